@@ -1,0 +1,186 @@
+"""Looks into media without converting it: which streams there are, and how long they last."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.presets import Preset, StreamKind
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.stream import Stream as AvStream
+
+# The container formats that may be opened, here and on the nodes (the same list is in runner.sh).
+# No playlist (hls, dash, concat) is among them: they open other files.
+FORMATS = (
+    *("aac", "ac3", "aiff", "amr", "ape", "asf", "au", "avi", "caf", "dts", "eac3", "flac", "flv"),
+    *("matroska", "mov", "mp3", "mpeg", "mpegts", "mxf", "ogg", "tta", "w64", "wav", "wv"),
+)
+# Bare streams say nowhere how long they are: FFmpeg divides their size by their bit rate.
+_BARE_FORMATS = frozenset({"aac", "ac3", "amr", "dts", "eac3"})
+_CONNECT_SECONDS = 10
+_READ_SECONDS = 20
+_MICROSECONDS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A stream, and the seconds from the source's beginning to its end; None: it does not say."""
+
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Media:
+    """A source's first streams of either kind, and the seconds of the whole where it says so."""
+
+    audio: Stream | None
+    video: Stream | None
+    seconds: float | None
+
+    def stream(self, kind: StreamKind) -> Stream | None:
+        return self.audio if kind == "audio" else self.video
+
+
+class UnreadableMedia(Exception):  # noqa: N818  # it says what the source is
+    """A source that cannot be probed; the message says why, and holds no part of its address."""
+
+
+def probe(location: str) -> Media:
+    """Streams and seconds of the media file at a path or an http(s) URL.
+
+    Reads its beginning and what its index needs, never the whole.
+
+    Raises:
+        UnreadableMedia: It cannot be read, or is no media file.
+    """
+    import av
+
+    # An error's message comes from its code; what FFmpeg logs beside that goes nowhere.
+    av.logging.set_level(None)
+    _refuse_what_is_no_file(location)
+    try:
+        with av.open(
+            _address(location),
+            options=_options(location),
+            timeout=(_CONNECT_SECONDS, _READ_SECONDS),
+            metadata_errors="replace",
+        ) as container:
+            return _media(container)
+    except (av.FFmpegError, OSError) as error:
+        raise UnreadableMedia(_reason(error, location)) from None
+
+
+def expected_seconds(media: Media, preset: Preset) -> float | None:
+    """Seconds that the output must have, those of the longest mapped stream; None: not known."""
+    mapped = [stream for kind in preset.streams if (stream := media.stream(kind))]
+    lengths = [stream.seconds for stream in mapped if stream.seconds is not None]
+    if lengths and len(lengths) == len(mapped):
+        return max(lengths)
+    # The whole's length is that of its longest stream: it holds where no stream is left out.
+    present = [stream for stream in (media.audio, media.video) if stream]
+    return media.seconds if len(mapped) == len(present) else None
+
+
+def missing_stream(media: Media, preset: Preset) -> str | None:
+    """Why the preset cannot convert the source; None: it can."""
+    needed = preset.streams[0]
+    if media.stream(needed):
+        return None
+    return f"it has no {needed} stream, which preset {preset.name} needs"
+
+
+def _is_url(location: str) -> bool:
+    return location.startswith(("http://", "https://"))
+
+
+def _address(location: str) -> str:
+    # With its protocol named, a path such as `a:b.mp4` is not taken for one.
+    return location if _is_url(location) else f"file:{location}"
+
+
+def _options(location: str) -> dict[str, str]:
+    protocols = "http,https,tcp,tls" if _is_url(location) else "file"
+    return {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": protocols}
+
+
+def _refuse_what_is_no_file(location: str) -> None:
+    if _is_url(location):
+        return
+    path = Path(location)
+    if not path.exists():
+        raise UnreadableMedia("there is no such file")
+    if not path.is_file():  # a FIFO would be waited for
+        raise UnreadableMedia("it is not a file")
+    if path.stat().st_size == 0:
+        raise UnreadableMedia("the file is empty")
+
+
+def _media(container: "InputContainer") -> Media:
+    audio = next(iter(container.streams.audio), None)
+    video = next((s for s in container.streams.video if not _is_picture(s)), None)
+    if audio is None and video is None:
+        raise UnreadableMedia("it has neither an audio nor a video stream")
+    return Media(
+        audio=None if audio is None else Stream(_stream_seconds(container, audio)),
+        video=None if video is None else Stream(_stream_seconds(container, video)),
+        seconds=_whole_seconds(container),
+    )
+
+
+def _is_picture(stream: "AvStream") -> bool:
+    from av.stream import Disposition
+
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
+def _stream_seconds(container: "InputContainer", stream: "AvStream") -> float | None:
+    if _is_guessed(container):
+        return None
+    if stream.duration and stream.time_base:
+        end = ((stream.start_time or 0) + stream.duration) * stream.time_base
+        return float(end) - (container.start_time or 0) / _MICROSECONDS
+    return _tagged_seconds(stream.metadata.get("DURATION", ""))
+
+
+def _whole_seconds(container: "InputContainer") -> float | None:
+    if _is_guessed(container) or not container.duration:
+        return None
+    return container.duration / _MICROSECONDS
+
+
+def _is_guessed(container: "InputContainer") -> bool:
+    """Whether FFmpeg guessed the length from the size, which a cut file has less of, too.
+
+    An MP3 file says it in a Xing header, of which only the encoder's delay is seen from here.
+    """
+    if container.format.name == "mp3":
+        return not container.start_time
+    return container.format.name in _BARE_FORMATS
+
+
+def _tagged_seconds(tag: str) -> float | None:
+    """Matroska's `00:00:07.023000000`."""
+    try:
+        hours, minutes, seconds = tag.split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds) or None
+    except ValueError:
+        return None
+
+
+def _reason(error: Exception, location: str) -> str:
+    import av
+
+    if isinstance(error, av.InvalidDataError) and not _is_url(location):
+        return _what_is_wrong_with(Path(location))
+    if isinstance(error, av.InvalidDataError | av.ArgumentError):
+        return "not a media file of a known format"
+    return f"it cannot be read: {getattr(error, 'strerror', None) or type(error).__name__}"
+
+
+def _what_is_wrong_with(path: Path) -> str:
+    with path.open("rb") as file:
+        begin = file.read(12)
+    if begin[4:8] == b"ftyp":
+        return "cut short or damaged: its index (moov) is missing"
+    return "not a media file of a known format"
