@@ -1,6 +1,7 @@
 """Five short clips to try the pipeline with: colours that shift, a tone that climbs."""
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -41,7 +42,7 @@ def make_samples(folder: Path) -> list[Path]:
 
 def _made(path: Path, sample: _Sample) -> Path:
     if not path.exists():
-        unfinished = path.with_suffix(".part")
+        unfinished = path.with_suffix(f".{os.getpid()}.part")
         _write(unfinished, sample)
         unfinished.replace(path)  # a clip is whole or absent
     return path

@@ -18,6 +18,8 @@ FORMATS = (
 )
 # Bare streams say nowhere how long they are: FFmpeg divides their size by their bit rate.
 _BARE_FORMATS = frozenset({"aac", "ac3", "amr", "dts", "eac3"})
+# Their time stamps may jump, and ffmpeg moves the streams that it maps to zero.
+_REBASED_FORMATS = frozenset({"mpeg", "mpegts"})
 _CONNECT_SECONDS = 10
 _READ_SECONDS = 20
 _MICROSECONDS = 1_000_000
@@ -25,9 +27,15 @@ _MICROSECONDS = 1_000_000
 
 @dataclass(frozen=True)
 class Stream:
-    """A stream, and the seconds from the source's beginning to its end; None: it does not say."""
+    """A stream's seconds (None: the source does not say), and when it begins.
+
+    ffmpeg counts an output's seconds from the source's beginning, the silence before a late stream
+    included; in a transport stream, from the beginning of what it maps. In all formats but those,
+    `begins` is therefore 0 and `seconds` the stream's end.
+    """
 
     seconds: float | None
+    begins: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -74,9 +82,9 @@ def probe(location: str) -> Media:
 def expected_seconds(media: Media, preset: Preset) -> float | None:
     """Seconds that the output must have, those of the longest mapped stream; None: not known."""
     mapped = [stream for kind in preset.streams if (stream := media.stream(kind))]
-    lengths = [stream.seconds for stream in mapped if stream.seconds is not None]
-    if lengths and len(lengths) == len(mapped):
-        return max(lengths)
+    ends = [stream.begins + stream.seconds for stream in mapped if stream.seconds is not None]
+    if ends and len(ends) == len(mapped):
+        return max(ends) - min(stream.begins for stream in mapped)
     # The whole's length is that of its longest stream: it holds where no stream is left out.
     present = [stream for stream in (media.audio, media.video) if stream]
     return media.seconds if len(mapped) == len(present) else None
@@ -122,8 +130,8 @@ def _media(container: "InputContainer") -> Media:
     if audio is None and video is None:
         raise UnreadableMedia("it has neither an audio nor a video stream")
     return Media(
-        audio=None if audio is None else Stream(_stream_seconds(container, audio)),
-        video=None if video is None else Stream(_stream_seconds(container, video)),
+        audio=None if audio is None else _stream(container, audio),
+        video=None if video is None else _stream(container, video),
         seconds=_whole_seconds(container),
     )
 
@@ -134,13 +142,21 @@ def _is_picture(stream: "AvStream") -> bool:
     return bool(stream.disposition & Disposition.attached_pic)
 
 
+def _stream(container: "InputContainer", stream: "AvStream") -> Stream:
+    begins = (stream.start_time or 0) * float(stream.time_base or 0)
+    begins -= (container.start_time or 0) / _MICROSECONDS
+    seconds = _stream_seconds(container, stream)
+    if seconds is None or container.format.name in _REBASED_FORMATS:
+        return Stream(seconds, begins)
+    return Stream(begins + seconds)
+
+
 def _stream_seconds(container: "InputContainer", stream: "AvStream") -> float | None:
     if _is_guessed(container):
         return None
     if stream.duration and stream.time_base:
-        end = ((stream.start_time or 0) + stream.duration) * stream.time_base
-        return float(end) - (container.start_time or 0) / _MICROSECONDS
-    return _tagged_seconds(stream.metadata.get("DURATION", ""))
+        return float(stream.duration * stream.time_base)
+    return _tagged_seconds(stream)
 
 
 def _whole_seconds(container: "InputContainer") -> float | None:
@@ -159,13 +175,17 @@ def _is_guessed(container: "InputContainer") -> bool:
     return container.format.name in _BARE_FORMATS
 
 
-def _tagged_seconds(tag: str) -> float | None:
-    """Matroska's `00:00:07.023000000`."""
+def _tagged_seconds(stream: "AvStream") -> float | None:
+    """Matroska's `DURATION=00:00:07.023000000`: mkvmerge writes a length, FFmpeg an end."""
+    hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
+    minutes, _, seconds = rest.partition(":")
     try:
-        hours, minutes, seconds = tag.split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds) or None
+        tagged = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
     except ValueError:
         return None
+    if "_STATISTICS_WRITING_APP" not in stream.metadata:
+        tagged -= (stream.start_time or 0) * float(stream.time_base or 0)
+    return tagged if tagged > 0 else None
 
 
 def _reason(error: Exception, location: str) -> str:

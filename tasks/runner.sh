@@ -2,11 +2,12 @@
 # Converts the file `input` of the working directory with ffmpeg, and checks that all of it was.
 #
 #   sh runner.sh FFMPEG_ARGUMENT...     the arguments between ffmpeg's input and its output
-#   OUTPUT           file to write, such as output.mp3
+#   OUTPUT           file to write into the working directory, such as output.mp3
 #   SOURCE_SECONDS   seconds the output must have; empty: the source does not say
 #
-# Exits with ffmpeg's status where it failed, 65 (EX_DATAERR) where the check did, 127 without ffmpeg.
-# An empty file `seconds-7.013` tells how many seconds were written.
+# Exits with ffmpeg's status where it failed, 65 (EX_DATAERR) where the check did, 64 (EX_USAGE) for
+# a bad setting, 127 without ffmpeg. An empty file `seconds-7.013` tells how many seconds were written.
+# Needs no more than sh (dash, busybox), od and wc. Values are never parsed by the shell again.
 set -u
 
 # The same as FORMATS in probe.py. No playlist is among them: they open other files.
@@ -19,13 +20,14 @@ fail() {
     exit "$status"
 }
 
-# "120.07" -> 120070000. The 1 in front keeps zeros from being read as octal.
+# "120.07" -> 120070000. The 1 in front keeps leading zeros from being read as octal.
 microseconds() {
     case $1 in
         *.*) whole=${1%%.*} fraction=${1#*.}000000 ;;
         *) whole=$1 fraction=000000 ;;
     esac
     while [ ${#fraction} -gt 6 ]; do fraction=${fraction%?}; done
+    while [ "${whole#0}" != "$whole" ]; do whole=${whole#0}; done
     echo $((${whole:-0} * 1000000 + 1$fraction - 1000000))
 }
 
@@ -38,15 +40,65 @@ seconds() {
 }
 
 # The last out_time_us that ffmpeg reported; it says N/A where it wrote nothing.
-written_microseconds() {
-    written=0
+reported_microseconds() {
+    reported=0
     while IFS='=' read -r key value; do
         case $key=$value in
             out_time_us=*[!0-9]* | out_time_us=) ;;
-            out_time_us=*) written=$value ;;
+            out_time_us=*) reported=$value ;;
         esac
     done <progress
-    echo "$written"
+    echo "$reported"
+}
+
+# What the output's own header says ("  Duration: 00:00:10.00, start: …"), to the hundredth.
+declared_microseconds() {
+    ffmpeg -hide_banner -nostdin -protocol_whitelist file -i "file:$OUTPUT" 2>&1 |
+        while IFS= read -r line; do
+            case $line in
+                '  Duration: '[0-9]*)
+                    line=${line#  Duration: }
+                    line=${line%%,*}
+                    hours=${line%%:*} line=${line#*:}
+                    echo $(($(microseconds "$hours") * 3600 + $(microseconds "${line%%:*}") * 60 + \
+                        $(microseconds "${line#*:}")))
+                    return
+                    ;;
+            esac
+        done
+}
+
+# Whether so many microseconds are too few, or far too many. Too many has more room: a source may
+# last somewhat longer than it says (a transport stream's last packet is of unknown length).
+is_too_short() {
+    tolerance=$((expected / 1000))
+    [ "$tolerance" -ge 500000 ] || tolerance=500000
+    [ $((expected - $1)) -gt "$tolerance" ]
+}
+
+is_too_long() {
+    tolerance=$((expected / 100))
+    [ "$tolerance" -ge 2000000 ] || tolerance=2000000
+    [ $(($1 - expected)) -gt "$tolerance" ]
+}
+
+# Whether ffmpeg met the end of the file in the midst of something. It only warns of that.
+ended_early() {
+    while IFS= read -r line; do
+        case $line in
+            *'corrupt input packet'* | *'File ended prematurely'* | *'partial file'*) return 0 ;;
+        esac
+    done <messages
+    return 1
+}
+
+# WAV and AVI say in their first bytes how large they are, and FFmpeg overlooks it when they are not.
+# Recorders that cannot go back leave 0 or the largest number there; some miscount by a little.
+riff_is_short() {
+    [ "$(od -A n -t x1 -N 4 input | tr -d ' \n')" = 52494646 ] || return 1
+    declared=$(od -A n -t u4 -j 4 -N 4 input)
+    size=$(wc -c <input)
+    [ "$((declared))" -ne 4294967295 ] && [ $((declared - size)) -gt $((65536 + declared / 1000)) ]
 }
 
 : "${OUTPUT:?runner: OUTPUT must name the file to write}"
@@ -55,27 +107,38 @@ case $SOURCE_SECONDS in
     *[!0-9.]* | *.*.* | .) fail 64 "SOURCE_SECONDS is '$SOURCE_SECONDS', not decimal seconds" ;;
 esac
 command -v ffmpeg >/dev/null || fail 127 "ffmpeg is not on this node's PATH ($PATH)"
-rm -f progress seconds-* "./$OUTPUT"
+[ -f input ] || fail 66 "there is no file named input in $PWD"
+rm -f progress messages seconds-* "./$OUTPUT"
 
-# Where no length tells, any error in reading or decoding must stop ffmpeg: else it skips what it
-# cannot read, and ends well.
-strict=
-[ -n "$SOURCE_SECONDS" ] || strict=-xerror
-
-ffmpeg -hide_banner -nostdin -y -loglevel warning $strict \
-    -protocol_whitelist file -format_whitelist "$FORMATS" -i input \
-    "$@" -progress progress "$OUTPUT"
+# What ffmpeg says goes to stderr as ever, and its warnings also to a file, to be read below. A frame
+# that cannot be decoded is skipped (old MP3 files end in tags that are none); a tenth is too many.
+FFREPORT=file=messages:level=24 ffmpeg -hide_banner -nostdin -y -loglevel warning \
+    -max_error_rate 0.1 -protocol_whitelist file -format_whitelist "$FORMATS" -i file:input \
+    "$@" -progress progress "file:$OUTPUT"
 status=$?
 [ "$status" -eq 0 ] || fail "$status" "ffmpeg failed with status $status"
 
-written=$(written_microseconds)
+written=$(reported_microseconds)
+if [ -n "$SOURCE_SECONDS" ]; then
+    expected=$(microseconds "$SOURCE_SECONDS")
+    # The report stops at the start of the packet written last, which in a slow film is not the one
+    # shown last: before anything is called short, the output's header is asked.
+    if is_too_short "$written"; then
+        declared=$(declared_microseconds)
+        written=${declared:-$written}
+    fi
+fi
 : >"seconds-$(seconds "$written" 3)"
-[ -s "$OUTPUT" ] || fail 65 "ffmpeg wrote nothing into $OUTPUT"
-[ -n "$SOURCE_SECONDS" ] || exit 0
 
-expected=$(microseconds "$SOURCE_SECONDS")
-tolerance=$((expected / 1000))
-[ "$tolerance" -ge 500000 ] || tolerance=500000
-converted="$(seconds "$written" 2) s were converted of $(seconds "$expected" 2) s"
-[ $((expected - written)) -le "$tolerance" ] || fail 65 "$converted: the source is cut short"
-[ $((written - expected)) -le "$tolerance" ] || fail 65 "$converted: the source is longer than it says"
+[ -s "$OUTPUT" ] || fail 65 "ffmpeg wrote nothing into $OUTPUT"
+converted="$(seconds "$written" 2) s were converted"
+if riff_is_short; then
+    fail 65 "$converted: the source is cut short: it has $((size)) bytes of $((declared + 8))"
+fi
+if [ -z "$SOURCE_SECONDS" ]; then
+    ! ended_early || fail 65 "$converted: the source is cut short: it ends in the midst of a packet"
+    exit 0
+fi
+converted="$converted of $(seconds "$expected" 2) s"
+! is_too_short "$written" || fail 65 "$converted: the source is cut short"
+! is_too_long "$written" || fail 65 "$converted: the source is longer than it says"
