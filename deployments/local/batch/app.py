@@ -1,0 +1,73 @@
+"""The ASGI application."""
+
+import base64
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from . import wire
+from .errors import BatchError, not_supported
+from .gate import Gate
+from .routes import ROUTES
+from .service import Service
+
+log = logging.getLogger(__name__)
+
+
+def create_app(*, account: str, key: str, data: Path, max_nodes: int, node_path: str) -> Starlette:
+    """The local Batch service for one account.
+
+    Args:
+        account: The account's name.
+        key: Its access key, base64.
+        data: The folder under which nodes have theirs; they are removed with their nodes.
+        max_nodes: The account's quota of nodes, over all pools together.
+        node_path: PATH of the processes on nodes.
+    """
+    service = Service(
+        account=account, data=data.resolve(), max_nodes=max_nodes, node_path=node_path
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        service.start()
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    app = Starlette(
+        routes=ROUTES,
+        middleware=[Middleware(Gate, service=service, key=base64.b64decode(key))],
+        exception_handlers={
+            BatchError: _refused,
+            HTTPException: _unknown,
+            Exception: _internal_error,
+        },
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    app.state.service = service
+    return app
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, BatchError)  # noqa: S101 - registered for this class alone
+    return wire.failure(error)
+
+
+async def _unknown(request: Request, _: Exception) -> Response:
+    what = f"{request.method} {request.url.path}"
+    log.warning("%s is not supported", what)
+    return wire.failure(not_supported(what[:200]))
+
+
+async def _internal_error(_: Request, __: Exception) -> Response:
+    return wire.failure(BatchError("InternalError"))

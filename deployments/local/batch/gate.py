@@ -1,0 +1,180 @@
+"""What every request passes before it reaches an operation: host, size, signature, version."""
+
+import contextlib
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from . import auth, wire
+from .errors import BatchError
+
+if TYPE_CHECKING:
+    from .service import Service
+
+log = logging.getLogger(__name__)
+
+LARGEST_BODY_BYTES = 1 << 20
+DRAINED_BYTES = 16 << 20
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+QUERY_PARAMETERS = frozenset(
+    {
+        "api-version",
+        "timeout",
+        "maxresults",
+        "$filter",
+        "$select",
+        "$expand",
+        "$skiptoken",
+        "recursive",
+        "force",
+    }
+)
+API_VERSIONS = frozenset(
+    {
+        "2018-12-01.8.0",
+        "2019-06-01.9.0",
+        "2019-08-01.10.0",
+        "2020-03-01.11.0",
+        "2020-09-01.12.0",
+        "2021-06-01.14.0",
+        "2022-01-01.15.0",
+        "2022-10-01.16.0",
+        "2023-05-01.17.0",
+        "2023-11-01.18.0",
+        "2024-02-01.19.0",
+        "2024-07-01.20.0",
+        "2025-06-01",
+    }
+)
+
+
+class Gate:
+    def __init__(self, app: ASGIApp, *, service: "Service", key: bytes) -> None:
+        self.app = app
+        self.service = service
+        self.key = key
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        send = _with_common_headers(scope, send)
+        try:
+            body = await self._admit(scope, receive)
+        except BatchError as error:
+            log.info("%s %s refused: %s", scope["method"], scope["path"], error)
+            await wire.failure(error)(scope, receive, send)
+            return
+        await self.app(scope, _replay(body, receive), send)
+
+    async def _admit(self, scope: Scope, receive: Receive) -> bytes:
+        """The request's body, or the BatchError that refuses the request."""
+        headers = _headers(scope)
+        check_host(headers.get("host", ""))
+        auth.verify(
+            method=scope["method"],
+            raw_path=scope["raw_path"].decode("latin-1"),
+            query=scope["query_string"].decode("latin-1"),
+            headers=headers,
+            account=self.service.account,
+            key=self.key,
+            now=datetime.now(UTC),
+        )
+        check_query(scope["query_string"].decode("latin-1"))
+        body = await _read(receive)
+        self.service.url = self.service.url or f"http://{headers['host']}"
+        return body
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    """The headers by lower-case name; one that comes twice is refused."""
+    headers: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        key = name.decode("latin-1")
+        if key in headers and (key in auth.SIGNED_HEADERS or key in ("host", "authorization")):
+            raise BatchError("InvalidHeaderValue", HeaderName=key, Reason="It comes twice")
+        headers[key] = value.decode("latin-1")
+    return headers
+
+
+def check_host(host: str) -> None:
+    """Refuses names that a web page could have resolved to this machine."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    if name.lower() not in LOOPBACK:
+        raise BatchError("InvalidHeaderValue", HeaderName="Host", HeaderValue=host[:200])
+
+
+def check_query(text: str) -> None:
+    seen = set()
+    for name, value in _pairs(text):
+        key = name.lower()
+        if key not in QUERY_PARAMETERS:
+            raise BatchError("UnsupportedQueryParameter", QueryParameterName=name[:200])
+        if key in seen:
+            raise wire.query_error(name, value, "It comes twice")
+        if key == "$expand":
+            raise BatchError("NotImplemented", Reason="$expand is not supported here")
+        seen.add(key)
+    check_version(dict(_pairs(text)).get("api-version", ""))
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    from urllib.parse import parse_qsl
+
+    try:
+        return parse_qsl(text, keep_blank_values=True, max_num_fields=20, errors="strict")
+    except ValueError:
+        raise BatchError("InvalidUri", Reason="The query string is not valid") from None
+
+
+def check_version(version: str) -> None:
+    if version not in API_VERSIONS:
+        raise BatchError("UnsupportedRequestVersion", Version=version[:40] or "none")
+
+
+async def _read(receive: Receive) -> bytes:
+    """The body; one that is too large is read on for a while, so that the client hears of it."""
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more and size < DRAINED_BYTES:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            break
+        size += len(message.get("body", b""))
+        if size <= LARGEST_BODY_BYTES:
+            parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    if size > LARGEST_BODY_BYTES:
+        raise BatchError("RequestBodyTooLarge")
+    return b"".join(parts)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    given = False
+
+    async def replayed() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed
+
+
+def _with_common_headers(scope: Scope, send: Send) -> Send:
+    wanted = Headers(scope=scope)
+    common = wire.common_headers()
+    with contextlib.suppress(KeyError):
+        if wanted["return-client-request-id"].lower() == "true":
+            common["client-request-id"] = wanted["client-request-id"]
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).update(common)
+        await send(message)
+
+    return sending

@@ -1,0 +1,10 @@
+"""The operations of the API, a module for each kind of resource."""
+
+from starlette.requests import Request
+
+from ..service import Service
+
+
+def of(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service

@@ -1,0 +1,103 @@
+"""A command as a process group of its own: no shell, a clean environment, output to files."""
+
+import asyncio
+import contextlib
+import os
+import shlex
+import signal
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+from .clock import Clock
+from .state import Failure
+
+GRACE_SECONDS = 0.5
+
+
+class LaunchError(Exception):
+    """A command line could not be started."""
+
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+        super().__init__(failure.message)
+
+
+class Process:
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def launch(
+        cls, command_line: str, *, folder: Path, environment: Mapping[str, str]
+    ) -> Self:
+        """Starts the command in `folder`/wd, with stdout.txt and stderr.txt beside it."""
+        try:
+            argv = shlex.split(command_line)
+            with (
+                (folder / "stdout.txt").open("wb") as stdout,
+                (folder / "stderr.txt").open("wb") as stderr,
+            ):
+                return cls(
+                    await asyncio.create_subprocess_exec(
+                        *argv,
+                        cwd=folder / "wd",
+                        env=environment,
+                        stdin=asyncio.subprocess.DEVNULL,
+                        stdout=stdout,
+                        stderr=stderr,
+                        start_new_session=True,
+                    )
+                )
+        except (OSError, ValueError, TypeError) as error:
+            raise LaunchError(_launch_failure(error, command_line)) from error
+
+    async def wait(self, clock: Clock, deadline: datetime | None) -> int | None:
+        """The exit code (128 + n after signal n), or None when the deadline came first."""
+        try:
+            if deadline is None:
+                return _exit_code(await self._process.wait())
+            return await self._wait_until(clock, deadline)
+        finally:
+            await self._end_group()
+
+    async def _wait_until(self, clock: Clock, deadline: datetime) -> int | None:
+        exited = asyncio.ensure_future(self._process.wait())
+        timer = asyncio.ensure_future(clock.sleep_until(deadline))
+        try:
+            await asyncio.wait({exited, timer}, return_when=asyncio.FIRST_COMPLETED)
+            return _exit_code(exited.result()) if exited.done() else None
+        finally:
+            exited.cancel()
+            timer.cancel()
+
+    async def _end_group(self) -> None:
+        """Ends the process if it still runs, and whatever it left behind in its group."""
+        if self._process.returncode is None:
+            self._signal(signal.SIGTERM)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), GRACE_SECONDS)
+        self._signal(signal.SIGKILL)
+        await self._process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+
+def _exit_code(code: int) -> int:
+    return code if code >= 0 else 128 - code
+
+
+def _launch_failure(error: Exception, command_line: str) -> Failure:
+    missing = isinstance(error, FileNotFoundError)
+    return Failure(
+        code="CommandProgramNotFound" if missing else "CommandLaunchFailed",
+        message=(
+            "The specified command program is not found"
+            if missing
+            else "Failed to launch the specified command line"
+        ),
+        details={"Command": command_line, "Message": str(error)},
+    )

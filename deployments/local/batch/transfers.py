@@ -1,0 +1,218 @@
+"""Resource files down to a node, output files up from it: streamed, never whole in memory."""
+
+import asyncio
+import glob
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from .specs import ContainerDestination, OutputFile, ResourceFile
+from .state import Failure
+
+if TYPE_CHECKING:
+    import aiohttp
+
+log = logging.getLogger(__name__)
+
+CHUNK_BYTES = 1 << 20
+BLOCK_BYTES = 4 << 20
+ATTEMPTS = 3
+WILDCARDS = frozenset("*?[")
+_STANDARD_HEADERS = {
+    "content-type": "content_type",
+    "content-encoding": "content_encoding",
+    "content-language": "content_language",
+    "content-disposition": "content_disposition",
+    "cache-control": "cache_control",
+}
+
+
+class TransferError(Exception):
+    """A download or an upload failed for good."""
+
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+        super().__init__(failure.message)
+
+
+class Transfers:
+    """Downloads and uploads over one session, made when it is first needed."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def session(self) -> "aiohttp.ClientSession":
+        if self._session is None:
+            import aiohttp
+
+            self._session = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=120),
+                auto_decompress=False,
+            )
+        return self._session
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def download(self, file: ResourceFile, folder: Path) -> None:
+        """Puts the file into `folder`; raises TransferError."""
+        target = folder / file.file_path
+        failure = Failure(code="BlobDownloadMiscError", message="")
+        for attempt in range(ATTEMPTS):
+            failure = await self._try_download(file, target)
+            if not failure.message:
+                if file.file_mode:
+                    target.chmod(int(file.file_mode, 8))
+                return
+            if failure.code != "BlobDownloadMiscError":
+                break
+            await asyncio.sleep(0.2 * 4**attempt)
+        raise TransferError(failure)
+
+    async def _try_download(self, file: ResourceFile, target: Path) -> Failure:
+        import aiohttp
+        from yarl import URL
+
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            async with self.session.get(URL(file.http_url, encoded=True)) as response:
+                if response.status != 200:  # noqa: PLR2004 - HTTP's OK
+                    return _download_failure(file, response.status, str(response.reason))
+                with target.open("wb") as sink:
+                    async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+                        sink.write(chunk)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            return _download_failure(file, 0, type(error).__name__)
+        return Failure(code="", message="")
+
+    async def upload(self, files: Sequence[OutputFile], folder: Path) -> None:
+        """Sends the files of a task in `folder`, logging beside stdout.txt; raises TransferError."""
+        with (
+            (folder / "fileuploadout.txt").open("a") as out,
+            (folder / "fileuploaderr.txt").open("a") as errors,
+        ):
+            for file in files:
+                try:
+                    for source, name in matches(file, folder / "wd"):
+                        await self._upload_one(file.destination.container, source, name)
+                        out.write(f"{source.name} -> {name}\n")
+                except TransferError as error:
+                    errors.write(f"{error.failure.code}: {error.failure.message}\n")
+                    raise
+
+    async def _upload_one(self, to: ContainerDestination, source: Path, name: str) -> None:
+        from azure.core.exceptions import AzureError
+        from azure.core.pipeline.transport import AioHttpTransport
+        from azure.storage.blob import ExponentialRetry
+        from azure.storage.blob.aio import ContainerClient
+
+        metadata, settings = _headers(to)
+        container = ContainerClient.from_container_url(
+            to.container_url,
+            max_single_put_size=BLOCK_BYTES,
+            max_block_size=BLOCK_BYTES,
+            retry_policy=ExponentialRetry(initial_backoff=1, increment_base=2, retry_total=3),
+            transport=AioHttpTransport(session=self.session, session_owner=False),
+        )
+        try:
+            with source.open("rb") as data:
+                await container.upload_blob(
+                    name, data, overwrite=True, metadata=metadata, content_settings=settings
+                )
+        except (AzureError, OSError, ValueError) as error:
+            raise TransferError(_upload_failure(source, to, error)) from error
+
+
+def matches(file: OutputFile, working_folder: Path) -> Iterator[tuple[Path, str]]:
+    """The files that the pattern means, each with the name of its blob.
+
+    With a wildcard the destination's path is a folder; without, it is the blob's name.
+    Raises TransferError when a pattern without wildcards has no file.
+    """
+    pattern, path = file.file_pattern, file.destination.container.path
+    if not WILDCARDS & set(pattern):
+        source = working_folder / pattern
+        if not source.is_file():
+            raise TransferError(
+                Failure(
+                    code="FileUploadMiscError",
+                    message="The output file does not exist on the node",
+                    details={"FilePath": pattern},
+                )
+            )
+        yield source, path or _blob_name(pattern)
+        return
+    for name in sorted(glob.glob(pattern, root_dir=working_folder, recursive=True)):
+        if (source := working_folder / name).is_file():
+            yield source, "/".join(part for part in (path, _blob_name(name)) if part)
+
+
+def _blob_name(name: str) -> str:
+    return "/".join(part for part in PurePosixPath(name).parts if part not in ("..", "/"))
+
+
+def _headers(to: ContainerDestination) -> tuple[dict[str, str], Any]:
+    from azure.storage.blob import ContentSettings
+
+    metadata, settings = {}, {}
+    for header in to.upload_headers or ():
+        name = header.name.lower()
+        if name.startswith("x-ms-meta-"):
+            metadata[name.removeprefix("x-ms-meta-")] = header.value
+        else:
+            name = name.removeprefix("x-ms-blob-")
+            settings[_STANDARD_HEADERS.get(name, name.replace("-", "_"))] = header.value
+    known = {k: v for k, v in settings.items() if k in _STANDARD_HEADERS.values()}
+    return metadata, ContentSettings(**known) if known else None
+
+
+def _download_failure(file: ResourceFile, status: int, reason: str) -> Failure:
+    code, message = {
+        404: ("BlobNotFound", "One of the specified Azure Blob(s) is not found"),
+        401: ("BlobAccessDenied", "Access for one of the specified Azure Blob(s) is denied"),
+        403: ("BlobAccessDenied", "Access for one of the specified Azure Blob(s) is denied"),
+    }.get(
+        status,
+        ("BlobDownloadMiscError", "Miscellaneous error while downloading an Azure Blob"),
+    )
+    return Failure(
+        code=code,
+        message=message,
+        details={
+            "BlobSource": without_query(file.http_url),
+            "FilePath": file.file_path,
+            "HttpStatusCode": str(status or ""),
+            "Reason": reason,
+        },
+    )
+
+
+def _upload_failure(source: Path, to: ContainerDestination, error: Exception) -> Failure:
+    status = getattr(error, "status_code", None)
+    azure_code = str(getattr(error, "error_code", "") or "")
+    if azure_code == "ContainerNotFound":
+        code, message = "FileUploadContainerNotFound", "The output container does not exist"
+    elif status in (401, 403):
+        code, message = "FileUploadAccessDenied", "Access to the output container is denied"
+    else:
+        code, message = "FileUploadMiscError", "Miscellaneous error while uploading a file"
+    return Failure(
+        code=code,
+        message=message,
+        details={
+            "FilePath": source.name,
+            "ContainerUrl": without_query(to.container_url),
+            "HttpStatusCode": str(status or ""),
+            "Reason": f"{type(error).__name__} {azure_code}".strip(),
+        },
+    )
+
+
+def without_query(url: str) -> str:
+    """The URL without what may hold a signature."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}{parts.path}"
