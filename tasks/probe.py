@@ -143,10 +143,12 @@ def _is_picture(stream: "AvStream") -> bool:
 
 
 def _stream(container: "InputContainer", stream: "AvStream") -> Stream:
+    seconds = _stream_seconds(container, stream)
+    if seconds is None:
+        return Stream(None)
     begins = (stream.start_time or 0) * float(stream.time_base or 0)
     begins -= (container.start_time or 0) / _MICROSECONDS
-    seconds = _stream_seconds(container, stream)
-    if seconds is None or container.format.name in _REBASED_FORMATS:
+    if container.format.name in _REBASED_FORMATS:
         return Stream(seconds, begins)
     return Stream(begins + seconds)
 

@@ -1,0 +1,254 @@
+"""Convert a library of media on Azure Batch: the flow, and the command that runs it.
+
+python flows/convert.py [SOURCE]... [--preset mp3] [--download-to DIR] …
+"""
+
+if __name__ == "__main__":  # ahead of Prefect, which takes a second: the command may only want help
+    from flows.command import main
+
+    raise SystemExit(main())
+
+import asyncio
+import uuid
+from collections.abc import Collection, Coroutine, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from azure.core.exceptions import AzureError
+from prefect import flow, runtime
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.flows import Flow
+from prefect.states import Failed
+from pydantic import Field
+
+from tasks.cleanup import clean_up, end_predecessor
+from tasks.clients import batch_client, explained
+from tasks.completion import Ending, is_service_fault, list_outcomes, watch_completion
+from tasks.containers import make_containers
+from tasks.job import make_job
+from tasks.lock import hold_lock
+from tasks.models import Conversion, Diagnosis, Evidence, Outcome, Plan, Refusal, Ticket
+from tasks.naming import job_id, lock_id
+from tasks.outputs import collect_outputs, download_outputs
+from tasks.parameters import Cleanup, Limits, Output, Pool, Request, Run
+from tasks.plan import confirm_plan, make_plan
+from tasks.pool import make_pool
+from tasks.presets import Preset, preset_for
+from tasks.progress import Tally, publish
+from tasks.report import Ledger, Report, make_report, write_report
+from tasks.submission import submit_wave
+from tasks.uploads import upload_wave
+
+ATTEMPTS = 2  # the second is for what a transfer or a lost node spoilt
+LAST_LOOK_SECONDS = 4  # that an interrupted run takes to see how far it came
+
+
+@dataclass(kw_only=True)
+class Work:
+    """A run under way: what it was asked to do, and what has come of it so far."""
+
+    request: Request
+    preset: Preset
+    ticket: Ticket
+    plan: Plan | None = None
+    tally: Tally = field(default_factory=Tally)
+    refusals: list[Refusal] = field(default_factory=list)
+    outcomes: tuple[Outcome, ...] = ()
+    evidence: Evidence | None = None
+    diagnosis: Diagnosis | None = None
+
+    def ledger(self, plan: Plan) -> Ledger:
+        return Ledger(
+            plan=plan,
+            request=self.request,
+            ticket=self.ticket,
+            refusals=tuple(self.refusals),
+            outcomes=self.outcomes,
+            evidence=self.evidence or Evidence({}, {}, {}),
+            diagnosis=self.diagnosis,
+        )
+
+
+def describe() -> str:
+    """A run's name: what it converts, and to what."""
+    parameters: dict[str, Any] = runtime.flow_run.parameters
+    first, *others = parameters["sources"] or ["nothing"]
+    more = f" and {len(others)} more" if others else ""
+    return f"{first}{more} to {Output.model_validate(parameters['output']).preset}"
+
+
+async def end_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001  the names by which Prefect calls hooks
+    """End the job and the pool of a run that could not do so itself."""
+    request = Request.model_validate(flow_run.parameters)
+    ticket = issue_ticket(request, run_id=flow_run.id.hex, run_count=flow_run.run_count)
+    await clean_up.fn(ticket, request.cleanup, is_finished=False)
+
+
+@flow(
+    name="convert",
+    flow_run_name=describe,
+    on_cancellation=[end_run],
+    on_crashed=[end_run],
+    persist_result=False,
+)
+async def convert(
+    sources: Annotated[list[str], Field(description=Request.model_fields["sources"].description)],
+    output: Output = Output(),
+    run: Run = Run(),
+    pool: Pool = Pool(),
+    limits: Limits = Limits(),
+    cleanup: Cleanup = Cleanup(),
+) -> Report | State[Report]:
+    """Convert media files in parallel on Azure Batch with ffmpeg.
+
+    Every source ends in one state: converted, skipped, failed, not started or interrupted.
+    What is converted already is skipped: running again does only what is missing.
+    """
+    request = Request(
+        sources=sources, output=output, run=run, pool=pool, limits=limits, cleanup=cleanup
+    )
+    run_id = uuid.UUID(runtime.flow_run.id).hex
+    work = Work(
+        request=request,
+        preset=preset_for(output.preset, output.options),
+        ticket=issue_ticket(request, run_id=run_id, run_count=runtime.flow_run.run_count),
+    )
+    try:
+        plan = await work_through(work)
+    except BaseException:
+        if work.plan:
+            publish(write_report(work.ledger(work.plan)))
+        raise
+    report = await make_report(work.ledger(plan))
+    publish(report)
+    return report if report.is_success else Failed(message=report.headline, data=report)
+
+
+def issue_ticket(request: Request, *, run_id: str, run_count: int) -> Ticket:
+    now = datetime.now(UTC)
+    name = job_id(run_id, run_count=run_count)
+    return Ticket(
+        run_id=run_id,
+        lock_id=lock_id(request.output.container, request.output.prefix),
+        job_id=name,
+        pool_id=request.pool.id or name,
+        owns_pool=not request.pool.id,
+        started_at=now,
+        deadline=now + timedelta(minutes=request.limits.deadline_minutes),
+    )
+
+
+async def work_through(work: Work) -> Plan:
+    """Plan, convert what is pending, and fetch what was asked for."""
+    request = work.request
+    try:
+        work.plan = plan = await make_plan(request, preset=work.preset)
+        if request.run.dry_run:
+            return plan
+        if plan.pending:
+            plan = await convert_locked(work, plan)
+        if request.output.download_to:
+            await download_outputs(work.ledger(plan).converted, output=request.output)
+    except AzureError as error:
+        raise explained(error) from error
+    return plan
+
+
+async def convert_locked(work: Work, plan: Plan) -> Plan:
+    """Convert under the lock on the output, as the plan stands then."""
+    request, ticket = work.request, work.ticket
+    await make_containers(request.cleanup.container, request.output.container)
+    async with hold_lock(
+        ticket,
+        container=request.cleanup.container,
+        wait_seconds=request.limits.lock_wait_seconds,
+    ) as held:
+        work.plan = plan = await confirm_plan(plan, request, preset=work.preset)
+        if held.predecessor:
+            await end_predecessor(held.predecessor, lock_id=ticket.lock_id)
+        try:
+            await convert_pending(work, plan, inputs=held.inputs)
+            await clean_up(ticket, request.cleanup, is_finished=work.diagnosis is None)
+        except BaseException:
+            await asyncio.shield(break_off(work))
+            raise
+    return plan
+
+
+async def convert_pending(work: Work, plan: Plan, *, inputs: Collection[str]) -> None:
+    request, ticket = work.request, work.ticket
+    work.tally.files = len(plan.pending)
+    await make_pool(ticket, request.pool, files=len(plan.pending))
+    await make_job(ticket, request)
+    conversions: Sequence[Conversion] = plan.pending
+    for attempt in range(1, ATTEMPTS + 1):
+        sending = send_waves(work, conversions, attempt=attempt, inputs=inputs)
+        ending = await beside(sending, watch_completion(ticket, work.tally))
+        work.outcomes, work.diagnosis = ending.outcomes, ending.diagnosis
+        spoilt = {o.key for o in ending.outcomes if o.attempt == attempt and is_service_fault(o)}
+        conversions = [c for c in conversions if c.key in spoilt]
+        if work.diagnosis or not conversions:
+            break
+        inputs = ()  # they may be what was missing
+    work.evidence = await collect_outputs(work.outcomes, ticket=ticket, request=request)
+
+
+async def send_waves(
+    work: Work, conversions: Sequence[Conversion], *, attempt: int, inputs: Collection[str]
+) -> None:
+    """Upload and submit, wave by wave, while earlier waves convert."""
+    request, tally = work.request, work.tally
+    tally.is_closed = False
+    present = set(inputs)
+    for number, wave in enumerate(waves(conversions, request.limits.wave_files), start=1):
+        refused = await upload_wave(
+            wave, wave=number, ticket=work.ticket, request=request, present=present
+        )
+        locations = {refusal.source.location for refusal in refused}
+        ready = [c for c in wave if c.source.location not in locations]
+        present.update(c.content for c in ready)
+        refused += await submit_wave(
+            ready,
+            wave=number,
+            attempt=attempt,
+            ticket=work.ticket,
+            request=request,
+            preset=work.preset,
+        )
+        work.refusals += refused
+        tally.refused += len(refused)
+        tally.submitted += len(wave) - len(refused)
+    tally.is_closed = True
+
+
+def waves(conversions: Sequence[Conversion], size: int) -> Iterator[Sequence[Conversion]]:
+    for start in range(0, len(conversions), size):
+        yield conversions[start : start + size]
+
+
+async def beside(sending: Coroutine[Any, Any, None], watch: Coroutine[Any, Any, Ending]) -> Ending:
+    """Watch while the waves go out. Whichever fails stops the other; so does the watch's end."""
+    waves_task, watch_task = asyncio.create_task(sending), asyncio.create_task(watch)
+    both = {waves_task, watch_task}
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        if not watch_task.done():
+            waves_task.result()
+        return await watch_task
+    finally:
+        for each in both:
+            each.cancel()
+        await asyncio.gather(*both, return_exceptions=True)
+
+
+async def break_off(work: Work) -> None:
+    """See how far a run came that is stopped, then end what it left running."""
+    with suppress(AzureError, TimeoutError):
+        async with asyncio.timeout(LAST_LOOK_SECONDS), batch_client() as batch:
+            work.outcomes = await list_outcomes(batch, work.ticket.job_id)
+            work.evidence = await collect_outputs.fn(
+                work.outcomes, ticket=work.ticket, request=work.request
+            )
+    await clean_up.fn(work.ticket, work.request.cleanup, is_finished=False)

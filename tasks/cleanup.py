@@ -1,0 +1,97 @@
+"""What becomes of what a run made. It deletes what bears the run's tag, and nothing else."""
+
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from azure.batch import models
+from azure.batch.aio import BatchClient
+from azure.core.exceptions import HttpResponseError
+from azure.storage.blob.aio import ContainerClient
+from prefect import task
+
+from tasks.clients import batch_client, blob_service
+from tasks.models import Ticket
+from tasks.naming import OWNER, lock_blob
+from tasks.parameters import Cleanup
+from tasks.stage import STAGE
+
+DELETIONS_A_REQUEST = 256  # the most that Blob Storage takes in one batch
+logger = logging.getLogger(__name__)
+
+
+@task(name="cleanup", **STAGE)
+async def clean_up(ticket: Ticket, cleanup: Cleanup, *, is_finished: bool) -> None:
+    """End the job, delete the pool and, where the run came to its end, its uploads and logs."""
+    async with batch_client() as batch:
+        if ticket.owns_pool and cleanup.pool == "delete":
+            await delete_pool(batch, ticket.pool_id, lock_id=ticket.lock_id)
+        if cleanup.job == "delete":
+            await delete_job(batch, ticket.job_id, lock_id=ticket.lock_id)
+        else:
+            await terminate_job(batch, ticket.job_id)
+    if is_finished and cleanup.inputs == "delete":
+        async with blob_service() as service:
+            container = service.get_container_client(cleanup.container)
+            await delete_inputs(container, ticket.lock_id)
+
+
+@task(name="predecessor", **STAGE)
+async def end_predecessor(predecessor: Mapping[str, str], *, lock_id: str) -> None:
+    """End what the last holder of the lock left running: whoever holds the lock may."""
+    async with batch_client() as batch:
+        if pool_id := predecessor.get("pool"):
+            await delete_pool(batch, pool_id, lock_id=lock_id)
+        if job_id := predecessor.get("job"):
+            await delete_job(batch, job_id, lock_id=lock_id)
+
+
+async def delete_pool(batch: BatchClient, pool_id: str, *, lock_id: str) -> None:
+    async with _unless_gone():
+        pool = await batch.get_pool(pool_id, select=["id", "state", "metadata"])
+        if is_ours(pool.metadata, lock_id) and pool.state != models.BatchPoolState.DELETING:
+            await batch.begin_delete_pool(pool_id)
+            logger.info("Deleted the pool %s", pool_id)
+
+
+async def delete_job(batch: BatchClient, job_id: str, *, lock_id: str) -> None:
+    async with _unless_gone():
+        job = await batch.get_job(job_id, select=["id", "state", "metadata"])
+        if is_ours(job.metadata, lock_id) and job.state != models.BatchJobState.DELETING:
+            await batch.begin_delete_job(job_id)
+            logger.info("Deleted the job %s", job_id)
+
+
+async def terminate_job(batch: BatchClient, job_id: str) -> None:
+    async with _unless_gone():
+        # Without options the SDK refuses to terminate, and it does not export their model.
+        reason: Any = {"terminateReason": "RunEnded"}
+        await batch.begin_terminate_job(job_id, options=reason)
+
+
+def is_ours(metadata: Iterable[models.BatchMetadataItem] | None, lock_id: str) -> bool:
+    tags = {item.name: item.value for item in metadata or ()}
+    return (tags.get("owner"), tags.get("lock")) == (OWNER, lock_id)
+
+
+@asynccontextmanager
+async def _unless_gone() -> AsyncIterator[None]:
+    """What is gone, or going, needs no more cleaning: 404 and 409."""
+    try:
+        yield
+    except HttpResponseError as error:
+        if error.status_code not in (404, 409):
+            raise
+
+
+async def delete_inputs(container: ContainerClient, lock_id: str) -> None:
+    """Delete all that lies under the lock, but the lock itself."""
+    names = [
+        name
+        async for name in container.list_blob_names(name_starts_with=f"{lock_id}/")
+        if name != lock_blob(lock_id)
+    ]
+    for start in range(0, len(names), DELETIONS_A_REQUEST):
+        await container.delete_blobs(*names[start : start + DELETIONS_A_REQUEST])
+    logger.info("Deleted %d uploads and logs", len(names))

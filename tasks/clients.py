@@ -1,0 +1,162 @@
+"""Clients of Batch and Blob Storage, signatures for the nodes, and what their errors mean.
+
+The choice of the credential is the only branch between a laptop and Azure.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from azure.batch.aio import BatchClient
+from azure.core.credentials import AzureNamedKeyCredential
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.exceptions import (
+    AzureError,
+    HttpResponseError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+from azure.identity.aio import DefaultAzureCredential
+from azure.storage.blob import UserDelegationKey, generate_blob_sas, generate_container_sas
+from azure.storage.blob.aio import BlobServiceClient
+
+from tasks.errors import AccountError
+from tasks.settings import Accounts, load_accounts
+
+TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+TIMEOUTS: Any = {"connection_timeout": 10, "read_timeout": 60}  # seconds
+BLOCK_BYTES = 4 * 1024 * 1024  # what one connection of a transfer holds in memory
+BLOCKS: Any = {
+    "max_single_put_size": BLOCK_BYTES,
+    "max_block_size": BLOCK_BYTES,
+    "max_single_get_size": BLOCK_BYTES,
+    "max_chunk_get_size": BLOCK_BYTES,
+}
+CLOCK_SKEW = timedelta(minutes=15)
+
+for noisy in ("azure", "urllib3", "aiohttp", "httpx", "httpcore", "msal"):
+    logging.getLogger(noisy).setLevel(logging.WARNING)  # their INFO lines hold URLs with tokens
+
+
+@asynccontextmanager
+async def batch_client() -> AsyncIterator[BatchClient]:
+    """A client of the configured Batch account, for as long as the block runs."""
+    accounts = load_accounts()
+    async with AsyncExitStack() as stack:
+        credential: AzureNamedKeyCredential | AsyncTokenCredential
+        if key := accounts.batch_key.get_secret_value():
+            credential = AzureNamedKeyCredential(accounts.batch_account, key)
+        else:
+            credential = await stack.enter_async_context(DefaultAzureCredential())
+        client = BatchClient(accounts.batch_endpoint, credential, **TIMEOUTS)
+        yield await stack.enter_async_context(client)
+
+
+@asynccontextmanager
+async def blob_service() -> AsyncIterator[BlobServiceClient]:
+    """A client of the configured storage account, for as long as the block runs."""
+    accounts = load_accounts()
+    async with AsyncExitStack() as stack:
+        credential = None
+        if not has_storage_key(accounts):
+            credential = await stack.enter_async_context(DefaultAzureCredential())
+        service = BlobServiceClient.from_connection_string(
+            connection_string(accounts), credential=credential, **TIMEOUTS, **BLOCKS
+        )
+        yield await stack.enter_async_context(service)
+
+
+def has_storage_key(accounts: Accounts) -> bool:
+    connection = accounts.storage_connection_string.get_secret_value()
+    return "AccountKey=" in connection or bool(accounts.storage_key.get_secret_value())
+
+
+def connection_string(accounts: Accounts) -> str:
+    """The storage account as a connection string: the SDK knows the public cloud's host."""
+    if given := accounts.storage_connection_string.get_secret_value():
+        return given
+    parts = {"DefaultEndpointsProtocol": "https", "AccountName": accounts.storage_account}
+    if accounts.storage_endpoint:
+        parts["BlobEndpoint"] = accounts.storage_endpoint
+    if key := accounts.storage_key.get_secret_value():
+        parts["AccountKey"] = key
+    return ";".join(f"{name}={value}" for name, value in parts.items())
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same request may succeed a little later."""
+    if isinstance(error, HttpResponseError) and error.status_code is not None:
+        return error.status_code in TRANSIENT_STATUS
+    return isinstance(error, ServiceRequestError | ServiceResponseError)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Signer:
+    """Makes SAS tokens that end at `until`. Its tokens go to Azure and nowhere else."""
+
+    endpoint: str  # https://account.blob…
+    account: str
+    until: datetime
+    key: str | None
+    delegation: UserDelegationKey | None
+
+    def blob_url(self, container: str, blob: str) -> str:
+        """A URL that reads one blob."""
+        token = self._sign(
+            generate_blob_sas, container_name=container, blob_name=blob, permission="r"
+        )
+        return f"{self.endpoint}/{container}/{quote(blob)}?{token}"
+
+    def container_url(self, container: str) -> str:
+        """A URL that writes blobs into one container, and neither reads nor lists them."""
+        token = self._sign(generate_container_sas, container_name=container, permission="w")
+        return f"{self.endpoint}/{container}?{token}"
+
+    def _sign(self, generate: Callable[..., str], **what: str) -> str:
+        return generate(
+            account_name=self.account,
+            account_key=self.key,
+            user_delegation_key=self.delegation,
+            expiry=self.until,
+            **what,
+        )
+
+
+async def make_signer(service: BlobServiceClient, *, until: datetime) -> Signer:
+    """A signer by the account's key, else by a user-delegation key of who is signed in."""
+    key = getattr(service.credential, "account_key", None)
+    delegation = None
+    if key is None:
+        delegation = await service.get_user_delegation_key(datetime.now(UTC) - CLOCK_SKEW, until)
+    return Signer(
+        endpoint=service.url.rstrip("/"),
+        account=str(service.account_name),
+        until=until,
+        key=key,
+        delegation=delegation,
+    )
+
+
+REMEDIES = {
+    401: "Check the key or sign in again.",
+    403: "Check the key, the account's name, the roles of who is signed in, and this clock.",
+    404: "Check the account's endpoint and the names in the parameters.",
+}
+
+
+def explained(error: AzureError) -> AccountError:
+    """An SDK's error as one that says which service it came from, and what to do."""
+    service = "Storage" if hasattr(error, "error_code") else "Batch"
+    if not isinstance(error, HttpResponseError):
+        return AccountError(
+            f"Azure cannot be reached: {error}.", "Check the endpoint and the network."
+        )
+    code = getattr(error, "error_code", None) or getattr(error.error, "code", None)
+    return AccountError(
+        f"Azure {service} refused a request: {error.status_code} {code or error.reason}.",
+        REMEDIES.get(error.status_code or 0, "Try again later, or look the code up."),
+    )

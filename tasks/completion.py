@@ -1,0 +1,215 @@
+"""The watcher: it alone looks at the deadline, the job, the pool and its nodes."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from azure.batch import models
+from azure.batch.aio import BatchClient
+from azure.core.exceptions import AzureError
+from prefect import task
+
+from tasks.clients import batch_client
+from tasks.models import Diagnosis, Outcome, Ticket
+from tasks.naming import key_and_attempt
+from tasks.progress import Progress, Tally, publish, seconds_left
+from tasks.stage import STAGE
+
+QUICKEST_POLL_SECONDS = 0.25
+SLOWEST_POLL_SECONDS = 15.0
+PAGE = 1000  # the most that Batch lists at once
+SELECT = ["id", "state", "executionInfo", "nodeInfo"]
+TAIL_BYTES = 2000
+SERVICE_FAULTS = ("Blob", "FileUpload", "Node", "DiskFull")  # how the codes of Batch's faults begin
+FATAL_RESIZE_CODES = {
+    "AccountCoreQuotaReached": "Ask for more dedicated cores in the Azure portal, Quotas.",
+    "AccountSpotCoreQuotaReached": "Ask for more Spot cores in the Azure portal, Quotas.",
+    "AccountLowPriorityCoreQuotaReached": "Ask for more Spot cores in the Azure portal, Quotas.",
+    "UnsupportedVMSize": "Choose another pool.vm_size: this region does not offer it to Batch.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What one look at the job and its pool showed."""
+
+    active: int
+    running: int
+    succeeded: int
+    failed: int
+    nodes: int = 0
+    broken_nodes: int = 0  # whose start task failed, or that Batch cannot use
+    is_steady: bool = False  # the pool is not being resized
+    resize_codes: tuple[str, ...] = ()
+
+    @property
+    def completed(self) -> int:
+        return self.succeeded + self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the watch ended. Without a diagnosis, all batch tasks are completed."""
+
+    outcomes: tuple[Outcome, ...]
+    diagnosis: Diagnosis | None
+
+
+@task(name="completion", **STAGE)
+async def watch_completion(ticket: Ticket, tally: Tally) -> Ending:
+    """Watch until all that was submitted is completed, or cannot be any more."""
+    started_at = datetime.now(UTC)
+    async with batch_client() as batch:
+        while True:
+            sighting = await look(batch, ticket)
+            now = datetime.now(UTC)
+            elapsed_seconds = (now - started_at).total_seconds()
+            publish(to_progress(sighting, tally, elapsed_seconds=elapsed_seconds))
+            if is_complete(sighting, tally):
+                outcomes = await list_outcomes(batch, ticket.job_id)
+                if is_settled(outcomes, tally):
+                    return Ending(outcomes, diagnosis=None)
+            elif diagnosis := diagnose(sighting, ticket=ticket, now=now):
+                diagnosis = await with_words_of_nodes(batch, ticket, diagnosis)
+                return Ending(await list_outcomes(batch, ticket.job_id), diagnosis)
+            await asyncio.sleep(poll_seconds(elapsed_seconds))
+
+
+def poll_seconds(elapsed_seconds: float) -> float:
+    """A tenth of the time waited so far: quick for a short run, cheap for a long one."""
+    return min(max(QUICKEST_POLL_SECONDS, elapsed_seconds / 10), SLOWEST_POLL_SECONDS)
+
+
+def is_complete(sighting: Sighting, tally: Tally) -> bool:
+    return tally.is_closed and sighting.completed >= tally.submitted
+
+
+def is_settled(outcomes: Iterable[Outcome], tally: Tally) -> bool:
+    """Task counts can run ahead of the truth by seconds: the list decides."""
+    return sum(outcome.state != "running" for outcome in outcomes) >= tally.submitted
+
+
+def diagnose(sighting: Sighting, *, ticket: Ticket, now: datetime) -> Diagnosis | None:
+    """Why there is nothing left to wait for; None while there is."""
+    if now >= ticket.deadline:
+        return Diagnosis(
+            "DeadlinePassed",
+            "The deadline has passed.",
+            f"{sighting.running} files were converting and {sighting.active} waiting.",
+            "Run again for the rest, with more nodes or a later --limits.deadline-minutes.",
+        )
+    if not sighting.is_steady or sighting.running:
+        return None
+    if 0 < sighting.nodes == sighting.broken_nodes:
+        return Diagnosis(
+            "StartTaskFailed",
+            "No node can work: the start task, which installs ffmpeg, failed on all of them.",
+            "",
+            "Read what it printed; a pool without a way to the package servers needs an image"
+            " that has ffmpeg.",
+        )
+    for code in sighting.resize_codes:
+        if not sighting.nodes and code in FATAL_RESIZE_CODES:
+            return Diagnosis(
+                code, "The pool cannot get any node.", f"Batch says {code}.",
+                FATAL_RESIZE_CODES[code],
+            )  # fmt: skip
+    return None
+
+
+async def look(batch: BatchClient, ticket: Ticket) -> Sighting:
+    """Task counts; and where nothing runs, the pool and its nodes: a waiting task has no node."""
+    counts = (await batch.get_job_task_counts(ticket.job_id)).task_counts
+    pool = await batch.get_pool(ticket.pool_id, select=["allocationState", "resizeErrors"])
+    nodes = await count_nodes(batch, ticket.pool_id)
+    return Sighting(
+        active=counts.active,
+        running=counts.running,
+        succeeded=counts.succeeded,
+        failed=counts.failed,
+        nodes=sum(n.total for n in nodes),
+        broken_nodes=sum(n.start_task_failed + n.unusable for n in nodes),
+        is_steady=pool.allocation_state == models.AllocationState.STEADY,
+        resize_codes=tuple(error.code or "" for error in pool.resize_errors or ()),
+    )
+
+
+async def count_nodes(batch: BatchClient, pool_id: str) -> list[models.BatchNodeCounts]:
+    pools = batch.list_pool_node_counts(filter=f"poolId eq '{pool_id}'")
+    counts = [(pool.dedicated, pool.low_priority) async for pool in pools]
+    return [kind for pool in counts for kind in pool if kind]
+
+
+def to_progress(sighting: Sighting, tally: Tally, *, elapsed_seconds: float) -> Progress:
+    return Progress(
+        files=tally.files,
+        converted=sighting.succeeded,
+        failed=sighting.failed + tally.refused,
+        running=sighting.running,
+        nodes=sighting.nodes,
+        seconds_left=seconds_left(
+            files=tally.files,
+            finished=sighting.completed + tally.refused,
+            elapsed_seconds=elapsed_seconds,
+        ),
+    )
+
+
+async def list_outcomes(batch: BatchClient, job_id: str) -> tuple[Outcome, ...]:
+    """All batch tasks that have been started."""
+    listing = batch.list_tasks(job_id, filter="state ne 'active'", select=SELECT, max_results=PAGE)
+    return tuple([to_outcome(batch_task) async for batch_task in listing])
+
+
+def to_outcome(batch_task: models.BatchTask) -> Outcome:
+    key, attempt = key_and_attempt(batch_task.id)
+    info = batch_task.execution_info
+    if batch_task.state != models.BatchTaskState.COMPLETED or info is None:
+        return Outcome(key, attempt, "running")
+    failure = info.failure_info
+    # An exit code of 0 whose upload failed is a failure: the result tells, not the code.
+    is_success = info.result == models.BatchTaskExecutionResult.SUCCESS
+    return Outcome(
+        key,
+        attempt,
+        "succeeded" if is_success else "failed",
+        exit_code=info.exit_code,
+        code=(failure.code if failure else None) or "",
+        message=(failure.message if failure else None) or "",
+        node=batch_task.node_info.node_id if batch_task.node_info else None,
+        tries=info.retry_count + 1,
+        seconds=duration_seconds(info),
+    )
+
+
+def duration_seconds(info: models.BatchTaskExecutionInfo) -> float | None:
+    if not info.start_time or not info.end_time:
+        return None
+    return (info.end_time - info.start_time).total_seconds()
+
+
+def is_service_fault(outcome: Outcome) -> bool:
+    """Whether a transfer or the node failed, which Batch does not try again by itself."""
+    return outcome.state == "failed" and outcome.code.startswith(SERVICE_FAULTS)
+
+
+async def with_words_of_nodes(
+    batch: BatchClient, ticket: Ticket, diagnosis: Diagnosis
+) -> Diagnosis:
+    """A failed start task's own last words, while its node is still there."""
+    if diagnosis.code != "StartTaskFailed":
+        return diagnosis
+    nodes = batch.list_nodes(ticket.pool_id, filter="state eq 'starttaskfailed'", select=["id"])
+    async for node in nodes:
+        return replace(diagnosis, detail=await read_start_words(batch, ticket.pool_id, node.id))
+    return diagnosis
+
+
+async def read_start_words(batch: BatchClient, pool_id: str, node_id: str) -> str:
+    try:
+        stream = await batch.download_node_file(pool_id, node_id, "startup/stderr.txt")
+        text = b"".join([chunk async for chunk in stream])
+    except AzureError:
+        return f"What node {node_id} printed cannot be read any more."
+    return f"Node {node_id} printed: {text[-TAIL_BYTES:].decode(errors='replace').strip()}"

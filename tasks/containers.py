@@ -1,0 +1,24 @@
+"""The second stage: the containers for uploads and outputs."""
+
+import logging
+
+from azure.core.exceptions import ResourceExistsError
+from prefect import task
+
+from tasks.clients import blob_service
+from tasks.naming import OWNER
+from tasks.stage import STAGE
+
+logger = logging.getLogger(__name__)
+
+
+@task(name="containers", **STAGE)
+async def make_containers(*names: str) -> None:
+    """Make those that are missing. What is there is used; none is ever deleted."""
+    async with blob_service() as service:
+        for name in names:
+            try:
+                await service.create_container(name, metadata={"owner": OWNER})
+                logger.info("Made the container %s", name)
+            except ResourceExistsError:
+                logger.debug("The container %s is there", name)

@@ -1,0 +1,37 @@
+"""What stops a run. Each error says what is wrong and what to do about it."""
+
+
+class ConvertError(Exception):
+    """The root of all errors that the pipeline raises on purpose."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(problem, remedy)
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem} {self.remedy}"
+
+
+class UsageError(ConvertError):
+    """A parameter or a source that cannot be used as given."""
+
+
+class SettingsError(ConvertError):
+    """An account that is not configured, or only half."""
+
+
+class AccountError(ConvertError):
+    """Azure refused a request, or could not be reached."""
+
+
+class OutputInUseError(ConvertError):
+    """Another run holds the lock on the same output."""
+
+
+class PoolError(ConvertError):
+    """A pool that cannot do the work: no image, no nodes, or nodes that do not start."""
+
+
+class DownloadError(ConvertError):
+    """A converted file that cannot be written where it was asked for."""

@@ -1,0 +1,53 @@
+"""The run's own Batch job, with a wall clock, and the script that its batch tasks run."""
+
+import logging
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from azure.batch import models
+from azure.core.exceptions import ResourceExistsError
+from prefect import task
+
+from tasks.clients import batch_client, blob_service
+from tasks.models import Ticket
+from tasks.naming import runner_blob
+from tasks.parameters import Request
+from tasks.pool import check_own, tags
+from tasks.stage import STAGE
+
+RUNNER = Path(__file__).with_name("runner.sh").read_bytes()
+LEAST_WALL_CLOCK = timedelta(minutes=1)
+logger = logging.getLogger(__name__)
+
+
+@task(name="job", **STAGE)
+async def make_job(ticket: Ticket, request: Request) -> None:
+    async with blob_service() as service:
+        runner = service.get_blob_client(
+            request.cleanup.container, runner_blob(ticket.lock_id, RUNNER)
+        )
+        await runner.upload_blob(RUNNER, overwrite=True)
+    spec = job_spec(ticket, request, now=datetime.now(UTC))
+    async with batch_client() as batch:
+        try:
+            await batch.create_job(spec)
+        except ResourceExistsError:  # the answer to an earlier try of ours was lost on its way
+            found = await batch.get_job(ticket.job_id)
+            check_own("job", ticket.job_id, metadata=found.metadata, ticket=ticket)
+    logger.info("Made the job %s", ticket.job_id)
+
+
+def job_spec(ticket: Ticket, request: Request, *, now: datetime) -> models.BatchJobCreateOptions:
+    """A job that ends by itself at the deadline, whatever becomes of us."""
+    return models.BatchJobCreateOptions(
+        id=ticket.job_id,
+        pool_info=models.BatchPoolInfo(pool_id=ticket.pool_id),
+        priority=request.pool.priority,
+        constraints=models.BatchJobConstraints(
+            max_wall_clock_time=max(ticket.deadline - now, LEAST_WALL_CLOCK),
+            max_task_retry_count=request.limits.retries,
+        ),
+        all_tasks_complete_mode=models.BatchAllTasksCompleteMode.NO_ACTION,
+        task_failure_mode=models.BatchTaskFailureMode.NO_ACTION,
+        metadata=tags(ticket),
+    )

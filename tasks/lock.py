@@ -1,0 +1,146 @@
+"""One run at a time onto one output: a blob with a short lease, renewed while the run lasts.
+
+A container's lease would block deletion only, not writes; a lease without end would outlive a
+machine that loses its power. A blob lease lasts 15 to 60 s and is renewed in time.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
+from azure.storage.blob.aio import BlobClient, BlobLeaseClient, ContainerClient
+
+from tasks.clients import blob_service, is_transient
+from tasks.errors import OutputInUseError
+from tasks.models import Ticket
+from tasks.naming import OWNER, input_blob, lock_blob
+
+LEASE_SECONDS = 30
+RENEWAL_SECONDS = 10
+RETRY_SECONDS = 2
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a run finds under the lock that it has taken."""
+
+    predecessor: Mapping[str, str]  # job and pool of a run that did not end well; else empty
+    inputs: frozenset[str]  # content hashes that are uploaded already
+
+
+@asynccontextmanager
+async def hold_lock(ticket: Ticket, *, container: str, wait_seconds: float) -> AsyncIterator[Held]:
+    """Hold the lock on an output for as long as the block runs.
+
+    Raises:
+        OutputInUseError: another run holds it and has not let go of it in time, or has taken it
+            while this one could not renew it.
+    """
+    async with blob_service() as service:
+        inputs = service.get_container_client(container)
+        blob = inputs.get_blob_client(lock_blob(ticket.lock_id))
+        lease = await _acquire(blob, wait_seconds=wait_seconds)
+        renewal = asyncio.create_task(_renew(lease, holder=_current_task()))
+        try:
+            predecessor = (await blob.get_blob_properties()).metadata
+            await blob.set_blob_metadata(_holder(ticket), lease=lease)
+            yield Held(predecessor or {}, await _list_inputs(inputs, ticket.lock_id))
+        except asyncio.CancelledError:
+            if not renewal.done():
+                raise
+            _current_task().uncancel()
+            raise OutputInUseError(
+                "The lock on the output was lost: storage could not be reached to renew it.",
+                "Run again: what is converted stays.",
+            ) from None
+        finally:
+            renewal.cancel()
+            await asyncio.shield(_release(inputs, blob, lease))
+
+
+def _current_task() -> asyncio.Task[object]:
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101  a coroutine always runs in one
+    return task
+
+
+def _holder(ticket: Ticket) -> dict[str, str]:
+    return {
+        "owner": OWNER,
+        "run": ticket.run_id,
+        "job": ticket.job_id,
+        "pool": ticket.pool_id if ticket.owns_pool else "",
+        "since": ticket.started_at.isoformat(timespec="seconds"),
+        "expires_at": ticket.deadline.isoformat(timespec="seconds"),
+    }
+
+
+async def _acquire(blob: BlobClient, *, wait_seconds: float) -> BlobLeaseClient:
+    patience = asyncio.get_running_loop().time() + wait_seconds
+    lease = await _try_acquire(blob)
+    if not lease:
+        logger.info("Waiting for another run to let go of the output: %s", await _who(blob))
+    while not lease:
+        if asyncio.get_running_loop().time() >= patience:
+            raise OutputInUseError(
+                f"Another run converts into the same output: {await _who(blob)}.",
+                "Wait for its end, choose another output prefix, or a longer lock_wait_seconds.",
+            )
+        await asyncio.sleep(RETRY_SECONDS)
+        lease = await _try_acquire(blob)
+    return lease
+
+
+async def _try_acquire(blob: BlobClient) -> BlobLeaseClient | None:
+    try:
+        with suppress(ResourceExistsError):
+            await blob.upload_blob(b"", overwrite=False)
+        return await blob.acquire_lease(lease_duration=LEASE_SECONDS)
+    except (ResourceExistsError, ResourceNotFoundError):  # leased, or just now deleted
+        return None
+
+
+async def _who(blob: BlobClient) -> str:
+    try:
+        holder = (await blob.get_blob_properties()).metadata or {}
+    except ResourceNotFoundError:
+        return "it ends just now"
+    return f"{holder.get('job', 'of no name yet')}, since {holder.get('since', 'just now')}"
+
+
+async def _renew(lease: BlobLeaseClient, *, holder: asyncio.Task[object]) -> None:
+    """Keep the lease alive; cancel the holder once it is lost."""
+    clock = asyncio.get_running_loop().time
+    renewed_at = clock()
+    while clock() - renewed_at < LEASE_SECONDS:
+        await asyncio.sleep(RENEWAL_SECONDS)
+        try:
+            await lease.renew()
+            renewed_at = clock()
+        except AzureError as error:
+            if not is_transient(error):
+                break
+    holder.cancel()
+
+
+async def _release(inputs: ContainerClient, blob: BlobClient, lease: BlobLeaseClient) -> None:
+    """The lock goes when nothing is left under it; else it stays and tells whose that is."""
+    folder = blob.blob_name.rpartition("/")[0] + "/"
+    try:
+        names = {name async for name in inputs.list_blob_names(name_starts_with=folder)}
+        if names == {blob.blob_name}:
+            await blob.delete_blob(lease=lease)
+        else:
+            await lease.release()
+    except AzureError:
+        logger.warning("The lock could not be released: it ends by itself in %s s", LEASE_SECONDS)
+
+
+async def _list_inputs(inputs: ContainerClient, lock_id: str) -> frozenset[str]:
+    folder = input_blob(lock_id, "")
+    names = inputs.list_blob_names(name_starts_with=folder)
+    return frozenset([name.removeprefix(folder) async for name in names])

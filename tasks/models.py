@@ -1,0 +1,120 @@
+"""What passes between the stages. All of it is frozen, and none of it is secret."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+State = Literal["converted", "skipped", "failed", "not_started", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file to convert. `location` is an absolute path or `az://container/blob`."""
+
+    name: str  # relative, with forward slashes: outputs mirror it
+    location: str
+    size_bytes: int
+    version: str  # changes when the content may have: time of change, or a blob's hash
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """One source on its way to one output."""
+
+    key: str  # 32 hex digits: content, output name and preset
+    source: Source
+    content: str  # hash of the content, in hex
+    output: str  # the blob's name in the output container
+    seconds: float | None = None  # that the output must have; None where the source does not say
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A source that cannot be converted, known before anything was made for it."""
+
+    source: Source
+    reason: str
+    output: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Every source is in exactly one of the three."""
+
+    pending: tuple[Conversion, ...]
+    done: tuple[Conversion, ...]
+    refused: tuple[Refusal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """The names under which a run works, and until when."""
+
+    run_id: str  # 32 hex digits
+    lock_id: str  # 16 hex digits: the same for all runs into one output
+    job_id: str
+    pool_id: str
+    owns_pool: bool
+    started_at: datetime
+    deadline: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How far one batch task came, as Batch tells it."""
+
+    key: str
+    attempt: int
+    state: Literal["succeeded", "failed", "running"]
+    exit_code: int | None = None
+    code: str = ""  # of the failure, as in Batch's documentation
+    message: str = ""
+    node: str | None = None
+    tries: int = 1
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Why a run ended before all of its files did."""
+
+    code: str
+    summary: str
+    detail: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What an output blob says of itself; key and location are empty on one that is not ours."""
+
+    key: str
+    location: str
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the run's containers say of its conversions."""
+
+    outputs: Mapping[str, Stamp]  # by blob
+    seconds: Mapping[str, float]  # written, by batch task
+    tails: Mapping[str, str]  # the end of what a failed batch task printed
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """A row of the report."""
+
+    source: str
+    output: str | None
+    state: State
+    reason: str | None = None
+    attempts: int = 0
+    node: str | None = None
+    exit_code: int | None = None
+    seconds: float | None = None
+    source_seconds: float | None = None
+    output_seconds: float | None = None
+    output_bytes: int | None = None

@@ -1,0 +1,147 @@
+"""The outputs: what is there, what is fetched, and what the nodes said of each conversion."""
+
+import asyncio
+import logging
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from azure.core.exceptions import ResourceNotFoundError
+from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClient
+from prefect import task
+
+from tasks.clients import blob_service
+from tasks.errors import DownloadError
+from tasks.models import Evidence, Outcome, Stamp, Ticket
+from tasks.naming import batch_task_id, log_folder, read_stamp
+from tasks.parameters import Output, Request
+from tasks.stage import STAGE
+
+TAIL_BYTES = 4096
+AT_ONCE = 8
+logger = logging.getLogger(__name__)
+
+
+async def list_outputs(service: BlobServiceClient, container: str, prefix: str) -> dict[str, Stamp]:
+    """What each blob of the output says of itself, by name: one listing tells what is done."""
+    folder = prefix.rstrip("/") + "/" if prefix else None
+    listing = service.get_container_client(container).list_blobs(folder, include=["metadata"])
+    try:
+        return {blob.name: read_stamp(blob.metadata, blob.size) async for blob in listing}
+    except ResourceNotFoundError:
+        return {}
+
+
+@task(name="outputs", **STAGE)
+async def collect_outputs(
+    outcomes: Sequence[Outcome], *, ticket: Ticket, request: Request
+) -> Evidence:
+    """List what is in the output container, and read what the nodes left of each conversion."""
+    folder = log_folder(ticket.lock_id, ticket.run_id)
+    failed = [batch_task_id(o.key, o.attempt) for o in outcomes if o.state == "failed"]
+    async with blob_service() as service:
+        output = request.output
+        outputs = await list_outputs(service, output.container, output.prefix)
+        logs = service.get_container_client(request.cleanup.container)
+        seconds = await read_seconds(logs, folder)
+        tails = await asyncio.gather(*(read_tail(logs, f"{folder}{name}") for name in failed))
+    return Evidence(outputs=outputs, seconds=seconds, tails=dict(zip(failed, tails, strict=True)))
+
+
+async def read_seconds(logs: ContainerClient, folder: str) -> dict[str, float]:
+    """Seconds written, by batch task, from the markers' names: a listing instead of reads."""
+    found = {}
+    async for name in logs.list_blob_names(name_starts_with=folder):
+        batch_task, _, file = name.removeprefix(folder).partition("/")
+        if file.startswith("seconds-"):
+            found[batch_task] = float(file.removeprefix("seconds-"))
+    return found
+
+
+async def read_tail(logs: ContainerClient, folder: str) -> str:
+    """The last of what a batch task printed on stderr; empty where its node did not upload it."""
+    blob = logs.get_blob_client(f"{folder}/stderr.txt")
+    try:
+        size = (await blob.get_blob_properties()).size
+        stream = await blob.download_blob(offset=max(0, size - TAIL_BYTES)) if size else None
+    except ResourceNotFoundError:
+        return ""
+    return (await stream.readall()).decode(errors="replace").strip() if stream else ""
+
+
+@task(name="download", **STAGE)
+async def download_outputs(names: Iterable[str], *, output: Output) -> None:
+    """Fetch outputs into the folder; those that are there already in full are left alone.
+
+    Raises:
+        DownloadError: the folder cannot be written.
+    """
+    folder = Path(output.download_to).expanduser()  # noqa: ASYNC240  quick
+    limit = asyncio.Semaphore(AT_ONCE)
+    async with blob_service() as service:
+        container = service.get_container_client(output.container)
+
+        async def fetch(name: str) -> bool:
+            target = folder / PurePosixPath(name).relative_to(output.prefix)
+            async with limit:
+                return await download(container.get_blob_client(name), target)
+
+        fetched = await asyncio.gather(*(fetch(name) for name in names))
+    logger.info("Downloaded %d files to %s", sum(fetched), folder)
+
+
+async def download(blob: BlobClient, target: Path) -> bool:
+    """Stream one blob down; the file is whole or absent. Returns whether it had to be fetched."""
+    stream = await blob.download_blob(max_concurrency=1)
+    properties = stream.properties
+    if is_same(target, size_bytes=stream.size, modified=properties.last_modified.timestamp()):
+        return False
+    try:
+        with fresh_file(target) as file:
+            await stream.readinto(file)
+    except OSError as error:
+        raise DownloadError(
+            f"{target} cannot be written: {error.strerror}.",
+            "Make room or choose another folder and run again: what is converted stays.",
+        ) from error
+    return True
+
+
+@contextmanager
+def fresh_file(target: Path) -> Iterator[IO[bytes]]:
+    """A file that takes its name once it is whole. What has that name is kept aside."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".", delete=False) as file:
+        path = Path(file.name)
+        try:
+            yield file
+            os.fchmod(file.fileno(), 0o644)
+            keep_aside(target)
+            path.replace(target)
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def is_same(target: Path, *, size_bytes: int, modified: float) -> bool:
+    """Whether a file is the blob's: as long, and fetched after the blob was last written."""
+    try:
+        found = target.stat()
+    except OSError:
+        return False
+    return found.st_size == size_bytes and found.st_mtime >= modified
+
+
+def keep_aside(target: Path) -> None:
+    """Move away what stands where a download goes: it may be somebody's own."""
+    if not target.exists():
+        return
+    aside = target.with_name(f"{target.name}~")
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = target.with_name(f"{target.name}~{number}")
+    target.rename(aside)
+    logger.warning("%s was there already: kept as %s", target, aside.name)

@@ -1,0 +1,127 @@
+"""A run's parameters: flags of the command, fields of Prefect's form, keys of prefect.yaml.
+
+Several small models, each with all its defaults: an override of one field then leaves the others
+alone, and each becomes a box in the form. Empty strings mean "none": optional types become tabs.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tasks.presets import PresetName, preset_for
+
+ContainerName = Annotated[
+    str, Field(min_length=3, max_length=63, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+]
+Keep = Literal["delete", "keep"]
+
+
+class Parameters(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Output(Parameters):
+    """What is made, and where it goes."""
+
+    preset: PresetName = Field("mp3", description="The format to convert to.")
+    options: list[str] = Field(
+        [],
+        description="Further ffmpeg options, one word each, such as -ar 44100. "
+        "Only codecs, rates, channels, quality and filters without files are allowed.",
+    )
+    container: ContainerName = Field(
+        "output", description="The blob container that receives the converted files."
+    )
+    prefix: str = Field(
+        "",
+        max_length=200,
+        pattern=r"^([^/\\\x00-\x1f]+/)*[^/\\\x00-\x1f]*$",
+        description="A folder inside the output container.",
+    )
+    download_to: str = Field(
+        "", description="A local folder to download the converted files to. Empty: no download."
+    )
+    report: str = Field("", description="A JSON file for the report on every source.")
+
+    @model_validator(mode="after")
+    def _check_options(self) -> Self:
+        preset_for(self.preset, self.options)
+        return self
+
+
+class Run(Parameters):
+    """What this run does with what is there already."""
+
+    dry_run: bool = Field(default=False, description="Say what would be done, and touch nothing.")
+    force: bool = Field(default=False, description="Convert again what has been converted already.")
+
+
+class Pool(Parameters):
+    """The machines that convert."""
+
+    id: str = Field(
+        "",
+        max_length=64,
+        pattern=r"^[A-Za-z0-9_-]*$",
+        description="A shared pool that is there already. Empty: a pool of the run's own.",
+    )
+    vm_size: str = Field(
+        "Standard_D2ds_v5", min_length=1, description="The Azure VM size of a node."
+    )
+    spot_nodes: int = Field(
+        5, ge=0, le=1000, description="Spot nodes at most: cheap, can be evicted."
+    )
+    dedicated_nodes: int = Field(0, ge=0, le=1000, description="Dedicated nodes at most.")
+    priority: int = Field(
+        0, ge=-1000, le=1000, description="Of the job, among those that share a pool."
+    )
+    slots_per_node: int = Field(
+        2, ge=1, le=256, description="Files that a node converts at once: one a vCPU is right."
+    )
+
+    @model_validator(mode="after")
+    def _check_nodes(self) -> Self:
+        if not (self.id or self.spot_nodes or self.dedicated_nodes):
+            raise ValueError("a pool needs nodes: set spot_nodes or dedicated_nodes")
+        return self
+
+
+class Limits(Parameters):
+    """When to stop, and how often to try."""
+
+    deadline_minutes: int = Field(
+        30, ge=1, le=7 * 24 * 60 - 120, description="The run ends after this time, done or not."
+    )
+    retries: int = Field(1, ge=0, le=10, description="Further tries for a file that fails.")
+    wave_files: int = Field(100, ge=1, le=100, description="Files uploaded and submitted together.")
+    uploads_at_once: int = Field(8, ge=1, le=64, description="Files uploaded at the same time.")
+    lock_wait_seconds: int = Field(
+        90,
+        ge=0,
+        le=86400,
+        description="How long to wait for another run that converts into the same output.",
+    )
+
+
+class Cleanup(Parameters):
+    """What becomes of what the run made, once it is over."""
+
+    container: ContainerName = Field(
+        "input", description="The blob container for uploads and logs while the run lasts."
+    )
+    inputs: Keep = Field(
+        "delete", description="Uploaded sources and logs; after an interruption they always stay."
+    )
+    job: Keep = Field("delete", description="The Batch job with its tasks.")
+    pool: Keep = Field("delete", description="The run's own pool; kept, it has no nodes left.")
+
+
+class Request(Parameters):
+    """All parameters of a run."""
+
+    sources: list[str] = Field(description="Files, folders, globs or az://container/prefix.")
+    output: Output = Output()
+    run: Run = Run()
+    pool: Pool = Pool()
+    limits: Limits = Limits()
+    cleanup: Cleanup = Cleanup()

@@ -1,0 +1,190 @@
+"""The first stage: what is there, what is done, and what can be done. It makes nothing."""
+
+import threading
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from azure.storage.blob.aio import BlobServiceClient
+from prefect import task
+
+from tasks.clients import blob_service, make_signer
+from tasks.errors import UsageError
+from tasks.hashing import hash_sources
+from tasks.models import Conversion, Plan, Refusal, Source, Stamp
+from tasks.naming import name_outputs
+from tasks.outputs import list_outputs
+from tasks.parameters import Output, Request, Run
+from tasks.presets import Preset
+from tasks.probe import UnreadableMedia, expected_seconds, missing_stream, probe
+from tasks.sources import AZURE, UNREADABLE, find_blobs, find_local, is_blob, split_address
+from tasks.stage import STAGE
+from tasks.threads import in_threads
+
+PROBE_TIME = timedelta(hours=1)  # how long a URL for a look at a blob is good for
+
+
+@task(name="plan", **STAGE)
+async def make_plan(request: Request, *, preset: Preset) -> Plan:
+    """Find, hash, name and probe the sources.
+
+    Raises:
+        UsageError: a source is not there, none is there at all, or sources and outputs overlap.
+    """
+    output = request.output
+    check(request)
+    async with blob_service() as service:
+        sources = await find_sources(service, request.sources)
+        refused = [r for source in sources if (r := refuse_unread(source))]
+        hopeless = {refusal.source for refusal in refused}
+        contents = await hash_sources([s for s in sources if s not in hopeless])
+        outputs = await list_outputs(service, output.container, output.prefix)
+        named = name_outputs(contents, preset=preset, prefix=output.prefix, outputs=outputs)
+        done, wanted = divide(named, outputs=outputs, run=request.run)
+        probed = await probe_all(service, wanted, preset)
+    pending = tuple(p for p in probed if isinstance(p, Conversion))
+    refused += [p for p in probed if isinstance(p, Refusal)]
+    return Plan(pending=pending, done=done, refused=tuple(refused))
+
+
+@task(name="confirm", **STAGE)
+async def confirm_plan(plan: Plan, request: Request, *, preset: Preset) -> Plan:
+    """The plan under the lock: what another run has converted meanwhile is dropped."""
+    async with blob_service() as service:
+        output = request.output
+        outputs = await list_outputs(service, output.container, output.prefix)
+    return renew(plan, request, preset=preset, outputs=outputs)
+
+
+def renew(plan: Plan, request: Request, *, preset: Preset, outputs: Mapping[str, Stamp]) -> Plan:
+    """Names and states anew; what was read from the sources stays."""
+    known = {c.source: c for c in (*plan.pending, *plan.done)}
+    contents = {source: conversion.content for source, conversion in known.items()}
+    named = name_outputs(contents, preset=preset, prefix=request.output.prefix, outputs=outputs)
+    done, wanted = divide(named, outputs=outputs, run=request.run)
+    pending = tuple(replace(c, seconds=known[c.source].seconds) for c in wanted)
+    return Plan(pending=pending, done=done, refused=plan.refused)
+
+
+def divide(
+    named: Iterable[Conversion], *, outputs: Mapping[str, Stamp], run: Run
+) -> tuple[tuple[Conversion, ...], tuple[Conversion, ...]]:
+    """Those whose output is there under their key, and those that are to be converted."""
+    named = tuple(named)
+    if run.force:
+        return (), named
+    done = tuple(c for c in named if is_done(c, outputs))
+    return done, tuple(c for c in named if not is_done(c, outputs))
+
+
+def is_done(conversion: Conversion, outputs: Mapping[str, Stamp]) -> bool:
+    stamp = outputs.get(conversion.output)
+    return stamp is not None and stamp.key == conversion.key
+
+
+async def find_sources(service: BlobServiceClient, patterns: Sequence[str]) -> list[Source]:
+    """All sources, each once, however many patterns name it."""
+    found: dict[str, Source] = {}
+    for pattern in patterns:
+        async for source in _find(service, pattern):
+            found.setdefault(source.location, source)
+    if not found:
+        raise UsageError(
+            f"There are no media files in {', '.join(patterns)}.",
+            "Name a file, a folder, a glob or az://container/prefix that has some.",
+        )
+    return list(found.values())
+
+
+async def _find(service: BlobServiceClient, pattern: str) -> AsyncIterator[Source]:
+    if pattern.startswith(AZURE):
+        async for source in find_blobs(service, pattern):
+            yield source
+    else:
+        for source in find_local(pattern):
+            yield source
+
+
+def check(request: Request) -> None:
+    """What can be told to be wrong before anything is looked up.
+
+    Raises:
+        UsageError: it says what, and what to do.
+    """
+    if not request.sources:
+        raise UsageError("No source is named.", "Name a file, a folder, a glob or az://….")
+    check_overlap(request.sources, request.output)
+    check_targets(request.output)
+
+
+def check_targets(output: Output) -> None:
+    folder, report = Path(output.download_to).expanduser(), Path(output.report).expanduser()
+    if output.download_to and folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder.", "Choose another folder for downloads.")
+    if output.report and report.is_dir():
+        raise UsageError(f"{report} is a folder.", "Name a file for the report.")
+
+
+def check_overlap(patterns: Iterable[str], output: Output) -> None:
+    """Outputs among the sources would be converted in their turn, by the next run.
+
+    Raises:
+        UsageError: an output folder or prefix lies in a source, or the other way round.
+    """
+    for pattern in patterns:
+        if pattern.startswith(AZURE):
+            is_shared = overlaps_container(pattern, output)
+        else:
+            is_shared = bool(output.download_to) and lies_within(output.download_to, pattern)
+        if is_shared:
+            raise UsageError(
+                f"The outputs would lie inside the source {pattern!r}: its sources next time.",
+                "Choose another output container, prefix or download folder.",
+            )
+
+
+def overlaps_container(address: str, output: Output) -> bool:
+    container, prefix = split_address(address)
+    return container == output.container and (
+        prefix.startswith(output.prefix) or output.prefix.startswith(prefix)
+    )
+
+
+def lies_within(inner: str, outer: str) -> bool:
+    folder = Path(outer).expanduser().resolve()
+    return folder.is_dir() and Path(inner).expanduser().resolve().is_relative_to(folder)
+
+
+def refuse_unread(source: Source) -> Refusal | None:
+    if source.version.startswith(UNREADABLE):
+        return Refusal(source, f"cannot be read: {source.version.removeprefix(UNREADABLE)}")
+    return Refusal(source, "the file is empty") if source.size_bytes == 0 else None
+
+
+async def probe_all(
+    service: BlobServiceClient, conversions: Sequence[Conversion], preset: Preset
+) -> list[Conversion | Refusal]:
+    """Each with the seconds that its output must have, or with the reason why it cannot be."""
+    signer = await make_signer(service, until=datetime.now(UTC) + PROBE_TIME)
+
+    def look(conversion: Conversion, stop: threading.Event) -> Conversion | Refusal:
+        if stop.is_set():
+            return Refusal(conversion.source, "the run ended before it was looked at")
+        source = conversion.source
+        location = (
+            signer.blob_url(*split_address(source.location)) if is_blob(source) else source.location
+        )
+        return judge(conversion, location=location, preset=preset)
+
+    return await in_threads(look, conversions)
+
+
+def judge(conversion: Conversion, *, location: str, preset: Preset) -> Conversion | Refusal:
+    try:
+        media = probe(location)
+    except UnreadableMedia as error:
+        return Refusal(conversion.source, str(error))
+    if reason := missing_stream(media, preset):
+        return Refusal(conversion.source, reason)
+    return replace(conversion, seconds=expected_seconds(media, preset))

@@ -1,0 +1,50 @@
+"""How far a run is: counted by its stages, told to whoever listens."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    files: int
+    converted: int
+    failed: int
+    running: int
+    nodes: int
+    seconds_left: float | None  # None: nothing to tell it from yet
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the waves have handed to Batch so far. The watcher reads it; only the waves write."""
+
+    files: int = 0
+    submitted: int = 0
+    refused: int = 0
+    is_closed: bool = False  # no further wave will come
+
+
+Listener = Callable[[object], None]  # called with a Progress, at the end with the Report
+_listeners: list[Listener] = []
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+def publish(news: object) -> None:
+    for listener in _listeners:
+        listener(news)
+
+
+def seconds_left(*, files: int, finished: int, elapsed_seconds: float) -> float | None:
+    """At the pace so far."""
+    if not finished:
+        return None
+    return elapsed_seconds / finished * (files - finished)

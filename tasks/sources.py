@@ -1,0 +1,179 @@
+"""Finding what is to be converted: files, folders, globs, and `az://container/prefix`."""
+
+import glob
+import os
+import stat
+from collections.abc import AsyncIterator, Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+from azure.core.exceptions import ResourceNotFoundError
+from azure.storage.blob import BlobProperties
+from azure.storage.blob.aio import BlobServiceClient
+
+from tasks.errors import UsageError
+from tasks.models import Source
+
+AZURE = "az://"
+UNREADABLE = "unreadable: "  # begins the version of what cannot be read; the reason follows
+MEDIA_SUFFIXES = frozenset(
+    [
+        ".3g2",
+        ".3gp",
+        ".aac",
+        ".ac3",
+        ".aif",
+        ".aiff",
+        ".amr",
+        ".asf",
+        ".avi",
+        ".caf",
+        ".dv",
+        ".f4v",
+        ".flac",
+        ".flv",
+        ".gxf",
+        ".m2ts",
+        ".m2v",
+        ".m4a",
+        ".m4b",
+        ".m4v",
+        ".mka",
+        ".mkv",
+        ".mov",
+        ".mp2",
+        ".mp3",
+        ".mp4",
+        ".mpeg",
+        ".mpg",
+        ".mts",
+        ".mxf",
+        ".oga",
+        ".ogg",
+        ".ogv",
+        ".opus",
+        ".spx",
+        ".ts",
+        ".vob",
+        ".wav",
+        ".webm",
+        ".wma",
+        ".wmv",
+        ".wv",
+    ]
+)
+
+
+def is_media(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in MEDIA_SUFFIXES
+
+
+def find_local(pattern: str) -> Iterator[Source]:
+    """The media files that a path or a glob names; a folder's, with all folders below it.
+
+    Raises:
+        UsageError: there is nothing of that name.
+    """
+    path = Path(pattern).expanduser()
+    if path.is_dir():
+        yield from _walk(path, root=path)
+    elif os.path.lexists(path):
+        yield _local_source(path, root=path.parent)
+    elif glob.has_magic(pattern):
+        yield from _expand(pattern)
+    else:
+        raise UsageError(f"There is no file or folder {pattern!r}.", "Check the source's name.")
+
+
+def _expand(pattern: str) -> Iterator[Source]:
+    root = _fixed_part(Path(pattern).expanduser())
+    found = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))  # noqa: PTH111, PTH207  pathlib's glob takes no absolute pattern
+    if not found:
+        raise UsageError(f"No file matches {pattern!r}.", "Check the pattern.")
+    for match in map(Path, found):
+        if match.is_dir():
+            yield from _walk(match, root=root)
+        elif is_media(match.name):
+            yield _local_source(match, root=root)
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """The folder above the first part that has a wildcard: outputs mirror what is below it."""
+    parts = pattern.parts
+    first = next(n for n, part in enumerate(parts) if glob.has_magic(part))
+    return Path(*parts[:first])
+
+
+def _walk(folder: Path, *, root: Path) -> Iterator[Source]:
+    """Links to files are followed, links to folders are not: they may loop."""
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            if is_media(name) and not name.startswith("."):
+                yield _local_source(Path(parent, name), root=root)
+
+
+def _local_source(path: Path, *, root: Path) -> Source:
+    name = path.relative_to(root).as_posix()
+    location = os.path.abspath(path)  # noqa: PTH100  resolving links would make two sources one
+    try:
+        found = path.stat()
+    except OSError as error:
+        return Source(name, location, size_bytes=0, version=f"{UNREADABLE}{error.strerror}")
+    if not stat.S_ISREG(found.st_mode):
+        return Source(name, location, size_bytes=0, version=f"{UNREADABLE}it is not a file")
+    return Source(name, location, size_bytes=found.st_size, version=str(found.st_mtime_ns))
+
+
+async def find_blobs(service: BlobServiceClient, address: str) -> AsyncIterator[Source]:
+    """The media blobs under `az://container/prefix`.
+
+    Raises:
+        UsageError: there is no such container.
+    """
+    container, prefix = split_address(address)
+    root = prefix if prefix.endswith("/") else prefix.rpartition("/")[0]
+    try:
+        listing = service.get_container_client(container).list_blobs(prefix or None)
+        async for blob in listing:
+            if is_media(blob.name) or blob.name == prefix:
+                yield _blob_source(blob, container=container, root=root)
+    except ResourceNotFoundError:
+        raise UsageError(
+            f"There is no container {container!r}, which {address!r} names.",
+            "Check the name and the storage account.",
+        ) from None
+
+
+def split_address(address: str) -> tuple[str, str]:
+    """`az://container/some/prefix` as container and prefix."""
+    container, _, prefix = address.removeprefix(AZURE).partition("/")
+    if not container:
+        raise UsageError(f"{address!r} names no container.", "Write az://container/prefix.")
+    return container, prefix
+
+
+def _blob_source(blob: BlobProperties, *, container: str, root: str) -> Source:
+    checksum = blob.content_settings.content_md5
+    return Source(
+        name=blob.name.removeprefix(root).lstrip("/"),
+        location=f"{AZURE}{container}/{blob.name}",
+        size_bytes=blob.size,
+        version=bytes(checksum).hex() if checksum else blob.etag.strip('"'),
+    )
+
+
+def is_blob(source: Source) -> bool:
+    return source.location.startswith(AZURE)
+
+
+def check_sources(patterns: Iterable[str]) -> None:
+    """Fail early for what can be told at once: a local name that leads nowhere.
+
+    Raises:
+        UsageError: see `find_local`.
+    """
+    for pattern in patterns:
+        if pattern.startswith(AZURE):
+            split_address(pattern)
+        else:
+            next(find_local(pattern), None)

@@ -1,0 +1,205 @@
+"""A wave's batch tasks: one for each conversion, at most a hundred a request."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from http import HTTPStatus
+
+from azure.batch import models
+from azure.batch.aio import BatchClient
+from azure.core.exceptions import HttpResponseError
+from prefect import task
+
+from tasks.clients import CLOCK_SKEW, Signer, batch_client, blob_service, make_signer
+from tasks.job import RUNNER
+from tasks.models import Conversion, Refusal, Ticket
+from tasks.naming import (
+    batch_task_id,
+    input_blob,
+    key_and_attempt,
+    log_folder,
+    runner_blob,
+    stamp_metadata,
+)
+from tasks.parameters import Request
+from tasks.presets import Preset
+from tasks.sources import is_blob, split_address
+from tasks.stage import STAGE
+
+PAUSES_SECONDS = (1, 2, 4, 8)  # for what Batch was too busy to take
+RETENTION = timedelta(hours=1)  # of a node's folder: what matters is uploaded
+logger = logging.getLogger(__name__)
+
+
+@task(name="submit", task_run_name="submit wave {wave}", **STAGE)
+async def submit_wave(  # noqa: PLR0913  Prefect shows them side by side
+    conversions: Sequence[Conversion],
+    *,
+    wave: int,
+    attempt: int,
+    ticket: Ticket,
+    request: Request,
+    preset: Preset,
+) -> tuple[Refusal, ...]:
+    """Add a batch task for each conversion.
+
+    Returns:
+        A refusal for each that Batch did not take.
+    """
+    async with blob_service() as service:
+        signer = await make_signer(service, until=ticket.deadline + CLOCK_SKEW)
+    writer = TaskWriter(signer=signer, ticket=ticket, request=request, preset=preset)
+    batch_tasks = {c.key: writer.write(c, attempt) for c in conversions}
+    async with batch_client() as batch:
+        refused = await add(batch, ticket.job_id, list(batch_tasks.values()))
+    logger.info("Wave %d: %d batch tasks added", wave, len(batch_tasks) - len(refused))
+    return tuple(
+        Refusal(c.source, f"Batch did not take it: {refused[c.key]}", c.output)
+        for c in conversions
+        if c.key in refused
+    )
+
+
+async def add(
+    batch: BatchClient, job_id: str, batch_tasks: Sequence[models.BatchTaskCreateOptions]
+) -> dict[str, str]:
+    """Add them all, in bounded time. Returns why, by key, for those that were not taken."""
+    waiting = {batch_task.id: batch_task for batch_task in batch_tasks}
+    refused: dict[str, str] = {}
+    for pause_seconds in PAUSES_SECONDS:
+        results = await add_collection(batch, job_id, list(waiting.values()))
+        for result in (r for r in results if r.status != models.BatchTaskAddStatus.SERVER_ERROR):
+            del waiting[result.task_id]
+            if reason := refusal(result):
+                refused[key_and_attempt(result.task_id)[0]] = reason
+        if not waiting:
+            return refused
+        await asyncio.sleep(pause_seconds)
+    return refused | {key_and_attempt(name)[0]: "it was too busy" for name in waiting}
+
+
+async def add_collection(
+    batch: BatchClient, job_id: str, batch_tasks: Sequence[models.BatchTaskCreateOptions]
+) -> list[models.BatchTaskCreateResult]:
+    """One request, or two halves where one is more than the megabyte that Batch takes."""
+    group = models.BatchTaskGroup(task_values=list(batch_tasks))
+    try:
+        answer = await batch.create_task_collection(job_id, group)
+    except HttpResponseError as error:
+        if error.status_code != HTTPStatus.REQUEST_ENTITY_TOO_LARGE or len(batch_tasks) == 1:
+            raise
+        half = len(batch_tasks) // 2
+        first = await add_collection(batch, job_id, batch_tasks[:half])
+        return first + await add_collection(batch, job_id, batch_tasks[half:])
+    return list(answer.result_values or [])
+
+
+def refusal(result: models.BatchTaskCreateResult) -> str | None:
+    """Why Batch did not take it. `TaskExists` means that an earlier try of ours got through."""
+    if result.status == models.BatchTaskAddStatus.SUCCESS:
+        return None
+    code = (result.error.code if result.error else None) or "no reason given"
+    return None if code == "TaskExists" else code
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskWriter:
+    """Writes the batch task of a conversion. A source's name is in none of its command lines."""
+
+    signer: Signer
+    ticket: Ticket
+    request: Request
+    preset: Preset
+
+    def write(self, conversion: Conversion, attempt: int) -> models.BatchTaskCreateOptions:
+        name = batch_task_id(conversion.key, attempt)
+        return models.BatchTaskCreateOptions(
+            id=name,
+            command_line="/bin/sh runner.sh",
+            environment_settings=self._environment(conversion),
+            resource_files=[self._runner, self._input(conversion)],
+            output_files=[self._output(conversion), *self._logs(name)],
+            constraints=models.BatchTaskConstraints(retention_time=RETENTION),
+        )
+
+    @property
+    def _file(self) -> str:
+        return f"output{self.preset.suffix}"
+
+    def _environment(self, conversion: Conversion) -> list[models.EnvironmentSetting]:
+        values = {
+            "OUTPUT": self._file,
+            "SOURCE_SECONDS": "" if conversion.seconds is None else f"{conversion.seconds:.3f}",
+            "FFMPEG_ARGUMENTS": "\n".join(self.preset.arguments),
+        }
+        return [models.EnvironmentSetting(name=name, value=value) for name, value in values.items()]
+
+    @cached_property
+    def _runner(self) -> models.ResourceFile:
+        blob = runner_blob(self.ticket.lock_id, RUNNER)
+        url = self.signer.blob_url(self.request.cleanup.container, blob)
+        return models.ResourceFile(http_url=url, file_path="runner.sh")
+
+    def _input(self, conversion: Conversion) -> models.ResourceFile:
+        if is_blob(conversion.source):
+            place = split_address(conversion.source.location)
+        else:
+            place = (
+                self.request.cleanup.container,
+                input_blob(self.ticket.lock_id, conversion.content),
+            )
+        return models.ResourceFile(http_url=self.signer.blob_url(*place), file_path="input")
+
+    @cached_property
+    def _outputs_url(self) -> str:
+        return self.signer.container_url(self.request.output.container)
+
+    @cached_property
+    def _logs_url(self) -> str:
+        return self.signer.container_url(self.request.cleanup.container)
+
+    def _output(self, conversion: Conversion) -> models.OutputFile:
+        headers = {"x-ms-blob-content-type": self.preset.content_type} | {
+            f"x-ms-meta-{name}": value
+            for name, value in stamp_metadata(conversion, self.preset).items()
+        }
+        return models.OutputFile(
+            file_pattern=self._file,
+            destination=_container(
+                self._outputs_url,
+                path=conversion.output,
+                headers=[
+                    models.OutputFileUploadHeader(name=n, value=v) for n, v in headers.items()
+                ],
+            ),
+            upload_options=_upload_on(models.OutputFileUploadCondition.TASK_SUCCESS),
+        )
+
+    def _logs(self, batch_task: str) -> list[models.OutputFile]:
+        """What it printed, and the marker with the seconds written: they outlive the node."""
+        folder = log_folder(self.ticket.lock_id, self.ticket.run_id) + batch_task
+        return [
+            models.OutputFile(
+                file_pattern=pattern,
+                destination=_container(self._logs_url, path=folder),
+                upload_options=_upload_on(models.OutputFileUploadCondition.TASK_COMPLETION),
+            )
+            for pattern in ("../std*.txt", "seconds-*")
+        ]
+
+
+def _container(
+    url: str, *, path: str, headers: list[models.OutputFileUploadHeader] | None = None
+) -> models.OutputFileDestination:
+    return models.OutputFileDestination(
+        container=models.OutputFileBlobContainerDestination(
+            container_url=url, path=path, upload_headers=headers
+        )
+    )
+
+
+def _upload_on(condition: models.OutputFileUploadCondition) -> models.OutputFileUploadConfiguration:
+    return models.OutputFileUploadConfiguration(upload_condition=condition)

@@ -1,0 +1,88 @@
+"""A wave's sources on their way into the input container."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from azure.storage.blob.aio import BlobClient
+from prefect import task
+
+from tasks.clients import blob_service
+from tasks.models import Conversion, Refusal, Source, Ticket
+from tasks.naming import input_blob
+from tasks.parameters import Request
+from tasks.sources import is_blob
+from tasks.stage import STAGE
+
+CONNECTIONS = 2  # for one file; memory is this times the files at once times a block
+CHANGED = "it changed while the run went on: run again"
+logger = logging.getLogger(__name__)
+
+
+@task(name="upload", task_run_name="upload wave {wave}", **STAGE)
+async def upload_wave(
+    conversions: Sequence[Conversion],
+    *,
+    wave: int,
+    ticket: Ticket,
+    request: Request,
+    present: Collection[str],
+) -> tuple[Refusal, ...]:
+    """Upload what is not `present` yet; equal files once. Blobs as sources stay where they are.
+
+    Returns:
+        A refusal for each source that could not be read as it was when it was planned.
+    """
+    wanted = missing_inputs(conversions, present)
+    logger.info("Wave %d: %d of %d files to upload", wave, len(wanted), len(conversions))
+    limit = asyncio.Semaphore(request.limits.uploads_at_once)
+    async with blob_service() as service:
+        inputs = service.get_container_client(request.cleanup.container)
+        reasons = await asyncio.gather(
+            *(
+                upload(inputs.get_blob_client(input_blob(ticket.lock_id, content)), source, limit)
+                for content, source in wanted.items()
+            )
+        )
+    failed = {content: reason for content, reason in zip(wanted, reasons, strict=True) if reason}
+    return tuple(
+        Refusal(c.source, failed[c.content], c.output) for c in conversions if c.content in failed
+    )
+
+
+def missing_inputs(
+    conversions: Iterable[Conversion], present: Collection[str]
+) -> dict[str, Source]:
+    """One source for each content that is to be uploaded."""
+    return {
+        c.content: c.source
+        for c in conversions
+        if c.content not in present and not is_blob(c.source)
+    }
+
+
+async def upload(blob: BlobClient, source: Source, limit: asyncio.Semaphore) -> str | None:
+    """Stream one file up. Returns the reason if that cannot be done."""
+    async with limit:
+        try:
+            file = Path(source.location).open("rb")  # noqa: ASYNC230, SIM115  opens at once
+        except OSError as error:
+            return f"cannot be read: {error.strerror}"
+        with file:
+            if has_changed(file, source):
+                return CHANGED
+            await blob.upload_blob(
+                file, length=source.size_bytes, overwrite=True, max_concurrency=CONNECTIONS
+            )
+            if has_changed(file, source):  # the blob bears the hash of what was there before
+                await blob.delete_blob()
+                return CHANGED
+    return None
+
+
+def has_changed(file: BinaryIO, source: Source) -> bool:
+    found = os.fstat(file.fileno())
+    return (found.st_size, str(found.st_mtime_ns)) != (source.size_bytes, source.version)
