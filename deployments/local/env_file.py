@@ -1,0 +1,58 @@
+"""Files of settings that a stack writes when it is ready, and removes when it stops."""
+
+import os
+import shlex
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from deployments.local.errors import StackUsageError
+
+HEADER = "# Written by python -m deployments.local; gone when it stops.\n"
+
+
+def text(settings: Mapping[str, str]) -> str:
+    """The settings as lines that both a shell and python-dotenv read."""
+    return "".join(f'{name}="{value}"\n' for name, value in settings.items())
+
+
+def read(path: Path) -> dict[str, str]:
+    """The settings in the file at `path`."""
+    words = shlex.split(path.read_text(), comments=True)
+    return dict(word.split("=", 1) for word in words)
+
+
+def check(path: Path) -> None:
+    """Refuse a path that a stack must not, or cannot, write.
+
+    Raises:
+        StackUsageError: It is somebody else's file, no file at all, or in no folder.
+    """
+    if not path.parent.is_dir():
+        raise StackUsageError(f"{path} cannot be written: there is no folder {path.parent}.")
+    if path.exists() and not (path.is_file() and is_ours(path)):
+        message = (
+            f"{path} was not written by the local stack, and is left alone: name another file."
+        )
+        raise StackUsageError(message)
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a stack wrote the file at `path`."""
+    with path.open("rb") as file:
+        return file.read(len(HEADER)) == HEADER.encode()
+
+
+def write(path: Path, settings: Mapping[str, str]) -> None:
+    """Put the settings at `path`, whole or not at all, for this user's eyes only."""
+    check(path)
+    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    with os.fdopen(descriptor, "w") as file:
+        file.write(HEADER + text(settings))
+    Path(draft).replace(path)
+
+
+def remove(path: Path, settings: Mapping[str, str]) -> None:
+    """Remove the file at `path`, unless it has come to hold something else."""
+    if path.is_file() and path.read_text(errors="replace") == HEADER + text(settings):
+        path.unlink()

@@ -1,0 +1,116 @@
+"""A Prefect server of a command's own, where no API is set."""
+
+import http.client
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from deployments.local.azurite import last_words
+from deployments.local.child import start_child, stop_child
+from deployments.local.errors import StackError
+from deployments.local.folder import DataFolder
+from deployments.local.locks import Lock
+from deployments.local.ports import LOOPBACK, free_port
+
+START_SECONDS = 180  # the first start makes the database: 27 s have been seen on a busy machine
+PROGRAM = ("-m", "uvicorn", "--factory", "prefect.server.api.server:create_app")
+FLAGS = ("--log-level", "warning", "--timeout-graceful-shutdown", "2")
+
+
+@contextmanager
+def running_server(data: Path | None = None) -> Iterator["Server"]:
+    """A Prefect server for as long as the block runs; it is still starting at first.
+
+    Raises:
+        StackUsageError: The data folder cannot be had.
+    """
+    server = Server(DataFolder.at(data))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+class Server:
+    """A Prefect server on loopback, with a database for each version of Prefect."""
+
+    def __init__(self, folder: DataFolder) -> None:
+        """Nothing runs yet."""
+        self.home = folder.path / f"prefect-{version('prefect')}"
+        self.home.mkdir(mode=0o700, exist_ok=True)
+        self.log = self.home / "server.log"
+        self.starting = Lock.at(self.home / "starting")
+        self.port = 0
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the process, after any other that is making or migrating the same database."""
+        self.starting.exclude()
+        self.port = free_port(0)
+        with self.log.open("wb") as log:
+            self.process = start_child(
+                [sys.executable, *PROGRAM, *FLAGS, "--host", LOOPBACK, "--port", str(self.port)],
+                log=log,
+                folder=self.home,
+                environment=environment(self.home, self.port),
+            )
+
+    def wait(self) -> str:
+        """The API's URL, when the server is healthy.
+
+        Raises:
+            StackError: It does not start; with its last words.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        while not is_healthy(self.port):
+            if self.process is None or self.process.poll() is not None:
+                message = (
+                    f"The Prefect server did not start. Its last words: {last_words(self.log)}"
+                )
+                raise StackError(message)
+            if time.monotonic() > deadline:
+                message = (
+                    f"The Prefect server did not answer within {START_SECONDS} s: see {self.log}, "
+                    "and try again, or set PREFECT_API_URL to a server that runs."
+                )
+                raise StackError(message)
+            time.sleep(0.05)
+        self.starting.release()
+        return f"http://{LOOPBACK}:{self.port}/api"
+
+    def stop(self) -> None:
+        """End the process, within seconds."""
+        if self.process is not None:
+            stop_child(self.process)
+        self.starting.close()
+
+
+def environment(home: Path, port: int) -> Mapping[str, str]:
+    """This process's, without the user's own Prefect settings: they are for their own servers."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    return kept | {
+        "DO_NOT_TRACK": "1",
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+        "PREFECT_UI_API_URL": f"http://{LOOPBACK}:{port}/api",
+    }
+
+
+def is_healthy(port: int) -> bool:
+    """Whether the server answers, and its database too."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)
+    try:
+        connection.request("GET", "/api/health")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
