@@ -2,6 +2,7 @@
 
 import math
 import os
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import av
+    from av.container import InputContainer
+    from av.stream import Stream
 
 _WIDTH, _HEIGHT = 160, 90
 _FRAMES_PER_SECOND = 12
@@ -35,17 +38,34 @@ _SAMPLES = (
 
 
 def make_samples(folder: Path) -> list[Path]:
-    """Paths of five MP4 clips (H.264 and AAC, 2 to 4 s) in the folder; makes those not there."""
+    """Five MP4 clips (H.264 and AAC, 2 to 4 s) in the folder; makes those not there whole."""
     folder.mkdir(parents=True, exist_ok=True)
     return [_made(folder / sample.name, sample) for sample in _SAMPLES]
 
 
 def _made(path: Path, sample: _Sample) -> Path:
-    if not path.exists():
+    if not _is_whole(path, sample):
         unfinished = path.with_suffix(f".{os.getpid()}.part")
         _write(unfinished, sample)
-        unfinished.replace(path)  # a clip is whole or absent
+        unfinished.replace(path)
     return path
+
+
+def _is_whole(path: Path, sample: _Sample) -> bool:
+    """Whether it is there to its end, which a file cut short still declares."""
+    import av
+
+    try:
+        with av.open(str(path)) as clip:
+            return all(_whole_seconds(clip, s) > sample.seconds - 0.01 for s in clip.streams)
+    except (OSError, av.FFmpegError):
+        return False
+
+
+def _whole_seconds(clip: "InputContainer", stream: "Stream") -> float:
+    clip.seek(0)
+    ticks = sum(p.duration or 0 for p in clip.demux(stream) if not p.is_corrupt)
+    return float(ticks * (stream.time_base or 0))
 
 
 def _write(path: Path, sample: _Sample) -> None:
@@ -89,21 +109,22 @@ def _gradient(level: int, width: int) -> Iterator[int]:
 
 
 def _tones(sample: _Sample) -> "Iterator[av.AudioFrame]":
-    """An octave's climb, at a third of full volume."""
-    import array
-
     import av
 
-    count = round(sample.seconds * _SAMPLES_PER_SECOND)
-    phases = (
-        2 * math.pi * sample.hertz * (n + n * n / (2 * count)) / _SAMPLES_PER_SECOND
-        for n in range(count)
-    )
-    wave = array.array("f", (math.sin(phase) / 3 for phase in phases))
-    for begin in range(0, count, _BLOCK):
+    wave = array("f", _wave(sample))
+    for begin in range(0, len(wave), _BLOCK):
         block = wave[begin : begin + _BLOCK]
         frame = av.AudioFrame(format="fltp", layout="mono", samples=len(block))
         frame.planes[0].update(block.tobytes().ljust(frame.planes[0].buffer_size, b"\0"))
         frame.sample_rate, frame.pts = _SAMPLES_PER_SECOND, begin
         frame.time_base = Fraction(1, _SAMPLES_PER_SECOND)
         yield frame
+
+
+def _wave(sample: _Sample) -> Iterator[float]:
+    """An octave's climb that swells to a third of full volume and fades."""
+    count = round(sample.seconds * _SAMPLES_PER_SECOND)
+    for n in range(count):
+        progress = n / count
+        turns = sample.hertz * (n + n * progress / 2) / _SAMPLES_PER_SECOND
+        yield math.sin(2 * math.pi * turns) * math.sin(math.pi * progress) / 3

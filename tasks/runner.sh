@@ -93,23 +93,14 @@ ended_early() {
 }
 
 # WAV and AVI say in their first bytes how large they are, and FFmpeg overlooks it when they are not.
-# Recorders that cannot go back leave 0 or the largest number there; some miscount by a little.
+# Recorders that cannot go back leave 0 there, or some 2 or 4 GiB; others miscount by a little.
 riff_is_short() {
     [ "$(od -A n -t x1 -N 4 input | tr -d ' \n')" = 52494646 ] || return 1
-    declared=$(od -A n -t u4 -j 4 -N 4 input)
-    size=$(wc -c <input)
-    [ "$((declared))" -ne 4294967295 ] && [ $((declared - size)) -gt $((65536 + declared / 1000)) ]
+    declared=$(($(od -A n -t u4 -j 4 -N 4 input) + 8))
+    size=$(($(wc -c <input)))
+    [ "$declared" -lt 2147479552 ] && [ $((declared - size)) -gt $((4096 + declared / 1000)) ]
 }
 
-if [ -n "${FFMPEG_ARGUMENTS-}" ]; then # one a line; no shell reads them
-    set -f
-    IFS='
-'
-    # shellcheck disable=SC2086
-    set -- $FFMPEG_ARGUMENTS
-    unset IFS
-    set +f
-fi
 : "${OUTPUT:?runner: OUTPUT must name the file to write}"
 SOURCE_SECONDS=${SOURCE_SECONDS-}
 case $SOURCE_SECONDS in
@@ -142,7 +133,7 @@ fi
 [ -s "$OUTPUT" ] || fail 65 "ffmpeg wrote nothing into $OUTPUT"
 converted="$(seconds "$written" 2) s were converted"
 if riff_is_short; then
-    fail 65 "$converted: the source is cut short: it has $((size)) bytes of $((declared + 8))"
+    fail 65 "$converted: the source is cut short: it has $size bytes of $declared"
 fi
 if [ -z "$SOURCE_SECONDS" ]; then
     ! ended_early || fail 65 "$converted: the source is cut short: it ends in the midst of a packet"

@@ -1,0 +1,182 @@
+"""Clips made in process, and ffmpeg by its name, for the tests of the media side."""
+
+import array
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from math import pi, sin
+from pathlib import Path
+from typing import Any
+
+import av
+import imageio_ffmpeg
+import pytest
+from av.stream import Disposition
+
+_SAMPLES_PER_SECOND = 48_000
+_BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class _Container:
+    format: str
+    video_codec: str
+    audio_codec: str
+
+
+_CONTAINERS = {
+    ".aac": _Container("adts", "", "aac"),
+    ".avi": _Container("avi", "mpeg4", "libmp3lame"),
+    ".flac": _Container("flac", "", "flac"),
+    ".flv": _Container("flv", "libx264", "aac"),
+    ".m4a": _Container("mp4", "", "aac"),
+    ".mkv": _Container("matroska", "libx264", "aac"),
+    ".mov": _Container("mov", "libx264", "aac"),
+    ".mp3": _Container("mp3", "", "libmp3lame"),
+    ".mp4": _Container("mp4", "libx264", "aac"),
+    ".ogg": _Container("ogg", "", "libopus"),
+    ".ts": _Container("mpegts", "libx264", "aac"),
+    ".wav": _Container("wav", "", "pcm_s16le"),
+    ".webm": _Container("webm", "libvpx", "libopus"),
+}
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What a clip is like: seconds of sound and of pictures, where 0 leaves the stream out."""
+
+    audio: float = 2
+    video: float = 2
+    audio_begins: float = 0
+    layout: str = "mono"
+    size: tuple[int, int] = (64, 48)
+    frames_per_second: int = 10
+    cover: bool = False
+    seekable: bool = True
+    muxer: tuple[tuple[str, str], ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+class _OneWay:
+    """A file that cannot go back, such as a pipe: headers stay as they were begun."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+
+    def write(self, data: bytes) -> int:
+        return self._file.write(data)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes a clip, or hands out the one made before: copy it before you change it.
+
+    `clip(".mp4")` has 2 s of sound and of pictures, `clip(".mkv", audio=7, video=0)` 7 s of sound;
+    see `_Shape` for more.
+    """
+    folder = tmp_path_factory.mktemp("clips")
+
+    @cache
+    def make(suffix: str, **shape: Any) -> Path:
+        path = folder / f"{len(list(folder.iterdir()))}{suffix}"
+        _write(path, _CONTAINERS[suffix], _Shape(**shape))
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tools_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for PATH with all that the runner needs of a node beside sh and ffmpeg."""
+    folder = tmp_path_factory.mktemp("tools")
+    for name in ("od", "rm", "tr", "wc"):
+        (folder / name).symlink_to(shutil.which(name) or pytest.fail(f"no {name} here"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ffmpeg_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for PATH with an ffmpeg that is not the machine's."""
+    folder = tmp_path_factory.mktemp("ffmpeg")
+    (folder / "ffmpeg").symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
+    return folder
+
+
+def _write(path: Path, kind: _Container, shape: _Shape) -> None:
+    target: Any = os.fspath(path) if shape.seekable else _OneWay(path)
+    with av.open(target, "w", format=kind.format, options=dict(shape.muxer)) as container:
+        container.metadata.update(shape.tags)
+        made: list[tuple[Any, Iterable[Any]]] = []
+        if shape.cover:
+            made.append((_add_cover(container), [_picture(shape, 0)]))
+        if shape.video and kind.video_codec:
+            made.append((_add_video(container, kind, shape), _pictures(shape)))
+        if shape.audio:
+            made.append((_add_audio(container, kind, shape), _blocks(shape)))
+        for stream, frames in made:
+            for frame in (*frames, None):
+                container.mux(stream.encode(frame))
+    if isinstance(target, _OneWay):
+        target.close()
+
+
+def _add_video(container: Any, kind: _Container, shape: _Shape) -> Any:
+    options = {"preset": "ultrafast"} if kind.video_codec == "libx264" else {}
+    stream = container.add_stream(kind.video_codec, rate=shape.frames_per_second, options=options)
+    stream.width, stream.height = shape.size
+    stream.pix_fmt = "yuv420p"
+    return stream
+
+
+def _add_audio(container: Any, kind: _Container, shape: _Shape) -> Any:
+    stream = container.add_stream(kind.audio_codec, rate=_SAMPLES_PER_SECOND, layout=shape.layout)
+    stream.codec_context.time_base = Fraction(1, _SAMPLES_PER_SECOND)
+    return stream
+
+
+def _add_cover(container: Any) -> Any:
+    stream = container.add_stream("png", rate=1)
+    stream.width, stream.height, stream.pix_fmt = 64, 48, "rgb24"
+    stream.disposition = Disposition.attached_pic
+    return stream
+
+
+def _pictures(shape: _Shape) -> Iterator[av.VideoFrame]:
+    return (
+        _picture(shape, number) for number in range(round(shape.video * shape.frames_per_second))
+    )
+
+
+def _picture(shape: _Shape, number: int) -> av.VideoFrame:
+    frame = av.VideoFrame(*shape.size, "yuv420p")
+    for plane in frame.planes:
+        plane.update(bytes([(7 * number + 40) % 256]) * plane.buffer_size)
+    frame.pts, frame.time_base = number, Fraction(1, shape.frames_per_second)
+    return frame
+
+
+def _blocks(shape: _Shape) -> Iterator[av.AudioFrame]:
+    """A tone of 440 Hz at a third of full volume; the encoder's own resampler makes the rest."""
+    begin, count = (round(s * _SAMPLES_PER_SECOND) for s in (shape.audio_begins, shape.audio))
+    for at in range(0, count, _BLOCK):
+        samples = range(at, min(at + _BLOCK, count))
+        frame = av.AudioFrame(format="flt", layout="mono", samples=len(samples))
+        wave = array.array("f", (sin(2 * pi * 440 * n / _SAMPLES_PER_SECOND) / 3 for n in samples))
+        frame.planes[0].update(wave.tobytes().ljust(frame.planes[0].buffer_size, b"\0"))
+        frame.sample_rate, frame.pts = _SAMPLES_PER_SECOND, begin + at
+        frame.time_base = Fraction(1, _SAMPLES_PER_SECOND)
+        yield frame
+
+
+@pytest.fixture(scope="session")
+def real_clips() -> dict[str, Path]:
+    """The two clips beside the project, by name; where they are not, the test is skipped."""
+    folder = Path(__file__).parents[2].parent / "shared" / "media"
+    clips = {path.name: path for path in folder.glob("*.mp4")}
+    return clips or pytest.skip("the real clips are not beside the project")
