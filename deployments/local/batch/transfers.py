@@ -90,7 +90,11 @@ class Transfers:
         return Failure(code="", message="")
 
     async def upload(self, files: Sequence[OutputFile], folder: Path) -> None:
-        """Sends the files of a task in `folder`, logging beside stdout.txt; raises TransferError."""
+        """Sends every file of a task in `folder` that can be sent, logging beside stdout.txt.
+
+        Raises TransferError for the first that could not.
+        """
+        failures: list[TransferError] = []
         with (
             (folder / "fileuploadout.txt").open("a") as out,
             (folder / "fileuploaderr.txt").open("a") as errors,
@@ -102,13 +106,14 @@ class Transfers:
                         out.write(f"{source.name} -> {name}\n")
                 except TransferError as error:
                     errors.write(f"{error.failure.code}: {error.failure.message}\n")
-                    raise
+                    failures.append(error)
+        if failures:
+            raise failures[0]
 
     async def _upload_one(self, to: ContainerDestination, source: Path, name: str) -> None:
         from azure.core.exceptions import AzureError
         from azure.core.pipeline.transport import AioHttpTransport
-        from azure.storage.blob import ExponentialRetry
-        from azure.storage.blob.aio import ContainerClient
+        from azure.storage.blob.aio import ContainerClient, ExponentialRetry
 
         metadata, settings = _headers(to)
         container = ContainerClient.from_container_url(
@@ -193,7 +198,8 @@ def _download_failure(file: ResourceFile, status: int, reason: str) -> Failure:
 
 def _upload_failure(source: Path, to: ContainerDestination, error: Exception) -> Failure:
     status = getattr(error, "status_code", None)
-    azure_code = str(getattr(error, "error_code", "") or "")
+    code_given = getattr(error, "error_code", None) or ""
+    azure_code = str(getattr(code_given, "value", code_given))
     if azure_code == "ContainerNotFound":
         code, message = "FileUploadContainerNotFound", "The output container does not exist"
     elif status in (401, 403):
