@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import av
-    from av.container import InputContainer
-    from av.stream import Stream
 
 _WIDTH, _HEIGHT = 160, 90
 _FRAMES_PER_SECOND = 12
@@ -44,28 +42,23 @@ def make_samples(folder: Path) -> list[Path]:
 
 
 def _made(path: Path, sample: _Sample) -> Path:
-    if not _is_whole(path, sample):
+    if not _is_whole(path):
         unfinished = path.with_suffix(f".{os.getpid()}.part")
         _write(unfinished, sample)
         unfinished.replace(path)
     return path
 
 
-def _is_whole(path: Path, sample: _Sample) -> bool:
-    """Whether it is there to its end, which a file cut short still declares."""
+def _is_whole(path: Path) -> bool:
+    """Whether every packet of its index is there: a file cut short keeps the index of the whole."""
     import av
 
     try:
         with av.open(str(path)) as clip:
-            return all(_whole_seconds(clip, s) > sample.seconds - 0.01 for s in clip.streams)
+            whole = [p.size > 0 and not p.is_corrupt for p in clip.demux()]
+            return sum(whole) == sum(stream.frames for stream in clip.streams) > 0
     except (OSError, av.FFmpegError):
         return False
-
-
-def _whole_seconds(clip: "InputContainer", stream: "Stream") -> float:
-    clip.seek(0)
-    ticks = sum(p.duration or 0 for p in clip.demux(stream) if not p.is_corrupt)
-    return float(ticks * (stream.time_base or 0))
 
 
 def _write(path: Path, sample: _Sample) -> None:
