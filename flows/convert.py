@@ -9,6 +9,7 @@ if __name__ == "__main__":  # ahead of Prefect, which takes a second: the comman
     raise SystemExit(main())
 
 import asyncio
+import logging
 import uuid
 from collections.abc import Collection, Coroutine, Iterator, Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ from azure.core.exceptions import AzureError
 from prefect import flow, runtime
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
+from prefect.logging.handlers import APILogHandler
 from prefect.states import Failed
 from pydantic import Field
 
@@ -42,6 +44,9 @@ from tasks.submission import submit_wave
 from tasks.uploads import upload_wave
 
 ATTEMPTS = 2  # the second is for what a transfer or a lost node spoilt
+STAGES = logging.getLogger("tasks")
+STAGES.setLevel(logging.INFO)
+STAGES.addHandler(APILogHandler())  # to the run's page
 LAST_LOOK_SECONDS = 4  # that an interrupted run takes to see how far it came
 
 

@@ -6,12 +6,19 @@ alone, and each becomes a box in the form. Empty strings mean "none": optional t
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from cyclopts import Parameter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from tasks.presets import PresetName, preset_for
 
 ContainerName = Annotated[
     str, Field(min_length=3, max_length=63, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+]
+# On the command line, options are one word of the shell's, and begin with a dash.
+Options = Annotated[
+    list[str],
+    BeforeValidator(lambda words: [part for word in words for part in word.split()]),
+    Parameter(allow_leading_hyphen=True),
 ]
 Keep = Literal["delete", "keep"]
 
@@ -24,10 +31,10 @@ class Output(Parameters):
     """What is made, and where it goes."""
 
     preset: PresetName = Field("mp3", description="The format to convert to.")
-    options: list[str] = Field(
+    options: Options = Field(
         [],
-        description="Further ffmpeg options, one word each, such as -ar 44100. "
-        "Only codecs, rates, channels, quality and filters without files are allowed.",
+        description="Further ffmpeg options, such as '-ar 44100': codecs, rates, channels, quality"
+        " and filters without files.",
     )
     container: ContainerName = Field(
         "output", description="The blob container that receives the converted files."

@@ -105,6 +105,7 @@ def describe_run(ledger: Ledger, *, now: datetime) -> dict[str, Any]:
         "options": request.output.options,
         "container": request.output.container,
         "prefix": request.output.prefix,
+        "download_to": request.output.download_to,
         "job": ticket.job_id,
         "pool": ticket.pool_id,
         "started_at": ticket.started_at.isoformat(timespec="seconds"),

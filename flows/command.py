@@ -1,0 +1,176 @@
+"""The command line of convert.py, built from the parameter models.
+
+Prefect and the SDKs are imported only to run: help and a wrong flag are answered at once.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+from platformdirs import user_data_path
+from pydantic import ValidationError
+
+from tasks.errors import ConvertError, SettingsError, UsageError
+from tasks.parameters import Cleanup, Limits, Output, Pool, Request, Run
+
+CONVERTED, FAILED, WRONG_USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+}
+FLAT = Parameter(name="*")
+
+app = App(
+    name="convert.py",
+    usage="Usage: python flows/convert.py [SOURCE]... [--preset mp3] [--download-to DIR] …",
+    help="Convert media files in parallel with ffmpeg: on Azure Batch, or on this machine where no"
+    " Azure account is configured.",
+    help_format="plaintext",
+    version_flags=[],
+    group_arguments="Sources",
+    default_parameter=Parameter(negative=()),
+)
+app["--help"].show = False
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run the command. Returns its exit status: 0, 1, 2, 130 or 143."""
+    try:
+        command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+        return int(command(*bound.args, **bound.kwargs) or CONVERTED)
+    except CycloptsError as error:
+        return complain(in_one_line(error), status=WRONG_USAGE)
+    except (UsageError, SettingsError) as error:
+        return complain(str(error), status=WRONG_USAGE)
+    except ConvertError as error:
+        return complain(str(error), status=FAILED)
+    except KeyboardInterrupt:
+        return complain("interrupted. Run again for the rest.", status=INTERRUPTED)
+
+
+def complain(message: str, *, status: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return status
+
+
+def in_one_line(error: CycloptsError) -> str:
+    if not isinstance(error.__cause__, ValidationError):
+        return str(error)
+    first = error.__cause__.errors()[0]
+    flag = ".".join(str(part).replace("_", "-") for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{flag}: {message}, not {first['input']!r}." if flag else f"{message}."
+
+
+@app.default
+def command(
+    *sources: Annotated[
+        str,
+        Parameter(help=f"{Request.model_fields['sources'].description} None: five sample clips."),
+    ],
+    output: Annotated[Output, FLAT, Parameter(group="Output")] = Output(),
+    run: Annotated[Run, FLAT, Parameter(group="Output")] = Run(),
+    pool: Annotated[Pool, Parameter(group="Pool")] = Pool(),
+    limits: Annotated[Limits, Parameter(group="Limits")] = Limits(),
+    cleanup: Annotated[Cleanup, Parameter(group="Cleanup")] = Cleanup(),
+) -> int:
+    from tasks.sources import check_sources
+
+    check_sources(sources)
+    request = Request(
+        sources=list(sources) or sample_clips(),
+        output=output,
+        run=run,
+        pool=pool,
+        limits=limits,
+        cleanup=cleanup,
+    )
+    with surroundings():
+        return convert(request)
+
+
+def sample_clips() -> list[str]:
+    from flows.samples import make_samples
+
+    folder = user_data_path("batch-convert") / "samples"
+    make_samples(folder)
+    print(f"No source is named: converting the sample clips in {folder}", file=sys.stderr)
+    return [str(folder)]
+
+
+@contextmanager
+def surroundings() -> Iterator[None]:
+    """What a run needs around it: an account, else the local stack; Prefect's API, else our own.
+
+    Both parts start side by side, while Prefect is imported.
+    """
+    from deployments.local.errors import StackError
+    from deployments.local.server import running_server
+    from deployments.local.stack import running_stack
+    from tasks.settings import Accounts, load_accounts
+
+    os.environ |= {name: value for name, value in QUIET.items() if name not in os.environ}
+    is_local = Accounts().are_unset
+    if not is_local:
+        load_accounts()  # half an account is told at once
+    with ExitStack() as parts:
+        try:
+            stack = parts.enter_context(running_stack()) if is_local else None
+            server = None if has_prefect_api() else parts.enter_context(running_server())
+            os.environ |= stack.wait() if stack else {}
+            if server:
+                use_prefect_api(server.wait())
+        except StackError as error:
+            raise ConvertError(str(error), "") from error
+        yield
+
+
+def has_prefect_api() -> bool:
+    """Whether a Prefect server is set, in the environment or in the user's profile."""
+    from prefect.settings import get_current_settings
+
+    return get_current_settings().api.url is not None
+
+
+def use_prefect_api(url: str) -> None:
+    from prefect.context import refresh_global_settings_context
+
+    os.environ["PREFECT_API_URL"] = url
+    refresh_global_settings_context()
+
+
+def convert(request: Request) -> int:
+    """Run the flow and show it. Returns the exit status."""
+    from prefect.exceptions import TerminationSignal
+
+    from flows.display import Display, print_report
+
+    display = Display()
+    try:
+        with display.showing():
+            asyncio.run(run_flow(request))
+    except TerminationSignal:
+        return complain("terminated. Run again for the rest.", status=TERMINATED)
+    finally:
+        if display.report:
+            print_report(display.report)
+    return CONVERTED if display.report and display.report.is_success else FAILED
+
+
+async def run_flow(request: Request) -> None:
+    """Run the flow to its end.
+
+    Raises:
+        ConvertError: what ended it before it had a report.
+    """
+    from flows.convert import convert
+
+    parameters = {name: getattr(request, name) for name in Request.model_fields}
+    state = await convert(**parameters, return_state=True)
+    if isinstance(state.data, Exception):
+        raise state.data

@@ -1,0 +1,207 @@
+"""What a person sees of a run: a bar or plain lines while it lasts, a table at its end."""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from tasks.models import FileResult
+from tasks.progress import Progress, listening
+from tasks.report import DONE, Report
+
+OURS = ("tasks", "flows", "__main__")
+RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")  # what ends a run, the command says itself
+PLAIN_SECONDS = 5.0  # between lines of progress where there is no terminal
+PLAIN_WIDTH = 160
+TABLE_ROWS = 100  # where there are more files, only those that are not converted get a row
+STYLES = {
+    "converted": "green",
+    "skipped": "dim",
+    "failed": "bold red",
+    "not_started": "yellow",
+    "interrupted": "yellow",
+}
+
+
+class Display:
+    """Shows a run on a terminal or in a log; keeps its report."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+        self.report: Report | None = None
+        self._bar = Bar(
+            TextColumn("Converting"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[detail]}"),
+            console=self.console,
+            transient=True,
+        )
+        self._shown: Progress | None = None
+        self._shown_at = 0.0
+
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """Show what the stages log and publish, for as long as the block runs."""
+        root = logging.getLogger()
+        others, root.handlers = root.handlers, [ConsoleHandler(self.console)]
+        try:
+            with listening(self._on_news):
+                yield
+        finally:
+            self._bar.stop()
+            root.handlers = others
+
+    def _on_news(self, news: object) -> None:
+        if isinstance(news, Report):
+            self.report = news
+            self._bar.stop()
+        elif isinstance(news, Progress):
+            self._on_progress(news)
+
+    def _on_progress(self, progress: Progress) -> None:
+        if self.console.is_terminal:
+            self._move_bar(progress)
+        elif self._is_due(progress):
+            done = progress.converted + progress.failed
+            self.console.print(f"{done} of {progress.files} files done, {detail(progress)}")
+            self._shown, self._shown_at = progress, time.monotonic()
+
+    def _move_bar(self, progress: Progress) -> None:
+        if not self._bar.task_ids:
+            self._bar.start()
+            self._bar.add_task("", total=progress.files, detail="")
+        self._bar.update(
+            self._bar.task_ids[0],
+            completed=progress.converted + progress.failed,
+            detail=detail(progress),
+        )
+
+    def _is_due(self, progress: Progress) -> bool:
+        is_new = progress != self._shown
+        return is_new and time.monotonic() - self._shown_at >= PLAIN_SECONDS
+
+
+class ConsoleHandler(logging.Handler):
+    """Our stages' own lines, and the warnings of others. Tracebacks stay in Prefect's log."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        least = logging.INFO if record.name.startswith(OURS) else logging.WARNING
+        return record.levelno >= least and not record.name.startswith(RUN_LOGGERS)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        time_of_day = time.strftime("%H:%M:%S", time.localtime(record.created))
+        style = "" if record.levelno < logging.WARNING else "yellow"
+        line = Text.assemble((time_of_day, "dim"), " ", (record.getMessage(), style))
+        self._console.print(line, soft_wrap=True)
+
+
+def detail(progress: Progress) -> str:
+    parts = [
+        f"{progress.failed} failed" if progress.failed else "",
+        f"{progress.running} running",
+        f"{progress.nodes} node{'' if progress.nodes == 1 else 's'}",
+        f"{clock(progress.seconds_left)} left" if progress.seconds_left is not None else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def print_report(report: Report) -> None:
+    """The table and the totals, on standard output."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PLAIN_WIDTH)
+    rows = shown_rows(report.files)
+    if rows:
+        console.print(file_table(rows))
+    if len(rows) < len(report.files):
+        console.print(f"… and {len(report.files) - len(rows)} files converted or skipped.")
+    for line in totals(report):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def shown_rows(files: Iterable[FileResult]) -> list[FileResult]:
+    files = list(files)
+    if len(files) <= TABLE_ROWS:
+        return files
+    return [file for file in files if file.state not in DONE][:TABLE_ROWS]
+
+
+def file_table(files: Iterable[FileResult]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("file", overflow="fold")
+    table.add_column("state", no_wrap=True)
+    table.add_column("seconds", justify="right", no_wrap=True)
+    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("output or reason", overflow="fold")
+    for file in files:
+        table.add_row(*row(file))
+    return table
+
+
+def row(file: FileResult) -> tuple[Text, ...]:
+    return (
+        Text(printable(file.source)),
+        Text(file.state.replace("_", " "), style=STYLES[file.state]),
+        Text("" if file.seconds is None else f"{file.seconds:.1f}"),
+        Text("" if file.output_bytes is None else decimal(file.output_bytes)),
+        Text(printable(file.output if file.state in DONE and file.output else file.reason or "")),
+    )
+
+
+def printable(text: str) -> str:
+    """Control characters of a hostile name would move the cursor or colour the screen."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def totals(report: Report) -> Iterator[str]:
+    run, summary = report.run, report.summary
+    if run["dry_run"] is not None:
+        yield from forecast(run["dry_run"], failed=summary["failed"])
+        return
+    yield f"{report.headline} in {summary['seconds']:.1f} s."
+    if diagnosis := run["diagnosis"]:
+        yield f"{diagnosis['summary']} {diagnosis['detail']} {diagnosis['remedy']}"
+    if summary["converted"] or summary["skipped"]:
+        place = "/".join(filter(None, (run["container"], run["prefix"])))
+        fetched = run["download_to"]
+        yield (
+            f"Outputs: {fetched}"
+            if fetched
+            else (f"Outputs: container {place}. --download-to DIR fetches them.")
+        )
+
+
+def forecast(dry_run: dict[str, Any], *, failed: int) -> Iterator[str]:
+    plan = dry_run
+    yield (
+        f"Dry run: {plan['conversions']} to convert, {plan['skipped']} skipped, {failed} that"
+        f" cannot be; {plan['uploads']} files ({decimal(plan['upload_bytes'])}) to upload."
+    )
+    if not plan["conversions"]:
+        return
+    if plan["pool"]:
+        yield f"On the shared pool {plan['pool']}."
+    else:
+        yield (
+            f"On a pool of {plan['spot_nodes']} spot and {plan['dedicated_nodes']} dedicated nodes,"
+            f" {plan['vm_size']}, {plan['slots_per_node']} files at once on each."
+        )
