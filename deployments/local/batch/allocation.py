@@ -7,19 +7,20 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from . import autoscale, execution, folders, scheduler
-from .errors import BatchError
-from .scheduler import Next
-from .specs import PoolSpec
-from .state import AllocationState, Node, NodeState, Pool, PoolState, Run
+from deployments.local.batch import autoscale, execution, folders, scheduler
+from deployments.local.batch.errors import BatchError
+from deployments.local.batch.scheduler import Next
+from deployments.local.batch.specs import PoolSpec
+from deployments.local.batch.state import AllocationState, Node, NodeState, Pool, PoolState, Run
 
 if TYPE_CHECKING:
-    from .service import Service
+    from deployments.local.batch.service import Service
 
 START_TASK_PAUSE_SECONDS = 0.1
 RESIZE_MESSAGES = {
     "AccountCoreQuotaReached": "The account has reached its quota of dedicated cores",
     "AccountSpotCoreQuotaReached": "The account has reached its quota of Spot cores",
+    "AllocationFailed": "Desired number of nodes could not be allocated",
     "ResizeStopped": "Desired number of nodes could not be allocated: the resize was stopped",
 }
 
@@ -65,10 +66,8 @@ class Allocation:
         )
 
     async def _delete_when_gone(self, pool: Pool, removals: "list[asyncio.Task[None]]") -> None:
-        while removals := [worker for worker in removals if not worker.done()]:
+        if removals:
             await asyncio.wait(removals)
-        while pool.nodes:
-            await asyncio.wait([n.leaving for n in pool.nodes.values() if n.leaving])
         await asyncio.to_thread(
             shutil.rmtree, self.service.data / pool.id.lower(), ignore_errors=True
         )
@@ -95,8 +94,16 @@ class Allocation:
         pool.allocate(AllocationState.RESIZING, now)
         pool.resize_errors = []
         pool.resizing = self.service.workers.spawn(
-            self._resize(pool, option), name=f"resize of {pool.id}"
+            self._resize(pool, option),
+            name=f"resize of {pool.id}",
+            then=lambda error: self._after_resize(pool, error),
         )
+
+    def _after_resize(self, pool: Pool, error: BaseException | None) -> None:
+        if error is not None:
+            pool.resize_errors = [resize_error("AllocationFailed")]
+            pool.allocate(AllocationState.STEADY, self.service.clock.now())
+            pool.resizing = None
 
     async def _resize(self, pool: Pool, option: str) -> None:
         plan = self._plan(pool)
@@ -179,7 +186,7 @@ class Allocation:
         dedicated = pool.target_dedicated if targets.dedicated is None else targets.dedicated
         spot = pool.target_spot if targets.spot is None else targets.spot
         reached = (dedicated, spot) == (pool.target_dedicated, pool.target_spot)
-        if not reached or pool.resize_errors or pool.allocation_since == pool.created:
+        if not reached or pool.resize_errors:
             self.resize(pool, dedicated=dedicated, spot=spot, option=targets.deallocation)
 
     def scale_result(
@@ -208,8 +215,12 @@ class Allocation:
         node.life = self.service.workers.spawn(
             self._boot(node),
             name=f"boot of {node.id}",
-            then=lambda error: error and self.lose(node, f"Its boot failed: {error!r}"),
+            then=lambda error: self._after_boot(node, error),
         )
+
+    def _after_boot(self, node: Node, error: BaseException | None) -> None:
+        if error is not None:
+            self.lose(node, f"Its boot failed: {error!r}")
 
     async def _boot(self, node: Node) -> None:
         clock = self.service.clock
@@ -257,6 +268,7 @@ class Allocation:
             self.service.dispatch.requeue(task)
 
     def reboot(self, node: Node, option: str) -> None:
+        _end_life(node)
         node.move(NodeState.REBOOTING, self.service.clock.now())
         self.service.workers.spawn(self._reboot(node, option), name=f"reboot of {node.id}")
 
@@ -286,6 +298,7 @@ class Allocation:
 
     def _remove(self, node: Node, option: str) -> "asyncio.Task[None]":
         if node.leaving is None:
+            _end_life(node)
             node.move(NodeState.LEAVING_POOL, self.service.clock.now())
             node.leaving = self.service.workers.spawn(
                 self._take_out(node, option), name=f"removal of {node.id}"
@@ -302,7 +315,6 @@ class Allocation:
     async def _empty(self, node: Node, option: str) -> None:
         """Waits until nothing runs on the node, having ended it unless it may complete."""
         if node.life is not None:
-            node.life.cancel()
             await asyncio.wait({node.life})
         if option not in ("taskcompletion", "retaineddata"):
             self.end_tasks(node, option)
@@ -315,6 +327,12 @@ class Allocation:
                 self.service.dispatch.end(task, "The node was taken away from the task")
             else:
                 self.service.dispatch.requeue(task)
+
+
+def _end_life(node: Node) -> None:
+    """Ends the boot, or the start task, that may still be under way."""
+    if node.life is not None and not node.life.cancelling():
+        node.life.cancel()
 
 
 def _dispensable(nodes: list[Node], count: int) -> list[Node]:

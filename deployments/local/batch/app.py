@@ -12,11 +12,11 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from . import wire
-from .errors import BatchError, not_supported
-from .gate import Gate
-from .routes import ROUTES
-from .service import Service
+from deployments.local.batch import wire
+from deployments.local.batch.errors import BatchError, not_supported
+from deployments.local.batch.gate import Gate
+from deployments.local.batch.routes import ROUTES
+from deployments.local.batch.service import Service
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from urllib.parse import parse_qs
 
-from .errors import BatchError
+from deployments.local.batch.errors import BatchError
 
 SIGNED_HEADERS = (
     "content-encoding",
@@ -77,7 +77,7 @@ def verify(  # noqa: PLR0913 - the parts of one request
 def _check_date(text: str, now: datetime) -> None:
     try:
         sent = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise denied("The ocp-date header is missing or not an RFC 1123 date") from None
     if abs(now - (sent if sent.tzinfo else sent.replace(tzinfo=UTC))) > TOLERATED_AGE:
         raise denied("The request's date is more than 15 minutes off; check the clock")

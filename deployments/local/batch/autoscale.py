@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from .errors import BatchError
+from deployments.local.batch.errors import BatchError
 
 LONGEST = 8192
 DEEPEST = 30
@@ -150,15 +150,13 @@ class _Evaluator:
         return value
 
     def unary(self) -> _Value:
-        negations = 0
+        signs = []
         while sign := self.accept("-", "!"):
-            if sign == "!":
-                return float(not self.unary_once(negations))
-            negations += 1
-        return self.unary_once(negations)
-
-    def unary_once(self, negations: int) -> _Value:
-        return self.primary() * (-1) ** negations
+            signs.append(sign)
+        value = self.primary()
+        for sign in reversed(signs):
+            value = -value if sign == "-" else float(not value)
+        return value
 
     def primary(self) -> _Value:
         if self.accept("("):
@@ -174,9 +172,9 @@ class _Evaluator:
 
     def variable(self, name: str) -> _Value:
         value = self.values.get(name)
-        if not isinstance(value, float | int):
-            raise ValueError(f"{name!r} is not known here")
-        return value
+        if isinstance(value, float):
+            return value
+        raise ValueError(f"{name!r} is not known here")
 
     def call(self, name: str) -> _Value:
         if name == "time":

@@ -4,14 +4,14 @@ import asyncio
 import shutil
 from typing import TYPE_CHECKING
 
-from . import execution, scheduler
-from .errors import BatchError
-from .execution import Outcome, ended
-from .specs import TaskSpec
-from .state import Job, JobState, Node, NodeState, Pool, Task, TaskState
+from deployments.local.batch import execution, scheduler
+from deployments.local.batch.errors import BatchError
+from deployments.local.batch.execution import Outcome, ended
+from deployments.local.batch.specs import TaskSpec
+from deployments.local.batch.state import Job, JobState, Node, NodeState, Pool, Task, TaskState
 
 if TYPE_CHECKING:
-    from .service import Service
+    from deployments.local.batch.service import Service
 
 RECENT_TASKS = 10
 

@@ -18,7 +18,6 @@ ERRORS: Mapping[str, tuple[int, str]] = {
     "JobBeingDeleted": (409, "The job is being deleted."),
     "JobBeingTerminated": (409, "The job is being terminated."),
     "JobCompleted": (409, "The job is completed."),
-    "JobDisabled": (409, "The job is disabled."),
     "JobExists": (409, "A job with this id exists already."),
     "JobNotFound": (404, "The specified job does not exist."),
     "MissingRequiredProperty": (400, "A required property is missing in the request's body."),

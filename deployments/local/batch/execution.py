@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from . import folders, scheduler
-from .clock import Clock
-from .process import LaunchError, Process
-from .specs import ResourceFile, Setting
-from .state import Failure, Node, Task
-from .transfers import TransferError, Transfers
+from deployments.local.batch import folders, scheduler
+from deployments.local.batch.clock import Clock
+from deployments.local.batch.process import LaunchError, Process
+from deployments.local.batch.specs import ResourceFile, Setting
+from deployments.local.batch.state import Failure, Node, Task
+from deployments.local.batch.transfers import TransferError, Transfers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +33,9 @@ class Surroundings:
 
 
 def environment(around: Surroundings, node: Node, folder: Path) -> dict[str, str]:
-    """What the node's agent sets for a command that runs in `folder`."""
+    """What the node's agent tells a command that runs in `folder`."""
     root = node.folder
     return {
-        "PATH": around.node_path,
-        "HOME": str(folder / "wd"),
         "AZ_BATCH_ACCOUNT_NAME": around.account,
         "AZ_BATCH_ACCOUNT_URL": around.url,
         "AZ_BATCH_POOL_ID": node.pool.id,
@@ -52,8 +50,12 @@ def environment(around: Surroundings, node: Node, folder: Path) -> dict[str, str
     }
 
 
-def _settings(*lists: Iterable[Setting] | None) -> dict[str, str]:
-    return {setting.name: setting.value for settings in lists for setting in settings or ()}
+def _settings(
+    around: Surroundings, folder: Path, *lists: Iterable[Setting] | None
+) -> dict[str, str]:
+    """The user's settings, over those that a user may change."""
+    own = {"PATH": around.node_path, "HOME": str(folder / "wd")}
+    return own | {setting.name: setting.value for settings in lists for setting in settings or ()}
 
 
 async def run_task(around: Surroundings, task: Task, node: Node) -> Outcome:
@@ -61,12 +63,18 @@ async def run_task(around: Surroundings, task: Task, node: Node) -> Outcome:
     task.folder = folder = folders.task_folder(node.folder, task.job.id, task.id)
     (folder / "wd").mkdir(parents=True, exist_ok=True)
     variables = (
-        _settings(task.job.spec.common_environment_settings, task.spec.environment_settings)
+        _settings(
+            around,
+            folder,
+            task.job.spec.common_environment_settings,
+            task.spec.environment_settings,
+        )
         | environment(around, node, folder)
         | {"AZ_BATCH_JOB_ID": task.job.id, "AZ_BATCH_TASK_ID": task.id}
     )
     outcome = await _run(
         around,
+        node,
         folder=folder,
         command_line=task.spec.command_line,
         variables=variables,
@@ -78,10 +86,10 @@ async def run_task(around: Surroundings, task: Task, node: Node) -> Outcome:
     )
     if following is scheduler.Next.RETRY:
         return outcome
-    return await _upload(around, task, folder, outcome)
+    return await _upload(around, task, node, outcome)
 
 
-async def _upload(around: Surroundings, task: Task, folder: Path, outcome: Outcome) -> Outcome:
+async def _upload(around: Surroundings, task: Task, node: Node, outcome: Outcome) -> Outcome:
     """The outcome after the uploads; a failed one turns success into failure."""
     success = outcome.failure is None
     files = [
@@ -91,7 +99,8 @@ async def _upload(around: Surroundings, task: Task, folder: Path, outcome: Outco
     ]
     try:
         if files:
-            await around.transfers.upload(files, folder)
+            folder = folders.task_folder(node.folder, task.job.id, task.id)
+            await around.transfers.upload(files, folder=folder, node_folder=node.folder)
     except TransferError as error:
         return Outcome(exit_code=outcome.exit_code, failure=outcome.failure or error.failure)
     return outcome
@@ -104,9 +113,11 @@ async def run_start_task(around: Surroundings, node: Node) -> Outcome:
     folder = node.folder / "startup"
     return await _run(
         around,
+        node,
         folder=folder,
         command_line=start.command_line,
-        variables=_settings(start.environment_settings) | environment(around, node, folder),
+        variables=_settings(around, folder, start.environment_settings)
+        | environment(around, node, folder),
         files=start.resource_files or (),
         limit=None,
     )
@@ -114,6 +125,7 @@ async def run_start_task(around: Surroundings, node: Node) -> Outcome:
 
 async def _run(  # noqa: PLR0913 - what makes a command
     around: Surroundings,
+    node: Node,
     *,
     folder: Path,
     command_line: str,
@@ -124,7 +136,7 @@ async def _run(  # noqa: PLR0913 - what makes a command
     deadline = scheduler.earliest(around.clock.now(), limit) if limit is not None else None
     try:
         for file in files:
-            await around.transfers.download(file, folder / "wd")
+            await around.transfers.download(file, folder=folder / "wd", node_folder=node.folder)
         process = await Process.launch(command_line, folder=folder, environment=variables)
     except (TransferError, LaunchError) as error:
         return Outcome(failure=error.failure)

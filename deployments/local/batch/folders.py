@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .errors import BatchError
+from deployments.local.batch.errors import BatchError
 
 
 def make_node(root: Path) -> None:
@@ -69,7 +69,7 @@ def listing(root: Path, *, recursive: bool) -> Iterator[File]:
     if not root.is_dir():
         return
     pattern = "**/*" if recursive else "*"
-    for path in sorted(root.glob(pattern)):
+    for path in sorted(root.glob(pattern), key=lambda path: path.relative_to(root).as_posix()):
         if path.is_symlink() or not (path.is_dir() or path.is_file()):
             continue
         try:

@@ -4,15 +4,16 @@ import contextlib
 import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from . import auth, wire
-from .errors import BatchError
+from deployments.local.batch import auth, wire
+from deployments.local.batch.errors import BatchError
 
 if TYPE_CHECKING:
-    from .service import Service
+    from deployments.local.batch.service import Service
 
 log = logging.getLogger(__name__)
 
@@ -122,8 +123,6 @@ def check_query(text: str) -> None:
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:
-    from urllib.parse import parse_qsl
-
     try:
         return parse_qsl(text, keep_blank_values=True, max_num_fields=20, errors="strict")
     except ValueError:
@@ -142,7 +141,7 @@ async def _read(receive: Receive) -> bytes:
     while more and size < DRAINED_BYTES:
         message = await receive()
         if message["type"] == "http.disconnect":
-            break
+            raise BatchError("InvalidRequestBody", Reason="It ended early")
         size += len(message.get("body", b""))
         if size <= LARGEST_BODY_BYTES:
             parts.append(message.get("body", b""))

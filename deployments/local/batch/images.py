@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from .errors import invalid_property, not_supported
-from .specs import VirtualMachine
+from deployments.local.batch.errors import invalid_property, not_supported
+from deployments.local.batch.specs import VirtualMachine
 
 
 def _image(  # noqa: PLR0913 - one row of the table

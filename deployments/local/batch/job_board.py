@@ -5,12 +5,12 @@ import shutil
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from .errors import BatchError
-from .specs import JobSpec
-from .state import Job, JobState, Task
+from deployments.local.batch.errors import BatchError
+from deployments.local.batch.specs import JobSpec
+from deployments.local.batch.state import Job, JobState, Task
 
 if TYPE_CHECKING:
-    from .service import Service
+    from deployments.local.batch.service import Service
 
 _BLOCKED = {
     JobState.DELETING: "JobBeingDeleted",

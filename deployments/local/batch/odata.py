@@ -122,7 +122,7 @@ class _Parser:
 
     def comparison(self) -> Clause:
         value = self.property()
-        kind, word = self.take()
+        word = self.take()[1]
         if word not in _COMPARE:
             raise ValueError(f"{word!r} is no comparison")
         compare = _COMPARE[word]

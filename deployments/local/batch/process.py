@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self
 
-from .clock import Clock
-from .state import Failure
+from deployments.local.batch.clock import Clock
+from deployments.local.batch.state import Failure
 
 GRACE_SECONDS = 0.5
 

@@ -6,11 +6,11 @@ import shutil
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from .scheduler import earliest
-from .state import Task, TaskState
+from deployments.local.batch.scheduler import earliest
+from deployments.local.batch.state import Task, TaskState
 
 if TYPE_CHECKING:
-    from .service import Service
+    from deployments.local.batch.service import Service
 
 
 class Retention:

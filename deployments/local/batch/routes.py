@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .operations import files, jobs, nodes, pools, tasks
+from deployments.local.batch.operations import files, jobs, nodes, pools, tasks
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 

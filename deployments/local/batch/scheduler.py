@@ -31,7 +31,7 @@ class Queue(Generic[T]):
 
 
 def place(queues: Iterable[Queue[T]], rooms: Sequence[Room], fill: Fill) -> Iterator[tuple[T, str]]:
-    """Pairs of task and node, by priority and age of the job; looks at no task that it cannot place.
+    """Pairs of task and node, by priority and age of the job; stops at what it cannot place.
 
     The first task of a job that does not fit holds back the rest of its job, not other jobs.
     """
@@ -76,9 +76,7 @@ def earliest(started: datetime, limit: timedelta) -> datetime | None:
 
 
 def uploads_on(condition: str, *, success: bool) -> bool:
-    return condition == "taskcompletion" or condition == (
-        "tasksuccess" if success else "taskfailure"
-    )
+    return condition in {"taskcompletion", "tasksuccess" if success else "taskfailure"}
 
 
 @dataclass(frozen=True, kw_only=True)

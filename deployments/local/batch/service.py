@@ -4,16 +4,16 @@ import asyncio
 import shutil
 from pathlib import Path
 
-from .allocation import Allocation
-from .clock import Clock
-from .dispatch import Dispatch
-from .errors import BatchError
-from .execution import Surroundings
-from .job_board import JobBoard
-from .retention import Retention
-from .state import Job, Node, Pool, Task
-from .transfers import Transfers
-from .workers import Workers
+from deployments.local.batch.allocation import Allocation
+from deployments.local.batch.clock import Clock
+from deployments.local.batch.dispatch import Dispatch
+from deployments.local.batch.errors import BatchError
+from deployments.local.batch.execution import Surroundings
+from deployments.local.batch.job_board import JobBoard
+from deployments.local.batch.retention import Retention
+from deployments.local.batch.state import Job, Node, Pool, Task
+from deployments.local.batch.transfers import Transfers
+from deployments.local.batch.workers import Workers
 
 
 class Service:

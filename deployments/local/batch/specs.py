@@ -13,13 +13,13 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationInfo,
 )
 from pydantic.alias_generators import to_camel
 
-from .errors import not_supported
-from .wire import parse_duration
+from deployments.local.batch.errors import not_supported
+from deployments.local.batch.wire import FOREVER, parse_duration
 
-FOREVER = timedelta(days=10675199, hours=2, minutes=48, seconds=5, microseconds=477580)
 WEEK = timedelta(days=7)
 
 
@@ -31,9 +31,9 @@ def _duration(value: object) -> object:
     return parse_duration(value) if isinstance(value, str) else value
 
 
-def _refuse(value: object) -> None:
+def _refuse(value: object, info: ValidationInfo) -> None:
     if value not in (None, False, [], {}):
-        raise not_supported("a property that the request sets")
+        raise not_supported(f"the property {_alias(info.field_name or '')!r}")
 
 
 def _inside(path: str) -> str:
@@ -106,7 +106,13 @@ class ResourceFile(Spec):
 
 
 class UploadHeader(Spec):
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
+    name: Annotated[
+        str,
+        StringConstraints(
+            pattern=r"^(?i:(x-ms-blob-)?(content-(type|encoding|language|disposition)"
+            r"|cache-control)|x-ms-meta-[a-z_][a-z0-9_]*)$"
+        ),
+    ]
     value: Annotated[str, StringConstraints(pattern=r"^[^\r\n\x00]*$")] = ""
 
 

@@ -4,14 +4,16 @@ import asyncio
 import itertools
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 
-from .specs import FOREVER, JobConstraints, JobSpec, PoolSpec, TaskSpec
-from .wire import new_etag
+from deployments.local.batch.scheduler import earliest
+from deployments.local.batch.specs import JobConstraints, JobSpec, PoolSpec, TaskSpec
+from deployments.local.batch.wire import new_etag
 
 _serials = itertools.count(1)
 
@@ -58,7 +60,7 @@ class TaskState(StrEnum):
 Transitions = Mapping[StrEnum, frozenset[StrEnum]]
 
 
-def _transitions(table: Mapping[StrEnum, set[StrEnum]]) -> Transitions:
+def _transitions(table: Mapping[Any, AbstractSet[Any]]) -> Transitions:
     return {state: frozenset(following) for state, following in table.items()}
 
 
@@ -224,8 +226,7 @@ class Job(Record):
 
     @property
     def deadline(self) -> datetime | None:
-        limit = self.constraints.max_wall_clock_time
-        return None if limit >= FOREVER else self.created + limit
+        return earliest(self.created, self.constraints.max_wall_clock_time)
 
     def count(self, task: Task, step: int) -> None:
         names = [str(task.state)]

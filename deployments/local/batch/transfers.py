@@ -3,16 +3,17 @@
 import asyncio
 import glob
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from .specs import ContainerDestination, OutputFile, ResourceFile
-from .state import Failure
+from deployments.local.batch.specs import ContainerDestination, OutputFile, ResourceFile
+from deployments.local.batch.state import Failure
 
 if TYPE_CHECKING:
     import aiohttp
+    from azure.storage.blob import ContentSettings
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ CHUNK_BYTES = 1 << 20
 BLOCK_BYTES = 4 << 20
 ATTEMPTS = 3
 WILDCARDS = frozenset("*?[")
-_STANDARD_HEADERS = {
+_CONTENT_HEADERS = {
     "content-type": "content_type",
     "content-encoding": "content_encoding",
     "content-language": "content_language",
@@ -58,9 +59,11 @@ class Transfers:
         if self._session is not None:
             await self._session.close()
 
-    async def download(self, file: ResourceFile, folder: Path) -> None:
+    async def download(self, file: ResourceFile, *, folder: Path, node_folder: Path) -> None:
         """Puts the file into `folder`; raises TransferError."""
         target = folder / file.file_path
+        if not target.resolve().is_relative_to(node_folder):
+            raise TransferError(_download_failure(file, 0, "A link leads out of the node"))
         failure = Failure(code="BlobDownloadMiscError", message="")
         for attempt in range(ATTEMPTS):
             failure = await self._try_download(file, target)
@@ -89,7 +92,7 @@ class Transfers:
             return _download_failure(file, 0, type(error).__name__)
         return Failure(code="", message="")
 
-    async def upload(self, files: Sequence[OutputFile], folder: Path) -> None:
+    async def upload(self, files: Sequence[OutputFile], *, folder: Path, node_folder: Path) -> None:
         """Sends every file of a task in `folder` that can be sent, logging beside stdout.txt.
 
         Raises TransferError for the first that could not.
@@ -101,7 +104,10 @@ class Transfers:
         ):
             for file in files:
                 try:
-                    for source, name in matches(file, folder / "wd"):
+                    found = await asyncio.to_thread(
+                        matches, file, working_folder=folder / "wd", node_folder=node_folder
+                    )
+                    for source, name in found:
                         await self._upload_one(file.destination.container, source, name)
                         out.write(f"{source.name} -> {name}\n")
                 except TransferError as error:
@@ -132,7 +138,7 @@ class Transfers:
             raise TransferError(_upload_failure(source, to, error)) from error
 
 
-def matches(file: OutputFile, working_folder: Path) -> Iterator[tuple[Path, str]]:
+def matches(file: OutputFile, *, working_folder: Path, node_folder: Path) -> list[tuple[Path, str]]:
     """The files that the pattern means, each with the name of its blob.
 
     With a wildcard the destination's path is a folder; without, it is the blob's name.
@@ -141,7 +147,7 @@ def matches(file: OutputFile, working_folder: Path) -> Iterator[tuple[Path, str]
     pattern, path = file.file_pattern, file.destination.container.path
     if not WILDCARDS & set(pattern):
         source = working_folder / pattern
-        if not source.is_file():
+        if not _is_file_of(node_folder, source):
             raise TransferError(
                 Failure(
                     code="FileUploadMiscError",
@@ -149,30 +155,37 @@ def matches(file: OutputFile, working_folder: Path) -> Iterator[tuple[Path, str]
                     details={"FilePath": pattern},
                 )
             )
-        yield source, path or _blob_name(pattern)
-        return
-    for name in sorted(glob.glob(pattern, root_dir=working_folder, recursive=True)):
-        if (source := working_folder / name).is_file():
-            yield source, "/".join(part for part in (path, _blob_name(name)) if part)
+        return [(source, path or _blob_name(pattern))]
+    # pathlib refuses the `..` that the patterns of logs begin with
+    names = glob.glob(pattern, root_dir=working_folder, recursive=True)  # noqa: PTH207
+    return [
+        (source, "/".join(part for part in (path, _blob_name(name)) if part))
+        for name in sorted(names)
+        if _is_file_of(node_folder, source := working_folder / name)
+    ]
+
+
+def _is_file_of(node_folder: Path, path: Path) -> bool:
+    """Whether this is a file of the node: a link, or a pattern, may lead anywhere."""
+    return path.is_file() and path.resolve().is_relative_to(node_folder)
 
 
 def _blob_name(name: str) -> str:
     return "/".join(part for part in PurePosixPath(name).parts if part not in ("..", "/"))
 
 
-def _headers(to: ContainerDestination) -> tuple[dict[str, str], Any]:
+def _headers(to: ContainerDestination) -> tuple[dict[str, str], "ContentSettings | None"]:
     from azure.storage.blob import ContentSettings
 
-    metadata, settings = {}, {}
+    metadata: dict[str, str] = {}
+    settings: dict[str, Any] = {}
     for header in to.upload_headers or ():
         name = header.name.lower()
         if name.startswith("x-ms-meta-"):
             metadata[name.removeprefix("x-ms-meta-")] = header.value
         else:
-            name = name.removeprefix("x-ms-blob-")
-            settings[_STANDARD_HEADERS.get(name, name.replace("-", "_"))] = header.value
-    known = {k: v for k, v in settings.items() if k in _STANDARD_HEADERS.values()}
-    return metadata, ContentSettings(**known) if known else None
+            settings[_CONTENT_HEADERS[name.removeprefix("x-ms-blob-")]] = header.value
+    return metadata, ContentSettings(**settings) if settings else None
 
 
 def _download_failure(file: ResourceFile, status: int, reason: str) -> Failure:

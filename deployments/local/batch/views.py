@@ -2,10 +2,11 @@
 
 from collections import Counter
 from typing import Any
+from urllib.parse import quote
 
-from .folders import File
-from .state import Job, Node, Pool, Record, Run, Task, TaskState
-from .wire import View
+from deployments.local.batch.folders import File
+from deployments.local.batch.state import Job, Node, Pool, Record, Run, Task, TaskState
+from deployments.local.batch.wire import View
 
 TASK_COUNTS = ("active", "running", "completed", "succeeded", "failed")
 NODE_COUNTS = (
@@ -71,7 +72,7 @@ def pool(url: str) -> View[Pool]:
         "autoScaleEvaluationInterval": lambda pool: pool.interval if pool.formula else None,
         "autoScaleRun": lambda pool: pool.auto_scale_run if pool.formula else None,
         "enableInterNodeCommunication": lambda _: False,
-        "startTask": lambda pool: start_task(pool),
+        "startTask": start_task,
         "taskSlotsPerNode": lambda pool: pool.slots_per_node,
         "taskSchedulingPolicy": lambda pool: _present(
             nodeFillType=getattr(pool.spec.task_scheduling_policy, "node_fill_type", "spread")
@@ -209,7 +210,7 @@ def node_info(url: str, task: Task) -> dict[str, Any] | None:
 def file(url: str) -> View[File]:
     return {
         "name": lambda file: file.name,
-        "url": lambda file: f"{url}/{file.name}",
+        "url": lambda file: f"{url}/{quote(file.name, errors='replace')}",
         "isDirectory": lambda file: file.is_folder,
         "properties": lambda file: (
             None

@@ -15,11 +15,13 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from . import odata
-from .errors import BatchError, invalid_property
+from deployments.local.batch import odata
+from deployments.local.batch.errors import BatchError, invalid_property
 
 JSON_TYPE = "application/json;odata=minimalmetadata"
 LARGEST_PAGE = 1000
+FOREVER = timedelta(days=10675199, hours=2, minutes=48, seconds=5, microseconds=477580)
+"""Batch's "no limit": the longest duration that it can express."""
 _DURATION = re.compile(
     r"P(?:(?P<days>\d{1,8})D)?"
     r"(?:T(?:(?P<hours>\d{1,8})H)?(?:(?P<minutes>\d{1,9})M)?"
@@ -45,6 +47,8 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(value: timedelta) -> str:
+    if value >= FOREVER:
+        return "P10675199DT2H48M5.4775807S"
     minutes, seconds = divmod(value.seconds, 60)
     hours, minutes = divmod(minutes, 60)
     fraction = f".{value.microseconds:06}".rstrip("0") if value.microseconds else ""
@@ -103,7 +107,8 @@ def parse(document: Mapping[str, Any], model: type[Model]) -> Model:
         name = ".".join(str(part) for part in first["loc"])
         if first["type"] == "missing":
             raise BatchError("MissingRequiredProperty", PropertyName=name) from None
-        shown = str(first["input"])[:200]
+        given = first["input"]
+        shown = type(given).__name__ if isinstance(given, dict | list) else str(given)[:200]
         raise invalid_property(name, shown, first["msg"]) from None
 
 
@@ -216,7 +221,7 @@ def page_size(text: str | None) -> int:
 
 def _next_link(request: Request, token: str) -> str:
     kept = {n: v for n, v in request.query_params.items() if n.lower() != "$skiptoken"}
-    path = request.scope["raw_path"].decode("ascii")
+    path = request.scope["raw_path"].decode("latin-1")
     return f"{base(request)}{path}?{urlencode(kept | {'$skiptoken': token})}"
 
 
@@ -243,7 +248,7 @@ def _moment(request: Request, name: str) -> datetime | None:
         return None
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise BatchError("InvalidHeaderValue", HeaderName=name, HeaderValue=text) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

@@ -2,7 +2,7 @@
 
 from starlette.requests import Request
 
-from ..service import Service
+from deployments.local.batch.service import Service
 
 
 def of(request: Request) -> Service:

@@ -10,11 +10,11 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from .. import folders, views, wire
-from ..errors import BatchError
-from ..folders import File
-from ..state import NodeState, TaskState
-from . import of
+from deployments.local.batch import folders, views, wire
+from deployments.local.batch.errors import BatchError
+from deployments.local.batch.folders import File
+from deployments.local.batch.operations import of
+from deployments.local.batch.state import NodeState, TaskState
 
 CHUNK_BYTES = 1 << 18
 _NO_FILES = {NodeState.CREATING, NodeState.STARTING, NodeState.PREEMPTED, NodeState.LEAVING_POOL}
@@ -24,7 +24,7 @@ async def listing(request: Request) -> Response:
     root = _root(request)
     recursive = wire.parameters(request).get("recursive", "false").lower() == "true"
     files = await asyncio.to_thread(lambda: list(folders.listing(root, recursive=recursive)))
-    view = views.file(str(request.url.replace(query="")))
+    view = views.file(_url(request))
     return wire.page(request, ((file.name, file) for file in files), view, filterable=("name",))
 
 
@@ -32,6 +32,8 @@ async def get(request: Request) -> Response:
     file = folders.find(_root(request), request.path_params["file"])
     if file.is_folder:
         raise BatchError("OperationInvalidForCurrentState", Reason="This is a directory")
+    if wire.not_modified(request, "", file.modified):
+        return wire.empty(304, modified=file.modified)
     start, end = byte_range(request.headers.get("ocp-range"), file.bytes)
     headers = _headers(request, file) | {"Content-Length": str(end - start)}
     return StreamingResponse(
@@ -94,9 +96,13 @@ def _headers(request: Request, file: File) -> dict[str, str]:
         "Last-Modified": wire.format_http_time(file.modified),
         "ocp-creation-time": wire.format_http_time(file.modified),
         "ocp-batch-file-isdirectory": str(file.is_folder),
-        "ocp-batch-file-url": quote(str(request.url.replace(query="")), safe=":/%"),
+        "ocp-batch-file-url": _url(request),
         "ocp-batch-file-mode": file.mode,
     }
+
+
+def _url(request: Request) -> str:
+    return f"{wire.base(request)}{quote(request.url.path)}"
 
 
 def _root(request: Request) -> Path:

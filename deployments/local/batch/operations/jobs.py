@@ -3,11 +3,11 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .. import specs, views, wire
-from ..errors import BatchError, invalid_property
-from ..job_board import check_open
-from ..state import Job, JobState
-from . import of
+from deployments.local.batch import specs, views, wire
+from deployments.local.batch.errors import BatchError, invalid_property
+from deployments.local.batch.job_board import check_open
+from deployments.local.batch.operations import of
+from deployments.local.batch.state import Job, JobState
 
 FILTERABLE = (
     "id",

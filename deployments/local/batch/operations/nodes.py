@@ -3,10 +3,10 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .. import specs, views, wire
-from ..errors import BatchError
-from ..state import Node, NodeState
-from . import of
+from deployments.local.batch import specs, views, wire
+from deployments.local.batch.errors import BatchError
+from deployments.local.batch.operations import of
+from deployments.local.batch.state import Node, NodeState
 
 FILTERABLE = (
     "id",

@@ -1,16 +1,16 @@
 """Operations on pools, and on the images that pools are made from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .. import autoscale, images, specs, views, wire
-from ..allocation import scale_failure
-from ..errors import BatchError, invalid_property
-from ..service import Service
-from ..state import AllocationState, Pool, PoolState
-from . import of
+from deployments.local.batch import autoscale, images, specs, views, wire
+from deployments.local.batch.allocation import scale_failure
+from deployments.local.batch.errors import BatchError, invalid_property
+from deployments.local.batch.operations import of
+from deployments.local.batch.service import Service
+from deployments.local.batch.state import AllocationState, Pool, PoolState
 
 FILTERABLE = (
     "id",
@@ -94,7 +94,9 @@ async def replace_properties(request: Request) -> Response:
     return _replace(request, pool, fields, status=204)
 
 
-def _replace(request: Request, pool: Pool, fields: dict[str, object], *, status: int) -> Response:
+def _replace(
+    request: Request, pool: Pool, fields: Mapping[str, object], *, status: int
+) -> Response:
     spec = pool.spec.model_copy(update=fields)
     if spec.task_slots_per_node != pool.spec.task_slots_per_node and pool.nodes:
         raise BatchError("OperationInvalidForCurrentState", Reason="The pool has nodes")

@@ -6,11 +6,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .. import specs, views, wire
-from ..errors import BatchError, invalid_property
-from ..job_board import check_open
-from ..state import Job, Task, TaskState
-from . import of
+from deployments.local.batch import specs, views, wire
+from deployments.local.batch.errors import BatchError, invalid_property
+from deployments.local.batch.job_board import check_open
+from deployments.local.batch.operations import of
+from deployments.local.batch.state import Job, Task, TaskState
 
 LARGEST_COLLECTION = 100
 FILTERABLE = (
@@ -55,7 +55,8 @@ async def add_collection(request: Request) -> Response:
 
 
 def _add_one(request: Request, job: Job, document: Mapping[str, Any]) -> dict[str, Any]:
-    task_id = str(document.get("id", ""))
+    given_id = document.get("id")
+    task_id = given_id[:64] if isinstance(given_id, str) else ""
     try:
         task = _add(request, job, wire.parse(document, specs.TaskSpec))
     except BatchError as error:
