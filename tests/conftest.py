@@ -1,0 +1,91 @@
+"""What tests of every folder use: folders of their own, a local stack, a Prefect server."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deployments.local import env_file
+from deployments.local.server import running_server
+
+ROOT = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the tests off the user's data, accounts and Prefect, in this process and in children.
+
+    The user's cache stays: Azurite is installed there once.
+    """
+    config.stash[ROOT] = Path(tempfile.mkdtemp(prefix="batch-convert-tests-"))
+    for name in [name for name in os.environ if name.startswith(("AZURE_", "PREFECT_"))]:
+        del os.environ[name]
+    os.environ["XDG_DATA_HOME"] = str(config.stash[ROOT] / "data")
+    os.environ["PREFECT_HOME"] = str(config.stash[ROOT] / "prefect")
+    os.environ["DO_NOT_TRACK"] = "1"
+    os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Delete the tests' folders."""
+    shutil.rmtree(config.stash[ROOT], ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class LocalStack:
+    """A local stack that runs: its settings, its data folder, and its process."""
+
+    settings: dict[str, str]
+    data: Path
+    process: subprocess.Popen[str]
+
+
+@contextmanager
+def local_stack(data: Path, *flags: str) -> Iterator[LocalStack]:
+    """The real program on `data` and free ports, until the block ends, or pytest does."""
+    program = [sys.executable, "-m", "deployments.local", "--until-stdin-closes"]
+    ports = ["--batch-port", "0", "--blob-port", "0"]
+    with subprocess.Popen(
+        [*program, *ports, "--data", data, *flags],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        lines = iter(process.stdout.readline, "ready\n")
+        assert all(lines), "the stack ended before it was ready"
+        yield LocalStack(env_file.read(data / "stack.env"), data, process)
+        process.stdin.close()
+        assert process.wait(30) == 0
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """One local stack for all tests that need no stack of their own: four nodes at most."""
+    with local_stack(tmp_path_factory.mktemp("stack"), "--nodes", "4") as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API's URL of one Prefect server, which flows in this process and in children use."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogHandler
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    folder = tmp_path_factory.mktemp("server")
+    with pytest.MonkeyPatch.context() as patch, running_server(folder) as server:
+        url = server.wait()
+        patch.setenv("PREFECT_API_URL", url)
+        with temporary_settings({PREFECT_API_URL: url}):
+            yield url
+            APILogHandler().flush()  # while there is somebody to send to
+            EventsWorker.drain_all()
