@@ -23,6 +23,7 @@ QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
 }
+DELIVERY_SECONDS = 3
 FLAT = Parameter(name="*")
 
 app = App(
@@ -159,7 +160,17 @@ def convert(request: Request) -> int:
     finally:
         if display.report:
             print_report(display.report)
+        deliver_logs()
     return CONVERTED if display.report and display.report.is_success else FAILED
+
+
+def deliver_logs() -> None:
+    """Hand what is logged to Prefect's server before it may end: else it complains at our exit."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (EventsWorker, APILogWorker):
+        worker.drain_all(timeout=DELIVERY_SECONDS)
 
 
 async def run_flow(request: Request) -> None:

@@ -20,7 +20,6 @@ from azure.core.exceptions import (
     ServiceRequestError,
     ServiceResponseError,
 )
-from azure.identity.aio import DefaultAzureCredential
 from azure.storage.blob import UserDelegationKey, generate_blob_sas, generate_container_sas
 from azure.storage.blob.aio import BlobServiceClient
 
@@ -51,7 +50,7 @@ async def batch_client() -> AsyncIterator[BatchClient]:
         if key := accounts.batch_key.get_secret_value():
             credential = AzureNamedKeyCredential(accounts.batch_account, key)
         else:
-            credential = await stack.enter_async_context(DefaultAzureCredential())
+            credential = await stack.enter_async_context(sign_in())
         client = BatchClient(accounts.batch_endpoint, credential, **TIMEOUTS)
         yield await stack.enter_async_context(client)
 
@@ -63,11 +62,18 @@ async def blob_service() -> AsyncIterator[BlobServiceClient]:
     async with AsyncExitStack() as stack:
         credential = None
         if not has_storage_key(accounts):
-            credential = await stack.enter_async_context(DefaultAzureCredential())
+            credential = await stack.enter_async_context(sign_in())
         service = BlobServiceClient.from_connection_string(
             connection_string(accounts), credential=credential, **TIMEOUTS, **BLOCKS
         )
         yield await stack.enter_async_context(service)
+
+
+def sign_in() -> AsyncTokenCredential:
+    """Microsoft Entra ID, by whatever of its many ways is set up."""
+    from azure.identity.aio import DefaultAzureCredential  # takes half a second
+
+    return DefaultAzureCredential()
 
 
 def has_storage_key(accounts: Accounts) -> bool:
