@@ -101,6 +101,15 @@ riff_is_short() {
     [ "$declared" -lt 2147479552 ] && [ $((declared - size)) -gt $((4096 + declared / 1000)) ]
 }
 
+if [ -n "${FFMPEG_ARGUMENTS-}" ]; then # one a line; no shell reads them
+    set -f
+    IFS='
+'
+    # shellcheck disable=SC2086
+    set -- $FFMPEG_ARGUMENTS
+    unset IFS
+    set +f
+fi
 : "${OUTPUT:?runner: OUTPUT must name the file to write}"
 SOURCE_SECONDS=${SOURCE_SECONDS-}
 case $SOURCE_SECONDS in
