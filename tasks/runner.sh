@@ -1,9 +1,10 @@
 #!/bin/sh
 # Converts the file `input` of the working directory with ffmpeg, and checks that all of it was.
 #
-#   sh runner.sh FFMPEG_ARGUMENT...     the arguments between ffmpeg's input and its output
-#   OUTPUT           file to write into the working directory, such as output.mp3
-#   SOURCE_SECONDS   seconds the output must have; empty: the source does not say
+# It takes no arguments but these environment settings:
+#   FFMPEG_ARGUMENTS   what goes between ffmpeg's input and its output, one a line
+#   OUTPUT             file to write into the working directory, such as output.mp3
+#   SOURCE_SECONDS     seconds the output must have; empty: the source does not say
 #
 # Exits with ffmpeg's status where it failed, 65 (EX_DATAERR) where the check did, 64 (EX_USAGE) for
 # a bad setting, 127 without ffmpeg. An empty file `seconds-7.013` tells how many seconds were written.
@@ -101,16 +102,17 @@ riff_is_short() {
     [ "$declared" -lt 2147479552 ] && [ $((declared - size)) -gt $((4096 + declared / 1000)) ]
 }
 
-if [ -n "${FFMPEG_ARGUMENTS-}" ]; then # one a line; no shell reads them
-    set -f
-    IFS='
+[ -n "${OUTPUT-}" ] || fail 64 "OUTPUT must name the file to write"
+# Without a preset's arguments ffmpeg would make something else, and call it well.
+[ -n "${FFMPEG_ARGUMENTS-}" ] || fail 64 "FFMPEG_ARGUMENTS must hold the preset's arguments"
+# Split at line ends alone, and no names of files filled in: so no shell reads them.
+set -f
+IFS='
 '
-    # shellcheck disable=SC2086
-    set -- $FFMPEG_ARGUMENTS
-    unset IFS
-    set +f
-fi
-: "${OUTPUT:?runner: OUTPUT must name the file to write}"
+# shellcheck disable=SC2086
+set -- $FFMPEG_ARGUMENTS
+unset IFS
+set +f
 SOURCE_SECONDS=${SOURCE_SECONDS-}
 case $SOURCE_SECONDS in
     *[!0-9.]* | *.*.* | .) fail 64 "SOURCE_SECONDS is '$SOURCE_SECONDS', not decimal seconds" ;;

@@ -53,9 +53,13 @@ class Node:
         self, *arguments: str, output: str = "output.mp3", seconds: str | float | None = ""
     ) -> Outcome:
         done = subprocess.run(
-            [*self.shell, str(RUNNER), *(arguments or PRESETS["mp3"].arguments)],
+            [*self.shell, str(RUNNER)],
             cwd=self.folder,
-            env=self.environment(output, "" if seconds is None else str(seconds)),
+            env=self.environment(
+                arguments or PRESETS["mp3"].arguments,
+                output=output,
+                seconds="" if seconds is None else str(seconds),
+            ),
             capture_output=True,
             text=True,
             check=False,
@@ -63,8 +67,15 @@ class Node:
         )
         return Outcome(done.returncode, done.stderr, self.folder)
 
-    def environment(self, output: str, seconds: str) -> dict[str, str]:
-        return {"PATH": self.path, "OUTPUT": output, "SOURCE_SECONDS": seconds}
+    def environment(
+        self, arguments: tuple[str, ...], *, output: str, seconds: str
+    ) -> dict[str, str]:
+        return {
+            "PATH": self.path,
+            "OUTPUT": output,
+            "SOURCE_SECONDS": seconds,
+            "FFMPEG_ARGUMENTS": "\n".join(arguments),
+        }
 
 
 @pytest.fixture
@@ -194,6 +205,15 @@ def test_every_allowed_filter_is_one_that_ffmpeg_has(node: Callable[..., Node], 
     preset = preset_for("mp4-720p", ["-af", f"{sound},volume=1", "-vf", picture])
     outcome = node(clip(".mp4")).run(*preset.arguments, output="output.mp4", seconds=2)
     assert outcome.status == 0, outcome.stderr
+
+
+@pytest.mark.parametrize(("name", "rate"), [("mp3", 192_000), ("mp3-320k", 320_000)])
+def test_the_presets_own_arguments_reach_ffmpeg(
+    node: Callable[..., Node], clip: Clip, name: str, rate: int
+) -> None:
+    outcome = node(clip(".wav")).run(*PRESETS[name].arguments, seconds=2)
+    with av.open(str(outcome.folder / "output.mp3")) as made:
+        assert made.streams.audio[0].bit_rate == rate
 
 
 def test_sound_shorter_than_its_film_is_whole(node: Callable[..., Node], clip: Clip) -> None:
@@ -382,12 +402,28 @@ def test_a_node_without_ffmpeg_is_told_so(clip: Clip, tmp_path: Path, tools_fold
     assert outcome.stderr == f"runner: ffmpeg is not on this node's PATH ({tools_folder})\n"
 
 
-def test_a_missing_input_or_output_setting_is_told(
-    node: Callable[..., Node], clip: Clip, tmp_path: Path
+@pytest.mark.parametrize("name", ["OUTPUT", "FFMPEG_ARGUMENTS"])
+def test_a_missing_setting_is_told_and_nothing_is_made_without_it(
+    node: Callable[..., Node], clip: Clip, name: str
 ) -> None:
     here = node(clip(".wav"))
-    assert "OUTPUT must name the file to write" in here.run(output="").stderr
-    (tmp_path / "input").unlink()
+    environment = here.environment(("-c:a", "flac"), output="output.flac", seconds="2")
+    done = subprocess.run(
+        ["/bin/sh", str(RUNNER)],
+        cwd=here.folder,
+        env={**environment, name: ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 64
+    assert done.stderr.startswith(f"runner: {name} must ")
+    assert [path.name for path in here.folder.iterdir()] == ["input"]
+
+
+def test_a_missing_input_is_told(node: Callable[..., Node], clip: Clip) -> None:
+    here = node(clip(".wav"))
+    (here.folder / "input").unlink()
     outcome = here.run()
     assert outcome.status == 66
     assert "there is no file named input" in outcome.last_line
@@ -414,9 +450,9 @@ def test_it_ends_with_its_process_group(node: Callable[..., Node], clip: Clip) -
         source.write((0xFFFFFFFF).to_bytes(4, "little"))
         source.truncate(3_000_000_000)
     runner = subprocess.Popen(
-        ["/bin/sh", str(RUNNER), *PRESETS["mp3"].arguments],
+        ["/bin/sh", str(RUNNER)],
         cwd=here.folder,
-        env=here.environment("output.mp3", ""),
+        env=here.environment(PRESETS["mp3"].arguments, output="output.mp3", seconds=""),
         start_new_session=True,
     )
     deadline = time.monotonic() + 20
