@@ -1,8 +1,10 @@
 """Looks into media without converting it: which streams there are, and how long they last."""
 
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.request import Request, urlopen
 
 from tasks.presets import Preset, StreamKind
 
@@ -66,8 +68,8 @@ def probe(location: str) -> Media:
 
     # An error's message comes from its code; what FFmpeg logs beside that goes nowhere.
     av.logging.set_level(None)
-    _refuse_what_is_no_file(location)
     try:
+        _refuse_what_is_no_file(location)
         with av.open(
             _address(location),
             options=_options(location),
@@ -193,16 +195,24 @@ def _tagged_seconds(stream: "AvStream") -> float | None:
 def _reason(error: Exception, location: str) -> str:
     import av
 
-    if isinstance(error, av.InvalidDataError) and not _is_url(location):
-        return _what_is_wrong_with(Path(location))
-    if isinstance(error, av.InvalidDataError | av.ArgumentError):
-        return "not a media file of a known format"
-    return f"it cannot be read: {getattr(error, 'strerror', None) or type(error).__name__}"
-
-
-def _what_is_wrong_with(path: Path) -> str:
-    with path.open("rb") as file:
-        begin = file.read(12)
-    if begin[4:8] == b"ftyp":
+    if not isinstance(error, av.InvalidDataError | av.ArgumentError):
+        return f"it cannot be read: {getattr(error, 'strerror', None) or type(error).__name__}"
+    if _first_bytes(location)[4:8] == b"ftyp":
         return "cut short or damaged: its index (moov) is missing"
     return "not a media file of a known format"
+
+
+def _first_bytes(location: str) -> bytes:
+    try:
+        with _opened(location) as file:
+            return bytes(file.read(12))
+    except (OSError, HTTPException):
+        return b""
+
+
+def _opened(location: str) -> BinaryIO:
+    if not _is_url(location):
+        return Path(location).open("rb")
+    request = Request(location, headers={"Range": "bytes=0-11"})  # noqa: S310  # http or https
+    opened: BinaryIO = urlopen(request, timeout=_READ_SECONDS)  # noqa: S310  # as above
+    return opened
