@@ -1,10 +1,8 @@
 """Looks into media without converting it: which streams there are, and how long they last."""
 
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
-from urllib.request import Request, urlopen
 
 from tasks.presets import Preset, StreamKind
 
@@ -203,6 +201,8 @@ def _reason(error: Exception, location: str) -> str:
 
 
 def _first_bytes(location: str) -> bytes:
+    from http.client import HTTPException
+
     try:
         with _opened(location) as file:
             return bytes(file.read(12))
@@ -213,6 +213,8 @@ def _first_bytes(location: str) -> bytes:
 def _opened(location: str) -> BinaryIO:
     if not _is_url(location):
         return Path(location).open("rb")
+    from urllib.request import Request, urlopen
+
     request = Request(location, headers={"Range": "bytes=0-11"})  # noqa: S310  # http or https
     opened: BinaryIO = urlopen(request, timeout=_READ_SECONDS)  # noqa: S310  # as above
     return opened
