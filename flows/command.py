@@ -153,24 +153,27 @@ def convert(request: Request) -> int:
 
     display = Display()
     try:
-        with display.showing():
+        with display.showing(), delivered_logs():
             asyncio.run(run_flow(request))
     except TerminationSignal:
         return complain("terminated. Run again for the rest.", status=TERMINATED)
     finally:
         if display.report:
             print_report(display.report)
-        deliver_logs()
     return CONVERTED if display.report and display.report.is_success else FAILED
 
 
-def deliver_logs() -> None:
+@contextmanager
+def delivered_logs() -> Iterator[None]:
     """Hand what is logged to Prefect's server before it may end: else it complains at our exit."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
 
-    for worker in (EventsWorker, APILogWorker):
-        worker.drain_all(timeout=DELIVERY_SECONDS)
+    try:
+        yield
+    finally:
+        for worker in (EventsWorker, APILogWorker):
+            worker.drain_all(timeout=DELIVERY_SECONDS)
 
 
 async def run_flow(request: Request) -> None:
@@ -183,5 +186,6 @@ async def run_flow(request: Request) -> None:
 
     parameters = {name: getattr(request, name) for name in Request.model_fields}
     state = await convert(**parameters, return_state=True)
-    if isinstance(state.data, Exception):
-        raise state.data
+    result = await state.aresult(raise_on_failure=False)
+    if isinstance(result, Exception):
+        raise result

@@ -57,13 +57,13 @@ class Display:
             with listening(self._on_news):
                 yield
         finally:
-            self._bar.stop()
+            self._stop_bar()
             root.handlers = others
 
     def _on_news(self, news: object) -> None:
         if isinstance(news, Report):
             self.report = news
-            self._bar.stop()
+            self._stop_bar()
         elif isinstance(news, Progress):
             self._on_progress(news)
 
@@ -85,20 +85,24 @@ class Display:
             detail=detail(progress),
         )
 
+    def _stop_bar(self) -> None:
+        if self._bar.task_ids:
+            self._bar.stop()
+
     def _is_due(self, progress: Progress) -> bool:
         is_new = progress != self._shown
         return is_new and time.monotonic() - self._shown_at >= PLAIN_SECONDS
 
 
 class ConsoleHandler(logging.Handler):
-    """Our stages' own lines, and the warnings of others. Tracebacks stay in Prefect's log."""
+    """Our stages' own lines, and the errors of others. Tracebacks stay in Prefect's log."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
         self._console = console
 
     def filter(self, record: logging.LogRecord) -> bool:
-        least = logging.INFO if record.name.startswith(OURS) else logging.WARNING
+        least = logging.INFO if record.name.startswith(OURS) else logging.ERROR
         return record.levelno >= least and not record.name.startswith(RUN_LOGGERS)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -177,6 +181,8 @@ def totals(report: Report) -> Iterator[str]:
     if run["dry_run"] is not None:
         yield from forecast(run["dry_run"], failed=summary["failed"])
         return
+    if summary["failed"] == len(report.files):
+        yield "None of the sources could be converted."
     yield f"{report.headline} in {summary['seconds']:.1f} s."
     if diagnosis := run["diagnosis"]:
         yield f"{diagnosis['summary']} {diagnosis['detail']} {diagnosis['remedy']}"

@@ -21,7 +21,7 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 from azure.storage.blob import UserDelegationKey, generate_blob_sas, generate_container_sas
-from azure.storage.blob.aio import BlobServiceClient
+from azure.storage.blob.aio import BlobServiceClient, ExponentialRetry
 
 from tasks.errors import AccountError
 from tasks.settings import Accounts, load_accounts
@@ -29,6 +29,11 @@ from tasks.settings import Accounts, load_accounts
 TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 TIMEOUTS: Any = {"connection_timeout": 10, "read_timeout": 60}  # seconds
 BLOCK_BYTES = 4 * 1024 * 1024  # what one connection of a transfer holds in memory
+# The SDKs' own patience, one to two minutes for each request, is more than a stage's; see stage.py.
+BATCH_RETRIES: Any = {"retry_total": 3, "retry_backoff_factor": 0.5}
+BLOB_RETRIES: Any = {
+    "retry_policy": ExponentialRetry(initial_backoff=1, increment_base=2, retry_total=3)
+}
 BLOCKS: Any = {
     "max_single_put_size": BLOCK_BYTES,
     "max_block_size": BLOCK_BYTES,
@@ -51,7 +56,7 @@ async def batch_client() -> AsyncIterator[BatchClient]:
             credential = AzureNamedKeyCredential(accounts.batch_account, key)
         else:
             credential = await stack.enter_async_context(sign_in())
-        client = BatchClient(accounts.batch_endpoint, credential, **TIMEOUTS)
+        client = BatchClient(accounts.batch_endpoint, credential, **TIMEOUTS, **BATCH_RETRIES)
         yield await stack.enter_async_context(client)
 
 
@@ -64,7 +69,7 @@ async def blob_service() -> AsyncIterator[BlobServiceClient]:
         if not has_storage_key(accounts):
             credential = await stack.enter_async_context(sign_in())
         service = BlobServiceClient.from_connection_string(
-            connection_string(accounts), credential=credential, **TIMEOUTS, **BLOCKS
+            connection_string(accounts), credential=credential, **TIMEOUTS, **BLOB_RETRIES, **BLOCKS
         )
         yield await stack.enter_async_context(service)
 

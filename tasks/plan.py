@@ -25,7 +25,7 @@ from tasks.threads import in_threads
 PROBE_TIME = timedelta(hours=1)  # how long a URL for a look at a blob is good for
 
 
-@task(name="plan", **STAGE)
+@task(name="plan", **STAGE | {"retries": 1})  # a wrong endpoint is to be told soon
 async def make_plan(request: Request, *, preset: Preset) -> Plan:
     """Find, hash, name and probe the sources.
 

@@ -1,12 +1,16 @@
 """What all stages have in common as Prefect tasks."""
 
+import logging
 from typing import Any
 
+from azure.core.exceptions import AzureError
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task, exponential_backoff
 
-from tasks.clients import is_transient
+from tasks.clients import explained, is_transient
+
+logger = logging.getLogger(__name__)
 
 
 def retry_if_transient(
@@ -14,7 +18,11 @@ def retry_if_transient(
     task_run: TaskRun,  # noqa: ARG001
     state: State[Any],
 ) -> bool:
-    return isinstance(state.data, BaseException) and is_transient(state.data)
+    error = state.data
+    if not isinstance(error, AzureError) or not is_transient(error):
+        return False
+    logger.warning("%s It is tried again.", explained(error).problem)
+    return True
 
 
 # What a stage makes is outside: a retry must never be handed a pool that no longer is.
