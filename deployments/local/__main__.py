@@ -51,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StackError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - its own words
         return error.exit_status
+    except OSError as error:  # a full disk, a cache folder that cannot be written, …
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - its own words
+        return 1
     return 0
 
 

@@ -92,10 +92,11 @@ def wait_for_url(process: subprocess.Popen[bytes], log: Path) -> str:
     raise StackError(f"Azurite did not answer within {START_SECONDS} s: see {log}, and try again.")
 
 
-def last_words(log: Path) -> str:
+def last_words(log: Path, *, lines: int = 3) -> str:
     """The end of what a program printed, in one line."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
-    return " / ".join([line for line in lines if line][-3:]) or "none"
+    printed = log.read_text(errors="replace").splitlines()
+    words = [line.removeprefix("npm error").strip() for line in printed]
+    return " / ".join([line for line in words if line][-lines:]) or "none"
 
 
 def installed(nodejs: NodeJs) -> Path:
@@ -145,7 +146,7 @@ def run_npm(npm: Sequence[str | Path], folder: Path) -> None:
             message = (
                 "Azurite could not be installed. It comes from npm's registry, once: check the "
                 "connection and `npm config get registry`, and try again. "
-                f"npm's last words: {last_words(Path(log.name))}"
+                f"npm's last words: {last_words(Path(log.name), lines=12)}"
             )
             raise StackError(message)
 

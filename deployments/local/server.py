@@ -50,16 +50,9 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the process, after any other that is making or migrating the same database."""
-        self.starting.exclude()
-        self.port = free_port(0)
-        with self.log.open("wb") as log:
-            self.process = start_child(
-                [sys.executable, *PROGRAM, *FLAGS, "--host", LOOPBACK, "--port", str(self.port)],
-                log=log,
-                folder=self.home,
-                environment=environment(self.home, self.port),
-            )
+        """Start the process, unless another is making or migrating the same database."""
+        if self.starting.try_exclude():
+            self._start_process()
 
     def wait(self) -> str:
         """The API's URL, when the server is healthy.
@@ -67,19 +60,12 @@ class Server:
         Raises:
             StackError: It does not start; with its last words.
         """
+        if self.process is None:
+            self.starting.exclude()
+            self._start_process()
         deadline = time.monotonic() + START_SECONDS
         while not is_healthy(self.port):
-            if self.process is None or self.process.poll() is not None:
-                message = (
-                    f"The Prefect server did not start. Its last words: {last_words(self.log)}"
-                )
-                raise StackError(message)
-            if time.monotonic() > deadline:
-                message = (
-                    f"The Prefect server did not answer within {START_SECONDS} s: see {self.log}, "
-                    "and try again, or set PREFECT_API_URL to a server that runs."
-                )
-                raise StackError(message)
+            self._check_start(deadline)
             time.sleep(0.05)
         self.starting.release()
         return f"http://{LOOPBACK}:{self.port}/api"
@@ -89,6 +75,27 @@ class Server:
         if self.process is not None:
             stop_child(self.process)
         self.starting.close()
+
+    def _start_process(self) -> None:
+        self.port = free_port(0)
+        with self.log.open("wb") as log:
+            self.process = start_child(
+                [sys.executable, *PROGRAM, *FLAGS, "--host", LOOPBACK, "--port", str(self.port)],
+                log=log,
+                folder=self.home,
+                environment=environment(self.home, self.port),
+            )
+
+    def _check_start(self, deadline: float) -> None:
+        if self.process is None or self.process.poll() is not None:
+            words = last_words(self.log)
+            raise StackError(f"The Prefect server did not start. Its last words: {words}")
+        if time.monotonic() > deadline:
+            message = (
+                f"The Prefect server did not answer within {START_SECONDS} s: see {self.log}, "
+                "and try again, or set PREFECT_API_URL to a server that runs."
+            )
+            raise StackError(message)
 
 
 def environment(home: Path, port: int) -> Mapping[str, str]:

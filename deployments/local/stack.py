@@ -109,8 +109,9 @@ def await_ready(process: subprocess.Popen[str], folder: DataFolder) -> None:
             return
         if not line.startswith("AZURE_"):
             print(line, end="", file=sys.stderr, flush=True)  # noqa: T201 - its words
-    words = folder.log("stack").read_text(errors="replace").strip().removeprefix("error: ")
-    raise StackError(words or f"The local stack ended with status {process.wait()}.")
+    lines = folder.log("stack").read_text(errors="replace").splitlines()
+    words = lines[-1].removeprefix("error: ") if lines else "it said nothing"
+    raise StackError(f"The local stack did not start: {words}")
 
 
 def stop_process(process: subprocess.Popen[str]) -> None:

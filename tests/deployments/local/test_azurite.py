@@ -1,0 +1,64 @@
+"""Azurite's installation: whole or absent. How it runs is seen in test_main and test_stack."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from deployments.local.azurite import PACKAGE_LOCK, PROGRAM, installed
+from deployments.local.errors import StackError
+from deployments.local.nodejs import NodeJs, find_nodejs
+
+INSTALLS = f"mkdir -p {PROGRAM.parent}; cat package-lock.json > {PROGRAM}"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder of the user's, and one of npm's."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("npm_config_cache", str(tmp_path / "npm"))
+    return tmp_path
+
+
+def npm(script: str) -> NodeJs:
+    """A program in npm's place."""
+    return NodeJs(Path("node"), ("/bin/sh", "-c", script))
+
+
+def test_it_is_installed_once_and_says_so(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program = installed(npm(INSTALLS))
+    assert cache in program.parents
+    assert program.read_bytes() == PACKAGE_LOCK.read_bytes()
+    assert capsys.readouterr().out.startswith("Installing Azurite 3.37.0 into ")
+    assert installed(npm("exit 1")) == program
+    assert capsys.readouterr().out == ""
+
+
+def test_two_installations_at_once_are_one(cache: Path) -> None:
+    one_only = npm(f"mkdir {cache}/first && sleep 0.2 && {INSTALLS}")
+    with ThreadPoolExecutor() as threads:
+        programs = set(threads.map(installed, [one_only, one_only]))
+    assert all(program.is_file() for program in programs)
+    assert len(programs) == 1
+
+
+def test_one_that_was_cut_off_is_not_taken_for_whole(cache: Path) -> None:
+    with pytest.raises(StackError):
+        installed(npm(f"{INSTALLS}; kill -9 $$"))
+    assert not list(cache.rglob("*.js"))
+    assert installed(npm(INSTALLS)).is_file()
+
+
+@pytest.mark.usefixtures("cache")
+def test_without_a_registry_the_error_says_what_to_do_with_npms_last_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:1")
+    monkeypatch.setenv("npm_config_fetch_retries", "0")
+    with pytest.raises(StackError, match=r"npm config get registry.*ECONNREFUSED"):
+        installed(find_nodejs())
+
+
+def test_the_lock_file_names_no_host() -> None:
+    assert b'"resolved"' not in PACKAGE_LOCK.read_bytes()

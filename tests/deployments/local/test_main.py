@@ -1,0 +1,174 @@
+"""`python -m deployments.local`, as a user runs it."""
+
+import os
+import signal
+import socket
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.batch import BatchClient
+from azure.core.credentials import AzureNamedKeyCredential
+from azure.storage.blob import ContainerClient
+
+from deployments.local import env_file
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_it_serves_until_a_signal_comes_and_leaves_neither_processes_nor_settings(
+    number: signal.Signals,
+    start_stack: Callable[..., Any],
+    data: Path,
+    container: Callable[[dict[str, str]], ContainerClient],
+    all_end: Callable[[Path], bool],
+) -> None:
+    named = data.with_name("named.env")
+    program = start_stack("--env-file", named)
+    printed = "".join(program.wait_until("ready"))
+
+    settings = env_file.read(named)
+    assert env_file.read(data / "stack.env") == settings
+    assert printed.endswith(env_file.text(settings))
+    assert list(jobs(settings)) == []
+    assert list(container(settings).list_blobs()) == []
+
+    program.send(number)
+    assert program.end() == (0, "", "")
+    assert not named.exists()
+    assert not (data / "stack.env").exists()
+    assert all_end(data)
+    assert_no_key_is_in_a_log(settings, data)
+
+
+def jobs(settings: dict[str, str]) -> list[Any]:
+    name, key = settings["AZURE_BATCH_ACCOUNT"], settings["AZURE_BATCH_ACCESS_KEY"]
+    endpoint, credential = settings["AZURE_BATCH_ENDPOINT"], AzureNamedKeyCredential(name, key)
+    with BatchClient(endpoint, credential) as client:
+        return list(client.list_jobs())
+
+
+def assert_no_key_is_in_a_log(settings: dict[str, str], data: Path) -> None:
+    keys = [path.read_bytes() for path in data.glob("*.key")]
+    logs = list(data.rglob("*.log"))
+    assert len(keys) == 2
+    assert settings["AZURE_BATCH_ACCESS_KEY"].encode() in keys
+    assert logs
+    assert not any(key in log.read_bytes() for key in keys for log in logs)
+
+
+def test_a_blob_uploaded_just_before_the_stop_is_there_after_a_restart(
+    start_stack: Callable[..., Any],
+    data: Path,
+    container: Callable[[dict[str, str]], ContainerClient],
+) -> None:
+    program = start_stack()
+    program.wait_until("ready")
+    before = env_file.read(data / "stack.env")
+    container(before).upload_blob("clip", b"its content")
+    program.send(signal.SIGTERM)
+    assert program.end()[0] == 0
+
+    program = start_stack()
+    program.wait_until("ready")
+    after = env_file.read(data / "stack.env")
+    assert after["AZURE_BATCH_ACCESS_KEY"] == before["AZURE_BATCH_ACCESS_KEY"]
+    assert container(after).download_blob("clip").readall() == b"its content"
+
+
+def test_a_second_stack_on_one_data_folder_is_told_so(
+    start_stack: Callable[..., Any], data: Path
+) -> None:
+    start_stack().wait_until("ready")
+    settings = (data / "stack.env").read_text()
+    assert stat.S_IMODE((data / "stack.env").stat().st_mode) == 0o600
+    status, _, said = start_stack().end()
+    assert status == 2
+    assert said.startswith(f"error: A stack runs on {data} already")
+    assert (data / "stack.env").read_text() == settings
+
+
+def test_when_it_is_killed_azurite_ends_and_the_next_one_starts(
+    start_stack: Callable[..., Any],
+    data: Path,
+    tmp_path: Path,
+    processes_of: Callable[[Path], list[int]],
+    all_end: Callable[[Path], bool],
+) -> None:
+    program = start_stack("--env-file", tmp_path / ".env")
+    program.wait_until("ready")
+    assert len(processes_of(data)) == 3  # itself, Azurite's guard, Azurite
+    program.send(signal.SIGKILL)
+    assert all_end(data)
+
+    left = env_file.read(tmp_path / ".env")
+    start_stack("--env-file", tmp_path / ".env").wait_until("ready")
+    assert env_file.read(tmp_path / ".env") != left
+
+
+def test_when_azurite_is_killed_it_ends_and_says_so(
+    start_stack: Callable[..., Any], data: Path, processes_of: Callable[[Path], list[int]]
+) -> None:
+    program = start_stack()
+    program.wait_until("ready")
+    os.kill(max(processes_of(data / "azurite")), signal.SIGKILL)
+    status, _, said = program.end()
+    assert status == 1
+    assert said.startswith("error: Azurite ended. Its last words: ")
+    assert not (data / "stack.env").exists()
+
+
+def test_an_env_file_that_it_did_not_write_is_left_alone(
+    start_stack: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("MINE=1\n")
+    status, printed, said = start_stack("--env-file", tmp_path / ".env").end()
+    assert (status, printed) == (2, "")
+    assert said == (
+        f"error: {tmp_path}/.env was not written by the local stack, and is left alone: "
+        "name another file.\n"
+    )
+    assert (tmp_path / ".env").read_text() == "MINE=1\n"
+
+
+@pytest.mark.parametrize("flag", ["--batch-port", "--blob-port"])
+def test_a_port_that_was_asked_for_and_is_taken_is_an_error(
+    flag: str, start_stack: Callable[..., Any]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, _, said = start_stack(flag, str(port)).end()
+    assert status == 2
+    assert said == f"error: Port {port} is taken: name another, or leave it to be chosen.\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "word"),
+    [
+        (["--nodes", "0"], "0 is too few"),
+        (["--nodes", "two"], "two"),
+        (["--blob-port", "65536"], "65536 is no port"),
+        (["--batch-port", "-1"], "-1 is no port"),
+        (["--colour"], "--colour"),
+    ],
+)
+def test_wrong_usage_is_named(flags: list[str], word: str, start_stack: Callable[..., Any]) -> None:
+    status, _, said = start_stack(*flags).end()
+    assert status == 2
+    assert word in said.splitlines()[-1]
+
+
+def test_a_data_folder_that_cannot_be_made_is_named(start: Callable[..., Any]) -> None:
+    status, _, said = start("-m", "deployments.local", "--data", "/dev/null/data").end()
+    assert status == 2
+    assert said.startswith("error: The data folder /dev/null/data cannot be made")
+
+
+def test_help_tells_each_flag(start: Callable[..., Any]) -> None:
+    status, printed, _ = start("-m", "deployments.local", "--help").end()
+    assert status == 0
+    assert all(
+        flag in printed
+        for flag in ("--env-file", "--batch-port", "--blob-port", "--data", "--nodes")
+    )

@@ -1,0 +1,38 @@
+"""Ports on loopback: those that are asked for, and those that are free."""
+
+import asyncio
+import socket
+
+import pytest
+
+from deployments.local.errors import StackUsageError
+from deployments.local.ports import answers, free_port, listen, preferred_port
+
+
+def test_a_taken_port_is_named_where_it_was_asked_for_and_left_where_not() -> None:
+    with listen(0) as taken:
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(StackUsageError, match=f"Port {port} is taken: name another"):
+            free_port(port)
+        assert preferred_port(port) == 0
+        assert answers(port)
+    assert preferred_port(port) == port
+    assert not answers(port)
+
+
+async def test_answers_from_a_socket_of_ours_are_not_delayed() -> None:
+    """Nagle's algorithm is off on connections, which asyncio does for named protocols only."""
+    delays: asyncio.Queue[int] = asyncio.Queue()
+
+    async def tell(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = writer.get_extra_info("socket")
+        await delays.put(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    with listen(0) as listener:
+        async with await asyncio.start_server(tell, sock=listener):
+            _, writer = await asyncio.open_connection(*listener.getsockname())
+            assert await delays.get() != 0
+            writer.close()
+            await writer.wait_closed()
