@@ -51,7 +51,8 @@ def inside(root: Path, name: str) -> Path:
         path = (root / name).resolve(strict=True)
     except (OSError, RuntimeError, ValueError):
         raise BatchError("FileNotFound", FilePath=name[:200]) from None
-    if not path.is_relative_to(root.resolve()):
+    top = root.resolve()
+    if path == top or not path.is_relative_to(top):
         raise BatchError("FileNotFound", FilePath=name[:200])
     return path
 

@@ -37,6 +37,7 @@ class JobBoard:
             raise BatchError("JobBeingDeleted" if deleting else "JobExists")
         job = self.service.jobs[key] = Job(spec=spec, created=self.service.clock.now())
         self.watch_wall_clock(job)
+        self._look_soon(job)
         return job
 
     def change(self, job: Job, spec: JobSpec) -> None:
@@ -88,6 +89,10 @@ class JobBoard:
         if job.wall_clock is not None:
             job.wall_clock.cancel()
         self._end_tasks(job, f"The job was terminated: {reason or 'UserTerminate'}")
+        self._look_soon(job)
+
+    def _look_soon(self, job: Job) -> None:
+        """Lets the answer to the request that is being served show the state before."""
         asyncio.get_running_loop().call_soon(self.look_at, job)
 
     def _end_tasks(self, job: Job, reason: str) -> None:
@@ -103,7 +108,7 @@ class JobBoard:
                 self.service.dispatch.requeue(task)
             elif what == "terminate":
                 self.service.dispatch.end(task, "The job was disabled")
-        asyncio.get_running_loop().call_soon(self.look_at, job)
+        self._look_soon(job)
 
     def enable(self, job: Job) -> None:
         if job.state is not JobState.ACTIVE:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1 << 20
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 1 << 20  # aiohttp warns of larger bodies
 ATTEMPTS = 3
 WILDCARDS = frozenset("*?[")
 _CONTENT_HEADERS = {
@@ -71,9 +71,9 @@ class Transfers:
                 if file.file_mode:
                     target.chmod(int(file.file_mode, 8))
                 return
-            if failure.code != "BlobDownloadMiscError":
+            if failure.code != "BlobDownloadMiscError" or attempt == ATTEMPTS - 1:
                 break
-            await asyncio.sleep(0.2 * 4**attempt)
+            await asyncio.sleep(0.2 * 3**attempt)
         raise TransferError(failure)
 
     async def _try_download(self, file: ResourceFile, target: Path) -> Failure:

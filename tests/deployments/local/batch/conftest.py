@@ -168,9 +168,7 @@ class Lab:
 
 @contextlib.contextmanager
 def serve(data: Path, *, max_nodes: int = MAX_NODES) -> Iterator[Lab]:
-    app = create_app(
-        account=ACCOUNT, key=KEY, data=data, max_nodes=max_nodes, node_path=NODE_PATH
-    )
+    app = create_app(account=ACCOUNT, key=KEY, data=data, max_nodes=max_nodes, node_path=NODE_PATH)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

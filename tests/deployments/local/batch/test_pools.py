@@ -241,7 +241,13 @@ def test_a_pool_that_azure_would_refuse_is_refused(
     ("publisher", "offer", "sku", "agent", "code"),
     [
         ("canonical", "ubuntu-24_04-lts", "server", "batch.node.debian 12", "InvalidPropertyValue"),
-        ("canonical", "ubuntuserver", "18.04-lts", "batch.node.ubuntu 18.04", "InvalidPropertyValue"),
+        (
+            "canonical",
+            "ubuntuserver",
+            "18.04-lts",
+            "batch.node.ubuntu 18.04",
+            "InvalidPropertyValue",
+        ),
         (
             "microsoftwindowsserver",
             "windowsserver",
@@ -291,9 +297,7 @@ def test_replacing_the_properties_removes_what_is_absent(lab: Any) -> None:
     start = m.BatchStartTask(command_line="true")
     lab.client.replace_pool_properties(
         pool_id,
-        m.BatchPoolReplaceOptions(
-            start_task=start, application_package_references=[], metadata=[]
-        ),
+        m.BatchPoolReplaceOptions(start_task=start, application_package_references=[], metadata=[]),
     )
     pool = lab.client.get_pool(pool_id)
     assert (pool.metadata, pool.start_task.command_line) == (None, "true")

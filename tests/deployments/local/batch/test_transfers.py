@@ -1,0 +1,215 @@
+"""Resource files and output files, against Azurite."""
+
+import http.server
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from azure.batch import models as m
+
+CONTENT = b"\0\1\2media" * 1_000_000
+
+
+def resource(url: str, name: str = "input", **options: Any) -> m.ResourceFile:
+    return m.ResourceFile(http_url=url, file_path=name, **options)
+
+
+def output(
+    url: str, pattern: str, *, path: str | None = None, on: str = "tasksuccess", **headers: str
+) -> m.OutputFile:
+    container = m.OutputFileBlobContainerDestination(
+        container_url=url,
+        path=path,
+        upload_headers=[
+            m.OutputFileUploadHeader(name=name, value=value) for name, value in headers.items()
+        ],
+    )
+    return m.OutputFile(
+        file_pattern=pattern,
+        destination=m.OutputFileDestination(container=container),
+        upload_options=m.OutputFileUploadConfiguration(upload_condition=on),
+    )
+
+
+def names(container: Any) -> list[str]:
+    return list(container.list_blob_names())
+
+
+def test_a_resource_file_comes_down_and_an_output_file_goes_up(
+    lab: Any, pool: str, blobs: Any
+) -> None:
+    source, target = blobs.container(), blobs.container()
+    source.upload_blob("a b.mp4", CONTENT)
+    headers = {"x-ms-meta-key": "K 1", "Content-Type": "audio/mpeg"}
+    task = lab.run(
+        pool,
+        "stat -c %a in/input; cp in/input out.mp3",
+        resource_files=[
+            resource(
+                blobs.url(source, permission="r", blob="a b.mp4"), "in/input", file_mode="0750"
+            )
+        ],
+        output_files=[
+            output(blobs.url(target, permission="w"), "out.mp3", path="x/y 1.mp3", **headers)
+        ],
+    )
+    assert task.execution_info.result == "success"
+    assert lab.output(task) == "750\n"
+    blob = target.get_blob_client("x/y 1.mp3")
+    properties = blob.get_blob_properties()
+    assert properties.metadata == {"key": "K 1"}
+    assert properties.content_settings.content_type == "audio/mpeg"
+    assert blob.download_blob().readall() == CONTENT
+    assert lab.output(task, "fileuploadout.txt") == "out.mp3 -> x/y 1.mp3\n"
+
+
+def test_outputs_go_up_by_condition(lab: Any, pool: str, blobs: Any) -> None:
+    target = blobs.container()
+    url = blobs.url(target, permission="w")
+    files = [
+        output(url, "f", path=f"{{}}/{on}", on=on)
+        for on in ("tasksuccess", "taskfailure", "taskcompletion")
+    ]
+    for script in ("touch f", "touch f; exit 1"):
+        for file in files:
+            file.destination.container.path = (
+                f"{script[-1]}/{file.upload_options.upload_condition.value}"
+            )
+        lab.run(pool, script, output_files=files)
+    assert names(target) == [
+        "1/taskcompletion",
+        "1/taskfailure",
+        "f/taskcompletion",
+        "f/tasksuccess",
+    ]
+
+
+def test_with_a_wildcard_the_path_is_a_folder(lab: Any, pool: str, blobs: Any) -> None:
+    target = blobs.container()
+    url = blobs.url(target, permission="w")
+    task = lab.run(
+        pool,
+        "mkdir -p d/e; touch d/a.mp3 d/e/b.mp3 c.txt",
+        output_files=[
+            output(url, "**/*.mp3", path="music"),
+            output(url, "../std*.txt", path="logs", on="taskcompletion"),
+            output(url, "*.none", path="none"),
+        ],
+    )
+    assert task.execution_info.result == "success"
+    assert names(target) == [
+        "logs/stderr.txt",
+        "logs/stdout.txt",
+        "music/d/a.mp3",
+        "music/d/e/b.mp3",
+    ]
+
+
+def test_an_output_that_is_not_there_makes_the_task_a_failure_but_holds_back_no_log(
+    lab: Any, pool: str, blobs: Any
+) -> None:
+    target = blobs.container()
+    url = blobs.url(target, permission="w")
+    again = m.BatchTaskConstraints(max_task_retry_count=2)
+    files = [output(url, "none.mp3"), output(url, "../stdout.txt", on="taskcompletion")]
+    info = lab.run(pool, "true", output_files=files, constraints=again).execution_info
+    assert (info.exit_code, info.result, info.retry_count) == (0, "failure", 0)
+    assert info.failure_info.code == "FileUploadMiscError"
+    assert names(target) == ["stdout.txt"]
+
+
+def test_an_upload_that_is_denied_makes_the_task_a_failure(lab: Any, pool: str, blobs: Any) -> None:
+    url = blobs.url(blobs.container(), permission="r")
+    task = lab.run(pool, "touch f", output_files=[output(url, "f")])
+    assert task.execution_info.exit_code == 0
+    failure = task.execution_info.failure_info
+    assert (failure.code, failure.category) == ("FileUploadAccessDenied", "usererror")
+    assert "FileUploadAccessDenied" in lab.output(task, "fileuploaderr.txt")
+    assert "sig=" not in str(failure.as_dict()) + lab.output(task, "fileuploaderr.txt")
+
+
+def test_a_container_that_is_gone_is_named_so(lab: Any, pool: str, blobs: Any) -> None:
+    container = blobs.container()
+    url = blobs.url(container, permission="w")
+    container.delete_container()
+    info = lab.run(pool, "touch f", output_files=[output(url, "f")]).execution_info
+    assert info.failure_info.code == "FileUploadContainerNotFound"
+
+
+def test_outputs_come_from_the_node_alone(lab: Any, pool: str, blobs: Any) -> None:
+    target = blobs.container()
+    url = blobs.url(target, permission="w")
+    for pattern in ("link", "l*", "../../../../../../../../../etc/passwd", "/etc/passwd"):
+        lab.run(pool, "ln -s /etc/passwd link", output_files=[output(url, pattern)])
+    assert names(target) == []
+
+
+@pytest.mark.parametrize(
+    ("permission", "blob", "code"),
+    [("r", "none.mp4", "BlobNotFound"), ("w", "there.mp4", "BlobAccessDenied")],
+)
+def test_a_download_that_fails_is_said_and_not_retried(
+    lab: Any, pool: str, blobs: Any, permission: str, blob: str, code: str
+) -> None:
+    container = blobs.container()
+    container.upload_blob("there.mp4", b"x")
+    url = blobs.url(container, permission=permission, blob=blob)
+    again = m.BatchTaskConstraints(max_task_retry_count=2)
+    info = lab.run(pool, resource_files=[resource(url)], constraints=again).execution_info
+    assert (info.exit_code, info.result, info.retry_count) == (None, "failure", 0)
+    assert info.failure_info.code == code
+    assert "sig=" not in str(info.failure_info.as_dict())
+
+
+class Shaky(http.server.BaseHTTPRequestHandler):
+    """Answers /n with 503 n times, then with a file."""
+
+    def do_GET(self) -> None:  # noqa: N802 - the library's name
+        left = self.server.left  # type: ignore[attr-defined]
+        left[self.path] = left.get(self.path, int(self.path[1:])) - 1
+        self.send_response(200 if left[self.path] < 0 else 503)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def shaky() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Shaky) as server:
+        server.left = {}  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_server_that_stumbles_is_asked_again(lab: Any, pool: str, shaky: str) -> None:
+    good = lab.run(pool, "cat input", resource_files=[resource(f"{shaky}/2")])
+    assert lab.output(good) == "ok"
+    bad = lab.run(pool, resource_files=[resource(f"{shaky}/9")])
+    assert bad.execution_info.failure_info.code == "BlobDownloadMiscError"
+
+
+def test_a_server_that_is_not_there_fails_the_download(lab: Any, pool: str) -> None:
+    task = lab.run(pool, resource_files=[resource("http://127.0.0.1:9/a?sig=secret")])
+    failure = task.execution_info.failure_info
+    assert failure.code == "BlobDownloadMiscError"
+    assert "secret" not in str(failure.as_dict())
+
+
+def test_a_start_task_has_resource_files_too(lab: Any, blobs: Any) -> None:
+    container = blobs.container()
+    container.upload_blob("setup.sh", b"echo set up")
+    url = blobs.url(container, permission="r", blob="setup.sh")
+    start = m.BatchStartTask(
+        command_line="/bin/sh setup.sh", resource_files=[resource(url, "setup.sh")]
+    )
+    pool_id = lab.pool(start_task=start)
+    (node,) = lab.client.list_nodes(pool_id)
+    content = lab.client.download_node_file(pool_id, node.id, "startup/stdout.txt")
+    assert b"".join(content) == b"set up\n"
