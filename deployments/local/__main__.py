@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deployments.local import env_file
 from deployments.local.azurite import Azurite, last_words, running_azurite
@@ -21,6 +22,9 @@ from deployments.local.folder import DataFolder
 from deployments.local.locks import Lock
 from deployments.local.ports import free_port, listen, preferred_port
 from deployments.local.stack import READY, STAYING
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
 
 BATCH_PORT = 10100
 BLOB_PORT = 10000
@@ -139,8 +143,9 @@ def run(options: argparse.Namespace) -> None:
                 log=folder.log("azurite"),
             )
         )
-        settings = connection_settings(folder, listener, azurite)
-        serve(folder, listener, azurite, options.nodes, published(settings, env_files))
+        app = batch_service(folder, nodes=options.nodes)  # imported while Azurite starts
+        settings = connection_settings(folder, listener, azurite.wait())
+        serve(app, listener, azurite, published(settings, env_files))
 
 
 def chosen_port(asked: int | None, default: int) -> int:
@@ -148,11 +153,23 @@ def chosen_port(asked: int | None, default: int) -> int:
     return preferred_port(default) if asked is None else free_port(asked)
 
 
+def batch_service(folder: DataFolder, *, nodes: int) -> "Starlette":
+    """The local Batch service, as an application."""
+    from deployments.local.batch import create_app
+
+    return create_app(
+        account=BATCH_ACCOUNT,
+        key=folder.key(BATCH_ACCOUNT),
+        data=folder.path / "batch",
+        max_nodes=nodes,
+        node_path=node_path(folder.path / "bin"),
+    )
+
+
 def serve(
-    folder: DataFolder,
+    app: "Starlette",
     listener: socket.socket,
     azurite: Azurite,
-    nodes: int,
     announcement: AbstractContextManager[None],
 ) -> None:
     """Run the Batch service until a signal comes or Azurite ends.
@@ -160,24 +177,15 @@ def serve(
     Raises:
         StackError: Azurite ended.
     """
-    # Heavy, and of no use where a flag is wrong or Azurite does not start.
-    from deployments.local.batch import create_app
     from deployments.local.service import Service
 
-    app = create_app(
-        account=BATCH_ACCOUNT,
-        key=folder.key(BATCH_ACCOUNT),
-        data=folder.path / "batch",
-        max_nodes=nodes,
-        node_path=node_path(folder.path / "bin"),
-    )
-    service = Service(app, announcement=announcement, alive=lambda: azurite.process.poll() is None)
+    service = Service(app, announcement=announcement, alive=azurite.is_alive)
     try:
         service.run(sockets=[listener])
     except Stopped:  # uvicorn raises the signal that stopped it again
         if not service.started:
             raise
-    if azurite.process.poll() is not None:
+    if not azurite.is_alive():
         raise StackError(f"Azurite ended. Its last words: {last_words(azurite.log)}")
 
 
@@ -216,7 +224,7 @@ def holding(folder: DataFolder, descriptor: int | None) -> Iterator[None]:
 
 
 def connection_settings(
-    folder: DataFolder, listener: socket.socket, azurite: Azurite
+    folder: DataFolder, listener: socket.socket, blob_url: str
 ) -> dict[str, str]:
     """What clients need, under the names that the Azure CLI uses."""
     host, port = listener.getsockname()
@@ -227,7 +235,7 @@ def connection_settings(
         "AZURE_BATCH_ACCESS_KEY": folder.key(BATCH_ACCOUNT),
         "AZURE_STORAGE_CONNECTION_STRING": (
             f"DefaultEndpointsProtocol=http;AccountName={STORAGE_ACCOUNT};"
-            f"AccountKey={storage_key};BlobEndpoint={azurite.url}/{STORAGE_ACCOUNT};"
+            f"AccountKey={storage_key};BlobEndpoint={blob_url}/{STORAGE_ACCOUNT};"
         ),
     }
 

@@ -31,11 +31,31 @@ NPM_CI = ("ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--
 
 @dataclass(frozen=True)
 class Azurite:
-    """An Azurite that answers at `url`."""
+    """An Azurite process, and what it prints into."""
 
-    url: str
     process: subprocess.Popen[bytes]
     log: Path
+
+    def wait(self) -> str:
+        """The address that it says it listens on, without a slash at the end.
+
+        Raises:
+            StackError: It does not start; with its last words.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            ended = not self.is_alive()
+            if match := re.search(r"successfully listens on (http://\S+)\n", self.log.read_text()):
+                return match[1]
+            if ended:
+                raise StackError(f"Azurite did not start. Its last words: {last_words(self.log)}")
+            time.sleep(0.02)
+        message = f"Azurite did not answer within {START_SECONDS} s: see {self.log}, and try again."
+        raise StackError(message)
+
+    def is_alive(self) -> bool:
+        """Whether it still runs."""
+        return self.process.poll() is None
 
 
 @contextmanager
@@ -44,8 +64,10 @@ def running_azurite(
 ) -> Iterator[Azurite]:
     """Azurite with one account, on loopback, its blobs kept in `location`; port 0 is any free one.
 
+    It is still starting at first.
+
     Raises:
-        StackError: It cannot be installed, or does not start.
+        StackError: It cannot be installed.
     """
     nodejs = find_nodejs()
     program = installed(nodejs)
@@ -59,7 +81,7 @@ def running_azurite(
             grace_seconds=STOP_SECONDS,
         )
     try:
-        yield Azurite(wait_for_url(process, log), process, log)
+        yield Azurite(process, log)
     finally:
         stop_child(process)
 
@@ -77,19 +99,6 @@ def environment(account: str, key: str, program: Path) -> Mapping[str, str]:
     compiled = program.parents[len(PROGRAM.parts) - 1] / "compiled"
     # Node.js 22 starts Azurite a third quicker from what it compiled before; 20 ignores this.
     return {"NODE_COMPILE_CACHE": str(compiled), **kept, "AZURITE_ACCOUNTS": f"{account}:{key}"}
-
-
-def wait_for_url(process: subprocess.Popen[bytes], log: Path) -> str:
-    """The address that Azurite says it listens on."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        ended = process.poll() is not None
-        if match := re.search(r"successfully listens on (http://\S+)\n", log.read_text()):
-            return match[1]
-        if ended:
-            raise StackError(f"Azurite did not start. Its last words: {last_words(log)}")
-        time.sleep(0.02)
-    raise StackError(f"Azurite did not answer within {START_SECONDS} s: see {log}, and try again.")
 
 
 def last_words(log: Path, *, lines: int = 3) -> str:
@@ -153,7 +162,7 @@ def run_npm(npm: Sequence[str | Path], folder: Path) -> None:
 
 def run_to_end(command: Sequence[str | Path], *, folder: Path, log: IO[bytes]) -> int:
     """Run the command; it ends with us, should we be interrupted."""
-    child = start_child(command, folder=folder, log=log, environment=os.environ)
+    child = start_child(command, log=log, folder=folder, environment=os.environ, grace_seconds=0.5)
     try:
         return child.wait()
     finally:
