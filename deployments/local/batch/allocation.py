@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import shutil
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ START_TASK_PAUSE_SECONDS = 0.1
 RESIZE_MESSAGES = {
     "AccountCoreQuotaReached": "The account has reached its quota of dedicated cores",
     "AccountSpotCoreQuotaReached": "The account has reached its quota of Spot cores",
+    "AccountLowPriorityCoreQuotaReached": "The account has reached its quota of Spot cores",
+    "AllocationTimedOut": "Desired number of nodes could not be allocated in time",
+    "UnsupportedVMSize": "The size of the nodes is not supported here",
     "AllocationFailed": "Desired number of nodes could not be allocated",
     "ResizeStopped": "Desired number of nodes could not be allocated: the resize was stopped",
 }
@@ -107,6 +111,9 @@ class Allocation:
 
     async def _resize(self, pool: Pool, option: str) -> None:
         plan = self._plan(pool)
+        code = self.service.faults.resize_error(pool)
+        if code and plan.add_dedicated + plan.add_spot:
+            plan = replace(plan, add_dedicated=0, add_spot=0, errors=(code,))
         leaving = [
             *_dispensable(pool.members(dedicated=True), plan.remove_dedicated),
             *_dispensable(pool.members(dedicated=False), plan.remove_spot),
@@ -114,7 +121,6 @@ class Allocation:
         removals = [self._remove(node, option) for node in leaving]
         if removals:
             await asyncio.wait(removals)
-            plan = self._plan(pool)
         for dedicated, count in ((True, plan.add_dedicated), (False, plan.add_spot)):
             for _ in range(count):
                 self._add_node(pool, dedicated=dedicated)
@@ -225,6 +231,7 @@ class Allocation:
     async def _boot(self, node: Node) -> None:
         clock = self.service.clock
         node.move(NodeState.STARTING, clock.now())
+        await clock.sleep(self.service.faults.boot_seconds(node.pool))
         folders.make_node(node.folder)
         node.booted = clock.now()
         start = node.pool.spec.start_task
@@ -266,6 +273,34 @@ class Allocation:
         node.move(NodeState.UNUSABLE, self.service.clock.now())
         for task in list(node.tasks):
             self.service.dispatch.requeue(task)
+
+    def preempt(self, node: Node, *, after_seconds: float, return_seconds: float | None) -> None:
+        """Evicts a Spot node: its tasks wait again, its disk is lost, its id comes back."""
+        if node.dedicated:
+            raise BatchError(
+                "OperationInvalidForCurrentState", Reason="Only Spot nodes are evicted"
+            )
+        self.service.workers.spawn(
+            self._preempt(node, after_seconds, return_seconds), name=f"eviction of {node.id}"
+        )
+
+    async def _preempt(
+        self, node: Node, after_seconds: float, return_seconds: float | None
+    ) -> None:
+        await self.service.clock.sleep(after_seconds)
+        if node.leaving is not None or node.state is NodeState.PREEMPTED:
+            return
+        _end_life(node)
+        node.move(NodeState.PREEMPTED, self.service.clock.now())
+        for task in list(node.tasks):
+            self.service.dispatch.requeue(task, preempted=True)
+        await self._empty(node, "requeue")
+        await asyncio.to_thread(shutil.rmtree, node.folder, ignore_errors=True)
+        if return_seconds is not None:
+            await self.service.clock.sleep(return_seconds)
+            if node.state is NodeState.PREEMPTED:
+                node.move(NodeState.CREATING, self.service.clock.now())
+                self.boot(node)
 
     def reboot(self, node: Node, option: str) -> None:
         _end_life(node)

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from deployments.local.batch import wire
 from deployments.local.batch.errors import BatchError, not_supported
@@ -19,6 +20,17 @@ from deployments.local.batch.routes import ROUTES
 from deployments.local.batch.service import Service
 
 log = logging.getLogger(__name__)
+
+
+class LocalBatch(Starlette):
+    """Lets a fault drop the connection, which ASGI itself has no message for."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            # uvicorn's `send` is a method of what holds the connection.
+            transport = getattr(getattr(send, "__self__", None), "transport", None)
+            scope.setdefault("extensions", {})["local.drop"] = getattr(transport, "abort", None)
+        await super().__call__(scope, receive, send)
 
 
 def create_app(*, account: str, key: str, data: Path, max_nodes: int, node_path: str) -> Starlette:
@@ -43,7 +55,7 @@ def create_app(*, account: str, key: str, data: Path, max_nodes: int, node_path:
         finally:
             await service.stop()
 
-    app = Starlette(
+    app = LocalBatch(
         routes=ROUTES,
         middleware=[Middleware(Gate, service=service, key=base64.b64decode(key))],
         exception_handlers={

@@ -86,6 +86,7 @@ class Dispatch:
         node.recent = [task, *(t for t in node.recent if t is not task)][:RECENT_TASKS]
         if node.state is NodeState.IDLE:
             node.move(NodeState.RUNNING, now)
+        self.service.faults.task_starts(task, node)
         task.worker = self.service.workers.spawn(
             self._execute(task, node),
             name=f"{task.job.id}/{task.id} on {node.id}",
@@ -147,12 +148,16 @@ class Dispatch:
         if task.worker is not None and not task.worker.cancelling():
             task.worker.cancel()
 
-    def requeue(self, task: Task) -> None:
-        """Takes a running task off its node; it waits again as soon as its process is dead."""
+    def requeue(self, task: Task, *, preempted: bool = False) -> None:
+        """Takes a running task off its node; it waits again as soon as its process is dead.
+
+        As in Azure, a preemption is not counted as a requeue.
+        """
         if task.state is TaskState.RUNNING:
             now = self.service.clock.now()
-            task.run.requeues += 1
-            task.run.last_requeue = now
+            if not preempted:
+                task.run.requeues += 1
+                task.run.last_requeue = now
             task.move(TaskState.ACTIVE, now)
             task.job.queue.pop(task.id.lower(), None)
         self.stop(task)

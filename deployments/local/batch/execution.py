@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deployments.local.batch import folders, scheduler
 from deployments.local.batch.clock import Clock
@@ -11,6 +12,9 @@ from deployments.local.batch.process import LaunchError, Process
 from deployments.local.batch.specs import ResourceFile, Setting
 from deployments.local.batch.state import Failure, Node, Task
 from deployments.local.batch.transfers import TransferError, Transfers
+
+if TYPE_CHECKING:
+    from deployments.local.batch.faults import Faults
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +34,7 @@ class Surroundings:
     node_path: str
     clock: Clock
     transfers: Transfers
+    faults: "Faults"
 
 
 def environment(around: Surroundings, node: Node, folder: Path) -> dict[str, str]:
@@ -72,6 +77,8 @@ async def run_task(around: Surroundings, task: Task, node: Node) -> Outcome:
         | environment(around, node, folder)
         | {"AZ_BATCH_JOB_ID": task.job.id, "AZ_BATCH_TASK_ID": task.id}
     )
+    if failure := task.spec.resource_files and around.faults.transfer("download", task):
+        return Outcome(failure=failure)
     outcome = await _run(
         around,
         node,
@@ -97,6 +104,8 @@ async def _upload(around: Surroundings, task: Task, node: Node, outcome: Outcome
         for file in task.spec.output_files or ()
         if scheduler.uploads_on(file.upload_options.upload_condition, success=success)
     ]
+    if failure := files and around.faults.transfer("upload", task):
+        return Outcome(exit_code=outcome.exit_code, failure=outcome.failure or failure)
     try:
         if files:
             folder = folders.task_folder(node.folder, task.job.id, task.id)
@@ -111,6 +120,9 @@ async def run_start_task(around: Surroundings, node: Node) -> Outcome:
     start = node.pool.spec.start_task
     assert start is not None  # noqa: S101 - the caller has looked
     folder = node.folder / "startup"
+    if exit_code := around.faults.start_task_exit(node):
+        (folder / "stderr.txt").write_text("This failure was ordered as a fault.\n")
+        return Outcome(exit_code=exit_code, failure=exit_failure(exit_code))
     return await _run(
         around,
         node,

@@ -52,6 +52,16 @@ API_VERSIONS = frozenset(
 )
 
 
+FAULTS = {
+    408: "OperationTimedOut",
+    429: "TooManyRequests",
+    500: "InternalError",
+    502: "InternalError",
+    503: "ServerBusy",
+    504: "OperationTimedOut",
+}
+
+
 class Gate:
     def __init__(self, app: ASGIApp, *, service: "Service", key: bytes) -> None:
         self.app = app
@@ -69,7 +79,27 @@ class Gate:
             log.info("%s %s refused: %s", scope["method"], scope["path"], error)
             await wire.failure(error)(scope, receive, send)
             return
-        await self.app(scope, _replay(body, receive), send)
+        await self._serve(scope, _replay(body, receive), send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Lets the operation answer, unless a fault was ordered for it."""
+        operation = f"{scope['method']} {scope['path']}"
+        if scope["path"].startswith("/_local/"):
+            await self.app(scope, receive, send)
+        elif refusal := self.service.faults.refusal(operation):
+            response = wire.failure(BatchError(FAULTS[refusal.status]))
+            response.status_code = refusal.status
+            if refusal.retry_after is not None:
+                response.headers["Retry-After"] = str(refusal.retry_after)
+            await response(scope, receive, send)
+        elif drop := self.service.faults.drop(operation):
+            if drop.when == "after":
+                await self.app(scope, receive, _swallow)
+            scope["extensions"]["local.drop"]()
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        else:
+            await self.app(scope, receive, send)
 
     async def _admit(self, scope: Scope, receive: Receive) -> bytes:
         """The request's body, or the BatchError that refuses the request."""
@@ -162,6 +192,10 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replayed
+
+
+async def _swallow(_: Message) -> None:
+    """Takes an answer that nobody is to see."""
 
 
 def _with_common_headers(scope: Scope, send: Send) -> Send:

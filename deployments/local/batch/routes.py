@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from deployments.local.batch.operations import files, jobs, nodes, pools, tasks
+from deployments.local.batch.operations import files, jobs, local, nodes, pools, tasks
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -71,4 +71,9 @@ def route(method: str, path: str, endpoint: Endpoint) -> Route:
     return made
 
 
-ROUTES = [route(*operation) for operation in OPERATIONS]
+LOCAL: tuple[tuple[str, str, Endpoint], ...] = (
+    ("POST", "/_local/faults", local.order),
+    ("GET", "/_local/faults", local.listing),
+    ("DELETE", "/_local/faults", local.clear),
+)
+ROUTES = [route(*operation) for operation in (*OPERATIONS, *LOCAL)]

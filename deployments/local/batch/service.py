@@ -9,6 +9,7 @@ from deployments.local.batch.clock import Clock
 from deployments.local.batch.dispatch import Dispatch
 from deployments.local.batch.errors import BatchError
 from deployments.local.batch.execution import Surroundings
+from deployments.local.batch.faults import Faults
 from deployments.local.batch.job_board import JobBoard
 from deployments.local.batch.retention import Retention
 from deployments.local.batch.state import Job, Node, Pool, Task
@@ -32,6 +33,7 @@ class Service:
         self.dispatch = Dispatch(self)
         self.job_board = JobBoard(self)
         self.retention = Retention(self)
+        self.faults = Faults(self)
 
     def surroundings(self) -> Surroundings:
         return Surroundings(
@@ -40,6 +42,7 @@ class Service:
             node_path=self.node_path,
             clock=self.clock,
             transfers=self.transfers,
+            faults=self.faults,
         )
 
     def pool(self, pool_id: str) -> Pool:

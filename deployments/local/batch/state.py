@@ -16,6 +16,7 @@ from deployments.local.batch.specs import JobConstraints, JobSpec, PoolSpec, Tas
 from deployments.local.batch.wire import new_etag
 
 _serials = itertools.count(1)
+TASK_COUNTS = ("active", "running", "completed", "succeeded", "failed")
 
 
 class PoolState(StrEnum):
@@ -244,6 +245,17 @@ class Job(Record):
         """How many more of its tasks may run now; None is no limit."""
         limit = self.spec.max_parallel_tasks
         return None if limit is None or limit < 0 else max(0, limit - len(self.running))
+
+    def counted(self) -> dict[str, Any]:
+        return {
+            "taskCounts": {name: self.counts[name] for name in TASK_COUNTS},
+            "taskSlotCounts": {name: self.slot_counts[name] for name in TASK_COUNTS},
+        }
+
+    @staticmethod
+    def nothing_counted() -> dict[str, Any]:
+        none = dict.fromkeys(TASK_COUNTS, 0)
+        return {"taskCounts": none, "taskSlotCounts": none}
 
     def all_complete(self) -> bool:
         return self.counts["completed"] == len(self.tasks)

@@ -8,7 +8,6 @@ from deployments.local.batch.folders import File
 from deployments.local.batch.state import Job, Node, Pool, Record, Run, Task, TaskState
 from deployments.local.batch.wire import View
 
-TASK_COUNTS = ("active", "running", "completed", "succeeded", "failed")
 NODE_COUNTS = (
     "creating",
     "idle",
@@ -223,13 +222,6 @@ def file(url: str) -> View[File]:
                 "fileMode": file.mode,
             }
         ),
-    }
-
-
-def task_counts(job: Job) -> dict[str, Any]:
-    return {
-        "taskCounts": {name: job.counts[name] for name in TASK_COUNTS},
-        "taskSlotCounts": {name: job.slot_counts[name] for name in TASK_COUNTS},
     }
 
 

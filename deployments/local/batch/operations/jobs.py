@@ -94,7 +94,7 @@ async def delete(request: Request) -> Response:
 
 
 async def task_counts(request: Request) -> Response:
-    return wire.answer(views.task_counts(_job(request)))
+    return wire.answer(of(request).faults.counts(_job(request)))
 
 
 def _job(request: Request) -> Job:

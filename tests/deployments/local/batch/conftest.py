@@ -69,6 +69,7 @@ class Lab:
     app: Any
     loop: asyncio.AbstractEventLoop
     client: BatchClient
+    key: str = KEY
 
     def connect(self, *, key: str = KEY, account: str = ACCOUNT) -> BatchClient:
         return BatchClient(self.url, AzureNamedKeyCredential(account, key), retry_total=0)
@@ -261,8 +262,8 @@ def blobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Blobs]:
         log=folder / "azurite.log",
     ) as azurite:
         credential = AzureNamedKeyCredential(STORAGE_ACCOUNT, STORAGE_KEY)
-        url = azurite.url.rstrip("/").removesuffix(f"/{STORAGE_ACCOUNT}")
-        with BlobServiceClient(f"{url}/{STORAGE_ACCOUNT}", credential=credential) as service:
+        url = f"{azurite.wait()}/{STORAGE_ACCOUNT}"
+        with BlobServiceClient(url, credential=credential) as service:
             yield Blobs(service)
 
 

@@ -49,7 +49,9 @@ def test_every_published_version_is_spoken(lab: Any, version: str) -> None:
     assert lab.send("GET", f"/pools?api-version={version}").status_code == 200
 
 
-@pytest.mark.parametrize("query", ["api-version=2030-01-01", "api-version=", "api-version=2025-06-01x"])
+@pytest.mark.parametrize(
+    "query", ["api-version=2030-01-01", "api-version=", "api-version=2025-06-01x"]
+)
 def test_any_other_version_is_refused(lab: Any, query: str) -> None:
     assert lab.refused("GET", f"/pools?{query}") == (400, "UnsupportedRequestVersion")
 
