@@ -31,9 +31,6 @@ TIMEOUTS: Any = {"connection_timeout": 10, "read_timeout": 60}  # seconds
 BLOCK_BYTES = 4 * 1024 * 1024  # what one connection of a transfer holds in memory
 # The SDKs' own patience, one to two minutes for each request, is more than a stage's; see stage.py.
 BATCH_RETRIES: Any = {"retry_total": 3, "retry_backoff_factor": 0.5}
-BLOB_RETRIES: Any = {
-    "retry_policy": ExponentialRetry(initial_backoff=1, increment_base=2, retry_total=3)
-}
 BLOCKS: Any = {
     "max_single_put_size": BLOCK_BYTES,
     "max_block_size": BLOCK_BYTES,
@@ -69,7 +66,12 @@ async def blob_service() -> AsyncIterator[BlobServiceClient]:
         if not has_storage_key(accounts):
             credential = await stack.enter_async_context(sign_in())
         service = BlobServiceClient.from_connection_string(
-            connection_string(accounts), credential=credential, **TIMEOUTS, **BLOB_RETRIES, **BLOCKS
+            connection_string(accounts),
+            credential=credential,
+            # A policy belongs to one client: it is a link of that client's chain to the network.
+            retry_policy=ExponentialRetry(initial_backoff=1, increment_base=2, retry_total=3),
+            **TIMEOUTS,
+            **BLOCKS,
         )
         yield await stack.enter_async_context(service)
 

@@ -15,6 +15,7 @@ import pytest
 from deployments.local import env_file
 from deployments.local.server import running_server
 
+pytest_plugins = ["media"]
 ROOT = pytest.StashKey[Path]()
 
 

@@ -1,0 +1,100 @@
+"""Whole runs against one real stack and one real Prefect server, each into containers of its own."""
+
+import shutil
+import uuid
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.batch import BatchClient
+from azure.core.credentials import AzureNamedKeyCredential
+from azure.storage.blob import BlobServiceClient
+
+from flows.samples import make_samples
+from tasks.parameters import Cleanup, Output
+from tasks.progress import listening
+from tasks.report import Report
+
+
+@pytest.fixture
+def account(stack: Any, prefect_server: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The stack's settings, which this process has in its environment."""
+    assert prefect_server
+    for name, value in stack.settings.items():
+        monkeypatch.setenv(name, value)
+    return stack.settings
+
+
+@pytest.fixture
+def batch(account: dict[str, str]) -> Iterator[BatchClient]:
+    key = AzureNamedKeyCredential(account["AZURE_BATCH_ACCOUNT"], account["AZURE_BATCH_ACCESS_KEY"])
+    with BatchClient(account["AZURE_BATCH_ENDPOINT"], key) as client:
+        yield client
+
+
+@pytest.fixture
+def blobs(account: dict[str, str]) -> Iterator[BlobServiceClient]:
+    connection = account["AZURE_STORAGE_CONNECTION_STRING"]
+    with BlobServiceClient.from_connection_string(connection) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return make_samples(tmp_path_factory.mktemp("samples"))
+
+
+@pytest.fixture
+def library(tmp_path: Path, samples: list[Path]) -> Callable[..., Path]:
+    """Makes a folder of good clips with the given names."""
+
+    def make(*names: str) -> Path:
+        folder = tmp_path / "library"
+        for number, name in enumerate(names):
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(samples[number % len(samples)], target)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def containers() -> tuple[str, str]:
+    """Names for the output and the input container that no other test uses."""
+    name = uuid.uuid4().hex[:12]
+    return f"output-{name}", f"input-{name}"
+
+
+Convert = Callable[..., Coroutine[Any, Any, Report]]
+
+
+@pytest.fixture
+def convert(account: dict[str, str], containers: tuple[str, str]) -> Convert:
+    """Runs the flow to its end, and returns its report."""
+    from flows.convert import convert as flow
+
+    assert account
+
+    async def run(*sources: Path | str, **parameters: Any) -> Report:
+        output = parameters.pop("output", {}) | {"container": containers[0]}
+        cleanup = parameters.pop("cleanup", {}) | {"container": containers[1]}
+        reports: list[object] = []
+        with listening(reports.append):
+            state = await flow(
+                [str(source) for source in sources],
+                output=Output(**output),
+                cleanup=Cleanup(**cleanup),
+                **parameters,
+                return_state=True,
+            )
+        result = await state.aresult(raise_on_failure=False)
+        if isinstance(result, Exception):
+            raise result
+        report = reports[-1]
+        assert isinstance(report, Report)
+        assert state.is_completed() is report.is_success
+        return report
+
+    return run

@@ -1,0 +1,330 @@
+"""The whole pipeline, through the real SDKs, Azurite, the local Batch service and ffmpeg."""
+
+import json
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+from azure.batch import BatchClient, models
+from azure.storage.blob import BlobServiceClient
+
+from tasks.errors import OutputInUseError, PoolError, UsageError
+from tasks.naming import lock_blob, lock_id
+from tasks.parameters import Limits, Pool, Run
+from tasks.report import Report
+
+Library = Callable[..., Path]
+Convert = Callable[..., Any]
+
+
+def states(report: Report) -> dict[str, str]:
+    return {file.source: file.state for file in report.files}
+
+
+def outputs(report: Report) -> dict[str, str | None]:
+    return {file.source: file.output for file in report.files}
+
+
+async def test_each_clip_becomes_an_mp3_of_its_length_at_192_kilobits(
+    convert: Convert, library: Library, tmp_path: Path
+) -> None:
+    report = await convert(library("a.mp4", "b.mp4"), output={"download_to": str(tmp_path / "out")})
+    assert states(report) == {"a.mp4": "converted", "b.mp4": "converted"}
+    for file in report.files:
+        with av.open(str(tmp_path / "out" / str(file.output))) as media:
+            stream = media.streams.audio[0]
+            assert stream.codec_context.name in ("mp3", "mp3float")
+            assert stream.codec_context.bit_rate == 192_000
+            assert media.duration is not None
+            assert media.duration / 1_000_000 == pytest.approx(file.source_seconds, abs=0.1)
+        assert file.output_seconds == pytest.approx(file.source_seconds, abs=0.1)
+        assert file.exit_code == 0
+
+
+async def test_a_run_leaves_nothing_behind_but_its_outputs(
+    convert: Convert,
+    library: Library,
+    batch: BatchClient,
+    blobs: BlobServiceClient,
+    containers: tuple[str, str],
+) -> None:
+    report = await convert(library("a.mp4"))
+    output, cleanup = (blobs.get_container_client(name) for name in containers)
+    assert [blob.name for blob in output.list_blobs()] == ["a.mp3"]
+    assert list(cleanup.list_blob_names()) == []
+    living = [job.id for job in batch.list_jobs() if job.state != models.BatchJobState.DELETING]
+    assert report.run["job"] not in living
+    pools = [pool.id for pool in batch.list_pools() if pool.state != models.BatchPoolState.DELETING]
+    assert report.run["pool"] not in pools
+
+
+async def test_an_output_bears_its_key_its_source_and_its_type(
+    convert: Convert, library: Library, blobs: BlobServiceClient, containers: tuple[str, str]
+) -> None:
+    await convert(library("it's é.mp4"))
+    blob = blobs.get_blob_client(containers[0], "it's é.mp3").get_blob_properties()
+    assert blob.content_settings.content_type == "audio/mpeg"
+    assert len(blob.metadata["convertkey"]) == 32
+    assert blob.metadata["convertpreset"] == "mp3"
+    assert blob.metadata["convertsource"].endswith("/it%27s%20%C3%A9.mp4")
+
+
+async def test_a_rerun_skips_what_is_converted_and_makes_nothing(
+    convert: Convert, library: Library, blobs: BlobServiceClient, containers: tuple[str, str]
+) -> None:
+    folder = library("a.mp4", "b.mp4")
+    await convert(folder)
+    first = {
+        b.name: b.last_modified for b in blobs.get_container_client(containers[0]).list_blobs()
+    }
+    blobs.delete_container(containers[1])
+    report = await convert(folder)
+    assert states(report) == {"a.mp4": "skipped", "b.mp4": "skipped"}
+    again = {
+        b.name: b.last_modified for b in blobs.get_container_client(containers[0]).list_blobs()
+    }
+    assert again == first
+    assert not blobs.get_container_client(containers[1]).exists()
+
+
+async def test_a_rerun_fetches_outputs_that_are_converted_but_not_downloaded(
+    convert: Convert, library: Library, tmp_path: Path
+) -> None:
+    folder = library("a.mp4")
+    await convert(folder)
+    await convert(folder, output={"download_to": str(tmp_path / "out")})
+    assert (tmp_path / "out" / "a.mp3").stat().st_size > 0
+
+
+async def test_force_converts_again(convert: Convert, library: Library) -> None:
+    folder = library("a.mp4")
+    await convert(folder)
+    report = await convert(folder, run=Run(force=True))
+    assert states(report) == {"a.mp4": "converted"}
+
+
+async def test_another_preset_converts_anew(convert: Convert, library: Library) -> None:
+    folder = library("a.mp4")
+    await convert(folder)
+    report = await convert(folder, output={"preset": "flac"})
+    assert outputs(report) == {"a.mp4": "a.flac"}
+    assert states(report) == {"a.mp4": "converted"}
+
+
+async def test_a_changed_source_is_converted_anew_onto_its_own_output(
+    convert: Convert, library: Library, samples: list[Path]
+) -> None:
+    folder = library("a.mp4")
+    await convert(folder)
+    shutil.copy(samples[3], folder / "a.mp4")
+    report = await convert(folder)
+    assert states(report) == {"a.mp4": "converted"}
+    assert outputs(report) == {"a.mp4": "a.mp3"}
+
+
+async def test_bad_sources_fail_with_a_reason_and_the_good_are_converted(
+    convert: Convert, library: Library, clip: Callable[..., Path]
+) -> None:
+    folder = library("good.mp4")
+    whole = clip(".mp4", audio=20, muxer=(("movflags", "faststart"),)).read_bytes()
+    (folder / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.mp4").touch()
+    (folder / "text.mp4").write_text("this is no film\n" * 100)
+    shutil.copy(clip(".mp4", audio=0), folder / "silent.mp4")
+    report = await convert(folder)
+    reasons = {file.source: file.reason or "" for file in report.files}
+    assert states(report) == {
+        "good.mp4": "converted",
+        "cut.mp4": "failed",
+        "empty.mp4": "failed",
+        "text.mp4": "failed",
+        "silent.mp4": "failed",
+    }
+    assert "the source is cut short (ffmpeg: " in reasons["cut.mp4"]
+    assert reasons["empty.mp4"] == "the file is empty"
+    assert "not a media file" in reasons["text.mp4"]
+    assert "no audio stream" in reasons["silent.mp4"]
+
+
+async def test_where_no_source_is_good_no_pool_is_made(
+    convert: Convert, tmp_path: Path, blobs: BlobServiceClient, containers: tuple[str, str]
+) -> None:
+    (tmp_path / "empty.mp4").touch()
+    report = await convert(tmp_path)
+    assert states(report) == {"empty.mp4": "failed"}
+    assert not blobs.get_container_client(containers[0]).exists()
+
+
+async def test_names_of_every_kind_are_converted_and_none_is_lost(
+    convert: Convert, library: Library, tmp_path: Path
+) -> None:
+    names = {
+        "with space.mp4": "with space.mp3",
+        'it\'s "quoted".mp4': 'it\'s "quoted".mp3',
+        "$(touch pwned).mp4": "$(touch pwned).mp3",
+        "a;b&c|d`e`.mp4": "a;b&c|d`e`.mp3",
+        "-dash.mp4": "-dash.mp3",
+        "100%.mp4": "100%.mp3",
+        "#hash?.mp4": "#hash?.mp3",
+        "{brace}.mp4": "{brace}.mp3",
+        "new\nline.mp4": "new%0Aline.mp3",
+        "\x01.mp4": "%01.mp3",
+        "back\\slash.mp4": "back%5Cslash.mp3",
+        "😀.mp4": "😀.mp3",
+        "lec.1.mp4": "lec.1.mp3",
+        "lec1.mp4": "lec1.mp3",
+        "CLIP.MP4": "CLIP.mp3",
+        "one/same.mp4": "one/same.mp3",
+        "two/same.mp4": "two/same.mp3",
+        "é.mp4": "é.mp4.mp3",
+        "e\u0301.mp4": "e\u0301.mp3",
+        "\u00e9.mp4": "\u00e9.mp4.mp3",
+        "x" * 240 + ".mp4": "x" * 240 + ".mp3",
+    }
+    report = await convert(library(*names), output={"download_to": str(tmp_path / "out")})
+    assert outputs(report) == names
+    assert set(states(report).values()) == {"converted"}
+    fetched = {path for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert fetched == {tmp_path / "out" / name for name in names.values()}
+
+
+async def test_the_same_name_with_two_suffixes_gives_two_outputs(
+    convert: Convert, library: Library, clip: Callable[..., Path]
+) -> None:
+    folder = library("a.mp4")
+    shutil.copy(clip(".mov"), folder / "a.mov")
+    report = await convert(folder)
+    assert outputs(report) == {"a.mp4": "a.mp3", "a.mov": "a.mov.mp3"}
+    report = await convert(folder)
+    assert outputs(report) == {"a.mp4": "a.mp3", "a.mov": "a.mov.mp3"}
+    assert set(states(report).values()) == {"skipped"}
+
+
+async def test_a_blob_that_is_not_ours_is_never_overwritten(
+    convert: Convert, library: Library, blobs: BlobServiceClient, containers: tuple[str, str]
+) -> None:
+    output = blobs.create_container(containers[0])
+    output.upload_blob("a.mp3", b"somebody's own")
+    report = await convert(library("a.mp4"))
+    assert outputs(report) == {"a.mp4": "a.mp4.mp3"}
+    assert output.download_blob("a.mp3").readall() == b"somebody's own"
+
+
+async def test_sources_in_a_container_are_converted_without_a_copy(
+    convert: Convert, samples: list[Path], blobs: BlobServiceClient, containers: tuple[str, str]
+) -> None:
+    source = blobs.create_container(f"source-{uuid.uuid4().hex[:8]}")
+    source.upload_blob("talks/day 1.mp4", samples[0].read_bytes())
+    source.upload_blob("talks/notes.txt", b"no media")
+    report = await convert(f"az://{source.container_name}/talks/", cleanup={"inputs": "keep"})
+    assert outputs(report) == {"day 1.mp4": "day 1.mp3"}
+    assert set(states(report).values()) == {"converted"}
+    names = blobs.get_container_client(containers[1]).list_blob_names()
+    assert not [name for name in names if "/inputs/" in name]
+
+
+async def test_a_dry_run_says_what_would_be_done_and_touches_nothing(
+    convert: Convert, library: Library, blobs: BlobServiceClient, containers: tuple[str, str]
+) -> None:
+    report = await convert(library("a.mp4", "b.mp4", "c.mp4"), run=Run(dry_run=True))
+    assert report.run["dry_run"]["conversions"] == 3
+    assert report.run["dry_run"]["uploads"] == 3
+    assert report.run["dry_run"]["spot_nodes"] == 2
+    assert not any(blobs.get_container_client(name).exists() for name in containers)
+
+
+async def test_equal_files_are_uploaded_once(
+    convert: Convert, library: Library, blobs: BlobServiceClient, containers: tuple[str, str]
+) -> None:
+    folder = library("one/a.mp4")
+    (folder / "two").mkdir()
+    shutil.copy(folder / "one/a.mp4", folder / "two/a.mp4")
+    await convert(folder, cleanup={"inputs": "keep"})
+    names = blobs.get_container_client(containers[1]).list_blob_names()
+    assert len([name for name in names if "/inputs/" in name]) == 1
+
+
+async def test_more_files_than_a_wave_go_out_in_several(convert: Convert, library: Library) -> None:
+    report = await convert(library(*(f"{n}.mp4" for n in range(5))), limits=Limits(wave_files=2))
+    assert set(states(report).values()) == {"converted"}
+
+
+async def test_a_source_that_is_named_twice_is_converted_once(
+    convert: Convert, library: Library
+) -> None:
+    folder = library("a.mp4")
+    report = await convert(folder, folder / "a.mp4")
+    assert outputs(report) == {"a.mp4": "a.mp3"}
+
+
+async def test_the_report_file_holds_every_source(
+    convert: Convert, library: Library, tmp_path: Path
+) -> None:
+    path = tmp_path / "reports" / "r.json"
+    await convert(library("a.mp4"), output={"report": str(path)})
+    content = json.loads(path.read_text())
+    assert content["summary"]["converted"] == 1
+    assert [file["source"] for file in content["files"]] == ["a.mp4"]
+
+
+async def test_no_media_files_is_an_error_that_says_so(convert: Convert, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="There are no media files in"):
+        await convert(tmp_path)
+
+
+async def test_outputs_inside_a_source_are_refused(convert: Convert, library: Library) -> None:
+    folder = library("a.mp4")
+    with pytest.raises(UsageError, match="would lie inside the source"):
+        await convert(folder, output={"download_to": str(folder / "out")})
+
+
+async def test_a_shared_pool_that_does_not_exist_is_refused(
+    convert: Convert, library: Library
+) -> None:
+    with pytest.raises(PoolError, match="There is no pool 'nosuch'"):
+        await convert(library("a.mp4"), pool=Pool(id="nosuch"))
+
+
+async def test_a_shared_pool_is_used_and_left_alone(
+    convert: Convert, library: Library, batch: BatchClient
+) -> None:
+    pool_id = f"warm-{uuid.uuid4().hex[:8]}"
+    batch.create_pool(warm_pool(pool_id))
+    report = await convert(library("a.mp4"), pool=Pool(id=pool_id))
+    assert states(report) == {"a.mp4": "converted"}
+    assert batch.get_pool(pool_id).state == models.BatchPoolState.ACTIVE
+    batch.begin_delete_pool(pool_id)
+
+
+def warm_pool(pool_id: str) -> models.BatchPoolCreateOptions:
+    image = models.BatchVmImageReference(
+        publisher="canonical", offer="ubuntu-24_04-lts", sku="server"
+    )
+    return models.BatchPoolCreateOptions(
+        id=pool_id,
+        vm_size="Standard_D2ds_v5",
+        task_slots_per_node=2,
+        target_dedicated_nodes=1,
+        virtual_machine_configuration=models.VirtualMachineConfiguration(
+            image_reference=image, node_agent_sku_id="batch.node.ubuntu 24.04"
+        ),
+    )
+
+
+async def test_a_second_run_onto_one_output_gives_up_and_names_the_first(
+    convert: Convert, library: Library, blobs: BlobServiceClient, containers: tuple[str, str]
+) -> None:
+    blob = blobs.create_container(containers[1]).get_blob_client(
+        lock_blob(lock_id(containers[0], ""))
+    )
+    blob.upload_blob(b"", metadata={"job": "convert-1-other", "since": "noon"})
+    lease = blob.acquire_lease(lease_duration=60)
+    with pytest.raises(OutputInUseError, match="convert-1-other, since noon"):
+        await convert(library("a.mp4"), limits=Limits(lock_wait_seconds=0))
+    lease.release()
+    report = await convert(library("a.mp4"))
+    assert states(report) == {"a.mp4": "converted"}
