@@ -1,4 +1,4 @@
-"""Whole runs against one real stack and one real Prefect server, each into containers of its own."""
+"""Whole runs against one real stack and one real Prefect server, each in its own containers."""
 
 import shutil
 import uuid

@@ -295,9 +295,7 @@ def test_a_worker_that_dies_costs_its_node_and_not_its_task(
 ) -> None:
     pool_id = lab.pool(2)
     broken, good = lab.client.list_nodes(pool_id)
-    lab.client.disable_node_scheduling(
-        pool_id, good.id, {"nodeDisableSchedulingOption": "requeue"}
-    )
+    lab.client.disable_node_scheduling(pool_id, good.id, {"nodeDisableSchedulingOption": "requeue"})
     items = lab.data / pool_id / broken.id / "workitems"
     items.rmdir()
     items.touch()
