@@ -1,6 +1,7 @@
 """Faults on demand, as the real client meets them."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -110,6 +111,22 @@ def test_an_evicted_node_comes_back_under_its_id_without_its_disk(
     assert lab.client.get_pool(pool).target_low_priority_nodes == 1
     lab.state(job_id, task_id, "running")
     until(lambda: "on" in lab.output(lab.client.get_task(job_id, task_id)))
+
+
+def test_an_evicted_task_starts_again_only_when_its_old_process_is_dead(
+    lab: Any, faults: Faulty, until: Any, tmp_path: Path
+) -> None:
+    pool_id = lab.pool(2)
+    job_id = lab.job(pool_id)
+    pid, clash = tmp_path / "pid", tmp_path / "clash"
+    again = f"kill -0 $(cat {pid}) && touch {clash}; exit 0"
+    script = f"trap '' TERM; test -e {pid} && {{ {again}; }}; echo $$ > {pid}; while :; do sleep 0.02; done"
+    task_id = lab.task(job_id, script)
+    node_id = lab.state(job_id, task_id, "running").node_info.node_id
+    until(lambda: pid.exists() and pid.read_text())
+    faults.order("evict", pool=pool_id, node=node_id)
+    task = lab.completed(job_id, task_id)
+    assert (task.execution_info.exit_code, clash.exists()) == (0, False)
 
 
 def test_a_node_may_be_evicted_later_and_for_good(
