@@ -71,6 +71,9 @@ class Lab:
     client: BatchClient
     key: str = KEY
 
+    def shell(self, script: str) -> str:
+        return shell(script)
+
     def connect(self, *, key: str = KEY, account: str = ACCOUNT) -> BatchClient:
         return BatchClient(self.url, AzureNamedKeyCredential(account, key), retry_total=0)
 
@@ -217,6 +220,27 @@ def pool(lab: Lab) -> str:
     return lab.pool(task_slots_per_node=2)
 
 
+class Faulty:
+    """The lab, with its faults, which are taken back after the test."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+
+    def order(self, kind: str, **details: Any) -> None:
+        response = self.lab.send("POST", "/_local/faults", json={"kind": kind, **details})
+        assert response.status_code == 201, response.text()
+
+    def clear(self) -> None:
+        assert self.lab.send("DELETE", "/_local/faults").status_code == 204
+
+
+@pytest.fixture
+def faults(lab: Lab) -> Iterator[Faulty]:
+    faulty = Faulty(lab)
+    yield faulty
+    faulty.clear()
+
+
 @pytest.fixture
 def new_lab(tmp_path: Path) -> Iterator[Callable[..., Lab]]:
     """Services of a test's own, for what would disturb others."""
@@ -275,3 +299,8 @@ def _until() -> Callable[[Callable[[], T]], T]:
 @pytest.fixture(name="shell")
 def _shell() -> Callable[[str], str]:
     return shell
+
+
+@pytest.fixture(name="serve")
+def _serve() -> Callable[..., contextlib.AbstractContextManager[Lab]]:
+    return serve

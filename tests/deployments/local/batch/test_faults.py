@@ -1,6 +1,6 @@
 """Faults on demand, as the real client meets them."""
 
-from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,29 +9,9 @@ from azure.batch import BatchClient
 from azure.batch import models as m
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.exceptions import HttpResponseError, ServiceResponseError
+from azure.core.rest import HttpRequest
 
 ORDERED = "This failure was ordered as a fault.\n"
-
-
-class Faulty:
-    """The lab, with its faults, which are taken back after the test."""
-
-    def __init__(self, lab: Any) -> None:
-        self.lab = lab
-
-    def order(self, kind: str, **details: Any) -> None:
-        response = self.lab.send("POST", "/_local/faults", json={"kind": kind, **details})
-        assert response.status_code == 201, response.text()
-
-    def clear(self) -> None:
-        assert self.lab.send("DELETE", "/_local/faults").status_code == 204
-
-
-@pytest.fixture
-def faults(lab: Any) -> Iterator[Faulty]:
-    faulty = Faulty(lab)
-    yield faulty
-    faulty.clear()
 
 
 def status(lab: Any, path: str = "/jobs") -> int:
@@ -47,7 +27,7 @@ def status(lab: Any, path: str = "/jobs") -> int:
         (503, "ServerBusy"),
     ],
 )
-def test_requests_are_refused_so_many_times(lab: Any, faults: Faulty, code: int, name: str) -> None:
+def test_requests_are_refused_so_many_times(lab: Any, faults: Any, code: int, name: str) -> None:
     faults.order("answer", status=code, times=2, retryAfter=7)
     response = lab.send("GET", "/jobs")
     assert (response.status_code, response.json()["code"]) == (code, name)
@@ -55,7 +35,7 @@ def test_requests_are_refused_so_many_times(lab: Any, faults: Faulty, code: int,
     assert [status(lab), status(lab)] == [code, 200]
 
 
-def test_only_the_operations_that_match_are_refused(lab: Any, faults: Faulty) -> None:
+def test_only_the_operations_that_match_are_refused(lab: Any, faults: Any) -> None:
     faults.order("answer", status=503, operation="GET /jobs/*")
     assert (status(lab, "/jobs"), status(lab, "/jobs/none")) == (200, 503)
     assert "Retry-After" not in lab.send("GET", "/jobs/none").headers
@@ -63,14 +43,14 @@ def test_only_the_operations_that_match_are_refused(lab: Any, faults: Faulty) ->
     assert status(lab, "/jobs/none") == 404
 
 
-def test_the_client_gets_over_what_passes(lab: Any, faults: Faulty) -> None:
+def test_the_client_gets_over_what_passes(lab: Any, faults: Any) -> None:
     credential = AzureNamedKeyCredential("localbatch", lab.key)
     faults.order("answer", status=503, times=2)
     with BatchClient(lab.url, credential, retry_backoff_factor=0.01) as client:
         assert list(client.list_pools()) == []
 
 
-def test_chance_is_the_same_from_the_same_seed(lab: Any, faults: Faulty) -> None:
+def test_chance_is_the_same_from_the_same_seed(lab: Any, faults: Any) -> None:
     seen = []
     for seed in (1, 1, 2):
         faults.clear()
@@ -81,14 +61,14 @@ def test_chance_is_the_same_from_the_same_seed(lab: Any, faults: Faulty) -> None
     assert set(seen[0]) == {200, 500}
 
 
-def test_a_connection_dropped_before_leaves_nothing_done(lab: Any, faults: Faulty) -> None:
+def test_a_connection_dropped_before_leaves_nothing_done(lab: Any, faults: Any) -> None:
     faults.order("drop", when="before", operation="POST /jobs", times=1)
     with pytest.raises(ServiceResponseError):
         lab.job("nowhere")
     assert not list(lab.client.list_jobs())
 
 
-def test_a_connection_dropped_after_leaves_it_done(lab: Any, faults: Faulty) -> None:
+def test_a_connection_dropped_after_leaves_it_done(lab: Any, faults: Any) -> None:
     faults.order("drop", when="after", operation="POST /jobs", times=1)
     with pytest.raises(ServiceResponseError):
         lab.job("nowhere")
@@ -96,7 +76,7 @@ def test_a_connection_dropped_after_leaves_it_done(lab: Any, faults: Faulty) -> 
 
 
 def test_an_evicted_node_comes_back_under_its_id_without_its_disk(
-    lab: Any, pool: str, faults: Faulty, until: Any
+    lab: Any, pool: str, faults: Any, until: Any
 ) -> None:
     (node,) = lab.client.list_nodes(pool)
     job_id = lab.job(pool)
@@ -114,7 +94,7 @@ def test_an_evicted_node_comes_back_under_its_id_without_its_disk(
 
 
 def test_an_evicted_task_starts_again_only_when_its_old_process_is_dead(
-    lab: Any, faults: Faulty, until: Any, tmp_path: Path
+    lab: Any, faults: Any, until: Any, tmp_path: Path
 ) -> None:
     pool_id = lab.pool(2)
     job_id = lab.job(pool_id)
@@ -130,7 +110,7 @@ def test_an_evicted_task_starts_again_only_when_its_old_process_is_dead(
 
 
 def test_a_node_may_be_evicted_later_and_for_good(
-    lab: Any, pool: str, faults: Faulty, until: Any
+    lab: Any, pool: str, faults: Any, until: Any
 ) -> None:
     (node,) = lab.client.list_nodes(pool)
     faults.order("evict", pool=pool, node=node.id, afterSeconds=0.1, returnSeconds=None)
@@ -141,7 +121,7 @@ def test_a_node_may_be_evicted_later_and_for_good(
     lab.client.begin_delete_pool(pool, polling_interval=0).wait()
 
 
-def test_any_task_may_cost_its_node(lab: Any, faults: Faulty) -> None:
+def test_any_task_may_cost_its_node(lab: Any, faults: Any) -> None:
     pool_id = lab.pool(2, task_slots_per_node=2)
     faults.order("seed", seed=3)
     faults.order("evict", chance=0.3)
@@ -151,7 +131,7 @@ def test_any_task_may_cost_its_node(lab: Any, faults: Faulty) -> None:
     assert codes == {0}
 
 
-def test_a_dedicated_node_is_never_evicted(lab: Any, faults: Faulty) -> None:
+def test_a_dedicated_node_is_never_evicted(lab: Any, faults: Any) -> None:
     pool_id = lab.pool(target_dedicated_nodes=1, target_low_priority_nodes=0)
     (node,) = lab.client.list_nodes(pool_id)
     body = {"kind": "evict", "pool": pool_id, "node": node.id}
@@ -162,7 +142,7 @@ def test_a_dedicated_node_is_never_evicted(lab: Any, faults: Faulty) -> None:
     assert lab.client.get_node(pool_id, node.id).state == "idle"
 
 
-def test_start_tasks_fail_on_so_many_nodes_or_on_all(lab: Any, faults: Faulty, until: Any) -> None:
+def test_start_tasks_fail_on_so_many_nodes_or_on_all(lab: Any, faults: Any, until: Any) -> None:
     for nodes, expected in [(1, ["idle", "starttaskfailed"]), (None, ["starttaskfailed"] * 2)]:
         faults.order("starttask", nodes=nodes, exitCode=100)
         start = m.BatchStartTask(command_line="true", max_task_retry_count=1)
@@ -194,7 +174,7 @@ def test_start_tasks_fail_on_so_many_nodes_or_on_all(lab: Any, faults: Faulty, u
         "UnsupportedVMSize",
     ],
 )
-def test_a_pool_that_cannot_grow_says_why(lab: Any, faults: Faulty, until: Any, code: str) -> None:
+def test_a_pool_that_cannot_grow_says_why(lab: Any, faults: Any, until: Any, code: str) -> None:
     faults.order("resize", code=code)
     lab.client.create_pool(lab.pool_options("stuck", target_low_priority_nodes=2))
     pool = until(lambda: (p := lab.client.get_pool("stuck")).allocation_state == "steady" and p)
@@ -207,7 +187,7 @@ def test_a_pool_that_cannot_grow_says_why(lab: Any, faults: Faulty, until: Any, 
     assert not lab.client.get_pool("stuck").resize_errors
 
 
-def test_counts_lag_behind_and_catch_up(lab: Any, pool: str, faults: Faulty, until: Any) -> None:
+def test_counts_lag_behind_and_catch_up(lab: Any, pool: str, faults: Any, until: Any) -> None:
     faults.order("lag", seconds=0.5)
     job_id = lab.job(pool)
     task_id = lab.task(job_id)
@@ -217,7 +197,7 @@ def test_counts_lag_behind_and_catch_up(lab: Any, pool: str, faults: Faulty, unt
     until(lambda: lab.client.get_job_task_counts(job_id).task_counts.completed == 1)
 
 
-def test_a_lag_that_is_taken_back_is_over_at_once(lab: Any, pool: str, faults: Faulty) -> None:
+def test_a_lag_that_is_taken_back_is_over_at_once(lab: Any, pool: str, faults: Any) -> None:
     faults.order("lag", seconds=3600)
     job_id = lab.job(pool)
     lab.completed(job_id, lab.task(job_id))
@@ -227,7 +207,7 @@ def test_a_lag_that_is_taken_back_is_over_at_once(lab: Any, pool: str, faults: F
 
 
 @pytest.mark.parametrize("code", ["BlobNotFound", "BlobAccessDenied", "BlobDownloadTimedOut"])
-def test_a_download_fails_by_order(lab: Any, pool: str, faults: Faulty, code: str) -> None:
+def test_a_download_fails_by_order(lab: Any, pool: str, faults: Any, code: str) -> None:
     faults.order("download", code=code, times=1)
     file = m.ResourceFile(http_url=f"{lab.url}/", file_path="a")
     info = lab.run(pool, resource_files=[file]).execution_info
@@ -236,9 +216,7 @@ def test_a_download_fails_by_order(lab: Any, pool: str, faults: Faulty, code: st
 
 
 @pytest.mark.parametrize("code", ["FileUploadAccessDenied", "FileUploadContainerNotFound"])
-def test_an_upload_fails_by_order(
-    lab: Any, pool: str, blobs: Any, faults: Faulty, code: str
-) -> None:
+def test_an_upload_fails_by_order(lab: Any, pool: str, blobs: Any, faults: Any, code: str) -> None:
     target = blobs.container()
     container = m.OutputFileBlobContainerDestination(
         container_url=blobs.url(target, permission="w")
@@ -256,7 +234,7 @@ def test_an_upload_fails_by_order(
     assert (info.result, list(target.list_blob_names())) == ("success", ["f"])
 
 
-def test_a_node_is_lost_for_good_and_its_task_goes_elsewhere(lab: Any, faults: Faulty) -> None:
+def test_a_node_is_lost_for_good_and_its_task_goes_elsewhere(lab: Any, faults: Any) -> None:
     pool_id = lab.pool(2)
     job_id = lab.job(pool_id)
     script = "test -e $AZ_BATCH_NODE_ROOT_DIR/../second && exit 0; touch ../../../../../../second; sleep 30"
@@ -271,7 +249,7 @@ def test_a_node_is_lost_for_good_and_its_task_goes_elsewhere(lab: Any, faults: F
     assert (lost.state, [error.code for error in lost.errors]) == ("unusable", ["NodeUnusable"])
 
 
-def test_nodes_take_their_time_to_boot(lab: Any, faults: Faulty, until: Any) -> None:
+def test_nodes_take_their_time_to_boot(lab: Any, faults: Any, until: Any) -> None:
     faults.order("boot", seconds=0.3)
     lab.client.create_pool(lab.pool_options("slow", target_low_priority_nodes=1))
     until(lambda: [node.state for node in lab.client.list_nodes("slow")] == ["starting"])
@@ -279,9 +257,7 @@ def test_nodes_take_their_time_to_boot(lab: Any, faults: Faulty, until: Any) -> 
     lab.nodes("slow", count=1)
 
 
-def test_the_clock_may_run_faster(lab: Any, pool: str, faults: Faulty) -> None:
-    from datetime import timedelta
-
+def test_the_clock_may_run_faster(lab: Any, pool: str, faults: Any) -> None:
     job_id = lab.job(
         pool, constraints=m.BatchJobConstraints(max_wall_clock_time=timedelta(hours=1))
     )
@@ -294,16 +270,15 @@ def test_the_clock_may_run_faster(lab: Any, pool: str, faults: Faulty) -> None:
     assert passed >= timedelta(hours=1)
 
 
-def test_orders_are_listed_and_checked_and_signed(lab: Any, faults: Faulty) -> None:
+def test_orders_are_listed_and_checked_and_signed(lab: Any, faults: Any) -> None:
     faults.order("boot", seconds=2)
     standing = lab.send("GET", "/_local/faults").json()["value"]
     assert standing == [{"kind": "boot", "pool": "*", "seconds": 2.0}]
     for wrong in ({"kind": "earthquake"}, {"kind": "boot"}, {"kind": "boot", "seconds": -1}):
         assert lab.send("POST", "/_local/faults", json=wrong).status_code == 400
+    unsigned = HttpRequest("GET", "/_local/faults?api-version=2025-06-01")
     with lab.connect(key="AAAA") as client, pytest.raises(HttpResponseError) as caught:
-        from azure.core.rest import HttpRequest
-
-        client.send_request(HttpRequest("GET", "/_local/faults?api-version=2025-06-01"))
+        client.send_request(unsigned)
     assert caught.value.status_code == 403
 
 

@@ -6,7 +6,6 @@ import pytest
 from azure.batch import models as m
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
-
 REQUEUE: Any = {"nodeRebootOption": "requeue"}
 
 

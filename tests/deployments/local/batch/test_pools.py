@@ -238,28 +238,25 @@ def test_a_pool_that_azure_would_refuse_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("publisher", "offer", "sku", "agent", "code"),
+    ("image", "agent", "code"),
     [
-        ("canonical", "ubuntu-24_04-lts", "server", "batch.node.debian 12", "InvalidPropertyValue"),
+        ("canonical/ubuntu-24_04-lts/server", "batch.node.debian 12", "InvalidPropertyValue"),
         (
-            "canonical",
-            "ubuntuserver",
-            "18.04-lts",
+            "canonical/ubuntuserver/18.04-lts",
             "batch.node.ubuntu 18.04",
             "InvalidPropertyValue",
         ),
         (
-            "microsoftwindowsserver",
-            "windowsserver",
-            "2022-datacenter",
+            "microsoftwindowsserver/windowsserver/2022-datacenter",
             "batch.node.windows amd64",
             "NotImplemented",
         ),
     ],
 )
 def test_an_image_must_be_one_of_those_on_offer(
-    lab: Any, publisher: str, offer: str, sku: str, agent: str, code: str
+    lab: Any, image: str, agent: str, code: str
 ) -> None:
+    publisher, offer, sku = image.split("/")
     reference = m.BatchVmImageReference(publisher=publisher, offer=offer, sku=sku)
     machine = m.VirtualMachineConfiguration(image_reference=reference, node_agent_sku_id=agent)
     with pytest.raises(HttpResponseError) as caught:

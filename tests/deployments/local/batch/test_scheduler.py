@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from deployments.local.batch.scheduler import (
+    Fill,
     Next,
     Queue,
     Room,
@@ -17,7 +18,8 @@ from deployments.local.batch.scheduler import (
     uploads_on,
 )
 
-FILLS = st.sampled_from(["spread", "pack"])
+Queues = list[Queue[tuple[int, int]]]
+FILLS: st.SearchStrategy[Fill] = st.sampled_from(["spread", "pack"])
 ROOMS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=5).map(
     lambda sizes: [
         Room(node=f"n{n}", free=min(free, total), total=total)
@@ -45,7 +47,9 @@ QUEUES = st.lists(
 
 
 @given(QUEUES, ROOMS, FILLS)
-def test_no_slot_is_overcommitted_and_no_task_placed_twice(queues, rooms, fill) -> None:  # type: ignore[no-untyped-def]
+def test_no_slot_is_overcommitted_and_no_task_placed_twice(
+    queues: Queues, rooms: list[Room], fill: Fill
+) -> None:
     slots = {task: size for queue in queues for task, size in queue.tasks}
     placed = list(place(queues, rooms, fill))
     assert len({task for task, _ in placed}) == len(placed)
@@ -54,7 +58,9 @@ def test_no_slot_is_overcommitted_and_no_task_placed_twice(queues, rooms, fill) 
 
 
 @given(QUEUES, ROOMS, FILLS)
-def test_a_job_runs_in_order_and_within_its_limit(queues, rooms, fill) -> None:  # type: ignore[no-untyped-def]
+def test_a_job_runs_in_order_and_within_its_limit(
+    queues: Queues, rooms: list[Room], fill: Fill
+) -> None:
     placed = [task for task, _ in place(queues, rooms, fill)]
     for queue in queues:
         own = [task for task in placed if task[0] == queue.serial]
@@ -63,7 +69,9 @@ def test_a_job_runs_in_order_and_within_its_limit(queues, rooms, fill) -> None: 
 
 
 @given(QUEUES, ROOMS, FILLS)
-def test_what_stays_waiting_does_not_fit_or_may_not_run(queues, rooms, fill) -> None:  # type: ignore[no-untyped-def]
+def test_what_stays_waiting_does_not_fit_or_may_not_run(
+    queues: Queues, rooms: list[Room], fill: Fill
+) -> None:
     free = {room.node: room.free for room in rooms}
     slots = {task: size for queue in queues for task, size in queue.tasks}
     started: dict[int, int] = {}
@@ -78,7 +86,7 @@ def test_what_stays_waiting_does_not_fit_or_may_not_run(queues, rooms, fill) -> 
 
 
 @given(st.lists(st.integers(1, 3), min_size=1, max_size=6), FILLS)
-def test_the_job_of_higher_priority_goes_first(sizes, fill) -> None:  # type: ignore[no-untyped-def]
+def test_the_job_of_higher_priority_goes_first(sizes: list[int], fill: Fill) -> None:
     low = Queue(priority=0, serial=1, tasks=[("low", 1)])
     high = Queue(priority=1, serial=2, tasks=[(f"high{n}", size) for n, size in enumerate(sizes)])
     placed = [task for task, _ in place([low, high], [Room(node="n", free=3, total=3)], fill)]
@@ -157,7 +165,7 @@ class Cluster(RuleBasedStateMachine):
         self.nodes[f"n{len(self.nodes)}-{len(self.sizes)}-{slots}"] = slots
 
     @rule(fill=FILLS)
-    def schedule(self, fill) -> None:  # type: ignore[no-untyped-def]
+    def schedule(self, fill: Fill) -> None:
         rooms = [Room(node=n, free=s - self.used(n), total=s) for n, s in self.nodes.items()]
         queue = Queue(priority=0, serial=0, tasks=[(t, self.sizes[t]) for t in self.waiting])
         for task, node in place([queue], rooms, fill):

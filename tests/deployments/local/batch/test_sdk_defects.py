@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 from azure.batch import models as m
-from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.core import MatchConditions
+from azure.core.exceptions import (
+    HttpResponseError,
+    ResourceModifiedError,
+    ResourceNotFoundError,
+)
 
 
 def test_pool_exists_raises_for_a_pool_that_does_not(lab: Any) -> None:
@@ -19,16 +24,21 @@ def test_terminating_a_job_without_options_is_a_value_error(lab: Any) -> None:
         lab.client.begin_terminate_job(job_id)
 
 
-def test_a_poll_that_errs_ends_as_failed_without_raising(lab: Any, pool: str) -> None:
-    job_id = lab.job(pool)
-    lab.task(job_id, "sleep 30")
-    lab.state(job_id, next(iter(lab.client.list_tasks(job_id))).id, "running")
-    with lab.connect() as client:
-        poller = client.begin_delete_job(job_id, polling_interval=60)
-        poller.polling_method()._client = lab.connect(key="AAAA")
-        poller.polling_method().update_status()
-        assert poller.status() == "Failed"
-        assert poller.polling_method().resource() is None
+def test_a_poll_that_errs_ends_as_failed_without_raising(lab: Any, faults: Any) -> None:
+    job_id = lab.job("nowhere")
+    faults.order("answer", status=500, operation=f"GET /jobs/{job_id}")
+    poller = lab.client.begin_terminate_job(
+        job_id, options={"terminateReason": "x"}, polling_interval=0
+    )
+    assert (poller.wait(), poller.result(), poller.status()) == (None, None, "Failed")
+
+
+def test_create_tasks_tries_without_end_while_the_service_errs(lab: Any, faults: Any) -> None:
+    job_id = lab.job("nowhere")
+    faults.order("answer", status=500, operation="POST */addtaskcollection", times=100)
+    options = m.BatchTaskCreateOptions(id="t", command_line="true")
+    (result,) = lab.client.create_tasks(job_id, [options]).result_values
+    assert (result.status, lab.send("GET", "/_local/faults").json()["value"]) == ("success", [])
 
 
 def test_create_tasks_submits_in_reverse_order_by_hundreds(lab: Any) -> None:
@@ -87,9 +97,6 @@ async def test_the_async_client_rewrites_quotes_in_paths_after_signing(async_bat
 
 
 def test_every_failure_of_a_conditional_request_looks_like_a_modification(lab: Any) -> None:
-    from azure.core import MatchConditions
-    from azure.core.exceptions import ResourceModifiedError
-
     with pytest.raises(ResourceModifiedError) as caught:
         lab.client.update_pool(
             "none",

@@ -146,15 +146,15 @@ def test_outputs_come_from_the_node_alone(lab: Any, pool: str, blobs: Any) -> No
 
 
 @pytest.mark.parametrize(
-    ("permission", "blob", "code"),
-    [("r", "none.mp4", "BlobNotFound"), ("w", "there.mp4", "BlobAccessDenied")],
+    ("denied", "code"),
+    [(("r", "none.mp4"), "BlobNotFound"), (("w", "there.mp4"), "BlobAccessDenied")],
 )
 def test_a_download_that_fails_is_said_and_not_retried(
-    lab: Any, pool: str, blobs: Any, permission: str, blob: str, code: str
+    lab: Any, pool: str, blobs: Any, denied: tuple[str, str], code: str
 ) -> None:
     container = blobs.container()
     container.upload_blob("there.mp4", b"x")
-    url = blobs.url(container, permission=permission, blob=blob)
+    url = blobs.url(container, permission=denied[0], blob=denied[1])
     again = m.BatchTaskConstraints(max_task_retry_count=2)
     info = lab.run(pool, resource_files=[resource(url)], constraints=again).execution_info
     assert (info.exit_code, info.result, info.retry_count) == (None, "failure", 0)
@@ -165,7 +165,7 @@ def test_a_download_that_fails_is_said_and_not_retried(
 class Shaky(http.server.BaseHTTPRequestHandler):
     """Answers /n with 503 n times, then with a file."""
 
-    def do_GET(self) -> None:  # noqa: N802 - the library's name
+    def do_GET(self) -> None:
         left = self.server.left  # type: ignore[attr-defined]
         left[self.path] = left.get(self.path, int(self.path[1:])) - 1
         self.send_response(200 if left[self.path] < 0 else 503)

@@ -81,6 +81,10 @@ def test_an_unknown_query_parameter_is_refused(lab: Any, query: str) -> None:
     assert lab.refused("GET", f"/pools?{query}") == (400, "UnsupportedQueryParameter")
 
 
+def test_a_query_string_that_is_no_text_is_refused(lab: Any) -> None:
+    assert lab.refused("GET", "/pools?$skiptoken=%ff") == (400, "InvalidUri")
+
+
 def test_expanding_is_not_supported(lab: Any) -> None:
     assert lab.refused("GET", "/pools?$expand=stats") == (501, "NotImplemented")
 
