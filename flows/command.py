@@ -5,9 +5,13 @@ Prefect and the SDKs are imported only to run: help and a wrong flag are answere
 
 import asyncio
 import os
+import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Coroutine, Iterator, Sequence
+from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager
+from types import FrameType
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
@@ -39,19 +43,32 @@ app = App(
 app["--help"].show = False
 
 
-def main(words: list[str] | None = None) -> int:
+class Terminated(BaseException):
+    """SIGTERM came. What is being ended then is not to be ended again."""
+
+
+def main() -> int:
     """Run the command. Returns its exit status: 0, 1, 2, 130 or 143."""
+    signal.signal(signal.SIGTERM, terminate)
+    words = sys.argv[1:]
     try:
         command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
         return int(command(*bound.args, **bound.kwargs) or CONVERTED)
     except CycloptsError as error:
-        return complain(in_one_line(error), status=WRONG_USAGE)
+        return complain(in_one_line(error, words), status=WRONG_USAGE)
     except (UsageError, SettingsError) as error:
         return complain(str(error), status=WRONG_USAGE)
     except ConvertError as error:
         return complain(str(error), status=FAILED)
     except KeyboardInterrupt:
         return complain("interrupted. Run again for the rest.", status=INTERRUPTED)
+    except Terminated:
+        return complain("terminated. Run again for the rest.", status=TERMINATED)
+
+
+def terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  as signal calls it
+    signal.signal(number, signal.SIG_IGN)
+    raise Terminated
 
 
 def complain(message: str, *, status: int) -> int:
@@ -59,13 +76,17 @@ def complain(message: str, *, status: int) -> int:
     return status
 
 
-def in_one_line(error: CycloptsError) -> str:
+def in_one_line(error: CycloptsError, words: Sequence[str]) -> str:
     if not isinstance(error.__cause__, ValidationError):
         return str(error)
     first = error.__cause__.errors()[0]
-    flag = ".".join(str(part).replace("_", "-") for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
-    return f"{flag}: {message}, not {first['input']!r}." if flag else f"{message}."
+    if not first["loc"]:
+        return f"{message}."
+    name = str(first["loc"][0]).replace("_", "-")
+    flags = [word.partition("=")[0] for word in words if word.startswith("-")]
+    flag = next((flag for flag in flags if flag.endswith(name)), name)
+    return f"{flag}: {message}, not {first['input']!r}."
 
 
 @app.default
@@ -147,20 +168,45 @@ def use_prefect_api(url: str) -> None:
 
 def convert(request: Request) -> int:
     """Run the flow and show it. Returns the exit status."""
-    from prefect.exceptions import TerminationSignal
-
     from flows.display import Display, print_report
 
     display = Display()
     try:
         with display.showing(), delivered_logs():
-            asyncio.run(run_flow(request))
-    except TerminationSignal:
-        return complain("terminated. Run again for the rest.", status=TERMINATED)
+            run_beside_signals(run_flow(request))
     finally:
         if display.report:
             print_report(display.report)
     return CONVERTED if display.report and display.report.is_success else FAILED
+
+
+def run_beside_signals(run: Coroutine[None, None, None]) -> None:
+    """Run in another thread: a signal then reaches this one, and tears no line of the run.
+
+    A first signal asks the run to stop, and waits until it has cleaned up; a second does not wait.
+    """
+    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[None]]] = Future()
+    ended: Future[None] = Future()
+
+    async def main() -> None:
+        task = asyncio.ensure_future(run)
+        started.set_result((asyncio.get_running_loop(), task))
+        await task
+
+    def work() -> None:
+        try:
+            ended.set_result(asyncio.run(main()))
+        except BaseException as error:  # noqa: BLE001  it goes to who waits
+            ended.set_exception(error)
+
+    threading.Thread(target=work, name="run", daemon=True).start()
+    try:
+        ended.result()
+    except (KeyboardInterrupt, Terminated):
+        loop, task = started.result()
+        loop.call_soon_threadsafe(task.cancel)
+        wait([ended])
+        raise
 
 
 @contextmanager

@@ -170,6 +170,7 @@ def explained(error: AzureError) -> AccountError:
         )
     code = getattr(error, "error_code", None) or getattr(error.error, "code", None)
     return AccountError(
-        f"Azure {service} refused a request: {error.status_code} {code or error.reason}.",
+        f"Azure {service} refused a request:"
+        f" {error.status_code} {getattr(code, 'value', code) or error.reason}.",
         REMEDIES.get(error.status_code or 0, "Try again later, or look the code up."),
     )

@@ -1,0 +1,251 @@
+"""The command as people run it: a process of its own, its words, its exit status, its signals."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+from azure.batch import BatchClient
+from azure.core.credentials import AzureNamedKeyCredential
+
+COMMAND = [sys.executable, str(Path(__file__).parents[2] / "flows" / "convert.py")]
+Library = Callable[..., Path]
+
+
+@pytest.fixture
+def run(account: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command to its end, with the account in its environment."""
+
+    def run(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*COMMAND, *words],
+            cwd=tmp_path,
+            env=os.environ | account | environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command to its end, without any account and without Prefect's server."""
+    hidden = ("AZURE_", "PREFECT_API_URL")
+    environment = {n: v for n, v in os.environ.items() if not n.startswith(hidden)}
+
+    def run(*words: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*COMMAND, *words],
+            cwd=tmp_path,
+            env=environment | more,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+
+    return run
+
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_without_source_and_account_it_converts_five_samples_on_this_machine(
+    bare: Run, tmp_path: Path
+) -> None:
+    ended = bare("--download-to", "out")
+    assert ended.returncode == 0, ended.stderr
+    assert len(list((tmp_path / "out").glob("*.mp3"))) == 5
+    assert "5 converted in" in ended.stdout
+    assert "Error" not in ended.stderr
+
+
+def test_help_is_a_page_with_every_parameter_and_needs_neither_prefect_nor_an_sdk(
+    bare: Run,
+) -> None:
+    ended = bare("--help", PYTHONPROFILEIMPORTTIME="1")
+    assert ended.returncode == 0
+    for flag in ("--preset", "--download-to", "--report", "--dry-run", "--pool.spot-nodes"):
+        assert flag in ended.stdout
+    imported = set(re.findall(r"\| +(\w+)$", ended.stderr, re.MULTILINE))
+    assert not imported & {"prefect", "azure", "aiohttp", "av"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--prest", "mp3"], "Unknown option: --prest. Did you mean --preset?"),
+        (["--preset", "mp4"], "preset: Input should be 'mp3', 'mp3-320k'"),
+        (["--pool.spot-nodes", "5000"], "--pool.spot-nodes: Input should be less than or equal"),
+        (["--pool.spot-nodes", "0"], "a pool needs nodes: set spot_nodes or dedicated_nodes"),
+        (["--options=-i /etc/passwd"], "ffmpeg option '-i' is not allowed"),
+        (["nosuch"], "There is no file or folder 'nosuch'."),
+        (["*.nosuch"], "No file matches '*.nosuch'."),
+        (["az://"], "'az://' names no container."),
+    ],
+)
+def test_wrong_usage_ends_with_status_2_and_one_clear_line(
+    bare: Run, words: list[str], message: str
+) -> None:
+    ended = bare(*words)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: ")
+    assert message in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_half_an_account_ends_with_status_2_and_names_what_is_missing(
+    bare: Run, library: Library
+) -> None:
+    ended = bare(library("a.mp4"), AZURE_BATCH_ENDPOINT="https://batch.example")
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1
+    assert "AZURE_STORAGE_CONNECTION_STRING or AZURE_STORAGE_ACCOUNT missing" in ended.stderr
+
+
+def test_an_empty_folder_ends_with_status_2_and_says_so(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "library").mkdir()
+    ended = run("library")
+    assert ended.returncode == 2
+    assert "error: There are no media files in library." in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_failed_files_end_with_status_1_and_a_row_with_the_reason(
+    run: Run, library: Library, containers: tuple[str, str]
+) -> None:
+    folder = library("good.mp4")
+    (folder / "empty.mp4").touch()
+    ended = run(folder, "--container", containers[0])
+    assert ended.returncode == 1
+    assert re.search(r"empty\.mp4 +failed +the file is empty", ended.stdout)
+    assert re.search(r"good\.mp4 +converted +\d+\.\d +\d+\.\d kB +good\.mp3", ended.stdout)
+    assert "1 converted, 1 failed in" in ended.stdout
+
+
+def test_where_no_source_is_good_it_says_so(run: Run, library: Library) -> None:
+    folder = library("a.mp4")
+    (folder / "a.mp4").write_text("no film")
+    ended = run(folder)
+    assert ended.returncode == 1
+    assert "None of the sources could be converted." in ended.stdout
+
+
+def test_an_account_that_refuses_the_key_is_named_with_a_remedy(
+    run: Run, library: Library, account: dict[str, str]
+) -> None:
+    wrong = re.sub(
+        "AccountKey=[^;]+", "AccountKey=d3Jvbmc=", account["AZURE_STORAGE_CONNECTION_STRING"]
+    )
+    ended = run(library("a.mp4"), AZURE_STORAGE_CONNECTION_STRING=wrong)
+    assert ended.returncode == 1
+    assert "error: Azure Storage refused a request: 403 AuthorizationFailure." in ended.stderr
+    assert "Check the key" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.fixture
+def started(
+    account: dict[str, str], containers: tuple[str, str], tmp_path: Path
+) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts the command as a terminal does: the leader of a process group of its own."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(*words: str | Path) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [*COMMAND, *words, "--container", containers[0], "--cleanup.container", containers[1]],
+            cwd=tmp_path,
+            env=os.environ | account | {"PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            process_group=0,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def read_until(stream: IO[str] | None, mark: str) -> str:
+    assert stream
+    lines = []
+    for line in stream:
+        lines.append(line)
+        if mark in line:
+            return "".join(lines)
+    raise AssertionError(f"{mark!r} was never said: {''.join(lines)}")
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "term"]
+)
+@pytest.mark.parametrize("mark", ["Asked for the pool", "Made the job", "batch tasks added"])
+def test_a_signal_in_any_stage_ends_it_within_ten_seconds_and_deletes_pool_and_job(  # noqa: PLR0913, PLR0917
+    started: Any,
+    clip: Callable[..., Path],
+    batch: BatchClient,
+    mark: str,
+    number: signal.Signals,
+    status: int,
+) -> None:
+    process = started(clip(".mp4", audio=30, video=30), "--preset", "webm")
+    said = read_until(process.stdout, mark)
+    sent_at = time.monotonic()
+    os.killpg(process.pid, number)
+    rest, _ = process.communicate(timeout=30)
+    assert process.returncode == status
+    assert time.monotonic() - sent_at < 10
+    name = re.search(r"the pool (convert-1-\w+)", said)
+    assert name
+    assert name[1] not in {p.id for p in batch.list_pools() if p.state != "deleting"}
+    assert name[1] not in {j.id for j in batch.list_jobs() if j.state != "deleting"}
+    assert "Run again for the rest." in rest
+    assert "Traceback" not in rest
+
+
+def test_after_an_interruption_the_same_command_converts_the_rest(
+    started: Any, clip: Callable[..., Path]
+) -> None:
+    source = clip(".mp4", audio=30, video=30)
+    process = started(source, "--preset", "webm")
+    read_until(process.stdout, "batch tasks added")
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=30)
+    rest, _ = started(source, "--preset", "webm").communicate(timeout=120)
+    assert "0 of 1 files to upload" in rest
+    assert "1 converted in" in rest
+
+
+def test_it_finds_the_stack_that_runs_in_another_terminal(
+    bare: Run, stack: Any, library: Library, containers: tuple[str, str], prefect_server: str
+) -> None:
+    ended = bare(
+        library("a.mp4"),
+        "--container",
+        containers[0],
+        XDG_DATA_HOME=str(stack.data.parent),
+        PREFECT_API_URL=prefect_server,
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_any_client_of_the_sdk_works_with_the_settings_of_the_env_file(stack: Any) -> None:
+    settings = stack.settings
+    key = AzureNamedKeyCredential(
+        settings["AZURE_BATCH_ACCOUNT"], settings["AZURE_BATCH_ACCESS_KEY"]
+    )
+    with BatchClient(settings["AZURE_BATCH_ENDPOINT"], key) as client:
+        assert any(image.os_type == "linux" for image in client.list_supported_images())
