@@ -4,6 +4,7 @@ import re
 from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -49,7 +50,15 @@ def _without_null(text: str) -> str:
     return text
 
 
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if not parts.hostname or parts.port == 0:
+        raise ValueError("must name a host")
+    return text
+
+
 Text = Annotated[str, AfterValidator(_without_null)]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s\x00]+$"), AfterValidator(_url)]
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 RelativePath = Annotated[str, AfterValidator(_inside)]
@@ -97,7 +106,7 @@ class UserIdentity(Spec):
 
 
 class ResourceFile(Spec):
-    http_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s\x00]+$")]
+    http_url: Url
     file_path: RelativePath
     file_mode: Annotated[str, StringConstraints(pattern=r"^[0-7]{3,4}$")] | None = None
     auto_storage_container_name: Refused = None
@@ -117,7 +126,7 @@ class UploadHeader(Spec):
 
 
 class ContainerDestination(Spec):
-    container_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s\x00]+$")]
+    container_url: Url
     path: Text | None = None
     upload_headers: tuple[UploadHeader, ...] | None = Field(default=None, strict=False)
     identity_reference: Refused = None

@@ -122,14 +122,16 @@ class Transfers:
         from azure.storage.blob.aio import ContainerClient, ExponentialRetry
 
         metadata, settings = _headers(to)
-        container = ContainerClient.from_container_url(
-            to.container_url,
-            max_single_put_size=BLOCK_BYTES,
-            max_block_size=BLOCK_BYTES,
-            retry_policy=ExponentialRetry(initial_backoff=1, increment_base=2, retry_total=3),
-            transport=AioHttpTransport(session=self.session, session_owner=False),
-        )
         try:
+            container = ContainerClient.from_container_url(
+                to.container_url,
+                max_single_put_size=BLOCK_BYTES,
+                max_block_size=BLOCK_BYTES,
+                retry_policy=ExponentialRetry(
+                    initial_backoff=0, increment_base=2, retry_total=3, random_jitter_range=0
+                ),
+                transport=AioHttpTransport(session=self.session, session_owner=False),
+            )
             with source.open("rb") as data:
                 await container.upload_blob(
                     name, data, overwrite=True, metadata=metadata, content_settings=settings

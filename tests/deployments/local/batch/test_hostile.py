@@ -28,17 +28,20 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 IDS = ["p", "j", "t", "..", "%2e%2e", "a%00b", "%ff", "%ed%a0%80", "x" * 300, "é", "a b", "%", "*"]
 FILES = ["stdout.txt", "..%2f..%2f..%2fetc%2fpasswd", "%2fetc%2fpasswd", "wd%2f..%2f..", ".", "%00"]
 VALUES: list[Any] = [
-    None, True, -1, 0, 1e308, 2**70, "", "x" * 5000, "\0", "\u202e", [], {}, [[]], {"a": {}}, "P", "PT1S",
+    None, True, -1, 0, 1e308, 2**70, "", "x" * 5000, "\0", "\u202e", [], {}, [[]], {"a": {}},
+    "P", "PT1S",
 ]  # fmt: skip
 NAMES = [
     "id", "commandLine", "poolInfo", "poolId", "constraints", "maxWallClockTime", "value",
     "resourceFiles", "outputFiles", "environmentSettings", "requiredSlots", "priority", "metadata",
-    "targetDedicatedNodes", "autoScaleFormula", "nodeList", "startTask", "virtualMachineConfiguration",
-    "kind", "disableTasks", "onAllTasksComplete", "vmSize", "enableAutoScale",
+    "targetDedicatedNodes", "autoScaleFormula", "nodeList", "startTask",
+    "virtualMachineConfiguration", "kind", "disableTasks", "onAllTasksComplete", "vmSize",
+    "enableAutoScale",
 ]  # fmt: skip
 QUERIES = [
-    "", "&$filter=", "&$filter=state eq 'x'", "&$filter=((((", "&$select=", "&$select=,,", "&maxresults=9" * 3,
-    "&$skiptoken=%ff", "&recursive=x", "&x=y", "&%24filter=%00", "&timeout=0", "&$filter=" + "not " * 900,
+    "", "&$filter=", "&$filter=state eq 'x'", "&$filter=((((", "&$select=", "&$select=,,",
+    "&maxresults=9" * 3, "&$skiptoken=%ff", "&recursive=x", "&x=y", "&%24filter=%00",
+    "&timeout=0", "&$filter=" + "not " * 900,
 ]  # fmt: skip
 
 

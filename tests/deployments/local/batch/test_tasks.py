@@ -104,7 +104,7 @@ def test_a_failing_task_is_retried_as_often_as_it_may_be(lab: Any, pool: str) ->
 
 
 def test_a_retry_that_succeeds_is_a_success(lab: Any, pool: str) -> None:
-    script = 'test -e "$AZ_BATCH_NODE_SHARED_DIR/seen" || { touch $AZ_BATCH_NODE_SHARED_DIR/seen; exit 1; }'
+    script = 'seen=$AZ_BATCH_NODE_SHARED_DIR/seen; test -e "$seen" || { touch "$seen"; exit 1; }'
     for_ever = m.BatchTaskConstraints(max_task_retry_count=-1)
     info = lab.run(pool, script, constraints=for_ever).execution_info
     assert (info.retry_count, info.exit_code, info.result) == (1, 0, "success")
@@ -390,6 +390,11 @@ def test_what_is_not_supported_is_refused_by_name(lab: Any, unsupported: dict[st
             {"resourceFiles": [{"httpUrl": "http://a", "filePath": "a", "fileMode": "9"}]},
             "InvalidPropertyValue",
         ),
+        (
+            {"resourceFiles": [{"httpUrl": "http://[::1/b", "filePath": "a"}]},
+            "InvalidPropertyValue",
+        ),
+        ({"resourceFiles": [{"httpUrl": "http://a:b/", "filePath": "a"}]}, "InvalidPropertyValue"),
         ({"environmentSettings": [{"name": "A=B", "value": "c"}]}, "InvalidPropertyValue"),
         ({"requiredSlots": 0}, "InvalidPropertyValue"),
         ({"constraints": {"maxWallClockTime": "an hour"}}, "InvalidPropertyValue"),

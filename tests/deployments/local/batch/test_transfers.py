@@ -137,6 +137,14 @@ def test_a_container_that_is_gone_is_named_so(lab: Any, pool: str, blobs: Any) -
     assert info.failure_info.code == "FileUploadContainerNotFound"
 
 
+def test_a_container_url_that_leads_nowhere_fails_the_task_and_not_the_node(
+    lab: Any, pool: str
+) -> None:
+    info = lab.run(pool, "touch f", output_files=[output("http://x", "f")]).execution_info
+    assert info.failure_info.code == "FileUploadMiscError"
+    assert lab.run(pool).execution_info.result == "success"
+
+
 def test_outputs_come_from_the_node_alone(lab: Any, pool: str, blobs: Any) -> None:
     target = blobs.container()
     url = blobs.url(target, permission="w")

@@ -37,7 +37,7 @@ if not own or len(taken) < slots:
     open(f"{root}/../clash", "w").close()
 sys.exit(code)
 """
-"""A stubborn task that holds a lock of its own, and one for each of its slots, or tells of a clash."""
+"""A stubborn task that locks itself and each of its slots, or tells of a clash."""
 
 
 class Histories(RuleBasedStateMachine):
@@ -54,9 +54,8 @@ class Histories(RuleBasedStateMachine):
     @rule(slots=st.lists(st.integers(1, SLOTS), min_size=1, max_size=4), code=st.integers(0, 1))
     def add(self, slots: list[int], code: int) -> None:
         for size in slots:
-            command = shlex.join(
-                [sys.executable, "-S", "-c", HOLD, str(size), str(SLOTS), str(code)]
-            )
+            numbers = [str(number) for number in (size, SLOTS, code)]
+            command = shlex.join([sys.executable, "-S", "-c", HOLD, *numbers])
             task_id = self.lab.task(self.job, command_line=command, required_slots=size)
             self.tasks[task_id] = code
 
