@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Annotated
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter
 from platformdirs import user_data_path
 from pydantic import ValidationError
 
@@ -29,6 +29,7 @@ QUIET = {
 }
 DELIVERY_SECONDS = 3
 FLAT = Parameter(name="*")
+OUTPUT = Group("Output", sort_key=2)
 
 app = App(
     name="convert.py",
@@ -37,7 +38,7 @@ app = App(
     " Azure account is configured.",
     help_format="plaintext",
     version_flags=[],
-    group_arguments="Sources",
+    group_arguments=Group("Sources", sort_key=1),
     default_parameter=Parameter(negative=()),
 )
 app["--help"].show = False
@@ -95,11 +96,11 @@ def command(
         str,
         Parameter(help=f"{Request.model_fields['sources'].description} None: five sample clips."),
     ],
-    output: Annotated[Output, FLAT, Parameter(group="Output")] = Output(),
-    run: Annotated[Run, FLAT, Parameter(group="Output")] = Run(),
-    pool: Annotated[Pool, Parameter(group="Pool")] = Pool(),
-    limits: Annotated[Limits, Parameter(group="Limits")] = Limits(),
-    cleanup: Annotated[Cleanup, Parameter(group="Cleanup")] = Cleanup(),
+    output: Annotated[Output, FLAT, Parameter(group=OUTPUT)] = Output(),
+    run: Annotated[Run, FLAT, Parameter(group=OUTPUT)] = Run(),
+    pool: Annotated[Pool, Parameter(group=Group("Pool", sort_key=3))] = Pool(),
+    limits: Annotated[Limits, Parameter(group=Group("Limits", sort_key=4))] = Limits(),
+    cleanup: Annotated[Cleanup, Parameter(group=Group("Cleanup", sort_key=5))] = Cleanup(),
 ) -> int:
     from tasks.sources import check_sources
 

@@ -18,8 +18,12 @@ ContainerName = Annotated[
 Options = Annotated[
     list[str],
     BeforeValidator(lambda words: [part for word in words for part in word.split()]),
-    Parameter(allow_leading_hyphen=True),
+    Parameter(allow_leading_hyphen=True, metavar="WORDS", show_default=False),
 ]
+Folder = Annotated[str, Parameter(metavar="DIR", show_default=False)]
+File = Annotated[str, Parameter(metavar="FILE", show_default=False)]
+Name = Annotated[str, Parameter(metavar="NAME", show_default=False)]
+Switch = Annotated[bool, Parameter(show_default=False)]
 Keep = Literal["delete", "keep"]
 
 
@@ -39,16 +43,16 @@ class Output(Parameters):
     container: ContainerName = Field(
         "output", description="The blob container that receives the converted files."
     )
-    prefix: str = Field(
+    prefix: Folder = Field(
         "",
         max_length=200,
         pattern=r"^([^/\\\x00-\x1f]+/)*[^/\\\x00-\x1f]*$",
         description="A folder inside the output container.",
     )
-    download_to: str = Field(
+    download_to: Folder = Field(
         "", description="A local folder to download the converted files to. Empty: no download."
     )
-    report: str = Field("", description="A JSON file for the report on every source.")
+    report: File = Field("", description="A JSON file for the report on every source.")
 
     @model_validator(mode="after")
     def _check_options(self) -> Self:
@@ -59,14 +63,16 @@ class Output(Parameters):
 class Run(Parameters):
     """What this run does with what is there already."""
 
-    dry_run: bool = Field(default=False, description="Say what would be done, and touch nothing.")
-    force: bool = Field(default=False, description="Convert again what has been converted already.")
+    dry_run: Switch = Field(default=False, description="Say what would be done, and touch nothing.")
+    force: Switch = Field(
+        default=False, description="Convert again what has been converted already."
+    )
 
 
 class Pool(Parameters):
     """The machines that convert."""
 
-    id: str = Field(
+    id: Name = Field(
         "",
         max_length=64,
         pattern=r"^[A-Za-z0-9_-]*$",

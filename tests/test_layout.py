@@ -1,0 +1,55 @@
+"""What holds for the project as a whole: who imports whom, and that the README is true."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from tasks.parameters import Cleanup, Limits, Output, Pool, Run
+from tasks.settings import Accounts
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def imports(folder: str) -> Iterator[tuple[Path, str]]:
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                yield path, node.module.partition(".")[0]
+            elif isinstance(node, ast.Import):
+                yield from ((path, alias.name.partition(".")[0]) for alias in node.names)
+
+
+@pytest.mark.parametrize(
+    ("folder", "forbidden"),
+    [("tasks", {"flows", "deployments"}), ("deployments", {"flows", "tasks"})],
+)
+def test_no_package_imports_those_above_it(folder: str, forbidden: set[str]) -> None:
+    assert [(path, name) for path, name in imports(folder) if name in forbidden] == []
+
+
+def test_only_the_command_line_imports_deployments() -> None:
+    importers = {path.name for path, name in imports("flows") if name == "deployments"}
+    assert importers == {"command.py"}
+
+
+def shown(default: object) -> str:
+    return "" if default in ("", []) or default is False else f"`{default}`"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "model"),
+    [("", Output), ("", Run), ("pool.", Pool), ("limits.", Limits), ("cleanup.", Cleanup)],
+)
+def test_the_readme_has_a_row_for_every_parameter(prefix: str, model: type[BaseModel]) -> None:
+    for name, field in model.model_fields.items():
+        flag = f"--{prefix}{name.replace('_', '-')}"
+        assert f"| `{flag}` | {shown(field.default)} | {field.description} |" in README
+
+
+def test_the_readme_names_every_setting() -> None:
+    for field in Accounts.model_fields.values():
+        assert f"| `{field.validation_alias}` |" in README
