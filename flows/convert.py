@@ -46,7 +46,8 @@ from tasks.uploads import upload_wave
 ATTEMPTS = 2  # the second is for what a transfer or a lost node spoilt
 STAGES = logging.getLogger("tasks")
 STAGES.setLevel(logging.INFO)
-STAGES.addHandler(APILogHandler())  # to the run's page
+if not STAGES.handlers:
+    STAGES.addHandler(APILogHandler())  # to the run's page
 LAST_LOOK_SECONDS = 4  # that an interrupted run takes to see how far it came
 
 
@@ -173,6 +174,8 @@ async def convert_locked(work: Work, plan: Plan) -> Plan:
         work.plan = plan = await confirm_plan(plan, request, preset=work.preset)
         if held.predecessor:
             await end_predecessor(held.predecessor, lock_id=ticket.lock_id)
+        if not plan.pending:  # another run has just now converted them all
+            return plan
         try:
             await convert_pending(work, plan, inputs=held.inputs)
             await clean_up(ticket, request.cleanup, is_finished=work.diagnosis is None)
@@ -256,4 +259,13 @@ async def break_off(work: Work) -> None:
             work.evidence = await collect_outputs.fn(
                 work.outcomes, ticket=work.ticket, request=work.request
             )
-    await clean_up.fn(work.ticket, work.request.cleanup, is_finished=False)
+    try:
+        await clean_up.fn(work.ticket, work.request.cleanup, is_finished=False)
+    except AzureError as error:
+        STAGES.error(  # noqa: TRY400  what ends the run matters more than this trace
+            "%s The pool %s and the job %s end by themselves at %s.",
+            explained(error).problem,
+            work.ticket.pool_id,
+            work.ticket.job_id,
+            work.ticket.deadline.isoformat(timespec="seconds"),
+        )
