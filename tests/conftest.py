@@ -5,12 +5,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from azure.batch import BatchClient
+from azure.core.credentials import AzureNamedKeyCredential
+from azure.storage.blob import BlobServiceClient
 
 from deployments.local import env_file
 from deployments.local.server import running_server
@@ -73,6 +77,37 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """One local stack for all tests that need no stack of their own: four nodes at most."""
     with local_stack(tmp_path_factory.mktemp("stack"), "--nodes", "4") as stack:
         yield stack
+
+
+@pytest.fixture
+def account(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The stack's settings, which this process has in its environment."""
+    for name, value in stack.settings.items():
+        monkeypatch.setenv(name, value)
+    return stack.settings
+
+
+@pytest.fixture
+def batch(account: dict[str, str]) -> Iterator[BatchClient]:
+    """A client of the stack's Batch service."""
+    key = AzureNamedKeyCredential(account["AZURE_BATCH_ACCOUNT"], account["AZURE_BATCH_ACCESS_KEY"])
+    with BatchClient(account["AZURE_BATCH_ENDPOINT"], key) as client:
+        yield client
+
+
+@pytest.fixture
+def blobs(account: dict[str, str]) -> Iterator[BlobServiceClient]:
+    """A client of the stack's storage."""
+    connection = account["AZURE_STORAGE_CONNECTION_STRING"]
+    with BlobServiceClient.from_connection_string(connection) as client:
+        yield client
+
+
+@pytest.fixture
+def containers() -> tuple[str, str]:
+    """Names for the output and the input container that no other test uses."""
+    name = uuid.uuid4().hex[:12]
+    return f"output-{name}", f"input-{name}"
 
 
 @pytest.fixture(scope="session")

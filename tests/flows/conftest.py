@@ -1,15 +1,11 @@
 """Whole runs against one real stack and one real Prefect server, each in its own containers."""
 
 import shutil
-import uuid
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
-from azure.batch import BatchClient
-from azure.core.credentials import AzureNamedKeyCredential
-from azure.storage.blob import BlobServiceClient
 
 from flows.samples import make_samples
 from tasks.parameters import Cleanup, Output
@@ -18,26 +14,10 @@ from tasks.report import Report
 
 
 @pytest.fixture
-def account(stack: Any, prefect_server: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The stack's settings, which this process has in its environment."""
+def account(account: dict[str, str], prefect_server: str) -> dict[str, str]:
+    """As everywhere, with a Prefect server besides."""
     assert prefect_server
-    for name, value in stack.settings.items():
-        monkeypatch.setenv(name, value)
-    return stack.settings
-
-
-@pytest.fixture
-def batch(account: dict[str, str]) -> Iterator[BatchClient]:
-    key = AzureNamedKeyCredential(account["AZURE_BATCH_ACCOUNT"], account["AZURE_BATCH_ACCESS_KEY"])
-    with BatchClient(account["AZURE_BATCH_ENDPOINT"], key) as client:
-        yield client
-
-
-@pytest.fixture
-def blobs(account: dict[str, str]) -> Iterator[BlobServiceClient]:
-    connection = account["AZURE_STORAGE_CONNECTION_STRING"]
-    with BlobServiceClient.from_connection_string(connection) as client:
-        yield client
+    return account
 
 
 @pytest.fixture(scope="session")
@@ -58,13 +38,6 @@ def library(tmp_path: Path, samples: list[Path]) -> Callable[..., Path]:
         return folder
 
     return make
-
-
-@pytest.fixture
-def containers() -> tuple[str, str]:
-    """Names for the output and the input container that no other test uses."""
-    name = uuid.uuid4().hex[:12]
-    return f"output-{name}", f"input-{name}"
 
 
 Convert = Callable[..., Coroutine[Any, Any, Report]]
