@@ -4,20 +4,41 @@ Several small models, each with all its defaults: an override of one field then 
 alone, and each becomes a box in the form. Empty strings mean "none": optional types become tabs.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from cyclopts import Parameter
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 from tasks.presets import PresetName, preset_for
 
 ContainerName = Annotated[
     str, Field(min_length=3, max_length=63, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
 ]
+
+
+def _split(words: Any) -> Any:
+    if isinstance(words, list | tuple) and all(isinstance(word, str) for word in words):
+        return [part for word in words for part in word.split()]
+    return words
+
+
+def _without_dots(path: str) -> str:
+    if {".", ".."}.intersection(path.split("/")):
+        raise ValueError("a folder in a container cannot be '.' or '..'")
+    return path
+
+
 # On the command line, options are one word of the shell's, and begin with a dash.
 Options = Annotated[
     list[str],
-    BeforeValidator(lambda words: [part for word in words for part in word.split()]),
+    BeforeValidator(_split),
     Parameter(allow_leading_hyphen=True, metavar="WORDS", show_default=False),
 ]
 Folder = Annotated[str, Parameter(metavar="DIR", show_default=False)]
@@ -43,7 +64,7 @@ class Output(Parameters):
     container: ContainerName = Field(
         "output", description="The blob container that receives the converted files."
     )
-    prefix: Folder = Field(
+    prefix: Annotated[Folder, AfterValidator(_without_dots)] = Field(
         "",
         max_length=200,
         pattern=r"^([^/\\\x00-\x1f]+/)*[^/\\\x00-\x1f]*$",
