@@ -16,6 +16,7 @@ from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import (
     AzureError,
+    ClientAuthenticationError,
     HttpResponseError,
     ServiceRequestError,
     ServiceResponseError,
@@ -104,7 +105,10 @@ def is_transient(error: BaseException) -> bool:
     """Whether the same request may succeed a little later."""
     if isinstance(error, HttpResponseError) and error.status_code is not None:
         return error.status_code in TRANSIENT_STATUS
-    return isinstance(error, ServiceRequestError | ServiceResponseError)
+    if isinstance(error, ClientAuthenticationError):  # nobody is signed in
+        return False
+    # Without a status, an answer broke off.
+    return isinstance(error, ServiceRequestError | ServiceResponseError | HttpResponseError)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -159,18 +163,30 @@ REMEDIES = {
     403: "Check the key, the account's name, the roles of who is signed in, and this clock.",
     404: "Check the account's endpoint and the names in the parameters.",
 }
+QUOTA = "Ask for more in the Azure portal, Quotas, or wait for other runs to end."
 
 
 def explained(error: AzureError) -> AccountError:
     """An SDK's error as one that says which service it came from, and what to do."""
-    service = "Storage" if hasattr(error, "error_code") else "Batch"
+    if isinstance(error, ClientAuthenticationError) and error.status_code is None:
+        said = error.message.strip().partition("\n")[0]
+        return AccountError(f"Nobody is signed in to Azure: {said}", "Sign in, or set the keys.")
     if not isinstance(error, HttpResponseError):
         return AccountError(
             f"Azure cannot be reached: {error}.", "Check the endpoint and the network."
         )
-    code = getattr(error, "error_code", None) or getattr(error.error, "code", None)
+    if error.status_code is None:
+        return AccountError(f"An answer of Azure broke off: {error.message}.", "Run again.")
+    service = "Storage" if hasattr(error, "error_code") else "Batch"
+    code = code_of(error) or error.reason or ""
+    remedy = REMEDIES.get(error.status_code, "Try again later, or look the code up.")
     return AccountError(
-        f"Azure {service} refused a request:"
-        f" {error.status_code} {getattr(code, 'value', code) or error.reason}.",
-        REMEDIES.get(error.status_code or 0, "Try again later, or look the code up."),
+        f"Azure {service} refused a request: {error.status_code} {code}.",
+        QUOTA if code.endswith("QuotaReached") else remedy,
     )
+
+
+def code_of(error: HttpResponseError) -> str | None:
+    """What Storage (by an enumeration) or Batch calls the error."""
+    code = getattr(error, "error_code", None) or getattr(error.error, "code", None)
+    return getattr(code, "value", code)

@@ -5,7 +5,7 @@ import logging
 from azure.core.exceptions import ResourceExistsError
 from prefect import task
 
-from tasks.clients import blob_service
+from tasks.clients import blob_service, code_of
 from tasks.naming import OWNER
 from tasks.stage import STAGE
 
@@ -20,5 +20,7 @@ async def make_containers(*names: str) -> None:
             try:
                 await service.create_container(name, metadata={"owner": OWNER})
                 logger.info("Made the container %s", name)
-            except ResourceExistsError:
+            except ResourceExistsError as error:
+                if code_of(error) != "ContainerAlreadyExists":
+                    raise  # it is being deleted
                 logger.debug("The container %s is there", name)

@@ -8,7 +8,7 @@ from azure.batch import models
 from azure.core.exceptions import ResourceExistsError
 from prefect import task
 
-from tasks.clients import batch_client, blob_service
+from tasks.clients import batch_client, blob_service, code_of
 from tasks.models import Ticket
 from tasks.naming import runner_blob
 from tasks.parameters import Request
@@ -31,7 +31,10 @@ async def make_job(ticket: Ticket, request: Request) -> None:
     async with batch_client() as batch:
         try:
             await batch.create_job(spec)
-        except ResourceExistsError:  # the answer to an earlier try of ours was lost on its way
+        except ResourceExistsError as error:
+            if code_of(error) != "JobExists":  # such as a quota that is reached
+                raise
+            # The answer to an earlier try of ours may have been lost on its way.
             found = await batch.get_job(ticket.job_id)
             check_own("job", ticket.job_id, metadata=found.metadata, ticket=ticket)
     logger.info("Made the job %s", ticket.job_id)

@@ -9,7 +9,7 @@ from azure.batch.aio import BatchClient
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from prefect import task
 
-from tasks.clients import batch_client
+from tasks.clients import batch_client, code_of
 from tasks.errors import PoolError
 from tasks.models import Ticket
 from tasks.naming import OWNER
@@ -43,7 +43,10 @@ async def make_pool(ticket: Ticket, pool: Pool, *, files: int) -> None:
         spec = pool_spec(ticket, pool, image=image, files=files)
         try:
             await batch.create_pool(spec)
-        except ResourceExistsError:  # the answer to an earlier try of ours was lost on its way
+        except ResourceExistsError as error:
+            if code_of(error) != "PoolExists":  # such as a quota that is reached
+                raise
+            # The answer to an earlier try of ours may have been lost on its way.
             found = await batch.get_pool(ticket.pool_id)
             check_own("pool", ticket.pool_id, metadata=found.metadata, ticket=ticket)
     logger.info("Asked for the pool %s", ticket.pool_id)
