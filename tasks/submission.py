@@ -29,7 +29,7 @@ from tasks.presets import Preset
 from tasks.sources import is_blob, split_address
 from tasks.stage import STAGE
 
-PAUSES_SECONDS = (1, 2, 4, 8)  # for what Batch was too busy to take
+PAUSES_SECONDS = (0, 1, 2, 4, 8)  # before each try: Batch may be too busy to take some
 RETENTION = timedelta(hours=1)  # of a node's folder: what matters is uploaded
 logger = logging.getLogger(__name__)
 
@@ -70,14 +70,14 @@ async def add(
     waiting = {batch_task.id: batch_task for batch_task in batch_tasks}
     refused: dict[str, str] = {}
     for pause_seconds in PAUSES_SECONDS:
+        if not waiting:
+            break
+        await asyncio.sleep(pause_seconds)
         results = await add_collection(batch, job_id, list(waiting.values()))
         for result in (r for r in results if r.status != models.BatchTaskAddStatus.SERVER_ERROR):
             del waiting[result.task_id]
             if reason := refusal(result):
                 refused[key_and_attempt(result.task_id)[0]] = reason
-        if not waiting:
-            return refused
-        await asyncio.sleep(pause_seconds)
     return refused | {key_and_attempt(name)[0]: "it was too busy" for name in waiting}
 
 
