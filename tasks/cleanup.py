@@ -30,7 +30,7 @@ async def clean_up(ticket: Ticket, cleanup: Cleanup, *, is_finished: bool) -> No
         if cleanup.job == "delete":
             await delete_job(batch, ticket.job_id, lock_id=ticket.lock_id)
         else:
-            await terminate_job(batch, ticket.job_id)
+            await terminate_job(batch, ticket.job_id, lock_id=ticket.lock_id)
     if is_finished and cleanup.inputs == "delete":
         async with blob_service() as service:
             container = service.get_container_client(cleanup.container)
@@ -63,8 +63,11 @@ async def delete_job(batch: BatchClient, job_id: str, *, lock_id: str) -> None:
             logger.info("Deleted the job %s", job_id)
 
 
-async def terminate_job(batch: BatchClient, job_id: str) -> None:
+async def terminate_job(batch: BatchClient, job_id: str, *, lock_id: str) -> None:
     async with _unless_gone():
+        job = await batch.get_job(job_id, select=["id", "metadata"])
+        if not is_ours(job.metadata, lock_id):
+            return
         # Without options the SDK refuses to terminate, and it does not export their model.
         reason: Any = {"terminateReason": "RunEnded"}
         await batch.begin_terminate_job(job_id, options=reason)
