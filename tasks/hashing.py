@@ -26,7 +26,10 @@ async def hash_sources(sources: Sequence[Source]) -> dict[Source, str]:
     local = [source for source in sources if not is_blob(source)]
     hashes: dict[str, str] = {}
     for shard in shards(local):
-        hashes |= await hash_files([(s.location, s.size_bytes, s.version) for s in shard])
+        stamps = [(s.location, s.size_bytes, s.version) for s in shard]
+        hashes |= await hash_files(stamps)
+        # What could not be read when the shard was first hashed may be readable by now.
+        hashes |= await hash_files.fn([stamp for stamp in stamps if stamp[0] not in hashes])
     return contents | {s: hashes[s.location] for s in local if s.location in hashes}
 
 

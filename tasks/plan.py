@@ -38,7 +38,9 @@ async def make_plan(request: Request, *, preset: Preset) -> Plan:
         sources = await find_sources(service, request.sources)
         refused = [r for source in sources if (r := refuse_unread(source))]
         hopeless = {refusal.source for refusal in refused}
-        contents = await hash_sources([s for s in sources if s not in hopeless])
+        readable = [s for s in sources if s not in hopeless]
+        contents = await hash_sources(readable)
+        refused += [Refusal(s, "cannot be read") for s in readable if s not in contents]
         outputs = await list_outputs(service, output.container, output.prefix)
         named = name_outputs(contents, preset=preset, prefix=output.prefix, outputs=outputs)
         done, wanted = divide(named, outputs=outputs, run=request.run)
@@ -146,8 +148,9 @@ def check_overlap(patterns: Iterable[str], output: Output) -> None:
 
 def overlaps_container(address: str, output: Output) -> bool:
     container, prefix = split_address(address)
+    folder = f"{output.prefix.rstrip('/')}/" if output.prefix else ""
     return container == output.container and (
-        prefix.startswith(output.prefix) or output.prefix.startswith(prefix)
+        prefix.startswith(folder) or folder.startswith(prefix)
     )
 
 

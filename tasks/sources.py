@@ -73,8 +73,8 @@ def find_local(pattern: str) -> Iterator[Source]:
     Raises:
         UsageError: there is nothing of that name.
     """
-    path = Path(pattern).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(pattern))  # noqa: PTH111  pathlib's fails without such a user
+    if os.path.isdir(path):  # noqa: PTH112  pathlib's fails where it may not look
         yield from _walk(path, root=path)
     elif os.path.lexists(path):
         yield _local_source(path, root=path.parent)
@@ -85,12 +85,13 @@ def find_local(pattern: str) -> Iterator[Source]:
 
 
 def _expand(pattern: str) -> Iterator[Source]:
-    root = _fixed_part(Path(pattern).expanduser())
-    found = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))  # noqa: PTH111, PTH207  pathlib's glob takes no absolute pattern
+    pattern = os.path.expanduser(pattern)  # noqa: PTH111  as above
+    root = _fixed_part(Path(pattern))
+    found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  pathlib's takes no absolute pattern
     if not found:
         raise UsageError(f"No file matches {pattern!r}.", "Check the pattern.")
     for match in map(Path, found):
-        if match.is_dir():
+        if os.path.isdir(match):  # noqa: PTH112  as above
             yield from _walk(match, root=root)
         elif is_media(match.name):
             yield _local_source(match, root=root)
@@ -104,24 +105,43 @@ def _fixed_part(pattern: Path) -> Path:
 
 
 def _walk(folder: Path, *, root: Path) -> Iterator[Source]:
-    """Links to files are followed, links to folders are not: they may loop."""
-    for parent, folders, names in os.walk(folder):
+    """Links to files are followed, links to folders are not: they may loop.
+
+    A folder that cannot be listed is itself a source, which then cannot be read.
+    """
+    unread: list[OSError] = []
+    for parent, folders, names in os.walk(folder, onerror=unread.append):
         folders.sort()
         for name in sorted(names):
             if is_media(name) and not name.startswith("."):
                 yield _local_source(Path(parent, name), root=root)
+    for error in unread:
+        yield _unreadable(Path(error.filename), str(error.strerror), root=root)
 
 
 def _local_source(path: Path, *, root: Path) -> Source:
-    name = path.relative_to(root).as_posix()
-    location = os.path.abspath(path)  # noqa: PTH100  resolving links would make two sources one
     try:
         found = path.stat()
     except OSError as error:
-        return Source(name, location, size_bytes=0, version=f"{UNREADABLE}{error.strerror}")
+        return _unreadable(path, str(error.strerror), root=root)
     if not stat.S_ISREG(found.st_mode):
-        return Source(name, location, size_bytes=0, version=f"{UNREADABLE}it is not a file")
-    return Source(name, location, size_bytes=found.st_size, version=str(found.st_mtime_ns))
+        return _unreadable(path, "it is not a file", root=root)
+    return Source(
+        *_name_and_location(path, root=root),
+        size_bytes=found.st_size,
+        version=str(found.st_mtime_ns),
+    )
+
+
+def _unreadable(path: Path, reason: str, *, root: Path) -> Source:
+    return Source(
+        *_name_and_location(path, root=root), size_bytes=0, version=f"{UNREADABLE}{reason}"
+    )
+
+
+def _name_and_location(path: Path, *, root: Path) -> tuple[str, str]:
+    location = os.path.abspath(path)  # noqa: PTH100  resolving links would make two sources one
+    return path.relative_to(root).as_posix(), location
 
 
 async def find_blobs(service: BlobServiceClient, address: str) -> AsyncIterator[Source]:
@@ -135,7 +155,8 @@ async def find_blobs(service: BlobServiceClient, address: str) -> AsyncIterator[
     try:
         listing = service.get_container_client(container).list_blobs(prefix or None)
         async for blob in listing:
-            if is_media(blob.name) or blob.name == prefix:
+            # A blob that ends in a slash stands for a folder.
+            if is_media(blob.name) or (blob.name == prefix and not prefix.endswith("/")):
                 yield _blob_source(blob, container=container, root=root)
     except ResourceNotFoundError:
         raise UsageError(
