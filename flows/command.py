@@ -122,7 +122,7 @@ def sample_clips() -> list[str]:
 
     folder = user_data_path("batch-convert") / "samples"
     make_samples(folder)
-    print(f"No source is named: converting the sample clips in {folder}", file=sys.stderr)
+    print(f"No source is named: converting the sample clips in {folder}.", file=sys.stderr)
     return [str(folder)]
 
 
@@ -139,7 +139,9 @@ def surroundings() -> Iterator[None]:
 
     os.environ |= {name: value for name, value in QUIET.items() if name not in os.environ}
     is_local = Accounts().are_unset
-    if not is_local:
+    if is_local:
+        print("No Azure account is configured: converting on this machine.", file=sys.stderr)
+    else:
         load_accounts()  # half an account is told at once
     with ExitStack() as parts:
         try:

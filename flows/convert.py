@@ -262,7 +262,7 @@ async def break_off(work: Work) -> None:
     try:
         await clean_up.fn(work.ticket, work.request.cleanup, is_finished=False)
     except AzureError as error:
-        STAGES.error(  # noqa: TRY400  what ends the run matters more than this trace
+        STAGES.error(
             "%s The pool %s and the job %s end by themselves at %s.",
             explained(error).problem,
             work.ticket.pool_id,

@@ -2,13 +2,10 @@
 
 import os
 import shutil
-import subprocess
-import sys
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,8 +13,8 @@ from azure.batch import BatchClient
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.storage.blob import BlobServiceClient
 
-from deployments.local import env_file
 from deployments.local.server import running_server
+from stacks import LocalStack, local_stack
 
 pytest_plugins = ["media"]
 ROOT = pytest.StashKey[Path]()
@@ -26,8 +23,10 @@ ROOT = pytest.StashKey[Path]()
 def pytest_configure(config: pytest.Config) -> None:
     """Keep the tests off the user's data, accounts and Prefect, in this process and in children.
 
-    The user's cache stays: Azurite is installed there once.
+    The user's cache stays: Azurite is installed there once. A shell that starts this in the
+    background has SIGINT ignored, which children would inherit: tests send it to them.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[ROOT] = Path(tempfile.mkdtemp(prefix="batch-convert-tests-"))
     for name in [name for name in os.environ if name.startswith(("AZURE_", "PREFECT_"))]:
         del os.environ[name]
@@ -40,36 +39,6 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Delete the tests' folders."""
     shutil.rmtree(config.stash[ROOT], ignore_errors=True)
-
-
-@dataclass(frozen=True)
-class LocalStack:
-    """A local stack that runs: its settings, its data folder, and its process."""
-
-    settings: dict[str, str]
-    data: Path
-    process: subprocess.Popen[str]
-
-
-@contextmanager
-def local_stack(data: Path, *flags: str) -> Iterator[LocalStack]:
-    """The real program on `data` and free ports, until the block ends, or pytest does."""
-    program = [sys.executable, "-m", "deployments.local", "--until-stdin-closes"]
-    ports = ["--batch-port", "0", "--blob-port", "0"]
-    with subprocess.Popen(
-        [*program, *ports, "--data", data, *flags],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-        lines = iter(process.stdout.readline, "ready\n")
-        assert all(lines), "the stack ended before it was ready"
-        yield LocalStack(env_file.read(data / "stack.env"), data, process)
-        process.stdin.close()
-        assert process.wait(30) == 0
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,9 @@ from typing import IO, Any
 import pytest
 from azure.batch import BatchClient
 from azure.core.credentials import AzureNamedKeyCredential
+from azure.storage.blob import BlobServiceClient
+
+from stacks import local_stack
 
 COMMAND = [sys.executable, str(Path(__file__).parents[2] / "flows" / "convert.py")]
 Library = Callable[..., Path]
@@ -36,17 +39,20 @@ def run(account: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.Com
     return run
 
 
+def without_account() -> dict[str, str]:
+    hidden = ("AZURE_", "PREFECT_API_URL")
+    return {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+
+
 @pytest.fixture
 def bare(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs the command to its end, without any account and without Prefect's server."""
-    hidden = ("AZURE_", "PREFECT_API_URL")
-    environment = {n: v for n, v in os.environ.items() if not n.startswith(hidden)}
 
     def run(*words: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*COMMAND, *words],
             cwd=tmp_path,
-            env=environment | more,
+            env=without_account() | more,
             capture_output=True,
             text=True,
             timeout=180,
@@ -160,11 +166,13 @@ def started(
     """Starts the command as a terminal does: the leader of a process group of its own."""
     processes: list[subprocess.Popen[str]] = []
 
-    def start(*words: str | Path) -> subprocess.Popen[str]:
+    def start(
+        *words: str | Path, environment: dict[str, str] | None = None
+    ) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [*COMMAND, *words, "--container", containers[0], "--cleanup.container", containers[1]],
             cwd=tmp_path,
-            env=os.environ | account | {"PYTHONUNBUFFERED": "1"},
+            env=environment or os.environ | account,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -230,16 +238,36 @@ def test_after_an_interruption_the_same_command_converts_the_rest(
 
 
 def test_it_finds_the_stack_that_runs_in_another_terminal(
-    bare: Run, stack: Any, library: Library, containers: tuple[str, str], prefect_server: str
+    bare: Run, library: Library, tmp_path: Path, prefect_server: str
 ) -> None:
-    ended = bare(
-        library("a.mp4"),
-        "--container",
-        containers[0],
-        XDG_DATA_HOME=str(stack.data.parent),
-        PREFECT_API_URL=prefect_server,
-    )
-    assert ended.returncode == 0, ended.stderr
+    folder = library("a.mp4")
+    with local_stack(tmp_path / "batch-convert") as stack:
+        ended = bare(folder, XDG_DATA_HOME=str(tmp_path), PREFECT_API_URL=prefect_server)
+        assert ended.returncode == 0, ended.stderr
+        connection = stack.settings["AZURE_STORAGE_CONNECTION_STRING"]
+        with BlobServiceClient.from_connection_string(connection) as blobs:
+            assert blobs.get_blob_client("output", "a.mp3").exists()
+
+
+def test_ctrl_c_ends_a_stack_and_a_server_of_its_own_too(
+    started: Any, clip: Callable[..., Path], tmp_path: Path
+) -> None:
+    environment = without_account() | {"XDG_DATA_HOME": str(tmp_path)}
+    source = clip(".mp4", audio=30, video=30)
+    process = started(source, "--preset", "webm", environment=environment)
+    read_until(process.stdout, "batch tasks added")
+    assert "batch-convert" in processes_of(tmp_path)
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert processes_of(tmp_path) == ""
+
+
+def processes_of(folder: Path) -> str:
+    """The command lines of all processes that name the folder."""
+    every = ["ps", "-eww", "-o", "args"]
+    listing = subprocess.run(every, capture_output=True, text=True, check=True)
+    return "\n".join(line for line in listing.stdout.splitlines() if str(folder) in line)
 
 
 def test_any_client_of_the_sdk_works_with_the_settings_of_the_env_file(stack: Any) -> None:
