@@ -3,7 +3,7 @@
 import hashlib
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from urllib.parse import quote, unquote_to_bytes
 
@@ -15,6 +15,9 @@ KEY_METADATA = "convertkey"  # metadata names may not hold hyphens
 SOURCE_METADATA = "convertsource"
 PRESET_METADATA = "convertpreset"
 UNSAFE = ("Cc", "Cs")  # Unicode's categories: control characters, and bytes that are no UTF-8
+UNSAFE_CHARACTERS = "\\\ufffe\uffff"  # would become a folder; cannot be written in XML
+LONGEST_NAME_BYTES = 255  # of a file, in what file systems there are
+LONGEST_STEM_BYTES = 180  # leaves room for a digest and a suffix
 
 
 def read_stamp(metadata: Mapping[str, str] | None, size_bytes: int) -> Stamp:
@@ -91,12 +94,13 @@ def name_outputs(
     """Give each source (with its content hash) an output of its own.
 
     First come, first named: a name that belongs to another source's output, to a blob that is not
-    ours, or to a source before this one is passed over for a longer one.
+    ours, to a folder, or to a source before this one is passed over for a longer one.
     """
-    names = _Names(preset=preset, outputs=outputs)
+    paths = {source: PurePosixPath(prefix, safe_name(source.name)) for source in sources}
+    names = _Names(preset=preset, outputs=outputs, paths=paths.values())
     for source in sorted(sources, key=in_order):
         content = sources[source]
-        candidates = _candidates(source, preset=preset, prefix=prefix)
+        candidates = _candidates(source, paths[source], preset=preset)
         output = next(name for name in candidates if names.is_free(name, source, content))
         names.give(output)
         key = conversion_key(content, output, preset)
@@ -106,8 +110,13 @@ def name_outputs(
 class _Names:
     """The output names that are there, and those given away in this run."""
 
-    def __init__(self, *, preset: Preset, outputs: Mapping[str, Stamp]) -> None:
+    def __init__(
+        self, *, preset: Preset, outputs: Mapping[str, Stamp], paths: Iterable[PurePosixPath]
+    ) -> None:
         self._preset = preset
+        folders = {folder for path in paths for folder in path.parents}
+        folders.update(folder for name in outputs for folder in PurePosixPath(name).parents)
+        self._folders = {_folded(str(folder)) for folder in folders}
         self._there = {_folded(name): (name, stamp) for name, stamp in outputs.items()}
         self._given: set[str] = set()
 
@@ -116,7 +125,7 @@ class _Names:
 
     def is_free(self, name: str, source: Source, content: str) -> bool:
         folded = _folded(name)
-        if folded in self._given:
+        if folded in self._given or folded in self._folders:
             return False
         if folded not in self._there:
             return True
@@ -127,20 +136,20 @@ class _Names:
         )
 
 
-def _candidates(source: Source, *, preset: Preset, prefix: str) -> Iterator[str]:
-    path = PurePosixPath(prefix, safe_name(source.name))
-    yield str(path.with_suffix(preset.suffix))
-    yield f"{path}{preset.suffix}"
+def _candidates(source: Source, path: PurePosixPath, *, preset: Preset) -> Iterator[str]:
+    for name in (path.with_suffix(preset.suffix).name, f"{path.name}{preset.suffix}"):
+        if len(name.encode()) <= LONGEST_NAME_BYTES:
+            yield str(path.with_name(name))
+    stem = path.name.encode()[:LONGEST_STEM_BYTES].decode(errors="ignore")
     digest = hashlib.sha256(os.fsencode(source.location)).hexdigest()
     for length in range(8, len(digest) + 1):
-        yield f"{path}.{digest[:length]}{preset.suffix}"
+        yield str(path.with_name(f"{stem}.{digest[:length]}{preset.suffix}"))
 
 
 def safe_name(name: str) -> str:
     """A name that a blob and a file can bear, and that leads nowhere else.
 
-    Control characters, broken bytes and dot segments are percent-encoded; so is a backslash, which
-    would become a folder.
+    Control characters, broken bytes, dot segments and a backslash are percent-encoded.
     """
     return "/".join(_safe_segment(segment) for segment in name.split("/"))
 
@@ -148,12 +157,13 @@ def safe_name(name: str) -> str:
 def _safe_segment(segment: str) -> str:
     if segment in (".", ".."):
         return segment.replace(".", "%2E")
-    return "".join(
-        quote(os.fsencode(char)) if char == "\\" or unicodedata.category(char) in UNSAFE else char
-        for char in segment
-    )
+    return "".join(quote(os.fsencode(char)) if _is_unsafe(char) else char for char in segment)
+
+
+def _is_unsafe(char: str) -> bool:
+    return char in UNSAFE_CHARACTERS or unicodedata.category(char) in UNSAFE
 
 
 def _folded(name: str) -> str:
     """What a file system that ignores case or composes accents takes for the same name."""
-    return unicodedata.normalize("NFC", name).casefold()
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
