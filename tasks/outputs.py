@@ -1,27 +1,27 @@
 """The outputs: what is there, what is fetched, and what the nodes said of each conversion."""
 
-import asyncio
 import logging
 import os
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClient
 from prefect import task
 
 from tasks.clients import blob_service
+from tasks.each import each
 from tasks.errors import DownloadError
+from tasks.files import fresh_file
 from tasks.models import Evidence, Outcome, Stamp, Ticket
 from tasks.naming import batch_task_id, log_folder, read_stamp
 from tasks.parameters import Output, Request
+from tasks.sources import local_path
 from tasks.stage import STAGE
 
 TAIL_BYTES = 4096
 AT_ONCE = 8
+COARSEST_TIME_SECONDS = 2  # that a file system counts in: FAT's
 logger = logging.getLogger(__name__)
 
 
@@ -47,7 +47,7 @@ async def collect_outputs(
         outputs = await list_outputs(service, output.container, output.prefix)
         logs = service.get_container_client(request.cleanup.container)
         seconds = await read_seconds(logs, folder)
-        tails = await asyncio.gather(*(read_tail(logs, f"{folder}{name}") for name in failed))
+        tails = await each(lambda name: read_tail(logs, f"{folder}{name}"), failed, at_once=AT_ONCE)
     return Evidence(outputs=outputs, seconds=seconds, tails=dict(zip(failed, tails, strict=True)))
 
 
@@ -79,29 +79,34 @@ async def download_outputs(names: Iterable[str], *, output: Output) -> None:
     Raises:
         DownloadError: the folder cannot be written.
     """
-    folder = Path(output.download_to).expanduser()  # noqa: ASYNC240  quick
-    limit = asyncio.Semaphore(AT_ONCE)
     async with blob_service() as service:
         container = service.get_container_client(output.container)
 
         async def fetch(name: str) -> bool:
-            target = folder / PurePosixPath(name).relative_to(output.prefix)
-            async with limit:
-                return await download(container.get_blob_client(name), target)
+            return await download(container.get_blob_client(name), local_target(name, output))
 
-        fetched = await asyncio.gather(*(fetch(name) for name in names))
-    logger.info("Downloaded %d files to %s", sum(fetched), folder)
+        fetched = await each(fetch, names, at_once=AT_ONCE)
+    logger.info("Downloaded %d files to %s", sum(fetched), output.download_to)
+
+
+def local_target(name: str, output: Output) -> Path:
+    """Where an output goes when it is downloaded."""
+    return local_path(output.download_to) / PurePosixPath(name).relative_to(output.prefix)
 
 
 async def download(blob: BlobClient, target: Path) -> bool:
     """Stream one blob down; the file is whole or absent. Returns whether it had to be fetched."""
-    stream = await blob.download_blob(max_concurrency=1)
-    properties = stream.properties
-    if is_same(target, size_bytes=stream.size, modified=properties.last_modified.timestamp()):
+    properties = await blob.get_blob_properties()  # the first answer to a download has 4 MiB
+    modified = properties.last_modified.timestamp()
+    if is_same(target, size_bytes=properties.size, modified=modified):
         return False
+    stream = await blob.download_blob(max_concurrency=1)
     try:
         with fresh_file(target) as file:
             await stream.readinto(file)
+            file.flush()
+            os.utime(file.fileno(), (modified, modified))  # by the blob's clock, not by ours
+            keep_aside(target)
     except OSError as error:
         raise DownloadError(
             f"{target} cannot be written: {error.strerror}.",
@@ -110,37 +115,22 @@ async def download(blob: BlobClient, target: Path) -> bool:
     return True
 
 
-@contextmanager
-def fresh_file(target: Path) -> Iterator[IO[bytes]]:
-    """A file that takes its name once it is whole. What has that name is kept aside."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".", delete=False) as file:
-        path = Path(file.name)
-        try:
-            yield file
-            os.fchmod(file.fileno(), 0o644)
-            keep_aside(target)
-            path.replace(target)
-        finally:
-            path.unlink(missing_ok=True)
-
-
 def is_same(target: Path, *, size_bytes: int, modified: float) -> bool:
-    """Whether a file is the blob's: as long, and fetched after the blob was last written."""
+    """Whether a file is the blob's: as long, and no older."""
     try:
         found = target.stat()
     except OSError:
         return False
-    return found.st_size == size_bytes and found.st_mtime >= modified
+    return found.st_size == size_bytes and found.st_mtime >= modified - COARSEST_TIME_SECONDS
 
 
 def keep_aside(target: Path) -> None:
     """Move away what stands where a download goes: it may be somebody's own."""
-    if not target.exists():
+    if not os.path.lexists(target):
         return
     aside = target.with_name(f"{target.name}~")
     number = 1
-    while aside.exists():
+    while os.path.lexists(aside):
         number += 1
         aside = target.with_name(f"{target.name}~{number}")
     target.rename(aside)

@@ -1,5 +1,6 @@
 """The first stage: what is there, what is done, and what can be done. It makes nothing."""
 
+import os
 import threading
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -14,11 +15,19 @@ from tasks.errors import UsageError
 from tasks.hashing import hash_sources
 from tasks.models import Conversion, Plan, Refusal, Source, Stamp
 from tasks.naming import name_outputs
-from tasks.outputs import list_outputs
+from tasks.outputs import list_outputs, local_target
 from tasks.parameters import Output, Request, Run
 from tasks.presets import Preset
 from tasks.probe import UnreadableMedia, expected_seconds, missing_stream, probe
-from tasks.sources import AZURE, UNREADABLE, find_blobs, find_local, is_blob, split_address
+from tasks.sources import (
+    AZURE,
+    UNREADABLE,
+    find_blobs,
+    find_local,
+    is_blob,
+    local_path,
+    split_address,
+)
 from tasks.stage import STAGE
 from tasks.threads import in_threads
 
@@ -42,7 +51,8 @@ async def make_plan(request: Request, *, preset: Preset) -> Plan:
         contents = await hash_sources(readable)
         refused += [Refusal(s, "cannot be read") for s in readable if s not in contents]
         outputs = await list_outputs(service, output.container, output.prefix)
-        named = name_outputs(contents, preset=preset, prefix=output.prefix, outputs=outputs)
+        named = tuple(name_outputs(contents, preset=preset, prefix=output.prefix, outputs=outputs))
+        check_downloads(named, output)
         done, wanted = divide(named, outputs=outputs, run=request.run)
         probed = await probe_all(service, wanted, preset)
     pending = tuple(p for p in probed if isinstance(p, Conversion))
@@ -121,11 +131,24 @@ def check(request: Request) -> None:
 
 
 def check_targets(output: Output) -> None:
-    folder, report = Path(output.download_to).expanduser(), Path(output.report).expanduser()
-    if output.download_to and folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder.", "Choose another folder for downloads.")
+    folder, report = local_path(output.download_to), local_path(output.report)
+    if output.download_to and not is_writable(folder):
+        raise UsageError(
+            f"{folder} is not a folder that can be written.", "Choose another for downloads."
+        )
     if output.report and report.is_dir():
         raise UsageError(f"{report} is a folder.", "Name a file for the report.")
+    if output.report and not is_writable(report.parent):
+        raise UsageError(
+            f"{report.parent} is not a folder that can be written.",
+            "Choose another for the report.",
+        )
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether there is such a folder to write in, or one can be made."""
+    nearest = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    return os.path.isdir(nearest) and os.access(nearest, os.W_OK)  # noqa: PTH112  never fails
 
 
 def check_overlap(patterns: Iterable[str], output: Output) -> None:
@@ -155,8 +178,26 @@ def overlaps_container(address: str, output: Output) -> bool:
 
 
 def lies_within(inner: str, outer: str) -> bool:
-    folder = Path(outer).expanduser().resolve()
-    return folder.is_dir() and Path(inner).expanduser().resolve().is_relative_to(folder)
+    folder = local_path(outer).resolve()
+    return folder.is_dir() and local_path(inner).resolve().is_relative_to(folder)
+
+
+def check_downloads(conversions: Iterable[Conversion], output: Output) -> None:
+    """A download must not take the place of a source.
+
+    Raises:
+        UsageError: one would.
+    """
+    if not output.download_to:
+        return
+    for conversion in conversions:
+        source = conversion.source
+        target = local_target(conversion.output, output).resolve()
+        if not is_blob(source) and target == Path(source.location).resolve():
+            raise UsageError(
+                f"The output of {source.location!r} would take its place.",
+                "Choose another folder for downloads.",
+            )
 
 
 def refuse_unread(source: Source) -> Refusal | None:

@@ -1,18 +1,16 @@
 """The ledger: every source in exactly one state, with a reason that a person understands."""
 
 import json
-import os
 import re
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, get_args
 
 from prefect import task
 
+from tasks.files import fresh_file
 from tasks.models import (
     Conversion,
     Diagnosis,
@@ -27,7 +25,7 @@ from tasks.models import (
 from tasks.naming import batch_task_id
 from tasks.parameters import Request
 from tasks.pool import nodes_wanted
-from tasks.sources import is_blob
+from tasks.sources import is_blob, local_path
 from tasks.stage import STAGE
 
 DONE = ("converted", "skipped")
@@ -85,7 +83,8 @@ async def make_report(ledger: Ledger) -> Report:
 def write_report(ledger: Ledger) -> Report:
     report = build_report(ledger, now=datetime.now(UTC))
     if path := ledger.request.output.report:
-        write_json(Path(path).expanduser(), asdict(report))
+        with fresh_file(local_path(path)) as file:
+            file.write(json.dumps(asdict(report), indent=2, default=str).encode())
     return report
 
 
@@ -195,9 +194,17 @@ def judge(
     conversion: Conversion, outcome: Outcome | None, ledger: Ledger
 ) -> tuple[State, str | None]:
     """A conversion's state, and why it is not converted. The output's key is the only proof."""
-    stopped = ledger.diagnosis.summary if ledger.diagnosis else "the run was stopped"
     if ledger.request.run.dry_run:
         return "not_started", "it would be converted"
+    stamp = ledger.evidence.outputs.get(conversion.output)
+    is_there = stamp is not None and stamp.key == conversion.key
+    # By force, what is there may be from before: only then is the batch task asked, too.
+    is_new = not ledger.request.run.force or (outcome and outcome.state == "succeeded")
+    return ("converted", None) if is_there and is_new else judge_absent(outcome, ledger)
+
+
+def judge_absent(outcome: Outcome | None, ledger: Ledger) -> tuple[State, str]:
+    stopped = ledger.diagnosis.summary if ledger.diagnosis else "the run was stopped"
     if outcome is None:
         return "not_started", stopped
     if outcome.state == "running" or outcome.code == "TaskEnded":
@@ -205,10 +212,7 @@ def judge(
     if outcome.state == "failed":
         tail = ledger.evidence.tails.get(batch_task_id(outcome.key, outcome.attempt), "")
         return "failed", explain(outcome, tail)
-    stamp = ledger.evidence.outputs.get(conversion.output)
-    if stamp is None or stamp.key != conversion.key:
-        return "failed", "Batch says that it succeeded, but its output is not there"
-    return "converted", None
+    return "failed", "Batch says that it succeeded, but its output is not there"
 
 
 def explain(outcome: Outcome, tail: str) -> str:
@@ -217,16 +221,7 @@ def explain(outcome: Outcome, tail: str) -> str:
     verdicts = [line.removeprefix(RUNNER) for line in lines if line.startswith(RUNNER)]
     words = [FFMPEG_CONTEXT.sub("", line) for line in lines if not line.startswith(RUNNER)]
     if outcome.code != "FailureExitCode" or not lines:
-        verdicts = [": ".join(filter(None, (outcome.code, outcome.message)))]
+        verdicts = [": ".join(filter(None, (outcome.code, outcome.message))) or "it failed"]
     reason = verdicts[-1] if verdicts else f"ffmpeg failed with status {outcome.exit_code}"
     said = "; ".join(words[-WORD_LINES:])
     return f"{reason} (ffmpeg: {said})" if said else reason
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a file that is whole or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-        json.dump(content, file, indent=2, default=str)
-        os.fchmod(file.fileno(), 0o644)
-    Path(file.name).replace(path)

@@ -67,13 +67,17 @@ def is_media(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in MEDIA_SUFFIXES
 
 
+def local_path(text: str) -> Path:
+    return Path(os.path.expanduser(text))  # noqa: PTH111  pathlib's own fails on an unknown user
+
+
 def find_local(pattern: str) -> Iterator[Source]:
     """The media files that a path or a glob names; a folder's, with all folders below it.
 
     Raises:
         UsageError: there is nothing of that name.
     """
-    path = Path(os.path.expanduser(pattern))  # noqa: PTH111  pathlib's fails without such a user
+    path = local_path(pattern)
     if os.path.isdir(path):  # noqa: PTH112  pathlib's fails where it may not look
         yield from _walk(path, root=path)
     elif os.path.lexists(path):
@@ -85,9 +89,8 @@ def find_local(pattern: str) -> Iterator[Source]:
 
 
 def _expand(pattern: str) -> Iterator[Source]:
-    pattern = os.path.expanduser(pattern)  # noqa: PTH111  as above
-    root = _fixed_part(Path(pattern))
-    found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  pathlib's takes no absolute pattern
+    root = _fixed_part(local_path(pattern))
+    found = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))  # noqa: PTH111, PTH207  pathlib's glob takes no absolute pattern
     if not found:
         raise UsageError(f"No file matches {pattern!r}.", "Check the pattern.")
     for match in map(Path, found):

@@ -1,8 +1,8 @@
 """A wave's sources on their way into the input container."""
 
-import asyncio
 import logging
 import os
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -11,6 +11,7 @@ from azure.storage.blob.aio import BlobClient
 from prefect import task
 
 from tasks.clients import blob_service
+from tasks.each import each
 from tasks.models import Conversion, Refusal, Source, Ticket
 from tasks.naming import input_blob
 from tasks.parameters import Request
@@ -38,15 +39,14 @@ async def upload_wave(
     """
     wanted = missing_inputs(conversions, present)
     logger.info("Wave %d: %d of %d files to upload", wave, len(wanted), len(conversions))
-    limit = asyncio.Semaphore(request.limits.uploads_at_once)
     async with blob_service() as service:
         inputs = service.get_container_client(request.cleanup.container)
-        reasons = await asyncio.gather(
-            *(
-                upload(inputs.get_blob_client(input_blob(ticket.lock_id, content)), source, limit)
-                for content, source in wanted.items()
-            )
-        )
+
+        async def send(content: str) -> str | None:
+            blob = inputs.get_blob_client(input_blob(ticket.lock_id, content))
+            return await upload_any(blob, wanted[content])
+
+        reasons = await each(send, wanted, at_once=request.limits.uploads_at_once)
     failed = {content: reason for content, reason in zip(wanted, reasons, strict=True) if reason}
     return tuple(
         Refusal(c.source, failed[c.content], c.output) for c in conversions if c.content in failed
@@ -55,31 +55,39 @@ async def upload_wave(
 
 def missing_inputs(
     conversions: Iterable[Conversion], present: Collection[str]
-) -> dict[str, Source]:
-    """One source for each content that is to be uploaded."""
-    return {
-        c.content: c.source
-        for c in conversions
-        if c.content not in present and not is_blob(c.source)
-    }
+) -> dict[str, list[Source]]:
+    """The sources that have it, for each content that is to be uploaded."""
+    wanted: dict[str, list[Source]] = defaultdict(list)
+    for conversion in conversions:
+        if conversion.content not in present and not is_blob(conversion.source):
+            wanted[conversion.content].append(conversion.source)
+    return wanted
 
 
-async def upload(blob: BlobClient, source: Source, limit: asyncio.Semaphore) -> str | None:
-    """Stream one file up. Returns the reason if that cannot be done."""
-    async with limit:
+async def upload_any(blob: BlobClient, sources: Iterable[Source]) -> str | None:
+    """Stream the first up that can be read as it was. Returns the reason if none can."""
+    reason = None
+    for source in sources:
         try:
-            file = Path(source.location).open("rb")  # noqa: ASYNC230, SIM115  opens at once
+            reason = await upload(blob, source)
         except OSError as error:
-            return f"cannot be read: {error.strerror}"
-        with file:
-            if has_changed(file, source):
-                return CHANGED
-            await blob.upload_blob(
-                file, length=source.size_bytes, overwrite=True, max_concurrency=CONNECTIONS
-            )
-            if has_changed(file, source):  # the blob bears the hash of what was there before
-                await blob.delete_blob()
-                return CHANGED
+            reason = f"cannot be read: {error.strerror}"
+        if reason is None:
+            break
+    return reason
+
+
+async def upload(blob: BlobClient, source: Source) -> str | None:
+    """Stream one file up. Returns the reason if it is not what it was when it was planned."""
+    with Path(source.location).open("rb") as file:  # noqa: ASYNC230  opens at once
+        if has_changed(file, source):
+            return CHANGED
+        await blob.upload_blob(
+            file, length=source.size_bytes, overwrite=True, max_concurrency=CONNECTIONS
+        )
+        if has_changed(file, source):  # the blob bears the hash of what was there before
+            await blob.delete_blob()
+            return CHANGED
     return None
 
 
