@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob.aio import BlobClient, BlobLeaseClient, ContainerClient
 
-from tasks.clients import blob_service, is_transient
+from tasks.clients import blob_service, explained, is_transient
 from tasks.errors import OutputInUseError
 from tasks.models import Ticket
 from tasks.naming import OWNER, input_blob, lock_blob
@@ -49,6 +49,7 @@ async def hold_lock(ticket: Ticket, *, container: str, wait_seconds: float) -> A
             predecessor = (await blob.get_blob_properties()).metadata
             await blob.set_blob_metadata(_holder(ticket), lease=lease)
             yield Held(predecessor or {}, await _list_inputs(inputs, ticket.lock_id))
+            await _forget(blob, lease)
         except asyncio.CancelledError:
             if not renewal.done():
                 raise
@@ -97,10 +98,10 @@ async def _acquire(blob: BlobClient, *, wait_seconds: float) -> BlobLeaseClient:
 
 async def _try_acquire(blob: BlobClient) -> BlobLeaseClient | None:
     try:
-        with suppress(ResourceExistsError):
+        if not await blob.exists():
             await blob.upload_blob(b"", overwrite=False)
         return await blob.acquire_lease(lease_duration=LEASE_SECONDS)
-    except (ResourceExistsError, ResourceNotFoundError):  # leased, or just now deleted
+    except (ResourceExistsError, ResourceNotFoundError):  # leased, or just now made or deleted
         return None
 
 
@@ -113,18 +114,33 @@ async def _who(blob: BlobClient) -> str:
 
 
 async def _renew(lease: BlobLeaseClient, *, holder: asyncio.Task[object]) -> None:
-    """Keep the lease alive; cancel the holder once it is lost."""
+    """Keep the lease alive; cancel the holder once it is lost, or may be."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LEASE_SECONDS) as lost:
+            await _renew_until(lost, lease)
+    holder.cancel()
+
+
+async def _renew_until(lost: asyncio.Timeout, lease: BlobLeaseClient) -> None:
+    """Each renewal puts off the time at which the lease is lost; returns where one is refused."""
     clock = asyncio.get_running_loop().time
-    renewed_at = clock()
-    while clock() - renewed_at < LEASE_SECONDS:
+    while True:
         await asyncio.sleep(RENEWAL_SECONDS)
+        asked_at = clock()
         try:
             await lease.renew()
-            renewed_at = clock()
+            lost.reschedule(asked_at + LEASE_SECONDS)
         except AzureError as error:
             if not is_transient(error):
-                break
-    holder.cancel()
+                return
+
+
+async def _forget(blob: BlobClient, lease: BlobLeaseClient) -> None:
+    """A run that ended well leaves no job or pool for the next one to end."""
+    try:
+        await blob.set_blob_metadata({"owner": OWNER}, lease=lease)
+    except AzureError as error:
+        logger.warning("The lock still names this run: %s", explained(error).problem)
 
 
 async def _release(inputs: ContainerClient, blob: BlobClient, lease: BlobLeaseClient) -> None:
