@@ -50,7 +50,7 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How the watch ended. Without a diagnosis, all batch tasks are completed."""
+    """How the watch ended. Without a diagnosis, all batch tasks came to their own end."""
 
     outcomes: tuple[Outcome, ...]
     diagnosis: Diagnosis | None
@@ -69,8 +69,8 @@ async def watch_completion(ticket: Ticket, tally: Tally) -> Ending:
             if is_complete(sighting, tally):
                 outcomes = await list_outcomes(batch, ticket.job_id)
                 if is_settled(outcomes, tally):
-                    return Ending(outcomes, diagnosis=None)
-            elif diagnosis := diagnose(sighting, ticket=ticket, now=now):
+                    return Ending(outcomes, diagnose_end(outcomes, ticket=ticket, now=now))
+            if diagnosis := diagnose(sighting, ticket=ticket, now=now):
                 diagnosis = await with_words_of_nodes(batch, ticket, diagnosis)
                 return Ending(await list_outcomes(batch, ticket.job_id), diagnosis)
             await asyncio.sleep(poll_seconds(elapsed_seconds))
@@ -93,12 +93,7 @@ def is_settled(outcomes: Iterable[Outcome], tally: Tally) -> bool:
 def diagnose(sighting: Sighting, *, ticket: Ticket, now: datetime) -> Diagnosis | None:
     """Why there is nothing left to wait for; None while there is."""
     if now >= ticket.deadline:
-        return Diagnosis(
-            "DeadlinePassed",
-            "The deadline has passed.",
-            f"{sighting.running} files were converting and {sighting.active} waiting.",
-            "Run again for the rest, with more nodes or a later --limits.deadline-minutes.",
-        )
+        return deadline_passed(converting=sighting.running, waiting=sighting.active)
     if not sighting.is_steady or sighting.running:
         return None
     if 0 < sighting.nodes == sighting.broken_nodes:
@@ -118,8 +113,25 @@ def diagnose(sighting: Sighting, *, ticket: Ticket, now: datetime) -> Diagnosis 
     return None
 
 
+def diagnose_end(outcomes: Iterable[Outcome], *, ticket: Ticket, now: datetime) -> Diagnosis | None:
+    """The job's own wall clock may have ended its batch tasks before anybody looked here."""
+    ended = sum(outcome.code == "TaskEnded" for outcome in outcomes)
+    return (
+        deadline_passed(converting=ended, waiting=0) if ended and now >= ticket.deadline else None
+    )
+
+
+def deadline_passed(*, converting: int, waiting: int) -> Diagnosis:
+    return Diagnosis(
+        "DeadlinePassed",
+        "The deadline has passed.",
+        f"{converting} files were converting and {waiting} waiting.",
+        "Run again for the rest, with more nodes or a later --limits.deadline-minutes.",
+    )
+
+
 async def look(batch: BatchClient, ticket: Ticket) -> Sighting:
-    """Task counts; and where nothing runs, the pool and its nodes: a waiting task has no node."""
+    """Task counts, and the pool with its nodes: a waiting batch task has no node to ask."""
     counts = (await batch.get_job_task_counts(ticket.job_id)).task_counts
     pool = await batch.get_pool(ticket.pool_id, select=["allocationState", "resizeErrors"])
     nodes = await count_nodes(batch, ticket.pool_id)
@@ -142,15 +154,17 @@ async def count_nodes(batch: BatchClient, pool_id: str) -> list[models.BatchNode
 
 
 def to_progress(sighting: Sighting, tally: Tally, *, elapsed_seconds: float) -> Progress:
+    # Files of a second attempt are handed in twice, and their first failure does not count.
+    again = max(0, tally.submitted + tally.refused - tally.files)
     return Progress(
         files=tally.files,
         converted=sighting.succeeded,
-        failed=sighting.failed + tally.refused,
+        failed=max(0, sighting.failed + tally.refused - again),
         running=sighting.running,
         nodes=sighting.nodes,
         seconds_left=seconds_left(
             files=tally.files,
-            finished=sighting.completed + tally.refused,
+            finished=sighting.completed + tally.refused - again,
             elapsed_seconds=elapsed_seconds,
         ),
     )
