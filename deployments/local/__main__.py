@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -154,9 +155,10 @@ def chosen_port(asked: int | None, default: int) -> int:
 
 
 def batch_service(folder: DataFolder, *, nodes: int) -> "Starlette":
-    """The local Batch service, as an application."""
+    """The local Batch service, as an application, without the nodes of one that was killed."""
     from deployments.local.batch import create_app
 
+    shutil.rmtree(folder.path / "batch", ignore_errors=True)
     return create_app(
         account=BATCH_ACCOUNT,
         key=folder.key(BATCH_ACCOUNT),

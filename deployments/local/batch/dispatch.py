@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from deployments.local.batch.service import Service
 
 RECENT_TASKS = 10
+MOST_NODES_LOST = 3
 
 
 class Dispatch:
@@ -122,12 +123,21 @@ class Dispatch:
         node.tasks_succeeded += task.run.result == "success"
         if error is not None:
             self.service.allocation.lose(node, f"A worker of the service died: {error!r}")
-            self.requeue(task)
+            self._after_loss(task)
         if node.state is NodeState.RUNNING and not node.tasks:
             node.move(NodeState.IDLE, self.service.clock.now())
         self.enqueue(task, first=True)
         self.service.job_board.look_at(task.job)
         self.wake()
+
+    def _after_loss(self, task: Task) -> None:
+        """Lets the task wait again, unless it would cost one node after the other."""
+        task.nodes_lost += 1
+        if task.nodes_lost < MOST_NODES_LOST:
+            self.requeue(task)
+        elif task.state is not TaskState.COMPLETED:
+            reason = f"{task.nodes_lost} nodes became unusable as they ran the task"
+            self.complete(task, Outcome(failure=ended(reason, category="servererror")))
 
     def complete(self, task: Task, outcome: Outcome) -> None:
         now = self.service.clock.now()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from deployments.local.batch import folders, scheduler
 from deployments.local.batch.clock import Clock
 from deployments.local.batch.process import LaunchError, Process
+from deployments.local.batch.reaper import Reaper
 from deployments.local.batch.specs import ResourceFile, Setting
 from deployments.local.batch.state import Failure, Node, Task
 from deployments.local.batch.transfers import TransferError, Transfers
@@ -34,6 +35,7 @@ class Surroundings:
     node_path: str
     clock: Clock
     transfers: Transfers
+    reaper: Reaper
     faults: "Faults"
 
 
@@ -149,7 +151,9 @@ async def _run(  # noqa: PLR0913 - what makes a command
     try:
         for file in files:
             await around.transfers.download(file, folder=folder / "wd", node_folder=node.folder)
-        process = await Process.launch(command_line, folder=folder, environment=variables)
+        process = await Process.launch(
+            command_line, folder=folder, environment=variables, reaper=around.reaper
+        )
     except (TransferError, LaunchError) as error:
         return Outcome(failure=error.failure)
     exit_code = await process.wait(around.clock, deadline)
@@ -168,5 +172,10 @@ def exit_failure(exit_code: int | None) -> Failure | None:
     )
 
 
-def ended(reason: str) -> Failure:
-    return Failure(code="TaskEnded", message="Task Was Ended", details={"Message": reason})
+def ended(reason: str, *, category: str = "usererror") -> Failure:
+    return Failure(
+        code="TaskEnded",
+        message="Task Was Ended",
+        category=category,
+        details={"Message": reason},
+    )

@@ -1,10 +1,12 @@
 """A node's folders and files: `shared`, `startup`, `workitems`, and nothing outside of them."""
 
+import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO, Any
 
 from deployments.local.batch.errors import BatchError
 
@@ -16,6 +18,11 @@ def make_node(root: Path) -> None:
 
 def task_folder(root: Path, job_id: str, task_id: str) -> Path:
     return root / "workitems" / job_id / "job-1" / task_id
+
+
+def open_own(path: Path, mode: str) -> IO[Any]:
+    """Opens what the service writes into a task's folder, never through a link left there."""
+    return open(path, mode, opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666))
 
 
 @dataclass(frozen=True, kw_only=True)

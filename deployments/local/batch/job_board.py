@@ -133,4 +133,5 @@ class JobBoard:
         folders = {task.folder.parent.parent for task in job.tasks.values() if task.folder}
         for folder in folders:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        self.service.retention.forget(job)
         del self.service.jobs[job.id.lower()]

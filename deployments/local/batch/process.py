@@ -5,12 +5,14 @@ import contextlib
 import os
 import shlex
 import signal
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+from deployments.local.batch import folders
 from deployments.local.batch.clock import Clock
+from deployments.local.batch.reaper import Reaper
 from deployments.local.batch.state import Failure
 
 GRACE_SECONDS = 0.5
@@ -25,31 +27,32 @@ class LaunchError(Exception):
 
 
 class Process:
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, reaper: Reaper) -> None:
         self._process = process
+        self._reaper = reaper
+        reaper.watch(process.pid)
 
     @classmethod
     async def launch(
-        cls, command_line: str, *, folder: Path, environment: Mapping[str, str]
+        cls, command_line: str, *, folder: Path, environment: Mapping[str, str], reaper: Reaper
     ) -> Self:
         """Starts the command in `folder`/wd, with stdout.txt and stderr.txt beside it."""
         try:
             argv = shlex.split(command_line)
             with (
-                (folder / "stdout.txt").open("wb") as stdout,
-                (folder / "stderr.txt").open("wb") as stderr,
+                folders.open_own(folder / "stdout.txt", "wb") as stdout,
+                folders.open_own(folder / "stderr.txt", "wb") as stderr,
             ):
-                return cls(
-                    await asyncio.create_subprocess_exec(
-                        *argv,
-                        cwd=folder / "wd",
-                        env=environment,
-                        stdin=asyncio.subprocess.DEVNULL,
-                        stdout=stdout,
-                        stderr=stderr,
-                        start_new_session=True,
-                    )
+                process = await asyncio.create_subprocess_exec(
+                    *argv,
+                    cwd=folder / "wd",
+                    env=environment,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=stdout,
+                    stderr=stderr,
+                    start_new_session=True,
                 )
+                return cls(process, reaper)
         except (OSError, ValueError, TypeError) as error:
             raise LaunchError(_launch_failure(error, command_line)) from error
 
@@ -60,7 +63,7 @@ class Process:
                 return _exit_code(await self._process.wait())
             return await self._wait_until(clock, deadline)
         finally:
-            await self._end_group()
+            await _through(self._end_group())
 
     async def _wait_until(self, clock: Clock, deadline: datetime) -> int | None:
         exited = asyncio.ensure_future(self._process.wait())
@@ -80,10 +83,21 @@ class Process:
                 await asyncio.wait_for(self._process.wait(), GRACE_SECONDS)
         self._signal(signal.SIGKILL)
         await self._process.wait()
+        self._reaper.forget(self._process.pid)
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
+
+
+async def _through(work: Coroutine[Any, Any, None]) -> None:
+    """Does `work` to its end, and is cancelled only then."""
+    worker = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(worker)
+    except asyncio.CancelledError:
+        await worker
+        raise
 
 
 def _exit_code(code: int) -> int:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from deployments.local.batch.scheduler import earliest
-from deployments.local.batch.state import Task, TaskState
+from deployments.local.batch.state import Job, Task, TaskState
 
 if TYPE_CHECKING:
     from deployments.local.batch.service import Service
@@ -27,18 +27,22 @@ class Retention:
             if self._due[0][2] is task:
                 self._changed.set()
 
+    def forget(self, job: Job) -> None:
+        """Lets go of a deleted job's tasks, which are many and may have been kept for a week."""
+        self._due = [entry for entry in self._due if entry[2].job is not job]
+        heapq.heapify(self._due)
+
     async def run(self) -> None:
         while True:
             self._changed.clear()
             if not self._due:
                 await self._changed.wait()
                 continue
-            due, _, task = self._due[0]
+            due = self._due[0][0]
             if due > self.service.clock.now():
                 await self._sleep_until(due)
-                continue
-            heapq.heappop(self._due)
-            await self._remove(task)
+            else:
+                await self._remove(heapq.heappop(self._due)[2])
 
     async def _sleep_until(self, due: datetime) -> None:
         timer = asyncio.ensure_future(self.service.clock.sleep_until(due))

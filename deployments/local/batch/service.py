@@ -11,6 +11,7 @@ from deployments.local.batch.errors import BatchError
 from deployments.local.batch.execution import Surroundings
 from deployments.local.batch.faults import Faults
 from deployments.local.batch.job_board import JobBoard
+from deployments.local.batch.reaper import Reaper
 from deployments.local.batch.retention import Retention
 from deployments.local.batch.state import Job, Node, Pool, Task
 from deployments.local.batch.transfers import Transfers
@@ -29,6 +30,7 @@ class Service:
         self.clock = Clock()
         self.workers = Workers()
         self.transfers = Transfers()
+        self.reaper = Reaper()
         self.allocation = Allocation(self)
         self.dispatch = Dispatch(self)
         self.job_board = JobBoard(self)
@@ -42,6 +44,7 @@ class Service:
             node_path=self.node_path,
             clock=self.clock,
             transfers=self.transfers,
+            reaper=self.reaper,
             faults=self.faults,
         )
 
@@ -73,6 +76,7 @@ class Service:
         """Ends every process and removes every node's folder."""
         await self.workers.stop()
         await self.transfers.close()
+        self.reaper.close()
         for pool in self.pools.values():
             folder = self.data / pool.id.lower()
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

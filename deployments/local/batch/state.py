@@ -187,6 +187,8 @@ class Task(Record):
     node: "Node | None" = None
     folder: Path | None = None
     worker: "asyncio.Task[None] | None" = None
+    nodes_lost: int = 0
+    """How many nodes became unusable because the service erred as it ran the task."""
 
     @property
     def id(self) -> str:

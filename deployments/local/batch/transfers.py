@@ -3,11 +3,12 @@
 import asyncio
 import glob
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from deployments.local.batch import folders
 from deployments.local.batch.specs import ContainerDestination, OutputFile, ResourceFile
 from deployments.local.batch.state import Failure
 
@@ -62,7 +63,7 @@ class Transfers:
     async def download(self, file: ResourceFile, *, folder: Path, node_folder: Path) -> None:
         """Puts the file into `folder`; raises TransferError."""
         target = folder / file.file_path
-        if not target.resolve().is_relative_to(node_folder):
+        if not _leads_into(node_folder, target):
             raise TransferError(_download_failure(file, 0, "A link leads out of the node"))
         failure = Failure(code="BlobDownloadMiscError", message="")
         for attempt in range(ATTEMPTS):
@@ -98,23 +99,33 @@ class Transfers:
         Raises TransferError for the first that could not.
         """
         failures: list[TransferError] = []
-        with (
-            (folder / "fileuploadout.txt").open("a") as out,
-            (folder / "fileuploaderr.txt").open("a") as errors,
-        ):
-            for file in files:
-                try:
-                    found = await asyncio.to_thread(
-                        matches, file, working_folder=folder / "wd", node_folder=node_folder
-                    )
-                    for source, name in found:
-                        await self._upload_one(file.destination.container, source, name)
-                        out.write(f"{source.name} -> {name}\n")
-                except TransferError as error:
-                    errors.write(f"{error.failure.code}: {error.failure.message}\n")
-                    failures.append(error)
+        try:
+            with (
+                folders.open_own(folder / "fileuploadout.txt", "a") as out,
+                folders.open_own(folder / "fileuploaderr.txt", "a") as errors,
+            ):
+                for file in files:
+                    try:
+                        async for sent in self._upload_all(file, folder / "wd", node_folder):
+                            out.write(f"{sent}\n")
+                    except TransferError as error:
+                        errors.write(f"{error.failure.code}: {error.failure.message}\n")
+                        failures.append(error)
+        except OSError as error:  # the task has removed its folder, or put something there
+            raise TransferError(_log_failure(error)) from error
         if failures:
             raise failures[0]
+
+    async def _upload_all(
+        self, file: OutputFile, working_folder: Path, node_folder: Path
+    ) -> AsyncIterator[str]:
+        """Sends what the pattern means; yields a line for each file that is up."""
+        found = await asyncio.to_thread(
+            matches, file, working_folder=working_folder, node_folder=node_folder
+        )
+        for source, name in found:
+            await self._upload_one(file.destination.container, source, name)
+            yield f"{source.name} -> {name}"
 
     async def _upload_one(self, to: ContainerDestination, source: Path, name: str) -> None:
         from azure.core.exceptions import AzureError
@@ -169,7 +180,14 @@ def matches(file: OutputFile, *, working_folder: Path, node_folder: Path) -> lis
 
 def _is_file_of(node_folder: Path, path: Path) -> bool:
     """Whether this is a file of the node: a link, or a pattern, may lead anywhere."""
-    return path.is_file() and path.resolve().is_relative_to(node_folder)
+    return path.is_file() and _leads_into(node_folder, path)
+
+
+def _leads_into(node_folder: Path, path: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(node_folder)
+    except (OSError, RuntimeError):  # a loop of links
+        return False
 
 
 def _blob_name(name: str) -> str:
@@ -208,6 +226,14 @@ def _download_failure(file: ResourceFile, status: int, reason: str) -> Failure:
             "HttpStatusCode": str(status or ""),
             "Reason": reason,
         },
+    )
+
+
+def _log_failure(error: OSError) -> Failure:
+    return Failure(
+        code="FileUploadMiscError",
+        message="The logs of the upload cannot be written",
+        details={"Reason": str(error.strerror)},
     )
 
 

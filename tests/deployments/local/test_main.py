@@ -1,6 +1,7 @@
 """`python -m deployments.local`, as a user runs it."""
 
 import os
+import shlex
 import signal
 import socket
 import stat
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from azure.batch import BatchClient
+from azure.batch import BatchClient, models
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.storage.blob import ContainerClient
 
@@ -42,10 +43,13 @@ def test_it_serves_until_a_signal_comes_and_leaves_neither_processes_nor_setting
     assert_no_key_is_in_a_log(settings, data)
 
 
-def jobs(settings: dict[str, str]) -> list[Any]:
+def batch_client(settings: dict[str, str]) -> BatchClient:
     name, key = settings["AZURE_BATCH_ACCOUNT"], settings["AZURE_BATCH_ACCESS_KEY"]
-    endpoint, credential = settings["AZURE_BATCH_ENDPOINT"], AzureNamedKeyCredential(name, key)
-    with BatchClient(endpoint, credential) as client:
+    return BatchClient(settings["AZURE_BATCH_ENDPOINT"], AzureNamedKeyCredential(name, key))
+
+
+def jobs(settings: dict[str, str]) -> list[Any]:
+    with batch_client(settings) as client:
         return list(client.list_jobs())
 
 
@@ -105,6 +109,49 @@ def test_when_it_is_killed_azurite_ends_and_the_next_one_starts(
     left = env_file.read(tmp_path / ".env")
     start_stack("--env-file", tmp_path / ".env").wait_until("ready")
     assert env_file.read(tmp_path / ".env") != left
+
+
+def test_when_it_is_killed_no_batch_task_goes_on_and_its_nodes_are_gone_with_the_next_start(
+    start_stack: Callable[..., Any],
+    data: Path,
+    tmp_path: Path,
+    processes_of: Callable[[Path], list[int]],
+    all_end: Callable[[Path], bool],
+) -> None:
+    watched = tmp_path / "watched"
+    watched.touch()
+    program = start_stack()
+    program.wait_until("ready")
+    run_forever(env_file.read(data / "stack.env"), f"tail -f {watched} & exec tail -f {watched}")
+    while len(processes_of(watched)) < 2:
+        assert program.process.poll() is None
+    program.send(signal.SIGKILL)
+    assert all_end(watched)
+    assert list((data / "batch").iterdir())
+
+    start_stack().wait_until("ready")
+    assert list((data / "batch").iterdir()) == []
+
+
+def run_forever(settings: dict[str, str], script: str) -> None:
+    machine = models.VirtualMachineConfiguration(
+        image_reference=models.BatchVmImageReference(
+            publisher="canonical", offer="ubuntu-24_04-lts", sku="server"
+        ),
+        node_agent_sku_id="batch.node.ubuntu 24.04",
+    )
+    pool = models.BatchPoolCreateOptions(
+        id="pool",
+        vm_size="STANDARD_D2S_V3",
+        virtual_machine_configuration=machine,
+        target_dedicated_nodes=1,
+    )
+    info = models.BatchPoolInfo(pool_id="pool")
+    command = shlex.join(["/bin/sh", "-c", script])
+    with batch_client(settings) as client:
+        client.create_pool(pool)
+        client.create_job(models.BatchJobCreateOptions(id="job", pool_info=info))
+        client.create_task("job", models.BatchTaskCreateOptions(id="task", command_line=command))
 
 
 def test_when_azurite_is_killed_it_ends_and_says_so(

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import itertools
+import os
 import shlex
 import socket
 import threading
@@ -161,6 +162,12 @@ class Lab:
     def output(self, task: m.BatchTask, name: str = "stdout.txt") -> str:
         job_id, task_id = str(task.url).split("/")[-3], str(task.id)
         return b"".join(self.client.download_task_file(job_id, task_id, name)).decode()
+
+    def alive(self, pid: int) -> bool:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, 0)
+            return True
+        return False
 
     def inside(self, act: Callable[[Any], Any]) -> Any:
         """Acts on the service within its own loop, where the wire cannot reach."""

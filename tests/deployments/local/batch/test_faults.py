@@ -1,6 +1,6 @@
 """Faults on demand, as the real client meets them."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -299,3 +299,41 @@ def test_a_worker_that_dies_costs_its_node_and_not_its_task(
     assert f"worker {job_id}/{task_id} on {broken.id} died" in caplog.text
     lab.client.enable_node_scheduling(pool_id, good.id)
     assert lab.completed(job_id, task_id).node_info.node_id == good.id
+
+
+def test_a_task_that_costs_one_node_after_the_other_fails_before_the_last(
+    lab: Any,
+) -> None:
+    pool_id = lab.pool(4)
+    for node in lab.client.list_nodes(pool_id):
+        items = lab.data / pool_id / node.id / "workitems"
+        items.rmdir()
+        items.touch()
+    task = lab.run(pool_id)
+    assert task.execution_info.failure_info.category == "servererror"
+    (detail,) = task.execution_info.failure_info.details
+    assert detail.value == "3 nodes became unusable as they ran the task"
+    states = [node.state for node in lab.client.list_nodes(pool_id)]
+    assert sorted(states) == ["idle", "unusable", "unusable", "unusable"]
+
+
+def test_when_the_clock_passes_the_formulas_deadline_the_pool_has_no_nodes(
+    lab: Any, faults: Any
+) -> None:
+    deadline = datetime.now(UTC) + timedelta(hours=1)
+    formula = f'$TargetLowPriorityNodes = time() < time("{deadline.isoformat()}") ? 2 : 0;'
+    pool_id = lab.pool(
+        2,
+        enable_auto_scale=True,
+        auto_scale_formula=formula,
+        auto_scale_evaluation_interval=timedelta(minutes=5),
+    )
+    job_id = lab.job(pool_id)
+    task_id = lab.task(job_id, "sleep 60")
+    lab.state(job_id, task_id, "running")
+    faults.order("clock", rate=7200)
+    lab.nodes(pool_id, count=0)
+    run = lab.client.get_pool(pool_id).auto_scale_run
+    assert run.timestamp > deadline
+    assert "$TargetLowPriorityNodes=0" in run.results
+    assert lab.client.get_task(job_id, task_id).state == "active"

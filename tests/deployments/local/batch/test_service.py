@@ -1,7 +1,5 @@
 """The service as a whole: its start and end, its errors, its routes, and the async client."""
 
-import contextlib
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -38,13 +36,6 @@ def test_no_operation_is_listed_twice() -> None:
     assert len({(method, path) for method, path, _ in OPERATIONS}) == len(OPERATIONS)
 
 
-def alive(pid: int) -> bool:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, 0)
-        return True
-    return False
-
-
 def test_when_it_stops_its_processes_and_nodes_are_gone(
     serve: Callable[..., Any], tmp_path: Path, until: Any
 ) -> None:
@@ -56,7 +47,7 @@ def test_when_it_stops_its_processes_and_nodes_are_gone(
         lab.task(lab.job("a"), f"trap '' TERM; echo $$ >> {pids}; while :; do sleep 0.1; done")
         until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
         assert len(list((tmp_path / "data").iterdir())) == 2
-    assert not any(alive(int(pid)) for pid in pids.read_text().split())
+    assert not any(lab.alive(int(pid)) for pid in pids.read_text().split())
     assert list((tmp_path / "data").iterdir()) == []
 
 

@@ -1,6 +1,8 @@
 """Tasks, through the real client."""
 
+import gc
 import json
+import weakref
 from datetime import timedelta
 from typing import Any
 
@@ -337,6 +339,20 @@ def test_a_deleted_task_is_gone_with_its_files_and_its_id_is_free(
     assert lab.output(lab.completed(job_id, task_id)) == "again\n"
 
 
+def test_a_stubborn_process_dies_though_its_task_is_terminated_as_it_is_being_ended(
+    lab: Any, pool: str, until: Any
+) -> None:
+    limit = m.BatchTaskConstraints(max_wall_clock_time=timedelta(seconds=0.3))
+    job_id = lab.job(pool)
+    script = "trap 'echo ending' TERM; echo $$; while :; do sleep 0.02; done"
+    task_id = lab.task(job_id, script, constraints=limit)
+    task = lab.state(job_id, task_id, "running")
+    until(lambda: "ending" in lab.output(task))
+    lab.client.terminate_task(job_id, task_id)
+    pid = int(lab.output(task).split()[0])
+    until(lambda: not lab.alive(pid))
+
+
 def test_files_go_when_their_retention_time_is_over(lab: Any, pool: str, until: Any) -> None:
     brief = m.BatchTaskConstraints(retention_time=timedelta(seconds=0.2))
     task = lab.run(pool, "echo x", constraints=brief)
@@ -347,6 +363,20 @@ def test_files_go_when_their_retention_time_is_over(lab: Any, pool: str, until: 
         return response.status_code == 409 and response.json()["code"] == "TaskFilesUnavailable"
 
     until(gone)
+
+
+def test_the_tasks_of_a_deleted_job_are_not_kept_for_their_retention_time(
+    lab: Any, pool: str
+) -> None:
+    job_id = lab.job(pool)
+    lab.completed(job_id, lab.task(job_id))
+    (kept,) = lab.inside(
+        lambda service: [weakref.ref(task) for task in service.jobs[job_id].tasks.values()]
+    )
+    lab.client.begin_delete_job(job_id, polling_interval=0).wait()
+    lab.client.begin_delete_pool(pool, polling_interval=0).wait()
+    gc.collect()
+    assert kept() is None
 
 
 @pytest.mark.parametrize(

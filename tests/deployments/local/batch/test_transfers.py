@@ -145,6 +145,35 @@ def test_a_container_url_that_leads_nowhere_fails_the_task_and_not_the_node(
     assert lab.run(pool).execution_info.result == "success"
 
 
+@pytest.mark.parametrize(
+    "script",
+    [
+        "rm -rf $AZ_BATCH_TASK_DIR",
+        "mkdir ../fileuploadout.txt",
+        "ln -s /dev/null ../fileuploaderr.txt",
+    ],
+)
+def test_logs_that_cannot_be_written_fail_the_task_and_not_the_node(
+    lab: Any, pool: str, script: str
+) -> None:
+    url = f"{lab.url}/account/container?sv=none"
+    info = lab.run(pool, script, output_files=[output(url, "*.mp3")]).execution_info
+    assert (info.exit_code, info.failure_info.code) == (0, "FileUploadMiscError")
+    assert info.failure_info.details[0].name == "Reason"
+    assert [node.state for node in lab.client.list_nodes(pool)] == ["idle"]
+
+
+def test_a_loop_of_links_fails_the_download_and_not_the_node(lab: Any, pool: str) -> None:
+    info = lab.run(
+        pool,
+        "ln -s loop loop; exit 1",
+        resource_files=[resource(f"{lab.url}/none", "loop/input")],
+        constraints=m.BatchTaskConstraints(max_task_retry_count=1),
+    ).execution_info
+    assert info.failure_info.code.startswith("Blob")
+    assert [node.state for node in lab.client.list_nodes(pool)] == ["idle"]
+
+
 def test_outputs_come_from_the_node_alone(lab: Any, pool: str, blobs: Any) -> None:
     target = blobs.container()
     url = blobs.url(target, permission="w")
