@@ -80,7 +80,7 @@ def log_folder(lock: str, run_id: str) -> str:
 
 def in_order(source: Source) -> tuple[str, bool, str]:
     """Who is named first where two want one name: .mp4, then by alphabet."""
-    path = PurePosixPath(source.name)
+    path = PurePosixPath(safe_name(source.name))
     return str(path.with_suffix("")), path.suffix.lower() != ".mp4", path.suffix
 
 

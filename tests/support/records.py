@@ -1,0 +1,61 @@
+"""The records that pass between the stages, made with as few words as a test needs."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from tasks.models import Conversion, Source, Ticket
+from tasks.naming import conversion_key
+from tasks.parameters import Cleanup, Output, Request
+from tasks.presets import PRESETS
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+MP3 = PRESETS["mp3"]
+
+
+def a_source(name: str = "a.mp4", **values: Any) -> Source:
+    """A source below /library."""
+    given = {"location": f"/library/{name}", "size_bytes": 7, "version": "1"}
+    return Source(name, **(given | values))
+
+
+def a_file(path: Path, content: bytes = b"content") -> Source:
+    """A source that is really there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    found = path.stat()
+    return Source(path.name, str(path), found.st_size, str(found.st_mtime_ns))
+
+
+def a_conversion(
+    source: Source | None = None, *, content: str = "c0", output: str = "", **values: Any
+) -> Conversion:
+    """A conversion to MP3 under its true key."""
+    source = source or a_source()
+    output = output or f"{source.name.rpartition('.')[0]}.mp3"
+    key = conversion_key(content, output, MP3)
+    return Conversion(key, source, content, output, **values)
+
+
+def a_ticket(*, now: datetime | None = None, **values: Any) -> Ticket:
+    """The ticket of a run that nobody else has, with a minute to go."""
+    now = now or datetime.now(UTC)
+    run_id = uuid.uuid4().hex
+    given = {
+        "run_id": run_id,
+        "lock_id": run_id[:16],
+        "job_id": f"convert-1-{run_id}",
+        "pool_id": f"convert-1-{run_id}",
+        "owns_pool": True,
+        "started_at": now,
+        "deadline": now + timedelta(minutes=1),
+    }
+    return Ticket(**(given | values))
+
+
+def a_request(containers: tuple[str, str] = ("output", "input"), **values: Any) -> Request:
+    """A request for one file, with containers for outputs and for uploads."""
+    output = Output(container=containers[0], **values.pop("output", {}))
+    cleanup = Cleanup(container=containers[1], **values.pop("cleanup", {}))
+    return Request(sources=["/library"], output=output, cleanup=cleanup, **values)
