@@ -21,6 +21,11 @@ SLOWEST_POLL_SECONDS = 15.0
 PAGE = 1000  # the most that Batch lists at once
 SELECT = ["id", "state", "executionInfo", "nodeInfo"]
 TAIL_BYTES = 2000
+CLOSED = (
+    models.BatchJobState.TERMINATING,
+    models.BatchJobState.COMPLETED,
+    models.BatchJobState.DELETING,
+)
 SERVICE_FAULTS = ("Blob", "FileUpload", "Node", "DiskFull")  # how the codes of Batch's faults begin
 FATAL_RESIZE_CODES = {
     "AccountCoreQuotaReached": "Ask for more dedicated cores in the Azure portal, Quotas.",
@@ -41,6 +46,7 @@ class Sighting:
     nodes: int = 0
     broken_nodes: int = 0  # whose start task failed, or that Batch cannot use
     is_steady: bool = False  # the pool is not being resized
+    is_open: bool = True  # the job takes and runs batch tasks
     resize_codes: tuple[str, ...] = ()
 
     @property
@@ -94,6 +100,13 @@ def diagnose(sighting: Sighting, *, ticket: Ticket, now: datetime) -> Diagnosis 
     """Why there is nothing left to wait for; None while there is."""
     if now >= ticket.deadline:
         return deadline_passed(converting=sighting.running, waiting=sighting.active)
+    if not sighting.is_open and not sighting.running:
+        return Diagnosis(
+            "JobEnded",
+            "The job was ended by somebody else.",
+            f"{sighting.active} files were waiting.",
+            "Run again for the rest.",
+        )
     if not sighting.is_steady or sighting.running:
         return None
     if 0 < sighting.nodes == sighting.broken_nodes:
@@ -131,8 +144,9 @@ def deadline_passed(*, converting: int, waiting: int) -> Diagnosis:
 
 
 async def look(batch: BatchClient, ticket: Ticket) -> Sighting:
-    """Task counts, and the pool with its nodes: a waiting batch task has no node to ask."""
+    """Task counts, the job, and the pool with its nodes: a waiting batch task has none to ask."""
     counts = (await batch.get_job_task_counts(ticket.job_id)).task_counts
+    job = await batch.get_job(ticket.job_id, select=["state"])
     pool = await batch.get_pool(ticket.pool_id, select=["allocationState", "resizeErrors"])
     nodes = await count_nodes(batch, ticket.pool_id)
     return Sighting(
@@ -142,6 +156,7 @@ async def look(batch: BatchClient, ticket: Ticket) -> Sighting:
         failed=counts.failed,
         nodes=sum(n.total for n in nodes),
         broken_nodes=sum(n.start_task_failed + n.unusable for n in nodes),
+        is_open=job.state not in CLOSED,
         is_steady=pool.allocation_state == models.AllocationState.STEADY,
         resize_codes=tuple(error.code or "" for error in pool.resize_errors or ()),
     )
