@@ -1,37 +1,30 @@
-"""The command line of convert.py, built from the parameter models.
+"""The command lines of convert.py and sweep.py, built from the parameters of their flows.
 
 Prefect and the SDKs are imported only to run: help and a wrong flag are answered at once.
 """
 
-import asyncio
-import os
-import signal
 import sys
-import threading
-from collections.abc import Coroutine, Iterator, Sequence
-from concurrent.futures import Future, wait
-from contextlib import ExitStack, contextmanager
-from types import FrameType
-from typing import Annotated
+from collections.abc import Awaitable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, CycloptsError, Group, Parameter
 from platformdirs import user_data_path
 from pydantic import ValidationError
 
+from flows.signals import Terminated, heed_sigterm, run_beside_signals
+from flows.surroundings import delivered_logs, surroundings
 from tasks.errors import ConvertError, SettingsError, UsageError
-from tasks.parameters import Cleanup, Limits, Output, Pool, Request, Run
+from tasks.parameters import Cleanup, ContainerName, Limits, Output, Pool, Request, Run
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
 
 CONVERTED, FAILED, WRONG_USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
-QUIET = {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-}
-DELIVERY_SECONDS = 3
+DEFAULT_CONTAINER = Cleanup().container
 FLAT = Parameter(name="*")
 OUTPUT = Group("Output", sort_key=2)
 
-app = App(
+convert_app = App(
     name="convert.py",
     usage="Usage: python flows/convert.py [SOURCE]... [--preset mp3] [--download-to DIR] …",
     help="Convert media files in parallel with ffmpeg: on Azure Batch, or on this machine where no"
@@ -41,16 +34,22 @@ app = App(
     group_arguments=Group("Sources", sort_key=1),
     default_parameter=Parameter(negative=()),
 )
-app["--help"].show = False
+sweep_app = App(
+    name="sweep.py",
+    usage="Usage: python flows/sweep.py [--delete]",
+    help="Say which pools, jobs and uploads killed runs left behind, or delete them: only what"
+    " bears this project's tag, is past its run's deadline, and whose lock no run holds.",
+    help_format="plaintext",
+    version_flags=[],
+    default_parameter=Parameter(negative=()),
+)
+for each in (convert_app, sweep_app):
+    each["--help"].show = False
 
 
-class Terminated(BaseException):
-    """SIGTERM came. What is being ended then is not to be ended again."""
-
-
-def main() -> int:
-    """Run the command. Returns its exit status: 0, 1, 2, 130 or 143."""
-    signal.signal(signal.SIGTERM, terminate)
+def main(app: App) -> int:
+    """Run a command with the words of this process. Returns its exit status."""
+    heed_sigterm()
     words = sys.argv[1:]
     try:
         command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
@@ -65,11 +64,6 @@ def main() -> int:
         return complain("interrupted. Run again for the rest.", status=INTERRUPTED)
     except Terminated:
         return complain("terminated. Run again for the rest.", status=TERMINATED)
-
-
-def terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  as signal calls it
-    signal.signal(number, signal.SIG_IGN)
-    raise Terminated
 
 
 def complain(message: str, *, status: int) -> int:
@@ -90,8 +84,8 @@ def in_one_line(error: CycloptsError, words: Sequence[str]) -> str:
     return f"{flag}: {message}, not {first['input']!r}."
 
 
-@app.default
-def command(
+@convert_app.default
+def convert(
     *sources: Annotated[
         str,
         Parameter(help=f"{Request.model_fields['sources'].description} None: five sample clips."),
@@ -114,7 +108,7 @@ def command(
         cleanup=cleanup,
     )
     with surroundings():
-        return convert(request)
+        return run_conversions(request)
 
 
 def sample_clips() -> list[str]:
@@ -126,115 +120,47 @@ def sample_clips() -> list[str]:
     return [str(folder)]
 
 
-@contextmanager
-def surroundings() -> Iterator[None]:
-    """What a run needs around it: an account, else the local stack; Prefect's API, else our own.
-
-    Both parts start side by side, while Prefect is imported.
-    """
-    from deployments.local.errors import StackError
-    from deployments.local.server import running_server
-    from deployments.local.stack import running_stack
-    from tasks.settings import Accounts, load_accounts
-
-    os.environ |= {name: value for name, value in QUIET.items() if name not in os.environ}
-    is_local = Accounts().are_unset
-    if is_local:
-        print("No Azure account is configured: converting on this machine.", file=sys.stderr)
-    else:
-        load_accounts()  # half an account is told at once
-    with ExitStack() as parts:
-        try:
-            stack = parts.enter_context(running_stack()) if is_local else None
-            server = None if has_prefect_api() else parts.enter_context(running_server())
-            os.environ |= stack.wait() if stack else {}
-            if server:
-                use_prefect_api(server.wait())
-        except StackError as error:
-            raise ConvertError(str(error), "") from error
-        yield
-
-
-def has_prefect_api() -> bool:
-    """Whether a Prefect server is set, in the environment or in the user's profile."""
-    from prefect.settings import get_current_settings
-
-    return get_current_settings().api.url is not None
-
-
-def use_prefect_api(url: str) -> None:
-    from prefect.context import refresh_global_settings_context
-
-    os.environ["PREFECT_API_URL"] = url
-    refresh_global_settings_context()
-
-
-def convert(request: Request) -> int:
+def run_conversions(request: Request) -> int:
     """Run the flow and show it. Returns the exit status."""
+    from flows.convert import convert as flow
     from flows.display import Display, print_report
 
     display = Display()
+    parameters = {name: getattr(request, name) for name in Request.model_fields}
     try:
         with display.showing(), delivered_logs():
-            run_beside_signals(run_flow(request))
+            run_beside_signals(result_of(flow(**parameters, return_state=True)))
     finally:
         if display.report:
             print_report(display.report)
     return CONVERTED if display.report and display.report.is_success else FAILED
 
 
-def run_beside_signals(run: Coroutine[None, None, None]) -> None:
-    """Run in another thread: a signal then reaches this one, and tears no line of the run.
+@sweep_app.default
+def sweep(
+    *,
+    delete: Annotated[
+        bool, Parameter(show_default=False, help="Delete it; else it is only said.")
+    ] = False,
+    container: Annotated[
+        ContainerName, Parameter(help="The blob container of the runs' uploads.")
+    ] = DEFAULT_CONTAINER,
+) -> int:
+    with surroundings():
+        from flows.display import Display, print_leftovers
+        from flows.sweep import sweep as flow
 
-    A first signal asks the run to stop, and waits until it has cleaned up; a second does not wait.
-    """
-    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[None]]] = Future()
-    ended: Future[None] = Future()
-
-    async def main() -> None:
-        task = asyncio.ensure_future(run)
-        started.set_result((asyncio.get_running_loop(), task))
-        await task
-
-    def work() -> None:
-        try:
-            ended.set_result(asyncio.run(main()))
-        except BaseException as error:  # noqa: BLE001  it goes to who waits
-            ended.set_exception(error)
-
-    threading.Thread(target=work, name="run", daemon=True).start()
-    try:
-        ended.result()
-    except (KeyboardInterrupt, Terminated):
-        loop, task = started.result()
-        loop.call_soon_threadsafe(task.cancel)
-        wait([ended])
-        raise
+        with Display().showing(), delivered_logs():
+            sweeping = flow(dry_run=not delete, container=container, return_state=True)
+            leftovers = run_beside_signals(result_of(sweeping))
+        print_leftovers(leftovers, are_deleted=delete)
+    return CONVERTED
 
 
-@contextmanager
-def delivered_logs() -> Iterator[None]:
-    """Hand what is logged to Prefect's server before it may end: else it complains at our exit."""
-    from prefect.events.worker import EventsWorker
-    from prefect.logging.handlers import APILogWorker
-
-    try:
-        yield
-    finally:
-        for worker in (EventsWorker, APILogWorker):
-            worker.drain_all(timeout=DELIVERY_SECONDS)
-
-
-async def run_flow(request: Request) -> None:
-    """Run the flow to its end.
-
-    Raises:
-        ConvertError: what ended it before it had a report.
-    """
-    from flows.convert import convert
-
-    parameters = {name: getattr(request, name) for name in Request.model_fields}
-    state = await convert(**parameters, return_state=True)
+async def result_of(run: "Awaitable[State[Any]]") -> Any:
+    """What a flow returned; what it raised is raised."""
+    state = await run
     result = await state.aresult(raise_on_failure=False)
     if isinstance(result, Exception):
         raise result
+    return result

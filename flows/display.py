@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from tasks.leftovers import Leftover
 from tasks.models import FileResult
 from tasks.progress import Progress, listening
 from tasks.report import DONE, Report
@@ -140,6 +141,15 @@ def print_report(report: Report) -> None:
         console.print(f"… and {len(report.files) - len(rows)} files converted or skipped.")
     for line in totals(report):
         console.print(line, highlight=False, soft_wrap=True)
+
+
+def print_leftovers(leftovers: Sequence[Leftover], *, are_deleted: bool) -> None:
+    console = Console()
+    for leftover in leftovers:
+        when = leftover.expires_at.isoformat(timespec="minutes")
+        console.print(f"{leftover.kind:8}{leftover.name}  expired {when}", soft_wrap=True)
+    verb = "deleted" if are_deleted else "to delete. --delete deletes them"
+    console.print(f"{len(leftovers)} leftovers {verb}." if leftovers else "Nothing is left behind.")
 
 
 def shown_rows(files: Iterable[FileResult]) -> list[FileResult]:

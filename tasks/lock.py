@@ -44,23 +44,44 @@ async def hold_lock(ticket: Ticket, *, container: str, wait_seconds: float) -> A
         inputs = service.get_container_client(container)
         blob = inputs.get_blob_client(lock_blob(ticket.lock_id))
         lease = await _acquire(blob, wait_seconds=wait_seconds)
-        renewal = asyncio.create_task(_renew(lease, holder=_current_task()))
-        try:
+        async with _kept(inputs, blob, lease):
             predecessor = (await blob.get_blob_properties()).metadata
             await blob.set_blob_metadata(_holder(ticket), lease=lease)
             yield Held(predecessor or {}, await _list_inputs(inputs, ticket.lock_id))
             await _forget(blob, lease)
-        except asyncio.CancelledError:
-            if not renewal.done():
-                raise
-            _current_task().uncancel()
-            raise OutputInUseError(
-                "The lock on the output was lost: storage could not be reached to renew it.",
-                "Run again: what is converted stays.",
-            ) from None
-        finally:
-            renewal.cancel()
-            await asyncio.shield(_release(inputs, blob, lease))
+
+
+@asynccontextmanager
+async def try_lock(inputs: ContainerClient, lock_id: str) -> AsyncIterator[bool]:
+    """Hold a lock, if nobody does, without putting a name on it. Yields whether it is held."""
+    blob = inputs.get_blob_client(lock_blob(lock_id))
+    lease = await _try_acquire(blob)
+    if not lease:
+        yield False
+        return
+    async with _kept(inputs, blob, lease):
+        yield True
+
+
+@asynccontextmanager
+async def _kept(
+    inputs: ContainerClient, blob: BlobClient, lease: BlobLeaseClient
+) -> AsyncIterator[None]:
+    """Renew a lease while the block runs, which is cancelled if it is lost; then let go of it."""
+    renewal = asyncio.create_task(_renew(lease, holder=_current_task()))
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not renewal.done():
+            raise
+        _current_task().uncancel()
+        raise OutputInUseError(
+            "The lock on the output was lost: storage could not be reached to renew it.",
+            "Run again: what is converted stays.",
+        ) from None
+    finally:
+        renewal.cancel()
+        await asyncio.shield(_release(inputs, blob, lease))
 
 
 def _current_task() -> asyncio.Task[object]:

@@ -33,7 +33,7 @@ def test_no_package_imports_those_above_it(folder: str, forbidden: set[str]) -> 
 
 def test_only_the_command_line_imports_deployments() -> None:
     importers = {path.name for path, name in imports("flows") if name == "deployments"}
-    assert importers == {"command.py"}
+    assert importers == {"surroundings.py"}
 
 
 def shown(default: object) -> str:

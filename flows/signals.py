@@ -1,0 +1,54 @@
+"""Ctrl-C and SIGTERM: they ask a run to stop, and tear no line of it."""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future, wait
+from types import FrameType
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+
+class Terminated(BaseException):
+    """SIGTERM came. What is being ended then is not to be ended again."""
+
+
+def heed_sigterm() -> None:
+    """Raise `Terminated` in the main thread when SIGTERM comes, as Python does for Ctrl-C."""
+    signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  as signal calls it
+    signal.signal(number, signal.SIG_IGN)
+    raise Terminated
+
+
+def run_beside_signals(run: Coroutine[Any, Any, Result]) -> Result:
+    """Run in another thread: a signal then reaches this one, and tears no line of the run.
+
+    A first signal asks the run to stop, and waits until it has cleaned up; a second does not wait.
+    """
+    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Result]]] = Future()
+    ended: Future[Result] = Future()
+
+    async def main() -> Result:
+        task = asyncio.ensure_future(run)
+        started.set_result((asyncio.get_running_loop(), task))
+        return await task
+
+    def work() -> None:
+        try:
+            ended.set_result(asyncio.run(main()))
+        except BaseException as error:  # noqa: BLE001  it goes to who waits
+            ended.set_exception(error)
+
+    threading.Thread(target=work, name="run", daemon=True).start()
+    try:
+        return ended.result()
+    except (KeyboardInterrupt, Terminated):
+        loop, task = started.result()
+        loop.call_soon_threadsafe(task.cancel)
+        wait([ended])
+        raise

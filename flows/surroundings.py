@@ -1,0 +1,71 @@
+"""What a run needs around it: an account or the local stack, and Prefect's server."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from tasks.errors import ConvertError
+
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+}
+DELIVERY_SECONDS = 3
+
+
+@contextmanager
+def surroundings() -> Iterator[None]:
+    """What a run needs around it: an account, else the local stack; Prefect's API, else our own.
+
+    Both parts start side by side, while Prefect is imported.
+    """
+    from deployments.local.errors import StackError
+    from deployments.local.server import running_server
+    from deployments.local.stack import running_stack
+    from tasks.settings import Accounts, load_accounts
+
+    os.environ |= {name: value for name, value in QUIET.items() if name not in os.environ}
+    is_local = Accounts().are_unset
+    if is_local:
+        print("No Azure account is configured: this machine takes its part.", file=sys.stderr)
+    else:
+        load_accounts()  # half an account is told at once
+    with ExitStack() as parts:
+        try:
+            stack = parts.enter_context(running_stack()) if is_local else None
+            server = None if has_prefect_api() else parts.enter_context(running_server())
+            os.environ |= stack.wait() if stack else {}
+            if server:
+                use_prefect_api(server.wait())
+        except StackError as error:
+            raise ConvertError(str(error), "") from error
+        yield
+
+
+def has_prefect_api() -> bool:
+    """Whether a Prefect server is set, in the environment or in the user's profile."""
+    from prefect.settings import get_current_settings
+
+    return get_current_settings().api.url is not None
+
+
+def use_prefect_api(url: str) -> None:
+    from prefect.context import refresh_global_settings_context
+
+    os.environ["PREFECT_API_URL"] = url
+    refresh_global_settings_context()
+
+
+@contextmanager
+def delivered_logs() -> Iterator[None]:
+    """Hand what is logged to Prefect's server before it may end: else it complains at our exit."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    try:
+        yield
+    finally:
+        for worker in (EventsWorker, APILogWorker):
+            worker.drain_all(timeout=DELIVERY_SECONDS)

@@ -1,0 +1,41 @@
+"""Delete what runs left behind that were killed: the flow, and the command that runs it.
+
+python flows/sweep.py [--delete]
+"""
+
+if __name__ == "__main__":  # as in convert.py
+    from flows.command import main, sweep_app
+
+    raise SystemExit(main(sweep_app))
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from azure.core.exceptions import AzureError
+from prefect import flow
+from pydantic import Field
+
+from tasks.clients import explained
+from tasks.leftovers import Leftover, delete_leftovers, find_leftovers
+from tasks.parameters import Cleanup, ContainerName
+
+
+@flow(name="sweep", persist_result=False)
+async def sweep(
+    dry_run: Annotated[  # noqa: FBT002  a switch in Prefect's form
+        bool, Field(description="Say what would be deleted, and delete nothing.")
+    ] = True,
+    container: Annotated[
+        ContainerName, Field(description="The blob container of the runs' uploads.")
+    ] = Cleanup().container,
+) -> tuple[Leftover, ...]:
+    """Delete pools, jobs and uploads of runs that were killed.
+
+    Only what bears this project's tag, is past its run's deadline, and whose lock no run holds.
+    Returns what was deleted, or would be.
+    """
+    try:
+        leftovers = await find_leftovers(container, now=datetime.now(UTC))
+        return leftovers if dry_run else await delete_leftovers(container, leftovers)
+    except AzureError as error:
+        raise explained(error) from error
