@@ -24,9 +24,12 @@ from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.exceptions import HttpResponseError
 from azure.core.rest import HttpRequest, HttpResponse
 from azure.storage.blob import BlobServiceClient, ContainerClient, generate_container_sas
+from starlette.routing import Match
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deployments.local.azurite import running_azurite
 from deployments.local.batch import create_app
+from deployments.local.batch.routes import ROUTES
 
 ACCOUNT = "localbatch"
 KEY = base64.b64encode(b"a key that is known to these tests only").decode()
@@ -70,6 +73,9 @@ class Lab:
     app: Any
     loop: asyncio.AbstractEventLoop
     client: BatchClient
+    called: set[tuple[str, str]]
+    """The operations that were asked for, as method and path of their route."""
+    account: str = ACCOUNT
     key: str = KEY
 
     def shell(self, script: str) -> str:
@@ -178,13 +184,28 @@ class Lab:
         return asyncio.run_coroutine_threadsafe(acting(), self.loop).result(PATIENCE_SECONDS)
 
 
+def recording(app: ASGIApp, called: set[tuple[str, str]]) -> ASGIApp:
+    """The application, which notes each operation that a request reaches."""
+
+    async def recorded(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope, receive, send)
+        for route in ROUTES:
+            if "endpoint" in scope and route.matches(scope)[0] is Match.FULL:
+                called.add((scope["method"], route.path))
+
+    return recorded
+
+
 @contextlib.contextmanager
 def serve(data: Path, *, max_nodes: int = MAX_NODES) -> Iterator[Lab]:
     app = create_app(account=ACCOUNT, key=KEY, data=data, max_nodes=max_nodes, node_path=NODE_PATH)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning")
+    called: set[tuple[str, str]] = set()
+    config = uvicorn.Config(
+        recording(app, called), host="127.0.0.1", port=port, log_level="warning"
+    )
     server, loops = uvicorn.Server(config), list[asyncio.AbstractEventLoop]()
 
     async def run() -> None:
@@ -198,7 +219,7 @@ def serve(data: Path, *, max_nodes: int = MAX_NODES) -> Iterator[Lab]:
     credential = AzureNamedKeyCredential(ACCOUNT, KEY)
     try:
         with BatchClient(url, credential, retry_total=0) as client:
-            yield Lab(url=url, data=data, app=app, loop=loops[0], client=client)
+            yield Lab(url=url, data=data, app=app, loop=loops[0], client=client, called=called)
     finally:
         server.should_exit = True
         thread.join()
