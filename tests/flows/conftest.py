@@ -1,13 +1,16 @@
 """Whole runs against one real stack and one real Prefect server, each in its own containers."""
 
+import os
 import shutil
-from collections.abc import Callable, Coroutine
+import subprocess
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flows.samples import make_samples
+from programs import CONVERT
 from tasks.parameters import Cleanup, Output
 from tasks.progress import listening
 from tasks.report import Report
@@ -71,3 +74,31 @@ def convert(account: dict[str, str], containers: tuple[str, str]) -> Convert:
         return report
 
     return run
+
+
+@pytest.fixture
+def started(
+    account: dict[str, str], containers: tuple[str, str], tmp_path: Path
+) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts the command as a terminal does: the leader of a process group of its own."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(
+        *words: str | Path, environment: dict[str, str] | None = None
+    ) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [*CONVERT, *words, "--container", containers[0], "--cleanup.container", containers[1]],
+            cwd=tmp_path,
+            env=environment or os.environ | account,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            process_group=0,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()

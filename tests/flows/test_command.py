@@ -4,20 +4,19 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 from azure.batch import BatchClient
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.storage.blob import BlobServiceClient
 
+from programs import CONVERT, read_until
 from stacks import local_stack
 
-COMMAND = [sys.executable, str(Path(__file__).parents[2] / "flows" / "convert.py")]
 Library = Callable[..., Path]
 
 
@@ -27,7 +26,7 @@ def run(account: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.Com
 
     def run(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*COMMAND, *words],
+            [*CONVERT, *words],
             cwd=tmp_path,
             env=os.environ | account | environment,
             capture_output=True,
@@ -50,7 +49,7 @@ def bare(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(*words: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*COMMAND, *words],
+            [*CONVERT, *words],
             cwd=tmp_path,
             env=without_account() | more,
             capture_output=True,
@@ -157,44 +156,6 @@ def test_an_account_that_refuses_the_key_is_named_with_a_remedy(
     assert "error: Azure Storage refused a request: 403 AuthorizationFailure." in ended.stderr
     assert "Check the key" in ended.stderr
     assert "Traceback" not in ended.stderr
-
-
-@pytest.fixture
-def started(
-    account: dict[str, str], containers: tuple[str, str], tmp_path: Path
-) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts the command as a terminal does: the leader of a process group of its own."""
-    processes: list[subprocess.Popen[str]] = []
-
-    def start(
-        *words: str | Path, environment: dict[str, str] | None = None
-    ) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [*COMMAND, *words, "--container", containers[0], "--cleanup.container", containers[1]],
-            cwd=tmp_path,
-            env=environment or os.environ | account,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            process_group=0,
-        )
-        processes.append(process)
-        return process
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.communicate()
-
-
-def read_until(stream: IO[str] | None, mark: str) -> str:
-    assert stream
-    lines = []
-    for line in stream:
-        lines.append(line)
-        if mark in line:
-            return "".join(lines)
-    raise AssertionError(f"{mark!r} was never said: {''.join(lines)}")
 
 
 @pytest.mark.parametrize(

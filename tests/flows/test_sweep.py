@@ -1,0 +1,120 @@
+"""Sweeping after runs that were killed, on the real services."""
+
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from azure.batch import BatchClient, models
+from azure.storage.blob import BlobServiceClient
+
+from flows.sweep import sweep
+from tasks.job import make_job
+from tasks.leftovers import Leftover
+from tasks.models import Ticket
+from tasks.naming import input_blob, lock_blob
+from tasks.parameters import Cleanup, Pool, Request
+from tasks.pool import make_pool
+
+Killed = Callable[..., Ticket]
+
+
+@pytest.fixture
+def killed(
+    account: dict[str, str], blobs: BlobServiceClient, containers: tuple[str, str]
+) -> Callable[..., object]:
+    """Leaves what a run leaves that is killed in the midst of its work."""
+    assert account
+    inputs = blobs.create_container(containers[1])
+
+    async def leave(*, expired: bool = True) -> Ticket:
+        now = datetime.now(UTC)
+        name = f"convert-1-{uuid.uuid4().hex}"
+        deadline = now + timedelta(minutes=-5 if expired else 5)
+        ticket = Ticket(
+            run_id=uuid.uuid4().hex,
+            lock_id=uuid.uuid4().hex[:16],
+            job_id=name,
+            pool_id=name,
+            owns_pool=True,
+            started_at=now,
+            deadline=deadline,
+        )
+        request = Request(sources=["a.mp4"], cleanup=Cleanup(container=containers[1]))
+        await make_pool.fn(ticket, Pool(), files=1)
+        await make_job.fn(ticket, request)
+        inputs.upload_blob(input_blob(ticket.lock_id, "0" * 64), b"media")
+        tags = {"owner": "batch-convert", "expires_at": deadline.isoformat()}
+        inputs.upload_blob(lock_blob(ticket.lock_id), b"", metadata=tags)
+        return ticket
+
+    return leave
+
+
+def of(ticket: Ticket, leftovers: tuple[Leftover, ...]) -> set[str]:
+    return {leftover.kind for leftover in leftovers if leftover.lock_id == ticket.lock_id}
+
+
+def living(batch: BatchClient) -> set[str]:
+    pools = {pool.id for pool in batch.list_pools() if pool.state != models.BatchPoolState.DELETING}
+    return pools | {
+        job.id for job in batch.list_jobs() if job.state != models.BatchJobState.DELETING
+    }
+
+
+async def test_a_dry_run_names_all_that_a_killed_run_left_and_deletes_nothing(
+    killed: Killed, batch: BatchClient, containers: tuple[str, str]
+) -> None:
+    ticket = await killed()
+    assert of(ticket, await sweep(container=containers[1])) == {"pool", "job", "uploads"}
+    assert of(ticket, await sweep(container=containers[1])) == {"pool", "job", "uploads"}
+    assert ticket.pool_id in living(batch)
+
+
+async def test_a_sweep_deletes_all_that_a_killed_run_left(
+    killed: Killed, batch: BatchClient, blobs: BlobServiceClient, containers: tuple[str, str]
+) -> None:
+    ticket = await killed()
+    swept = await sweep(dry_run=False, container=containers[1])
+    assert of(ticket, swept) == {"pool", "job", "uploads"}
+    assert ticket.pool_id not in living(batch)
+    assert list(blobs.get_container_client(containers[1]).list_blob_names()) == []
+    assert await sweep(container=containers[1]) == ()
+
+
+async def test_what_has_not_expired_is_left_alone(
+    killed: Killed, batch: BatchClient, containers: tuple[str, str]
+) -> None:
+    ticket = await killed(expired=False)
+    assert of(ticket, await sweep(dry_run=False, container=containers[1])) == set()
+    assert ticket.pool_id in living(batch)
+
+
+async def test_what_a_run_holds_under_its_lock_is_left_alone(
+    killed: Killed, batch: BatchClient, blobs: BlobServiceClient, containers: tuple[str, str]
+) -> None:
+    ticket = await killed()
+    lock = blobs.get_blob_client(containers[1], lock_blob(ticket.lock_id))
+    lease = lock.acquire_lease(lease_duration=60)
+    assert of(ticket, await sweep(dry_run=False, container=containers[1])) == set()
+    assert ticket.pool_id in living(batch)
+    lease.release()
+
+
+async def test_what_is_not_ours_is_never_deleted(
+    killed: Killed, batch: BatchClient, blobs: BlobServiceClient, containers: tuple[str, str]
+) -> None:
+    ticket = await killed()
+    foreign = f"convert-1-{uuid.uuid4().hex}"
+    past = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+    theirs = [models.BatchMetadataItem(name="expires_at", value=past)]
+    job = models.BatchJobCreateOptions(
+        id=foreign, pool_info=models.BatchPoolInfo(pool_id=ticket.pool_id), metadata=theirs
+    )
+    batch.create_job(job)
+    inputs = blobs.get_container_client(containers[1])
+    inputs.upload_blob("somebody/lock", b"", metadata={"expires_at": past})
+    inputs.upload_blob("somebody/else", b"data")
+    await sweep(dry_run=False, container=containers[1])
+    assert foreign in living(batch)
+    assert set(inputs.list_blob_names()) == {"somebody/lock", "somebody/else"}
