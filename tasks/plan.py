@@ -12,6 +12,7 @@ from prefect import task
 
 from tasks.clients import blob_service, make_signer
 from tasks.errors import UsageError
+from tasks.fence import check_fence
 from tasks.hashing import hash_sources
 from tasks.models import Conversion, Plan, Refusal, Source, Stamp
 from tasks.naming import name_outputs
@@ -45,6 +46,7 @@ async def make_plan(request: Request, *, preset: Preset) -> Plan:
     check(request)
     async with blob_service() as service:
         sources = await find_sources(service, request.sources)
+        check_fence(source.location for source in sources if not is_blob(source))
         refused = [r for source in sources if (r := refuse_unread(source))]
         hopeless = {refusal.source for refusal in refused}
         readable = [s for s in sources if s not in hopeless]
@@ -127,6 +129,7 @@ def check(request: Request) -> None:
     if not request.sources:
         raise UsageError("No source is named.", "Name a file, a folder, a glob or az://….")
     check_overlap(request.sources, request.output)
+    check_fence(path for path in (request.output.download_to, request.output.report) if path)
     check_targets(request.output)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from tasks.fence import Fence
 from tasks.parameters import Cleanup, Limits, Output, Pool, Run
 from tasks.settings import Accounts
 
@@ -51,5 +52,5 @@ def test_the_readme_has_a_row_for_every_parameter(prefix: str, model: type[BaseM
 
 
 def test_the_readme_names_every_setting() -> None:
-    for field in Accounts.model_fields.values():
+    for field in (*Accounts.model_fields.values(), *Fence.model_fields.values()):
         assert f"| `{field.validation_alias}` |" in README

@@ -1,0 +1,39 @@
+"""The folders that a deployment lets its runs use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tasks.errors import UsageError
+from tasks.fence import check_fence
+
+
+@pytest.fixture
+def fenced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("media", "out", "secret"):
+        (tmp_path / name).mkdir()
+    folders = os.pathsep.join(str(tmp_path / name) for name in ("media", "out"))
+    monkeypatch.setenv("CONVERT_FOLDERS", folders)
+    return tmp_path
+
+
+def test_without_the_setting_every_folder_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CONVERT_FOLDERS", raising=False)
+    check_fence(["/etc/passwd"])
+
+
+def test_what_lies_in_an_allowed_folder_is_allowed(fenced: Path) -> None:
+    check_fence([fenced / "media" / "a.mp4", fenced / "out", fenced / "media" / "b" / "c.mp4"])
+
+
+@pytest.mark.parametrize("name", ["secret/a.mp4", "media/../secret/a.mp4", "media2/a.mp4", "."])
+def test_what_lies_elsewhere_is_refused(fenced: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="outside the folders that this deployment allows"):
+        check_fence([f"{fenced}/{name}"])
+
+
+def test_a_link_that_leads_elsewhere_is_refused(fenced: Path) -> None:
+    (fenced / "media" / "link.mp4").symlink_to(fenced / "secret" / "a.mp4")
+    with pytest.raises(UsageError, match="outside the folders"):
+        check_fence([fenced / "media" / "link.mp4"])
