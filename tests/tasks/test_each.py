@@ -1,0 +1,37 @@
+import asyncio
+
+import pytest
+
+from tasks.each import each
+
+
+async def test_results_come_in_the_items_order_and_no_more_run_than_are_allowed() -> None:
+    running = most = 0
+
+    async def double(item: int) -> int:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        for _ in range(10 - item):
+            await asyncio.sleep(0)
+        running -= 1
+        return item * 2
+
+    assert await each(double, range(10), at_once=3) == [n * 2 for n in range(10)]
+    assert most == 3
+
+
+async def test_the_first_error_ends_what_is_under_way_before_it_is_raised() -> None:
+    ended: list[int] = []
+
+    async def work(item: int) -> None:
+        if item == 2:
+            raise ValueError("two")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(item)
+
+    with pytest.raises(ValueError, match="two"):
+        await each(work, [0, 1, 2], at_once=3)
+    assert ended == [0, 1]

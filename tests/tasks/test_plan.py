@@ -1,0 +1,177 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.storage.blob import BlobServiceClient
+from records import MP3, a_conversion, a_file, a_request, a_source
+
+from tasks.errors import UsageError
+from tasks.models import Conversion, Plan, Refusal, Stamp
+from tasks.parameters import Output, Request, Run
+from tasks.plan import (
+    check,
+    check_downloads,
+    check_overlap,
+    confirm_plan,
+    divide,
+    is_done,
+    is_writable,
+    judge,
+    make_plan,
+    renew,
+)
+from tasks.presets import PRESETS
+
+
+def test_done_is_what_has_an_output_under_its_own_key() -> None:
+    conversion = a_conversion()
+    assert is_done(conversion, {"a.mp3": Stamp(conversion.key, "/library/a.mp4")})
+    assert not is_done(conversion, {"a.mp3": Stamp("0" * 32, "/library/a.mp4")})
+    assert not is_done(conversion, {"b.mp3": Stamp(conversion.key, "/library/a.mp4")})
+
+
+def test_force_leaves_nothing_done() -> None:
+    conversion = a_conversion()
+    outputs = {"a.mp3": Stamp(conversion.key, "")}
+    assert divide([conversion], outputs=outputs, run=Run()) == ((conversion,), ())
+    assert divide([conversion], outputs=outputs, run=Run(force=True)) == ((), (conversion,))
+
+
+def test_a_plan_renewed_drops_what_is_converted_meanwhile_and_keeps_what_was_read() -> None:
+    one, other = a_conversion(seconds=3.5), a_conversion(a_source("b.mp4"), seconds=4.5)
+    refusal = Refusal(a_source("c.mp4"), "bad")
+    plan = Plan(pending=(one, other), done=(), refused=(refusal,))
+    outputs = {one.output: Stamp(one.key, one.source.location)}
+    renewed = renew(plan, a_request(), preset=MP3, outputs=outputs)
+    assert renewed.pending == (other,)
+    assert renewed.done == (replace(one, seconds=None),)
+    assert renewed.refused == (refusal,)
+
+
+def test_a_plan_renewed_gives_another_name_where_one_has_been_taken_meanwhile() -> None:
+    plan = Plan(pending=(a_conversion(seconds=3.5),), done=(), refused=())
+    renewed = renew(plan, a_request(), preset=MP3, outputs={"a.mp3": Stamp("", "")})
+    assert [(c.output, c.seconds) for c in renewed.pending] == [("a.mp4.mp3", 3.5)]
+
+
+def test_no_source_is_an_error_that_says_so() -> None:
+    with pytest.raises(UsageError, match="No source is named"):
+        check(Request(sources=[]))
+
+
+@pytest.mark.parametrize(
+    ("source", "output"),
+    [
+        ("az://media", {"container": "media"}),
+        ("az://media/", {"container": "media", "prefix": "mp3"}),
+        ("az://media/mp3/old", {"container": "media", "prefix": "mp3"}),
+        ("az://media/mp", {"container": "media", "prefix": "mp3"}),
+        ("az://media/raw", {"container": "media"}),
+    ],
+)
+def test_outputs_among_the_sources_of_a_container_are_refused(
+    source: str, output: dict[str, str]
+) -> None:
+    with pytest.raises(UsageError, match=f"would lie inside the source '{source}'"):
+        check_overlap([source], Output(**output))
+
+
+@pytest.mark.parametrize(
+    ("source", "output"),
+    [
+        ("az://media", {"container": "output"}),
+        ("az://media/raw", {"container": "media", "prefix": "mp3"}),
+        ("az://media/mp3-old", {"container": "media", "prefix": "mp3"}),
+        ("az://media/raw/", {"container": "media", "prefix": "raw-mp3"}),
+    ],
+)
+def test_outputs_beside_the_sources_of_a_container_are_fine(
+    source: str, output: dict[str, str]
+) -> None:
+    check_overlap([source], Output(**output))
+
+
+def test_downloads_into_a_source_folder_are_refused_and_beside_it_are_fine(tmp_path: Path) -> None:
+    library = tmp_path / "library"
+    library.mkdir()
+    for inside in (library, library / "out", tmp_path / "x" / ".." / "library" / "out"):
+        with pytest.raises(UsageError, match="would lie inside the source"):
+            check_overlap([str(library)], Output(download_to=str(inside)))
+    check_overlap([str(library)], Output(download_to=str(tmp_path / "library-mp3")))
+
+
+def test_a_download_that_would_take_its_sources_place_is_refused(tmp_path: Path) -> None:
+    source = a_file(tmp_path / "a.mp4")
+    output = Output(download_to=str(tmp_path))
+    check_downloads([a_conversion(source)], output)
+    with pytest.raises(UsageError, match=r"The output of '.*a\.mp4' would take its place"):
+        check_downloads([a_conversion(source, output="a.mp4")], output)
+    check_downloads([a_conversion(source, output="a.mp4")], Output())
+
+
+def test_a_folder_can_be_written_where_it_is_or_can_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert is_writable(tmp_path)
+    assert is_writable(tmp_path / "new" / "newer")
+    assert not is_writable(tmp_path / "file")
+    assert not is_writable(tmp_path / "file" / "below")
+
+
+@pytest.mark.parametrize(
+    ("output", "problem"),
+    [
+        ({"download_to": "file"}, r"file is not a folder that can be written"),
+        ({"download_to": "file/below"}, r"below is not a folder that can be written"),
+        ({"report": "."}, r"is a folder"),
+        ({"report": "file/r.json"}, r"file is not a folder that can be written"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_done(
+    output: dict[str, str], problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=problem):
+        check(Request(sources=["a.mp4"], output=Output(**output)))
+
+
+def test_a_judgement_is_the_seconds_or_the_reason(
+    clip: Callable[..., Path], tmp_path: Path
+) -> None:
+    good = str(clip(".mp4", audio=2))
+    judged = judge(a_conversion(), location=good, preset=MP3)
+    assert isinstance(judged, Conversion)
+    assert judged.seconds == pytest.approx(2, abs=0.1)
+    silent = str(clip(".mp4", audio=0))
+    assert judge(a_conversion(), location=silent, preset=MP3) == Refusal(
+        a_source(), "it has no audio stream, which preset mp3 needs"
+    )
+    assert isinstance(judge(a_conversion(), location=silent, preset=PRESETS["webm"]), Conversion)
+    missing = judge(a_conversion(), location=str(tmp_path / "none"), preset=MP3)
+    assert missing == Refusal(a_source(), "there is no such file")
+
+
+async def test_every_source_is_in_exactly_one_part_of_the_plan(
+    blobs: BlobServiceClient,
+    containers: tuple[str, str],
+    in_flow: Callable[..., Any],
+    clip: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    library = tmp_path / "library"
+    good = clip(".mp4").read_bytes()
+    for name, content in {"a.mp4": good, "b.mp4": good, "empty.mp4": b"", "text.mp4": b"x"}.items():
+        a_file(library / name, content)
+    request = a_request(containers).model_copy(update={"sources": [str(library)]})
+    first = await in_flow(lambda: make_plan.fn(request, preset=MP3))
+    assert [c.source.name for c in first.pending] == ["a.mp4", "b.mp4"]
+    assert {r.source.name for r in first.refused} == {"empty.mp4", "text.mp4"}
+    done = first.pending[0]
+    metadata = {"convertkey": done.key, "convertsource": done.source.location}
+    blobs.create_container(containers[0]).upload_blob(done.output, b"mp3", metadata=metadata)
+    second = await in_flow(lambda: make_plan.fn(request, preset=MP3))
+    assert [c.source.name for c in second.done] == ["a.mp4"]
+    assert [c.source.name for c in second.pending] == ["b.mp4"]
+    assert (await confirm_plan.fn(first, request, preset=MP3)).pending == second.pending
