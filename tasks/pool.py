@@ -179,7 +179,7 @@ def check_shared(found: models.BatchPool, pool: Pool) -> None:
         PoolError: its state, VM size or slots differ.
     """
     wanted = {
-        "state": ("active", found.state),
+        "state": ("active", getattr(found.state, "value", found.state)),
         "VM size": (pool.vm_size.lower(), (found.vm_size or "").lower()),
         "slots per node": (pool.slots_per_node, found.task_slots_per_node or 1),
     }
