@@ -15,6 +15,7 @@ from azure.storage.blob import BlobServiceClient
 
 from deployments.local.server import running_server
 from stacks import LocalStack, local_stack
+from storage_proxy import StorageProxy, running_proxy
 
 pytest_plugins = ["media"]
 ROOT = pytest.StashKey[Path]()
@@ -70,6 +71,17 @@ def blobs(account: dict[str, str]) -> Iterator[BlobServiceClient]:
     connection = account["AZURE_STORAGE_CONNECTION_STRING"]
     with BlobServiceClient.from_connection_string(connection) as client:
         yield client
+
+
+@pytest.fixture
+def storage_faults(
+    account: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[StorageProxy]:
+    """A proxy before the stack's storage, by way of which this process now goes there."""
+    name = "AZURE_STORAGE_CONNECTION_STRING"
+    with running_proxy(account[name]) as proxy:
+        monkeypatch.setenv(name, proxy.connection_string)
+        yield proxy
 
 
 @pytest.fixture

@@ -1,0 +1,156 @@
+"""The proxy before Azurite, as the storage SDK meets it."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
+from azure.storage.blob import BlobServiceClient, ContainerClient, LinearRetry
+
+from storage_proxy import Bandwidth, Delay, Drop, Refusal, StorageProxy
+
+CONTENT = bytes(range(256)) * 8192
+BROKEN = (ServiceRequestError, ServiceResponseError)
+
+
+@pytest.fixture
+def container(
+    storage_faults: StorageProxy, containers: tuple[str, str]
+) -> Iterator[ContainerClient]:
+    """A container that is reached by way of the proxy, by a client that never tries again."""
+    with BlobServiceClient.from_connection_string(
+        storage_faults.connection_string, retry_total=0
+    ) as client:
+        yield client.create_container(containers[0])
+
+
+def names(blobs: BlobServiceClient, container: ContainerClient) -> list[str]:
+    """What is in the container, asked without the proxy."""
+    return list(blobs.get_container_client(container.container_name).list_blob_names())
+
+
+def test_signed_requests_pass_with_any_name_and_size(container: ContainerClient) -> None:
+    for name in ("plain", "a b/ü%?#&+=.mp3", "x/'y'(z)"):
+        container.upload_blob(name, CONTENT, metadata={"key": "K"}, overwrite=True)
+        blob = container.get_blob_client(name)
+        assert blob.download_blob().readall() == CONTENT
+        assert blob.download_blob(offset=1000, length=500).readall() == CONTENT[1000:1500]
+        assert blob.get_blob_properties().metadata == {"key": "K"}
+    assert len(list(container.list_blobs())) == 3
+
+
+def test_blocks_leases_and_deletions_pass_too(container: ContainerClient) -> None:
+    blob = container.get_blob_client("blocks")
+    blob.stage_block("YQ==", CONTENT)
+    blob.commit_block_list(["YQ=="])
+    lease = blob.acquire_lease(15)
+    with pytest.raises(HttpResponseError):
+        blob.delete_blob()
+    lease.renew()
+    lease.release()
+    blob.delete_blob()
+    assert not blob.exists()
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_requests_are_refused_so_many_times_with_retry_after(
+    storage_faults: StorageProxy, container: ContainerClient, status: int
+) -> None:
+    storage_faults.order(
+        Refusal(status=status, method="PUT", blob="*.mp3", times=1, retry_after_seconds=7)
+    )
+    container.upload_blob("a.mp4", b"a")
+    with pytest.raises(HttpResponseError) as caught:
+        container.upload_blob("a.mp3", CONTENT)
+    assert caught.value.status_code == status
+    assert caught.value.response
+    assert caught.value.response.headers["Retry-After"] == "7"
+    container.upload_blob("a.mp3", CONTENT)
+
+
+def test_the_client_gets_over_what_passes(
+    storage_faults: StorageProxy, container: ContainerClient
+) -> None:
+    storage_faults.order(Refusal(status=503, times=2, retry_after_seconds=0))
+    with BlobServiceClient.from_connection_string(
+        storage_faults.connection_string,
+        retry_policy=LinearRetry(backoff=0, random_jitter_range=0),
+    ) as client:
+        client.get_blob_client(container.container_name, "a").upload_blob(b"a")
+
+
+def test_chance_is_the_same_from_the_same_seed(
+    storage_faults: StorageProxy, container: ContainerClient
+) -> None:
+    storage_faults.order(Refusal(status=500, chance=0.5))
+    seen = []
+    for seed in (1, 1, 2):
+        storage_faults.seed(seed)
+        seen.append([refused(container) for _ in range(20)])
+    assert seen[0] == seen[1] != seen[2]
+    assert set(seen[0]) == {True, False}
+
+
+def refused(container: ContainerClient) -> bool:
+    try:
+        container.get_container_properties()
+    except HttpResponseError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(("when", "left"), [("before", []), ("after", ["a"])])
+def test_a_connection_is_dropped_before_or_after_the_change_was_made(
+    storage_faults: StorageProxy,
+    container: ContainerClient,
+    blobs: BlobServiceClient,
+    when: str,
+    left: list[str],
+) -> None:
+    storage_faults.order(Drop(when=when, method="PUT", times=1))
+    with pytest.raises(BROKEN):
+        container.upload_blob("a", b"a")
+    assert names(blobs, container) == left
+
+
+def test_a_download_breaks_in_the_middle(
+    storage_faults: StorageProxy, container: ContainerClient
+) -> None:
+    container.upload_blob("a", CONTENT)
+    storage_faults.order(Drop(when="within", method="GET"))
+    with pytest.raises((HttpResponseError, *BROKEN)):
+        container.download_blob("a").readall()
+
+
+def test_only_one_operation_may_be_hit(
+    storage_faults: StorageProxy, container: ContainerClient
+) -> None:
+    container.upload_blob("lock", b"")
+    lease = container.get_blob_client("lock").acquire_lease(15)
+    storage_faults.order(Refusal(status=503, comp="lease"))
+    assert container.get_blob_client("lock").exists()
+    with pytest.raises(HttpResponseError):
+        lease.renew()
+    storage_faults.clear()
+    lease.renew()
+
+
+def test_requests_may_be_slow(storage_faults: StorageProxy, container: ContainerClient) -> None:
+    storage_faults.order(Delay(seconds=0.3, times=1))
+    started = time.monotonic()
+    container.upload_blob("a", b"a")
+    assert time.monotonic() - started >= 0.3
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_a_cap_on_bandwidth_is_kept_in_both_directions(
+    storage_faults: StorageProxy, container: ContainerClient, direction: str
+) -> None:
+    container.upload_blob("there", CONTENT)
+    storage_faults.order(Bandwidth(bytes_per_second=4 * len(CONTENT)))
+    started = time.monotonic()
+    if direction == "up":
+        container.upload_blob("new", CONTENT)
+    else:
+        assert container.download_blob("there").readall() == CONTENT
+    assert time.monotonic() - started >= 0.24
