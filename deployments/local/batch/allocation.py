@@ -1,23 +1,20 @@
-"""Pools and their nodes: made, booted, resized by targets or formula, lost, removed."""
+"""The lives of pools: made, resized by targets or by a formula, deleted."""
 
 import asyncio
-import itertools
 import shutil
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from deployments.local.batch import autoscale, execution, folders, scheduler
+from deployments.local.batch import autoscale, scheduler
 from deployments.local.batch.errors import BatchError
-from deployments.local.batch.scheduler import Next
 from deployments.local.batch.specs import PoolSpec
-from deployments.local.batch.state import AllocationState, Node, NodeState, Pool, PoolState, Run
+from deployments.local.batch.state import AllocationState, Node, Pool, PoolState
 
 if TYPE_CHECKING:
     from deployments.local.batch.service import Service
 
-START_TASK_PAUSE_SECONDS = 0.1
 RESIZE_MESSAGES = {
     "AccountCoreQuotaReached": "The account has reached its quota of dedicated cores",
     "AccountSpotCoreQuotaReached": "The account has reached its quota of Spot cores",
@@ -32,9 +29,6 @@ RESIZE_MESSAGES = {
 class Allocation:
     def __init__(self, service: "Service") -> None:
         self.service = service
-        self._numbers = itertools.count(1)
-
-    # Pools
 
     def add(self, spec: PoolSpec) -> Pool:
         key = spec.id.lower()
@@ -64,7 +58,7 @@ class Allocation:
         self._stop_changing(pool)
         pool.target_dedicated = pool.target_spot = 0
         pool.allocate(AllocationState.RESIZING, now)
-        removals = [self._remove(node, "requeue") for node in pool.nodes.values()]
+        removals = [self.service.nodes.remove(node, "requeue") for node in pool.nodes.values()]
         self.service.workers.spawn(
             self._delete_when_gone(pool, removals), name=f"deletion of pool {pool.id}"
         )
@@ -83,8 +77,6 @@ class Allocation:
             if worker is not None:
                 worker.cancel()
         pool.scaling = pool.resizing = None
-
-    # Sizes
 
     def resize(
         self, pool: Pool, *, dedicated: int | None, spot: int | None, option: str = "requeue"
@@ -118,12 +110,12 @@ class Allocation:
             *_dispensable(pool.members(dedicated=True), plan.remove_dedicated),
             *_dispensable(pool.members(dedicated=False), plan.remove_spot),
         ]
-        removals = [self._remove(node, option) for node in leaving]
+        removals = [self.service.nodes.remove(node, option) for node in leaving]
         if removals:
             await asyncio.wait(removals)
         for dedicated, count in ((True, plan.add_dedicated), (False, plan.add_spot)):
             for _ in range(count):
-                self._add_node(pool, dedicated=dedicated)
+                self.service.nodes.add(pool, dedicated=dedicated)
         pool.resize_errors = [resize_error(code) for code in plan.errors]
         pool.allocate(AllocationState.STEADY, self.service.clock.now())
         pool.resizing = None
@@ -160,8 +152,6 @@ class Allocation:
         pool.resize_errors = [resize_error("ResizeStopped")]
         pool.allocate(AllocationState.STEADY, self.service.clock.now())
         pool.resizing = None
-
-    # Autoscale
 
     def scale_by(self, pool: Pool, formula: str) -> None:
         """Evaluates the formula now and at each interval from now on."""
@@ -201,117 +191,6 @@ class Allocation:
         results = targets.results(dedicated=pool.target_dedicated, spot=pool.target_spot)
         return {"timestamp": now, "results": results}
 
-    # Nodes
-
-    def _add_node(self, pool: Pool, *, dedicated: bool) -> None:
-        kind = "d" if dedicated else "p"
-        node_id = f"tvmps_{next(self._numbers):032x}_{kind}"
-        node = Node(
-            id=node_id,
-            pool=pool,
-            folder=self.service.data / pool.id.lower() / node_id,
-            dedicated=dedicated,
-            slots=pool.slots_per_node,
-            created=self.service.clock.now(),
-        )
-        pool.nodes[node_id] = node
-        self.boot(node)
-
-    def boot(self, node: Node) -> None:
-        node.life = self.service.workers.spawn(
-            self._boot(node),
-            name=f"boot of {node.id}",
-            then=lambda error: self._after_boot(node, error),
-        )
-
-    def _after_boot(self, node: Node, error: BaseException | None) -> None:
-        if error is not None:
-            self.lose(node, f"Its boot failed: {error!r}")
-
-    async def _boot(self, node: Node) -> None:
-        clock = self.service.clock
-        node.move(NodeState.STARTING, clock.now())
-        await clock.sleep(self.service.faults.boot_seconds(node.pool))
-        folders.make_node(node.folder)
-        node.booted = clock.now()
-        start = node.pool.spec.start_task
-        if start is not None and start.wait_for_success:
-            node.move(NodeState.WAITING_FOR_START_TASK, clock.now())
-            if not await self._run_start_task(node):
-                node.move(NodeState.START_TASK_FAILED, clock.now())
-                return
-        node.move(NodeState.IDLE, clock.now())
-        self.service.dispatch.wake()
-        if start is not None and not start.wait_for_success:
-            await self._run_start_task(node)
-
-    async def _run_start_task(self, node: Node) -> bool:
-        start = node.pool.spec.start_task
-        limit = start.max_task_retry_count if start else 0
-        run = node.start_run = Run()
-        node.start_state = "running"
-        run.begin(self.service.clock.now())
-        while True:
-            outcome = await execution.run_start_task(self.service.surroundings(), node)
-            now = self.service.clock.now()
-            run.end(now, exit_code=outcome.exit_code, failure=outcome.failure)
-            following = scheduler.after_exit(
-                exit_code=outcome.exit_code, retries=run.retries, max_retries=limit
-            )
-            if following is Next.COMPLETE:
-                node.start_state = "completed"
-                return outcome.failure is None
-            run.retries += 1
-            run.last_retry = now
-            await self.service.clock.sleep(START_TASK_PAUSE_SECONDS)
-
-    def lose(self, node: Node, reason: str) -> None:
-        """Marks a node as unusable; its tasks wait again."""
-        if node.state in {NodeState.LEAVING_POOL, NodeState.UNUSABLE}:
-            return
-        node.errors.append({"code": "NodeUnusable", "message": reason})
-        node.move(NodeState.UNUSABLE, self.service.clock.now())
-        for task in list(node.tasks):
-            self.service.dispatch.requeue(task)
-
-    def preempt(self, node: Node, *, after_seconds: float, return_seconds: float | None) -> None:
-        """Evicts a Spot node: its tasks wait again, its disk is lost, its id comes back."""
-        if node.dedicated:
-            raise BatchError(
-                "OperationInvalidForCurrentState", Reason="Only Spot nodes are evicted"
-            )
-        self.service.workers.spawn(
-            self._preempt(node, after_seconds, return_seconds), name=f"eviction of {node.id}"
-        )
-
-    async def _preempt(
-        self, node: Node, after_seconds: float, return_seconds: float | None
-    ) -> None:
-        await self.service.clock.sleep(after_seconds)
-        if node.leaving is not None or node.state is NodeState.PREEMPTED:
-            return
-        _end_life(node)
-        node.move(NodeState.PREEMPTED, self.service.clock.now())
-        for task in list(node.tasks):
-            self.service.dispatch.requeue(task, preempted=True)
-        await self._empty(node, "requeue")
-        await asyncio.to_thread(shutil.rmtree, node.folder, ignore_errors=True)
-        if return_seconds is not None:
-            await self.service.clock.sleep(return_seconds)
-            if node.state is NodeState.PREEMPTED:
-                node.move(NodeState.CREATING, self.service.clock.now())
-                self.boot(node)
-
-    def reboot(self, node: Node, option: str) -> None:
-        _end_life(node)
-        node.move(NodeState.REBOOTING, self.service.clock.now())
-        self.service.workers.spawn(self._reboot(node, option), name=f"reboot of {node.id}")
-
-    async def _reboot(self, node: Node, option: str) -> None:
-        await self._empty(node, option)
-        if node.state is NodeState.REBOOTING:
-            self.boot(node)
-
     def remove(self, pool: Pool, nodes: Iterable[Node], option: str) -> None:
         """Takes these nodes out of the pool, and lowers its targets by them."""
         nodes = list(nodes)
@@ -319,7 +198,7 @@ class Allocation:
         pool.target_dedicated = max(0, pool.target_dedicated - dedicated)
         pool.target_spot = max(0, pool.target_spot - (len(nodes) - dedicated))
         pool.allocate(AllocationState.RESIZING, self.service.clock.now())
-        removals = [self._remove(node, option) for node in nodes]
+        removals = [self.service.nodes.remove(node, option) for node in nodes]
         pool.resizing = self.service.workers.spawn(
             self._steady_after(pool, removals), name=f"removal of nodes from {pool.id}"
         )
@@ -330,44 +209,6 @@ class Allocation:
         pool.allocate(AllocationState.STEADY, self.service.clock.now())
         pool.resizing = None
         self._share_what_is_free()
-
-    def _remove(self, node: Node, option: str) -> "asyncio.Task[None]":
-        if node.leaving is None:
-            _end_life(node)
-            node.move(NodeState.LEAVING_POOL, self.service.clock.now())
-            node.leaving = self.service.workers.spawn(
-                self._take_out(node, option), name=f"removal of {node.id}"
-            )
-        elif option != "taskcompletion":
-            self.end_tasks(node, option)
-        return node.leaving
-
-    async def _take_out(self, node: Node, option: str) -> None:
-        await self._empty(node, option)
-        await asyncio.to_thread(shutil.rmtree, node.folder, ignore_errors=True)
-        del node.pool.nodes[node.id]
-
-    async def _empty(self, node: Node, option: str) -> None:
-        """Waits until nothing runs on the node, having ended it unless it may complete."""
-        if node.life is not None:
-            await asyncio.wait({node.life})
-        if option not in ("taskcompletion", "retaineddata"):
-            self.end_tasks(node, option)
-        while workers := {task.worker for task in node.tasks if task.worker is not None}:
-            await asyncio.wait(workers)
-
-    def end_tasks(self, node: Node, option: str) -> None:
-        for task in list(node.tasks):
-            if option == "terminate":
-                self.service.dispatch.end(task, "The node was taken away from the task")
-            else:
-                self.service.dispatch.requeue(task)
-
-
-def _end_life(node: Node) -> None:
-    """Ends the boot, or the start task, that may still be under way."""
-    if node.life is not None and not node.life.cancelling():
-        node.life.cancel()
 
 
 def _dispensable(nodes: list[Node], count: int) -> list[Node]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from deployments.local.batch.errors import BatchError
+from deployments.local.batch.tokens import Token, tokens
 
 LONGEST = 8192
 DEEPEST = 30
@@ -68,24 +69,17 @@ def _nodes(name: str, value: float | str) -> int:
     return max(0, min(10_000, math.ceil(value)))
 
 
-def _tokens(formula: str) -> list[tuple[str, str]]:
+def _tokens(formula: str) -> list[Token]:
     if len(formula) > LONGEST:
         raise ValueError(f"the formula is longer than {LONGEST} characters")
-    text = re.sub(r"/\*.*?\*/|//[^\n]*", " ", formula, flags=re.DOTALL).rstrip()
-    tokens, position = [], 0
-    while position < len(text):
-        found = _TOKEN.match(text, position)
-        if not found:
-            raise ValueError(f"{text[position : position + 20]!r} is not understood")
-        tokens.append((str(found.lastgroup), found.group(str(found.lastgroup))))
-        position = found.end()
-    return tokens
+    text = re.sub(r"/\*.*?\*/|//[^\n]*", " ", formula, flags=re.DOTALL)
+    return tokens(text, _TOKEN)
 
 
 class _Evaluator:
     """Walks the tokens and computes as it goes; a formula has no side effects."""
 
-    def __init__(self, tokens: list[tuple[str, str]], now: datetime) -> None:
+    def __init__(self, tokens: list[Token], now: datetime) -> None:
         self.tokens = [*tokens, ("end", "the end")]
         self.now = now
         self.position = self.depth = 0
@@ -99,7 +93,7 @@ class _Evaluator:
             raise ValueError("the formula sets no target of nodes")
         return self.values
 
-    def take(self, expected: str | None = None) -> tuple[str, str]:
+    def take(self, expected: str | None = None) -> Token:
         kind, text = self.tokens[self.position]
         if kind == "end" or (expected is not None and text != expected):
             raise ValueError(f"{expected or 'a value'!r} is expected, not {text!r}")

@@ -122,7 +122,7 @@ class Dispatch:
         node.tasks_run += 1
         node.tasks_succeeded += task.run.result == "success"
         if error is not None:
-            self.service.allocation.lose(node, f"A worker of the service died: {error!r}")
+            self.service.nodes.lose(node, f"A worker of the service died: {error!r}")
             self._after_loss(task)
         if node.state is NodeState.RUNNING and not node.tasks:
             node.move(NodeState.IDLE, self.service.clock.now())

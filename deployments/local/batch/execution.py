@@ -4,18 +4,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from deployments.local.batch import folders, scheduler
 from deployments.local.batch.clock import Clock
+from deployments.local.batch.faults import DownloadFailure, Faults, UploadFailure
 from deployments.local.batch.process import LaunchError, Process
 from deployments.local.batch.reaper import Reaper
 from deployments.local.batch.specs import ResourceFile, Setting
 from deployments.local.batch.state import Failure, Node, Task
 from deployments.local.batch.transfers import TransferError, Transfers
-
-if TYPE_CHECKING:
-    from deployments.local.batch.faults import Faults
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +33,7 @@ class Surroundings:
     clock: Clock
     transfers: Transfers
     reaper: Reaper
-    faults: "Faults"
+    faults: Faults
 
 
 def environment(around: Surroundings, node: Node, folder: Path) -> dict[str, str]:
@@ -79,7 +76,7 @@ async def run_task(around: Surroundings, task: Task, node: Node) -> Outcome:
         | environment(around, node, folder)
         | {"AZ_BATCH_JOB_ID": task.job.id, "AZ_BATCH_TASK_ID": task.id}
     )
-    if failure := task.spec.resource_files and around.faults.transfer("download", task):
+    if failure := task.spec.resource_files and around.faults.transfer(DownloadFailure, task):
         return Outcome(failure=failure)
     outcome = await _run(
         around,
@@ -106,7 +103,7 @@ async def _upload(around: Surroundings, task: Task, node: Node, outcome: Outcome
         for file in task.spec.output_files or ()
         if scheduler.uploads_on(file.upload_options.upload_condition, success=success)
     ]
-    if failure := files and around.faults.transfer("upload", task):
+    if failure := files and around.faults.transfer(UploadFailure, task):
         return Outcome(exit_code=outcome.exit_code, failure=outcome.failure or failure)
     try:
         if files:

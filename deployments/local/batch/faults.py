@@ -1,7 +1,8 @@
 """Faults on demand, ordered over `/_local/faults`: the service then fails as the cloud fails.
 
-POST orders one, GET lists those that stand, DELETE takes all of them back. An order that says
-`times` strikes so often, one that says `chance` rolls for it, from the seed last ordered.
+POST orders one, GET lists those that stand, DELETE takes all of them back. They are looked at in
+the order in which they came. One that says `times` strikes so often, one that says `chance` rolls
+for it, from the seed last ordered.
 """
 
 import fnmatch
@@ -10,7 +11,7 @@ from collections import deque
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, RootModel
+from pydantic import ConfigDict, Field, RootModel
 
 from deployments.local.batch.specs import Spec
 from deployments.local.batch.state import Failure, Job, Node, Pool, Task
@@ -23,6 +24,10 @@ Seconds = Annotated[float, Field(ge=0, le=86_400, strict=False)]
 
 
 class Order(Spec):
+    """A slip of the pen would be a fault that never strikes, so what is unknown is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
     times: Annotated[int, Field(ge=1)] | None = None
     chance: Annotated[float, Field(ge=0, le=1, strict=False)] | None = None
 
@@ -46,11 +51,12 @@ class Drop(Order):
 
 
 class Eviction(Order):
-    """A Spot node is evicted: this one, or, by chance, the node of any task that starts."""
+    """Spot nodes are evicted: the one that is named, else those of tasks that start."""
 
     kind: Literal["evict"]
     pool: str | None = None
     node: str | None = None
+    task: str | None = None
     after_seconds: Seconds = 0
     return_seconds: Seconds | None = 0
     """After how long the node comes back; null is never."""
@@ -87,10 +93,10 @@ class Lag(Order):
     seconds: Seconds
 
 
-class TransferFailure(Order):
-    """Downloads or uploads of tasks fail."""
+class DownloadFailure(Order):
+    """The resource files of tasks do not come."""
 
-    kind: Literal["download", "upload"]
+    kind: Literal["download"]
     task: str = "*"
     code: Literal[
         "BlobNotFound",
@@ -98,6 +104,15 @@ class TransferFailure(Order):
         "BlobDownloadMiscError",
         "BlobDownloadTimedOut",
         "DiskFull",
+    ]
+
+
+class UploadFailure(Order):
+    """The output files of tasks do not arrive."""
+
+    kind: Literal["upload"]
+    task: str = "*"
+    code: Literal[
         "FileUploadAccessDenied",
         "FileUploadContainerNotFound",
         "FileUploadMiscError",
@@ -141,7 +156,8 @@ Fault = Annotated[
     | StartTaskFailure
     | ResizeFailure
     | Lag
-    | TransferFailure
+    | DownloadFailure
+    | UploadFailure
     | Loss
     | Boot
     | ClockRate
@@ -180,16 +196,23 @@ class Faults:
             case Seed():
                 self._random.seed(order.seed)
             case ClockRate():
+                self._stand_alone(order)
                 self._service.clock.run_at(order.rate)
             case Loss():
                 node = self._service.node(order.pool, order.node)
-                self._service.allocation.lose(node, "The node was lost by order")
-            case Eviction(pool=str(pool), node=str(node_id)):
+                self._service.nodes.lose(node, "The node was lost by order")
+            case Eviction(pool=str(pool), node=str(node_id), task=None):
                 self._evict(self._service.node(pool, node_id), order)
             case Lag():
+                self._stand_alone(order)
                 self._watch_counts(order)
             case _:
                 self._standing.append(_Standing(order))
+
+    def _stand_alone(self, order: Order) -> None:
+        """Notes an order of which there can be only one at a time."""
+        others = [each for each in self._standing if type(each.order) is not type(order)]
+        self._standing = [*others, _Standing(order)]
 
     def listing(self) -> list[dict[str, Any]]:
         return [standing.order.wire() for standing in self._standing]
@@ -241,18 +264,21 @@ class Faults:
                     return order.exit_code
         return None
 
-    def transfer(self, direction: str, task: Task) -> Failure | None:
-        order = self._strike(TransferFailure, kind=direction, task=task.id)
+    def transfer(
+        self, direction: type[DownloadFailure | UploadFailure], task: Task
+    ) -> Failure | None:
+        order = self._strike(direction, task=task.id)
         return Failure(code=order.code, message="This fault was ordered") if order else None
 
     def task_starts(self, task: Task, node: Node) -> None:
         """Evicts the node while the task runs, where an order says so."""
-        pool = node.pool.id
-        if not node.dedicated and (order := self._strike(Eviction, pool=pool, task=task.id)):
-            self._evict(node, order)
+        if not node.dedicated:
+            names = {"pool": node.pool.id, "node": node.id, "task": task.id}
+            if order := self._strike(Eviction, **names):
+                self._evict(node, order)
 
     def _evict(self, node: Node, order: Eviction) -> None:
-        self._service.allocation.preempt(
+        self._service.nodes.preempt(
             node, after_seconds=order.after_seconds, return_seconds=order.return_seconds
         )
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from deployments.local.batch.tokens import Token, tokens
+
 LONGEST = 4000
 DEEPEST = 20
 Lookup = Callable[[str], Any]
@@ -38,29 +40,22 @@ def parse(text: str, properties: Collection[str]) -> Clause:
     return clause
 
 
-def _tokens(text: str) -> list[tuple[str, str]]:
+def _tokens(text: str) -> list[Token]:
     if len(text) > LONGEST:
         raise ValueError(f"it is longer than {LONGEST} characters")
-    tokens, position, text = [], 0, text.rstrip()
-    while position < len(text):
-        found = _TOKEN.match(text, position)
-        if not found:
-            raise ValueError(f"{text[position : position + 20]!r} is not understood")
-        tokens.append((str(found.lastgroup), found.group(str(found.lastgroup))))
-        position = found.end()
-    return tokens
+    return tokens(text, _TOKEN)
 
 
 class _Parser:
-    def __init__(self, tokens: list[tuple[str, str]], properties: Collection[str]) -> None:
+    def __init__(self, tokens: list[Token], properties: Collection[str]) -> None:
         self.tokens = [*tokens, ("end", "")]
         self.properties = properties
         self.position = self.depth = 0
 
-    def peek(self) -> tuple[str, str]:
+    def peek(self) -> Token:
         return self.tokens[self.position]
 
-    def take(self, expected: str | None = None) -> tuple[str, str]:
+    def take(self, expected: str | None = None) -> Token:
         token = self.peek()
         if token[0] == "end" or (expected is not None and token[1] != expected):
             raise ValueError(f"{expected or 'more'!r} is expected after {self.before()!r}")

@@ -11,6 +11,7 @@ from deployments.local.batch.errors import BatchError
 from deployments.local.batch.execution import Surroundings
 from deployments.local.batch.faults import Faults
 from deployments.local.batch.job_board import JobBoard
+from deployments.local.batch.nodes import Nodes
 from deployments.local.batch.reaper import Reaper
 from deployments.local.batch.retention import Retention
 from deployments.local.batch.state import Job, Node, Pool, Task
@@ -32,6 +33,7 @@ class Service:
         self.transfers = Transfers()
         self.reaper = Reaper()
         self.allocation = Allocation(self)
+        self.nodes = Nodes(self)
         self.dispatch = Dispatch(self)
         self.job_board = JobBoard(self)
         self.retention = Retention(self)

@@ -35,7 +35,7 @@ async def get(request: Request) -> Response:
 async def reboot(request: Request) -> Response:
     option = (await wire.read(request, specs.NodeReboot)).node_reboot_option
     node = _usable(request)
-    of(request).allocation.reboot(node, option)
+    of(request).nodes.reboot(node, option)
     return wire.empty(202, location=str(request.url))
 
 
@@ -44,7 +44,7 @@ async def disable_scheduling(request: Request) -> Response:
     node = _node(request)
     node.schedulable = False
     if option != "taskcompletion":
-        of(request).allocation.end_tasks(node, option)
+        of(request).nodes.end_tasks(node, option)
     return wire.empty(200)
 
 

@@ -113,12 +113,9 @@ async def delete(request: Request) -> Response:
 
 async def resize(request: Request) -> Response:
     change = await wire.read(request, specs.Resize)
-    pool = _changeable(request)
-    if pool.formula is not None:
-        raise BatchError("OperationInvalidForCurrentState", Reason="Autoscale is on")
+    pool = _resizable(request)
     if change.target_dedicated_nodes is None and change.target_low_priority_nodes is None:
         raise BatchError("MissingRequiredProperty", PropertyName="targetDedicatedNodes")
-    _check_steady(pool)
     of(request).allocation.resize(
         pool,
         dedicated=change.target_dedicated_nodes,
@@ -136,10 +133,7 @@ async def stop_resize(request: Request) -> Response:
 
 async def remove_nodes(request: Request) -> Response:
     change = await wire.read(request, specs.NodeRemoval)
-    service, pool = of(request), _changeable(request)
-    if pool.formula is not None:
-        raise BatchError("OperationInvalidForCurrentState", Reason="Autoscale is on")
-    _check_steady(pool)
+    service, pool = of(request), _resizable(request)
     nodes = {service.node(pool.id, node_id) for node_id in change.node_list}
     service.allocation.remove(pool, nodes, change.node_deallocation_option)
     return _changed(request, pool, 202)
@@ -213,6 +207,15 @@ def _changeable(request: Request) -> Pool:
     wire.check_conditions(request, pool.etag, pool.modified)
     if pool.state is PoolState.DELETING:
         raise BatchError("PoolBeingDeleted")
+    return pool
+
+
+def _resizable(request: Request) -> Pool:
+    """The pool, when its size is to be changed by requests and is not changing now."""
+    pool = _changeable(request)
+    if pool.formula is not None:
+        raise BatchError("OperationInvalidForCurrentState", Reason="Autoscale is on")
+    _check_steady(pool)
     return pool
 
 

@@ -132,6 +132,17 @@ def test_any_task_may_cost_its_node(lab: Any, faults: Any) -> None:
     assert codes == {0}
 
 
+def test_one_task_alone_may_cost_its_node(lab: Any, faults: Any) -> None:
+    pool_id = lab.pool(2)
+    faults.order("evict", task="doomed", times=1, returnSeconds=None)
+    job_id = lab.job(pool_id)
+    spared = lab.task(job_id)
+    assert lab.completed(job_id, spared).execution_info.exit_code == 0
+    lab.completed(job_id, lab.task(job_id, "sleep 0.3", id="doomed"))
+    states = [node.state for node in lab.client.list_nodes(pool_id)]
+    assert sorted(states) == ["idle", "preempted"]
+
+
 def test_a_dedicated_node_is_never_evicted(lab: Any, faults: Any) -> None:
     pool_id = lab.pool(target_dedicated_nodes=1, target_low_priority_nodes=0)
     (node,) = lab.client.list_nodes(pool_id)
@@ -275,7 +286,17 @@ def test_orders_are_listed_and_checked_and_signed(lab: Any, faults: Any) -> None
     faults.order("boot", seconds=2)
     standing = lab.send("GET", "/_local/faults").json()["value"]
     assert standing == [{"kind": "boot", "pool": "*", "seconds": 2.0}]
-    for wrong in ({"kind": "earthquake"}, {"kind": "boot"}, {"kind": "boot", "seconds": -1}):
+    faults.order("lag", seconds=1)
+    faults.order("lag", seconds=2)
+    standing = lab.send("GET", "/_local/faults").json()["value"]
+    assert standing[1:] == [{"kind": "lag", "seconds": 2.0}]
+    for wrong in (
+        {"kind": "earthquake"},
+        {"kind": "boot"},
+        {"kind": "boot", "seconds": -1},
+        {"kind": "boot", "seconds": 1, "pol": "p"},
+        {"kind": "upload", "code": "BlobNotFound"},
+    ):
         assert lab.send("POST", "/_local/faults", json=wrong).status_code == 400
     unsigned = HttpRequest("GET", "/_local/faults?api-version=2025-06-01")
     with lab.connect(key="AAAA") as client, pytest.raises(HttpResponseError) as caught:
@@ -318,8 +339,9 @@ def test_a_task_that_costs_one_node_after_the_other_fails_before_the_last(
 
 
 def test_when_the_clock_passes_the_formulas_deadline_the_pool_has_no_nodes(
-    lab: Any, faults: Any
+    new_lab: Any,
 ) -> None:
+    lab = new_lab()  # the clock stays ahead
     deadline = datetime.now(UTC) + timedelta(hours=1)
     formula = f'$TargetLowPriorityNodes = time() < time("{deadline.isoformat()}") ? 2 : 0;'
     pool_id = lab.pool(
@@ -331,7 +353,7 @@ def test_when_the_clock_passes_the_formulas_deadline_the_pool_has_no_nodes(
     job_id = lab.job(pool_id)
     task_id = lab.task(job_id, "sleep 60")
     lab.state(job_id, task_id, "running")
-    faults.order("clock", rate=7200)
+    lab.send("POST", "/_local/faults", json={"kind": "clock", "rate": 7200})
     lab.nodes(pool_id, count=0)
     run = lab.client.get_pool(pool_id).auto_scale_run
     assert run.timestamp > deadline
