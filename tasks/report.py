@@ -207,6 +207,8 @@ def judge_absent(outcome: Outcome | None, ledger: Ledger) -> tuple[State, str]:
     stopped = ledger.diagnosis.summary if ledger.diagnosis else "the run was stopped"
     if outcome is None:
         return "not_started", stopped
+    if outcome.code == "TaskEnded" and outcome.node is None:  # it never had its turn
+        return "not_started", stopped
     if outcome.state == "running" or outcome.code == "TaskEnded":
         return "interrupted", stopped
     if outcome.state == "failed":

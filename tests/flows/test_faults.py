@@ -1,0 +1,145 @@
+"""Each fault of the cloud against the whole pipeline, and what must come of it.
+
+CI takes ten files. The whole:  FAULT_FILES=50 .venv/bin/pytest tests/flows/test_faults.py
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.batch import BatchClient
+from azure.core.rest import HttpRequest
+
+from tasks.parameters import Limits, Pool
+from tasks.report import Report
+
+FILES = int(os.environ.get("FAULT_FILES", "10"))
+Order = Callable[..., None]
+Convert = Callable[..., Any]
+
+
+@pytest.fixture
+def order(batch: BatchClient) -> Iterator[Order]:
+    """Orders a fault of the local Batch service; all are taken back at the end."""
+
+    def send(method: str, body: dict[str, Any] | None = None) -> None:
+        request = HttpRequest(method, "/_local/faults?api-version=2025-06-01", json=body)
+        batch.send_request(request).raise_for_status()
+
+    def order(kind: str, **fields: Any) -> None:
+        send("POST", {"kind": kind, **fields})
+
+    yield order
+    send("DELETE")
+
+
+@pytest.fixture
+def source(library: Callable[..., Path]) -> Path:
+    return library(*(f"{number}.mp4" for number in range(FILES)))
+
+
+def states(report: Report) -> dict[str, int]:
+    names = ("converted", "failed", "not_started", "interrupted")
+    return {state: report.summary[state] for state in names if report.summary[state]}
+
+
+PASSING: dict[str, list[dict[str, Any]]] = {
+    "a few requests are throttled": [{"kind": "answer", "status": 429, "times": 5}],
+    "a few are, and told when to come back": [
+        {"kind": "answer", "status": 503, "retryAfter": 1, "times": 3}
+    ],
+    "one in ten is throttled, refused or dropped": [
+        {"kind": "seed", "seed": 7},
+        {"kind": "answer", "status": 429, "retryAfter": 0, "chance": 0.04},
+        {"kind": "answer", "status": 503, "chance": 0.03},
+        {"kind": "drop", "when": "before", "chance": 0.03},
+    ],
+    "the answer to the pool's making is lost": [
+        {"kind": "drop", "when": "after", "operation": "POST /pools", "times": 1}
+    ],
+    "the answer to the job's making is lost": [
+        {"kind": "drop", "when": "after", "operation": "POST /jobs", "times": 1}
+    ],
+    "the answer to a wave is lost": [
+        {
+            "kind": "drop",
+            "when": "after",
+            "operation": "POST /jobs/*/addtaskcollection",
+            "times": 1,
+        }
+    ],
+    "a third of all starts evict their node": [
+        {"kind": "seed", "seed": 7},
+        {"kind": "evict", "chance": 0.3},
+    ],
+    "the start task fails on one node": [{"kind": "starttask", "nodes": 1}],
+    "task counts are two seconds old": [{"kind": "lag", "seconds": 2}],
+    "a source cannot be fetched once": [
+        {"kind": "download", "code": "BlobDownloadMiscError", "times": 1}
+    ],
+    "an output cannot be uploaded once": [
+        {"kind": "upload", "code": "FileUploadMiscError", "times": 1}
+    ],
+    "nodes take two seconds to boot": [{"kind": "boot", "seconds": 2}],
+}
+
+
+@pytest.mark.parametrize("orders", PASSING.values(), ids=PASSING.keys())
+async def test_all_are_converted_although(
+    convert: Convert, source: Path, order: Order, orders: list[dict[str, Any]]
+) -> None:
+    for fault in orders:
+        order(**fault)
+    report = await convert(source)
+    assert states(report) == {"converted": FILES}
+
+
+FATAL: dict[str, dict[str, Any]] = {
+    "StartTaskFailed": {"kind": "starttask"},
+    "UnsupportedVMSize": {"kind": "resize", "code": "UnsupportedVMSize"},
+    "AccountSpotCoreQuotaReached": {"kind": "resize", "code": "AccountSpotCoreQuotaReached"},
+}
+
+
+@pytest.mark.parametrize(("code", "fault"), FATAL.items(), ids=FATAL.keys())
+async def test_the_run_ends_soon_with_a_diagnosis_where_no_node_can_work(
+    convert: Convert, source: Path, order: Order, code: str, fault: dict[str, Any]
+) -> None:
+    order(**fault)
+    report = await convert(source)
+    assert states(report) == {"not_started": FILES}
+    assert report.run["diagnosis"]["code"] == code
+    assert report.run["diagnosis"]["remedy"]
+    assert report.summary["seconds"] < 60
+
+
+async def test_a_failed_start_task_is_quoted(convert: Convert, source: Path, order: Order) -> None:
+    order("starttask")
+    report = await convert(source)
+    assert "This failure was ordered as a fault." in report.run["diagnosis"]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [("upload", "FileUploadAccessDenied"), ("download", "BlobNotFound")],
+)
+async def test_what_can_never_be_transferred_fails_with_the_reason_after_a_second_attempt(
+    convert: Convert, source: Path, order: Order, kind: str, code: str
+) -> None:
+    order(kind, code=code)
+    report = await convert(source)
+    assert states(report) == {"failed": FILES}
+    assert all(code in str(file.reason) for file in report.files)
+    assert all(file.attempts == 2 for file in report.files)
+
+
+@pytest.mark.skipif(FILES < 50, reason="it waits for a whole minute")
+async def test_the_deadline_ends_a_run_whose_nodes_never_boot(
+    convert: Convert, source: Path, order: Order
+) -> None:
+    order("boot", seconds=3600)
+    report = await convert(source, limits=Limits(deadline_minutes=1), pool=Pool(spot_nodes=1))
+    assert states(report) == {"not_started": FILES}
+    assert report.run["diagnosis"]["code"] == "DeadlinePassed"
