@@ -10,6 +10,7 @@ from azure.batch.aio import BatchClient
 from azure.core.exceptions import AzureError
 from prefect import task
 
+from tasks.cancellation import CANCELLED, Cancellation
 from tasks.clients import batch_client
 from tasks.models import Diagnosis, Outcome, Ticket
 from tasks.naming import key_and_attempt
@@ -66,6 +67,7 @@ class Ending:
 async def watch_completion(ticket: Ticket, tally: Tally) -> Ending:
     """Watch until all that was submitted is completed, or cannot be any more."""
     started_at = datetime.now(UTC)
+    cancellation = Cancellation()
     async with batch_client() as batch:
         while True:
             sighting = await look(batch, ticket)
@@ -76,6 +78,8 @@ async def watch_completion(ticket: Ticket, tally: Tally) -> Ending:
                 outcomes = await list_outcomes(batch, ticket.job_id)
                 if is_settled(outcomes, tally):
                     return Ending(outcomes, diagnose_end(outcomes, ticket=ticket, now=now))
+            if await cancellation.is_wanted(now_seconds=elapsed_seconds):
+                return Ending(await list_outcomes(batch, ticket.job_id), CANCELLED)
             if diagnosis := diagnose(sighting, ticket=ticket, now=now):
                 diagnosis = await with_words_of_nodes(batch, ticket, diagnosis)
                 return Ending(await list_outcomes(batch, ticket.job_id), diagnosis)
@@ -101,12 +105,7 @@ def diagnose(sighting: Sighting, *, ticket: Ticket, now: datetime) -> Diagnosis 
     if now >= ticket.deadline:
         return deadline_passed(converting=sighting.running, waiting=sighting.active)
     if not sighting.is_open and not sighting.running:
-        return Diagnosis(
-            "JobEnded",
-            "The job was ended by somebody else.",
-            f"{sighting.active} files were waiting.",
-            "Run again for the rest.",
-        )
+        return job_ended(converting=0, waiting=sighting.active)
     if not sighting.is_steady or sighting.running:
         return None
     if 0 < sighting.nodes == sighting.broken_nodes:
@@ -127,11 +126,13 @@ def diagnose(sighting: Sighting, *, ticket: Ticket, now: datetime) -> Diagnosis 
 
 
 def diagnose_end(outcomes: Iterable[Outcome], *, ticket: Ticket, now: datetime) -> Diagnosis | None:
-    """The job's own wall clock may have ended its batch tasks before anybody looked here."""
-    ended = sum(outcome.code == "TaskEnded" for outcome in outcomes)
-    return (
-        deadline_passed(converting=ended, waiting=0) if ended and now >= ticket.deadline else None
-    )
+    """Why batch tasks were ended, by the job's own wall clock or by hand, before this looked."""
+    ended = [outcome for outcome in outcomes if outcome.code == "TaskEnded"]
+    if not ended:
+        return None
+    converting = sum(outcome.node is not None for outcome in ended)
+    diagnosis = deadline_passed if now >= ticket.deadline else job_ended
+    return diagnosis(converting=converting, waiting=len(ended) - converting)
 
 
 def deadline_passed(*, converting: int, waiting: int) -> Diagnosis:
@@ -140,6 +141,15 @@ def deadline_passed(*, converting: int, waiting: int) -> Diagnosis:
         "The deadline has passed.",
         f"{converting} files were converting and {waiting} waiting.",
         "Run again for the rest, with more nodes or a later --limits.deadline-minutes.",
+    )
+
+
+def job_ended(*, converting: int, waiting: int) -> Diagnosis:
+    return Diagnosis(
+        "JobEnded",
+        "The job was ended by somebody else.",
+        f"{converting} files were converting and {waiting} waiting.",
+        "Run again for the rest.",
     )
 
 
