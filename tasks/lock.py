@@ -159,7 +159,7 @@ async def _renew_until(lost: asyncio.Timeout, lease: BlobLeaseClient) -> None:
 async def _forget(blob: BlobClient, lease: BlobLeaseClient) -> None:
     """A run that ended well leaves no job or pool for the next one to end."""
     try:
-        await blob.set_blob_metadata({"owner": OWNER}, lease=lease)
+        await blob.set_blob_metadata({}, lease=lease)
     except AzureError as error:
         logger.warning("The lock still names this run: %s", explained(error).problem)
 

@@ -1,0 +1,143 @@
+from collections.abc import Callable
+
+import pytest
+from azure.batch import BatchClient, models
+from azure.core.exceptions import ResourceNotFoundError
+from azure.storage.blob import BlobServiceClient
+from records import a_ticket
+
+from tasks.cleanup import clean_up, end_predecessor, is_ours
+from tasks.models import Ticket
+from tasks.naming import input_blob, lock_blob, log_folder
+from tasks.parameters import Cleanup
+from tasks.pool import tags
+
+Make = Callable[..., Ticket]
+
+
+@pytest.fixture
+def make(batch: BatchClient) -> Make:
+    """Makes a run's pool, without nodes, and its job; with the tags of another ticket if given."""
+    image = models.BatchVmImageReference(
+        publisher="canonical", offer="ubuntu-24_04-lts", sku="server"
+    )
+    machine = models.VirtualMachineConfiguration(
+        image_reference=image, node_agent_sku_id="batch.node.ubuntu 24.04"
+    )
+
+    def make_both(ticket: Ticket, tagged: Ticket | None) -> Ticket:
+        metadata = tags(tagged) if tagged else []
+        batch.create_pool(
+            models.BatchPoolCreateOptions(
+                id=ticket.pool_id,
+                vm_size="Standard_D2ds_v5",
+                virtual_machine_configuration=machine,
+                metadata=metadata,
+            )
+        )
+        info = models.BatchPoolInfo(pool_id=ticket.pool_id)
+        batch.create_job(
+            models.BatchJobCreateOptions(id=ticket.job_id, pool_info=info, metadata=metadata)
+        )
+        return ticket
+
+    return make_both
+
+
+def states(batch: BatchClient, ticket: Ticket) -> tuple[str, str]:
+    """Of the job and the pool."""
+    try:
+        job = str(batch.get_job(ticket.job_id).state.value)
+    except ResourceNotFoundError:
+        job = "deleting"
+    try:
+        pool = str(batch.get_pool(ticket.pool_id).state.value)
+    except ResourceNotFoundError:
+        pool = "deleting"
+    return job, pool
+
+
+async def test_the_runs_job_and_pool_are_deleted(batch: BatchClient, make: Make) -> None:
+    ticket = a_ticket()
+    make(ticket, ticket)
+    await clean_up.fn(ticket, Cleanup(), is_finished=False)
+    assert states(batch, ticket) == ("deleting", "deleting")
+    await clean_up.fn(ticket, Cleanup(), is_finished=False)
+
+
+async def test_what_was_never_made_needs_no_cleaning(account: dict[str, str]) -> None:
+    assert account
+    await clean_up.fn(a_ticket(), Cleanup(), is_finished=False)
+    await clean_up.fn(a_ticket(), Cleanup(job="keep"), is_finished=False)
+
+
+@pytest.mark.parametrize("job", ["delete", "keep"])
+async def test_nothing_is_touched_that_lacks_our_tags_or_bears_another_lock(
+    batch: BatchClient, make: Make, job: str
+) -> None:
+    cleanup = Cleanup.model_validate({"job": job})
+    for tagged in (None, a_ticket()):
+        ticket = make(a_ticket(), tagged)
+        await clean_up.fn(ticket, cleanup, is_finished=False)
+        await end_predecessor.fn(
+            {"job": ticket.job_id, "pool": ticket.pool_id}, lock_id=ticket.lock_id
+        )
+        assert states(batch, ticket) == ("active", "active")
+
+
+async def test_a_job_that_is_kept_is_ended_and_a_pool_that_is_kept_stays(
+    batch: BatchClient, make: Make
+) -> None:
+    ticket = a_ticket()
+    make(ticket, ticket)
+    await clean_up.fn(ticket, Cleanup(job="keep", pool="keep"), is_finished=False)
+    job, pool = states(batch, ticket)
+    assert job in ("terminating", "completed")
+    assert pool == "active"
+
+
+async def test_a_shared_pool_stays(batch: BatchClient, make: Make) -> None:
+    ticket = a_ticket(owns_pool=False)
+    make(ticket, ticket)
+    await clean_up.fn(ticket, Cleanup(), is_finished=False)
+    assert states(batch, ticket) == ("deleting", "active")
+
+
+async def test_the_next_run_under_the_lock_ends_what_the_last_one_left(
+    batch: BatchClient, make: Make
+) -> None:
+    last = a_ticket()
+    make(last, last)
+    predecessor = {"job": last.job_id, "pool": last.pool_id}
+    await end_predecessor.fn(predecessor, lock_id=last.lock_id)
+    assert states(batch, last) == ("deleting", "deleting")
+    await end_predecessor.fn({"job": last.job_id, "pool": ""}, lock_id=last.lock_id)
+    await end_predecessor.fn({}, lock_id=last.lock_id)
+
+
+async def test_uploads_and_logs_go_when_the_run_came_to_its_end_and_the_lock_stays(
+    blobs: BlobServiceClient, containers: tuple[str, str]
+) -> None:
+    ticket, other = a_ticket(), a_ticket()
+    container = blobs.create_container(containers[1])
+    kept = [lock_blob(ticket.lock_id), input_blob(other.lock_id, "c0"), "somebody's"]
+    gone = [input_blob(ticket.lock_id, f"c{n}") for n in range(260)]
+    gone.append(log_folder(ticket.lock_id, ticket.run_id) + "k-1/stderr.txt")
+    for name in (*kept, *gone):
+        container.upload_blob(name, b"")
+    cleanup = Cleanup(container=containers[1])
+    await clean_up.fn(ticket, cleanup, is_finished=False)
+    assert len(list(container.list_blob_names())) == len(kept) + len(gone)
+    await clean_up.fn(ticket, cleanup.model_copy(update={"inputs": "keep"}), is_finished=True)
+    assert len(list(container.list_blob_names())) == len(kept) + len(gone)
+    await clean_up.fn(ticket, cleanup, is_finished=True)
+    assert sorted(container.list_blob_names()) == sorted(kept)
+
+
+def test_ours_is_what_bears_our_tag_and_the_same_lock() -> None:
+    ticket = a_ticket()
+    assert is_ours(tags(ticket), ticket.lock_id)
+    assert not is_ours(tags(ticket), "0" * 16)
+    assert not is_ours(None, ticket.lock_id)
+    foreign = [models.BatchMetadataItem(name="lock", value=ticket.lock_id)]
+    assert not is_ours(foreign, ticket.lock_id)

@@ -1,0 +1,217 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from azure.core.exceptions import HttpResponseError
+from azure.storage.blob import BlobClient, BlobLeaseClient, BlobServiceClient, ContainerClient
+from records import a_ticket
+
+from storage_proxy import Delay, StorageProxy
+from tasks.errors import OutputInUseError
+from tasks.lock import hold_lock
+from tasks.models import Ticket
+from tasks.naming import input_blob, lock_blob
+
+TICKET = a_ticket()
+
+
+@pytest.fixture
+def container(blobs: BlobServiceClient, containers: tuple[str, str]) -> ContainerClient:
+    return blobs.create_container(containers[1])
+
+
+@pytest.fixture
+def lock(container: ContainerClient) -> BlobClient:
+    return container.get_blob_client(lock_blob(TICKET.lock_id))
+
+
+@pytest.fixture
+def hold(container: ContainerClient) -> Callable[..., Any]:
+    """Holds the lock for a ticket."""
+
+    def hold_for(ticket: Ticket = TICKET, wait_seconds: float = 0) -> Any:
+        name = container.container_name
+        return hold_lock(ticket, container=name, wait_seconds=wait_seconds)
+
+    return hold_for
+
+
+@pytest.fixture(autouse=True)
+def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.lock.RENEWAL_SECONDS", 0.05)
+    monkeypatch.setattr("tasks.lock.RETRY_SECONDS", 0.05)
+
+
+def upload(container: ContainerClient) -> None:
+    container.upload_blob(input_blob(TICKET.lock_id, "c0"), b"media")
+
+
+async def for_ever(hold: Callable[..., Any], then: Callable[[], None]) -> None:
+    async with hold():
+        then()
+        await asyncio.Event().wait()
+
+
+async def test_a_lock_names_its_holder_and_cannot_be_written_by_others(
+    hold: Callable[..., Any], lock: BlobClient
+) -> None:
+    async with hold() as held:
+        assert (held.predecessor, held.inputs) == ({}, frozenset())
+        metadata = lock.get_blob_properties().metadata
+        assert (metadata["run"], metadata["job"]) == (TICKET.run_id, TICKET.job_id)
+        with pytest.raises(HttpResponseError, match="lease"):
+            lock.upload_blob(b"", overwrite=True)
+
+
+async def test_a_second_holder_gives_up_and_names_the_first(hold: Callable[..., Any]) -> None:
+    async with hold():
+        with pytest.raises(OutputInUseError, match=f"same output: {TICKET.job_id}, since 20"):
+            async with hold(a_ticket(lock_id=TICKET.lock_id)):
+                pytest.fail("two hold it")
+
+
+async def test_a_second_holder_that_waits_has_it_after_the_first(hold: Callable[..., Any]) -> None:
+    order: list[str] = []
+
+    async def second() -> None:
+        async with hold(a_ticket(lock_id=TICKET.lock_id), wait_seconds=20):
+            order.append("second")
+
+    async with hold():
+        waiting = asyncio.create_task(second())
+        await asyncio.wait([waiting], timeout=0.3)
+        order.append("first")
+    await waiting
+    assert order == ["first", "second"]
+
+
+async def test_of_many_at_once_one_holds_it_at_a_time(hold: Callable[..., Any]) -> None:
+    holders = most = 0
+
+    async def one() -> None:
+        nonlocal holders, most
+        async with hold(a_ticket(lock_id=TICKET.lock_id), wait_seconds=20):
+            holders += 1
+            most = max(most, holders)
+            await asyncio.sleep(0)
+            holders -= 1
+
+    await asyncio.gather(*(one() for _ in range(5)))
+    assert most == 1
+
+
+async def test_two_outputs_are_held_at_once(hold: Callable[..., Any]) -> None:
+    async with hold(), hold(a_ticket()):
+        pass
+
+
+async def test_a_lock_is_deleted_when_nothing_is_left_under_it(
+    hold: Callable[..., Any], container: ContainerClient
+) -> None:
+    async with hold():
+        pass
+    assert list(container.list_blob_names()) == []
+
+
+async def test_a_lock_stays_with_what_is_left_under_it_and_the_next_run_finds_that(
+    hold: Callable[..., Any], container: ContainerClient, lock: BlobClient
+) -> None:
+    async with hold():
+        upload(container)
+    assert lock.get_blob_properties().lease.state == "available"
+    async with hold() as held:
+        assert held.inputs == {"c0"}
+        assert held.predecessor == {}
+
+
+async def test_a_lock_is_let_go_on_an_error_and_names_whom_to_end(
+    hold: Callable[..., Any], container: ContainerClient
+) -> None:
+    async def fail() -> None:
+        async with hold():
+            upload(container)
+            raise ValueError("ours")
+
+    with pytest.raises(ValueError, match="ours"):
+        await fail()
+    async with hold() as held:
+        assert held.predecessor["job"] == TICKET.job_id
+        assert held.predecessor["pool"] == TICKET.pool_id
+
+
+async def test_a_shared_pool_is_nothing_to_end(hold: Callable[..., Any], lock: BlobClient) -> None:
+    async with hold(a_ticket(lock_id=TICKET.lock_id, owns_pool=False)):
+        assert lock.get_blob_properties().metadata["pool"] == ""
+
+
+async def renewals() -> None:
+    """A time in which the lease is renewed several times."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(0.4):
+            await asyncio.Event().wait()
+
+
+async def interrupted(holding: Awaitable[None]) -> BaseException:
+    (ended,) = await asyncio.gather(holding, return_exceptions=True)
+    assert isinstance(ended, BaseException)
+    return ended
+
+
+async def test_a_lease_that_is_broken_stops_the_holder_and_says_so(
+    hold: Callable[..., Any], lock: BlobClient
+) -> None:
+    def break_it() -> None:
+        BlobLeaseClient(lock).break_lease(0)
+
+    ended = await interrupted(asyncio.create_task(for_ever(hold, break_it)))
+    assert isinstance(ended, OutputInUseError)
+    assert "The lock on the output was lost" in str(ended)
+
+
+async def test_where_storage_hangs_the_holder_stops_before_another_can_have_the_lease(
+    storage_faults: StorageProxy, hold: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang() -> None:
+        async with hold():
+            monkeypatch.setattr("tasks.lock.LEASE_SECONDS", 0.5)  # of our own patience
+            await renewals()
+            storage_faults.order(Delay(comp="lease", seconds=2))
+            await asyncio.Event().wait()
+
+    ended = await interrupted(asyncio.create_task(hang()))
+    assert isinstance(ended, OutputInUseError)
+
+
+async def test_a_lease_that_another_took_stays_the_others(
+    hold: Callable[..., Any], container: ContainerClient, lock: BlobClient
+) -> None:
+    def take_it() -> None:
+        BlobLeaseClient(lock).break_lease(0)
+        lock.acquire_lease(lease_duration=15)
+
+    ended = await interrupted(asyncio.create_task(for_ever(hold, take_it)))
+    assert isinstance(ended, OutputInUseError)
+    assert lock.get_blob_properties().lease.state == "leased"
+    assert list(container.list_blob_names()) == [lock.blob_name]
+
+
+async def test_a_holder_that_is_cancelled_lets_go_and_stays_cancelled(
+    hold: Callable[..., Any], container: ContainerClient
+) -> None:
+    begun = asyncio.Event()
+    holding = asyncio.create_task(for_ever(hold, begun.set))
+    await begun.wait()
+    holding.cancel()
+    assert isinstance(await interrupted(holding), asyncio.CancelledError)
+    assert list(container.list_blob_names()) == []
+
+
+async def test_a_lease_is_renewed_while_it_is_held(
+    hold: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with hold():
+        monkeypatch.setattr("tasks.lock.LEASE_SECONDS", 0.5)  # of our own patience
+        await renewals()
+        await renewals()

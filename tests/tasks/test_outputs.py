@@ -1,0 +1,177 @@
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.storage.blob import BlobServiceClient, ContainerClient
+from records import a_request, a_ticket
+
+from tasks.clients import blob_service
+from tasks.errors import DownloadError
+from tasks.models import Outcome, Stamp
+from tasks.naming import log_folder
+from tasks.outputs import (
+    collect_outputs,
+    download_outputs,
+    is_same,
+    keep_aside,
+    list_outputs,
+    local_target,
+)
+from tasks.parameters import Output
+
+
+@pytest.fixture
+def container(blobs: BlobServiceClient, containers: tuple[str, str]) -> ContainerClient:
+    return blobs.create_container(containers[0])
+
+
+@pytest.fixture
+def download(container: ContainerClient, tmp_path: Path) -> Any:
+    """Downloads outputs into the test's folder `out`."""
+
+    async def run(*names: str, prefix: str = "") -> None:
+        folder = str(tmp_path / "out")
+        output = Output(container=container.container_name, prefix=prefix, download_to=folder)
+        await download_outputs.fn(names, output=output)
+
+    return run
+
+
+def test_an_output_goes_below_the_folder_as_it_lies_below_the_prefix() -> None:
+    output = Output(prefix="talks/", download_to="~/out")
+    assert local_target("talks/2026/a.mp3", output) == Path.home() / "out/2026/a.mp3"
+
+
+async def test_the_outputs_of_a_prefix_are_told_by_their_stamps(
+    container: ContainerClient,
+) -> None:
+    metadata = {"convertkey": "k", "convertsource": "/%C3%A9.mp4"}
+    container.upload_blob("talks/a.mp3", b"mp3", metadata=metadata)
+    container.upload_blob("talks/b.mp3", b"theirs")
+    container.upload_blob("talks2/c.mp3", b"theirs")
+    async with blob_service() as service:
+        found = await list_outputs(service, container.container_name, "talks")
+        none = await list_outputs(service, "nosuch", "")
+    assert found == {"talks/a.mp3": Stamp("k", "/é.mp4", 3), "talks/b.mp3": Stamp("", "", 6)}
+    assert none == {}
+
+
+async def test_what_the_nodes_left_is_read_from_their_logs(
+    blobs: BlobServiceClient, container: ContainerClient, containers: tuple[str, str]
+) -> None:
+    assert container
+    ticket, logs = a_ticket(), blobs.create_container(containers[1])
+    folder = log_folder(ticket.lock_id, ticket.run_id)
+    logs.upload_blob(f"{folder}k1-1/seconds-7.013", b"")
+    logs.upload_blob(f"{folder}k2-1/stderr.txt", b"x" * 5000 + b"\xff the end\n")
+    logs.upload_blob(f"{folder}k3-1/stderr.txt", b"")
+    outcomes = [Outcome("k1", 1, "succeeded"), *(Outcome(f"k{n}", 1, "failed") for n in (2, 3, 4))]
+    found = await collect_outputs.fn(outcomes, ticket=ticket, request=a_request(containers))
+    assert found.seconds == {"k1-1": 7.013}
+    assert found.tails["k2-1"].endswith("x\ufffd the end")
+    assert len(found.tails["k2-1"]) < 4096
+    assert (found.tails["k3-1"], found.tails["k4-1"]) == ("", "")
+
+
+async def test_outputs_are_fetched_whole_into_their_folders(
+    download: Any, container: ContainerClient, tmp_path: Path
+) -> None:
+    large = os.urandom(9 * 1024 * 1024)
+    container.upload_blob("talks/2026/a.mp3", large)
+    container.upload_blob("talks/empty.mp3", b"")
+    await download("talks/2026/a.mp3", "talks/empty.mp3", prefix="talks")
+    assert (tmp_path / "out/2026/a.mp3").read_bytes() == large
+    assert (tmp_path / "out/empty.mp3").read_bytes() == b""
+    assert len([path for path in (tmp_path / "out").rglob("*") if path.is_file()]) == 2
+
+
+async def test_a_file_that_is_there_already_is_not_fetched_again(
+    download: Any, container: ContainerClient, tmp_path: Path
+) -> None:
+    container.upload_blob("a.mp3", b"mp3")
+    await download("a.mp3")
+    before = (tmp_path / "out/a.mp3").stat()
+    await download("a.mp3")
+    assert (tmp_path / "out/a.mp3").stat().st_ino == before.st_ino
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.mp3"]
+
+
+async def test_a_downloaded_file_has_the_blobs_time_whatever_this_clock_says(
+    download: Any, container: ContainerClient, tmp_path: Path
+) -> None:
+    container.upload_blob("a.mp3", b"mp3")
+    await download("a.mp3")
+    modified = container.get_blob_client("a.mp3").get_blob_properties().last_modified
+    assert (tmp_path / "out/a.mp3").stat().st_mtime == modified.timestamp()
+
+
+async def test_what_stands_where_a_download_goes_is_kept_aside(
+    download: Any, container: ContainerClient, tmp_path: Path
+) -> None:
+    container.upload_blob("a.mp3", b"mp3")
+    target = tmp_path / "out" / "a.mp3"
+    target.parent.mkdir()
+    for content in (b"somebody's", b"another's"):
+        target.write_bytes(content)
+        await download("a.mp3")
+    assert target.read_bytes() == b"mp3"
+    assert target.with_name("a.mp3~").read_bytes() == b"somebody's"
+    assert target.with_name("a.mp3~2").read_bytes() == b"another's"
+
+
+def test_a_link_to_nowhere_is_kept_aside_as_well(tmp_path: Path) -> None:
+    target = tmp_path / "a.mp3"
+    for _ in range(2):
+        target.symlink_to("nowhere")
+        keep_aside(target)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp3~", "a.mp3~2"]
+
+
+async def test_an_output_made_anew_is_fetched_anew(
+    download: Any, container: ContainerClient, tmp_path: Path
+) -> None:
+    container.upload_blob("a.mp3", b"mp3")
+    await download("a.mp3")
+    container.upload_blob("a.mp3", b"other, longer", overwrite=True)
+    await download("a.mp3")
+    assert (tmp_path / "out/a.mp3").read_bytes() == b"other, longer"
+
+
+def test_a_file_is_the_blobs_if_it_is_as_long_and_no_older(tmp_path: Path) -> None:
+    target = tmp_path / "a.mp3"
+    target.write_bytes(b"mp3")
+    now = datetime.now(UTC)
+    modified = target.stat().st_mtime
+    assert is_same(target, size_bytes=3, modified=modified)
+    assert is_same(target, size_bytes=3, modified=(now - timedelta(hours=1)).timestamp())
+    assert not is_same(target, size_bytes=4, modified=modified)
+    assert not is_same(target, size_bytes=3, modified=(now + timedelta(hours=1)).timestamp())
+    assert not is_same(tmp_path / "none", size_bytes=3, modified=modified)
+
+
+@pytest.mark.parametrize("name", ["a.mp3", "file/a.mp3", "x" * 300 + ".mp3"])
+async def test_a_folder_that_cannot_be_written_is_an_error_that_says_so(
+    download: Any, container: ContainerClient, tmp_path: Path, name: str
+) -> None:
+    container.upload_blob(name, b"mp3")
+    if name == "a.mp3":
+        (tmp_path / "out").write_text("a file")
+    else:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "file").touch()
+    with pytest.raises(DownloadError, match=r"\.mp3 cannot be written: .*what is converted stays"):
+        await download(name)
+    assert [name for _, _, names in os.walk(tmp_path) for name in names if name[0] == "."] == []
+
+
+async def test_a_blob_that_is_gone_leaves_no_file(
+    download: Any, container: ContainerClient, tmp_path: Path
+) -> None:
+    from azure.core.exceptions import ResourceNotFoundError
+
+    assert container
+    with pytest.raises(ResourceNotFoundError):
+        await download("a.mp3")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,129 @@
+import os
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.storage.blob import BlobServiceClient, ContainerClient
+from records import a_conversion, a_file, a_request, a_source, a_ticket
+
+from tasks.models import Conversion, Refusal, Ticket
+from tasks.naming import input_blob
+from tasks.uploads import CHANGED, missing_inputs, upload_wave
+
+TICKET = a_ticket()
+MEBIBYTE = 1024 * 1024
+
+
+@pytest.fixture
+def inputs(blobs: BlobServiceClient, containers: tuple[str, str]) -> ContainerClient:
+    return blobs.create_container(containers[1])
+
+
+@pytest.fixture
+def upload(inputs: ContainerClient, containers: tuple[str, str]) -> Any:
+    """Uploads a wave; returns the refusals."""
+    assert inputs
+
+    async def run(*conversions: Conversion, present: tuple[str, ...] = ()) -> tuple[Refusal, ...]:
+        given: Any = {"wave": 1, "ticket": TICKET, "request": a_request(containers)}
+        return await upload_wave.fn(conversions, present=present, **given)
+
+    return run
+
+
+def uploaded(inputs: ContainerClient, ticket: Ticket = TICKET) -> dict[str, int]:
+    folder = input_blob(ticket.lock_id, "")
+    blobs = inputs.list_blobs(folder)
+    return {blob.name.removeprefix(folder): blob.size for blob in blobs}
+
+
+def test_equal_contents_are_one_upload_with_all_who_have_it() -> None:
+    one, two = a_conversion(a_source("a.mp4")), a_conversion(a_source("b.mp4"))
+    other = a_conversion(a_source("c.mp4"), content="c1")
+    wanted = missing_inputs([one, two, other], ())
+    assert wanted == {"c0": [one.source, two.source], "c1": [other.source]}
+    assert missing_inputs([one, two, other], {"c0"}) == {"c1": [other.source]}
+
+
+def test_a_blob_is_not_uploaded() -> None:
+    blob = a_source(location="az://media/a.mp4")
+    assert missing_inputs([a_conversion(blob)], ()) == {}
+
+
+async def test_a_file_is_uploaded_under_its_content(
+    upload: Any, inputs: ContainerClient, tmp_path: Path
+) -> None:
+    source = a_file(tmp_path / "it's é.mp4", b"media")
+    assert await upload(a_conversion(source)) == ()
+    assert inputs.download_blob(input_blob(TICKET.lock_id, "c0")).readall() == b"media"
+
+
+async def test_equal_files_are_uploaded_once_and_what_is_present_not_at_all(
+    upload: Any, inputs: ContainerClient, tmp_path: Path
+) -> None:
+    one, two = a_file(tmp_path / "a.mp4"), a_file(tmp_path / "b.mp4")
+    there = a_conversion(a_file(tmp_path / "c.mp4"), content="c1")
+    await upload(a_conversion(one), a_conversion(two), there, present=("c1",))
+    assert list(uploaded(inputs)) == ["c0"]
+
+
+async def test_a_file_that_changed_since_the_plan_is_refused_and_the_others_go_up(
+    upload: Any, inputs: ContainerClient, tmp_path: Path
+) -> None:
+    changed = a_conversion(a_file(tmp_path / "a.mp4"), content="c0")
+    good = a_conversion(a_file(tmp_path / "b.mp4"), content="c1")
+    (tmp_path / "a.mp4").write_bytes(b"something else")
+    assert await upload(changed, good) == (Refusal(changed.source, CHANGED, "a.mp3"),)
+    assert list(uploaded(inputs)) == ["c1"]
+
+
+async def test_a_file_of_the_same_length_but_another_time_has_changed(
+    upload: Any, inputs: ContainerClient, tmp_path: Path
+) -> None:
+    conversion = a_conversion(a_file(tmp_path / "a.mp4"))
+    os.utime(tmp_path / "a.mp4", ns=(0, 0))
+    (refused,) = await upload(conversion)
+    assert refused.reason == CHANGED
+    assert uploaded(inputs) == {}
+
+
+async def test_a_file_that_vanished_or_became_a_folder_is_refused_with_the_reason(
+    upload: Any, tmp_path: Path
+) -> None:
+    gone = a_conversion(a_file(tmp_path / "a.mp4"), content="c0")
+    folder = a_conversion(a_file(tmp_path / "b.mp4"), content="c1")
+    (tmp_path / "a.mp4").unlink()
+    (tmp_path / "b.mp4").unlink()
+    (tmp_path / "b.mp4").mkdir()
+    assert {r.source.name: r.reason for r in await upload(gone, folder)} == {
+        "a.mp4": "cannot be read: No such file or directory",
+        "b.mp4": "cannot be read: Is a directory",
+    }
+
+
+async def test_an_equal_file_that_is_still_whole_serves_for_one_that_is_not(
+    upload: Any, inputs: ContainerClient, tmp_path: Path
+) -> None:
+    one, two = a_file(tmp_path / "a.mp4"), a_file(tmp_path / "b.mp4")
+    (tmp_path / "a.mp4").unlink()
+    assert await upload(a_conversion(one), a_conversion(two)) == ()
+    assert list(uploaded(inputs)) == ["c0"]
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body")  # the SDK sends blocks as bytes
+async def test_a_large_file_streams_in_blocks_and_memory_does_not_grow_with_it(
+    upload: Any, inputs: ContainerClient, tmp_path: Path
+) -> None:
+    source = a_file(tmp_path / "a.mp4", bytes(64 * MEBIBYTE))
+    tracemalloc.start()
+    try:
+        assert await upload(a_conversion(source)) == ()
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert uploaded(inputs) == {"c0": 64 * MEBIBYTE}
+    blob = inputs.get_blob_client(input_blob(TICKET.lock_id, "c0"))
+    blocks, _ = blob.get_block_list()
+    assert {block.size for block in blocks} == {4 * MEBIBYTE}
+    assert peak_bytes < 24 * MEBIBYTE
