@@ -28,11 +28,15 @@ class Order(Spec):
 
     model_config = ConfigDict(extra="forbid")
 
+
+class StrikingOrder(Order):
+    """Strikes whenever it fits, so many times, or by chance."""
+
     times: Annotated[int, Field(ge=1)] | None = None
     chance: Annotated[float, Field(ge=0, le=1, strict=False)] | None = None
 
 
-class Refusal(Order):
+class Refusal(StrikingOrder):
     """Requests are answered with an error, with or without `Retry-After`."""
 
     kind: Literal["answer"]
@@ -42,7 +46,7 @@ class Refusal(Order):
     """Which requests, as a pattern: `POST /jobs/*/addtaskcollection`."""
 
 
-class Drop(Order):
+class Drop(StrikingOrder):
     """Connections are dropped, before or after the change was made."""
 
     kind: Literal["drop"]
@@ -50,7 +54,7 @@ class Drop(Order):
     operation: str = "*"
 
 
-class Eviction(Order):
+class Eviction(StrikingOrder):
     """Spot nodes are evicted: the one that is named, else those of tasks that start."""
 
     kind: Literal["evict"]
@@ -60,6 +64,12 @@ class Eviction(Order):
     after_seconds: Seconds = 0
     return_seconds: Seconds | None = 0
     """After how long the node comes back; null is never."""
+
+    @property
+    def names_a_node(self) -> bool:
+        """Whether it is for one node now, rather than for tasks that are yet to start."""
+        waits = (self.task, self.times, self.chance) != (None, None, None)
+        return self.pool is not None and self.node is not None and not waits
 
 
 class StartTaskFailure(Order):
@@ -71,7 +81,7 @@ class StartTaskFailure(Order):
     exit_code: Annotated[int, Field(ge=1, le=255)] = 1
 
 
-class ResizeFailure(Order):
+class ResizeFailure(StrikingOrder):
     """Pools do not grow, and say this code."""
 
     kind: Literal["resize"]
@@ -93,7 +103,7 @@ class Lag(Order):
     seconds: Seconds
 
 
-class DownloadFailure(Order):
+class DownloadFailure(StrikingOrder):
     """The resource files of tasks do not come."""
 
     kind: Literal["download"]
@@ -107,7 +117,7 @@ class DownloadFailure(Order):
     ]
 
 
-class UploadFailure(Order):
+class UploadFailure(StrikingOrder):
     """The output files of tasks do not arrive."""
 
     kind: Literal["upload"]
@@ -127,7 +137,7 @@ class Loss(Order):
     node: str
 
 
-class Boot(Order):
+class Boot(StrikingOrder):
     """Nodes take so long to boot."""
 
     kind: Literal["boot"]
@@ -175,11 +185,11 @@ class _Standing:
 
     def __init__(self, order: Order) -> None:
         self.order = order
-        self.left = order.times
+        self.left = order.times if isinstance(order, StrikingOrder) else None
         self.nodes: set[str] = set()
 
 
-Kind = TypeVar("Kind", bound=Order)
+Kind = TypeVar("Kind", bound=StrikingOrder)
 
 
 class Faults:
@@ -199,10 +209,10 @@ class Faults:
                 self._stand_alone(order)
                 self._service.clock.run_at(order.rate)
             case Loss():
-                node = self._service.node(order.pool, order.node)
-                self._service.nodes.lose(node, "The node was lost by order")
-            case Eviction(pool=str(pool), node=str(node_id), task=None):
-                self._evict(self._service.node(pool, node_id), order)
+                lost = self._service.node(order.pool, order.node)
+                self._service.nodes.lose(lost, "The node was lost by order")
+            case Eviction(pool=str(pool), node=str(node)) if order.names_a_node:
+                self._evict(self._service.node(pool, node), order)
             case Lag():
                 self._stand_alone(order)
                 self._watch_counts(order)

@@ -1,6 +1,8 @@
 """The service as a whole: its start and end, its errors, its routes, and the async client."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,3 +98,11 @@ async def test_the_async_client_does_what_the_pipeline_does(lab: Any, async_batc
         await (await begin("async", polling_interval=0)).wait()
     with pytest.raises(ResourceNotFoundError):
         await client.get_pool("async")
+
+
+def test_it_loads_neither_flows_nor_tasks_nor_what_only_transfers_need() -> None:
+    program = "import sys, deployments.local.batch; print(*sys.modules)"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout
+    loaded = {name.partition(".")[0] for name in said.decode().split()}
+    assert {"deployments", "starlette"} <= loaded
+    assert not loaded & {"flows", "tasks", "prefect", "azure", "aiohttp"}
