@@ -22,9 +22,10 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
 from prefect.logging.handlers import APILogHandler
-from prefect.states import Failed
+from prefect.states import Cancelled, Failed
 from pydantic import Field
 
+from tasks.cancellation import CANCELLED, is_cancelling
 from tasks.cleanup import clean_up, end_predecessor
 from tasks.clients import batch_client, explained
 from tasks.completion import Ending, is_service_fault, list_outcomes, watch_completion
@@ -129,6 +130,8 @@ async def convert(
         raise
     report = await make_report(work.ledger(plan))
     publish(report)
+    if work.diagnosis == CANCELLED or await is_cancelling(runtime.flow_run.id):
+        return Cancelled(message=report.headline, data=report)  # Prefect takes no other end then
     return report if report.is_success else Failed(message=report.headline, data=report)
 
 

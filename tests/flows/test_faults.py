@@ -4,13 +4,11 @@ CI takes ten files. The whole:  FAULT_FILES=50 .venv/bin/pytest tests/flows/test
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from azure.batch import BatchClient
-from azure.core.rest import HttpRequest
 
 from tasks.parameters import Limits, Pool
 from tasks.report import Report
@@ -18,21 +16,6 @@ from tasks.report import Report
 FILES = int(os.environ.get("FAULT_FILES", "10"))
 Order = Callable[..., None]
 Convert = Callable[..., Any]
-
-
-@pytest.fixture
-def order(batch: BatchClient) -> Iterator[Order]:
-    """Orders a fault of the local Batch service; all are taken back at the end."""
-
-    def send(method: str, body: dict[str, Any] | None = None) -> None:
-        request = HttpRequest(method, "/_local/faults?api-version=2025-06-01", json=body)
-        batch.send_request(request).raise_for_status()
-
-    def order(kind: str, **fields: Any) -> None:
-        send("POST", {"kind": kind, **fields})
-
-    yield order
-    send("DELETE")
 
 
 @pytest.fixture
