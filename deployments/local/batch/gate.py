@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.local.batch import auth, wire
 from deployments.local.batch.errors import BatchError
+from deployments.local.batch.faults import Refusal
 
 if TYPE_CHECKING:
     from deployments.local.batch.service import Service
@@ -50,9 +52,7 @@ API_VERSIONS = frozenset(
         "2025-06-01",
     }
 )
-
-
-FAULTS = {
+REFUSALS = {
     408: "OperationTimedOut",
     429: "TooManyRequests",
     500: "InternalError",
@@ -83,21 +83,16 @@ class Gate:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets the operation answer, unless a fault was ordered for it."""
+        faults = self.service.faults
         operation = f"{scope['method']} {scope['path']}"
         if scope["path"].startswith("/_local/"):
             await self.app(scope, receive, send)
-        elif refusal := self.service.faults.refusal(operation):
-            response = wire.failure(BatchError(FAULTS[refusal.status]))
-            response.status_code = refusal.status
-            if refusal.retry_after is not None:
-                response.headers["Retry-After"] = str(refusal.retry_after)
-            await response(scope, receive, send)
-        elif drop := self.service.faults.drop(operation):
+        elif refusal := faults.refusal(operation):
+            await _ordered(refusal)(scope, receive, send)
+        elif drop := faults.drop(operation):
             if drop.when == "after":
                 await self.app(scope, receive, _swallow)
-            scope["extensions"]["local.drop"]()
-            while (await receive())["type"] != "http.disconnect":
-                pass
+            await _drop(scope, receive)
         else:
             await self.app(scope, receive, send)
 
@@ -192,6 +187,20 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replayed
+
+
+def _ordered(refusal: Refusal) -> Response:
+    response = wire.failure(BatchError(REFUSALS[refusal.status]))
+    response.status_code = refusal.status
+    if refusal.retry_after is not None:
+        response.headers["Retry-After"] = str(refusal.retry_after)
+    return response
+
+
+async def _drop(scope: Scope, receive: Receive) -> None:
+    scope["extensions"]["local.drop"]()
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _swallow(_: Message) -> None:

@@ -3,7 +3,7 @@
 import re
 from datetime import timedelta
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -57,10 +57,15 @@ def _url(text: str) -> str:
     return text
 
 
+Item = TypeVar("Item")
+Several = Annotated[tuple[Item, ...], Field(strict=False)]
 Text = Annotated[str, AfterValidator(_without_null)]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s\x00]+$"), AfterValidator(_url)]
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
+ResizeTimeout = Annotated[Duration, Field(ge=timedelta(minutes=5))]
+ScaleInterval = Annotated[Duration, Field(ge=timedelta(minutes=5), le=timedelta(days=7))]
+WallClock = Annotated[Duration, Field(gt=timedelta())]
 RelativePath = Annotated[str, AfterValidator(_inside)]
 Refused = Annotated[None, BeforeValidator(_refuse)]
 Retries = Annotated[int, Field(ge=-1)]
@@ -128,7 +133,7 @@ class UploadHeader(Spec):
 class ContainerDestination(Spec):
     container_url: Url
     path: Text | None = None
-    upload_headers: tuple[UploadHeader, ...] | None = Field(default=None, strict=False)
+    upload_headers: Several[UploadHeader] | None = None
     identity_reference: Refused = None
 
 
@@ -150,8 +155,8 @@ class OutputFile(Spec):
 
 class StartTask(Spec):
     command_line: Annotated[Text, StringConstraints(min_length=1)]
-    resource_files: tuple[ResourceFile, ...] | None = Field(default=None, strict=False)
-    environment_settings: tuple[Setting, ...] | None = Field(default=None, strict=False)
+    resource_files: Several[ResourceFile] | None = None
+    environment_settings: Several[Setting] | None = None
     user_identity: UserIdentity | None = None
     max_task_retry_count: Retries = 0
     wait_for_success: bool = True
@@ -184,7 +189,7 @@ class PoolChange(Spec):
 
     display_name: str | None = None
     start_task: StartTask | None = None
-    metadata: tuple[Metadata, ...] | None = Field(default=None, strict=False)
+    metadata: Several[Metadata] | None = None
     task_slots_per_node: Annotated[int, Field(ge=1, le=256)] | None = None
     task_scheduling_policy: SchedulingPolicy | None = None
     application_package_references: Refused = None
@@ -199,7 +204,7 @@ class PoolProperties(Spec):
     """The body of updateproperties: what is absent is removed."""
 
     start_task: StartTask | None = None
-    metadata: tuple[Metadata, ...] | None = Field(default=None, strict=False)
+    metadata: Several[Metadata] | None = None
     application_package_references: Refused = None
     certificate_references: Refused = None
 
@@ -208,27 +213,25 @@ class PoolSpec(PoolChange):
     id: Id
     vm_size: Annotated[str, StringConstraints(min_length=1)]
     virtual_machine_configuration: VirtualMachine
-    resize_timeout: Annotated[Duration, Field(ge=timedelta(minutes=5))] = timedelta(minutes=15)
+    resize_timeout: ResizeTimeout = timedelta(minutes=15)
     target_dedicated_nodes: Count | None = None
     target_low_priority_nodes: Count | None = None
     enable_auto_scale: bool = False
     auto_scale_formula: str | None = None
-    auto_scale_evaluation_interval: Annotated[
-        Duration, Field(ge=timedelta(minutes=5), le=timedelta(days=7))
-    ] = timedelta(minutes=15)
+    auto_scale_evaluation_interval: ScaleInterval = timedelta(minutes=15)
     cloud_service_configuration: Refused = None
 
 
 class Resize(Spec):
     target_dedicated_nodes: Count | None = None
     target_low_priority_nodes: Count | None = None
-    resize_timeout: Annotated[Duration, Field(ge=timedelta(minutes=5))] | None = None
+    resize_timeout: ResizeTimeout | None = None
     node_deallocation_option: Deallocation = "requeue"
 
 
 class NodeRemoval(Spec):
     node_list: tuple[str, ...] = Field(strict=False, min_length=1, max_length=100)
-    resize_timeout: Annotated[Duration, Field(ge=timedelta(minutes=5))] | None = None
+    resize_timeout: ResizeTimeout | None = None
     node_deallocation_option: Deallocation = "requeue"
 
 
@@ -242,9 +245,7 @@ class SchedulingDisable(Spec):
 
 class AutoScale(Spec):
     auto_scale_formula: str | None = None
-    auto_scale_evaluation_interval: (
-        Annotated[Duration, Field(ge=timedelta(minutes=5), le=timedelta(days=7))] | None
-    ) = None
+    auto_scale_evaluation_interval: ScaleInterval | None = None
 
 
 class Formula(Spec):
@@ -257,7 +258,7 @@ class PoolInfo(Spec):
 
 
 class JobConstraints(Spec):
-    max_wall_clock_time: Annotated[Duration, Field(gt=timedelta())] = FOREVER
+    max_wall_clock_time: WallClock = FOREVER
     max_task_retry_count: Retries = 0
 
 
@@ -269,7 +270,7 @@ class JobChange(Spec):
     constraints: JobConstraints | None = None
     pool_info: PoolInfo | None = None
     on_all_tasks_complete: AllTasksComplete | None = None
-    metadata: tuple[Metadata, ...] | None = Field(default=None, strict=False)
+    metadata: Several[Metadata] | None = None
     network_configuration: Refused = None
 
 
@@ -283,7 +284,7 @@ class JobSpec(JobReplacement):
     id: Id
     display_name: str | None = None
     on_task_failure: TaskFailure = "noaction"
-    common_environment_settings: tuple[Setting, ...] | None = Field(default=None, strict=False)
+    common_environment_settings: Several[Setting] | None = None
     uses_task_dependencies: Refused = None
     job_manager_task: Refused = None
     job_preparation_task: Refused = None
@@ -299,7 +300,7 @@ class JobTerminate(Spec):
 
 
 class TaskConstraints(Spec):
-    max_wall_clock_time: Annotated[Duration, Field(gt=timedelta())] = FOREVER
+    max_wall_clock_time: WallClock = FOREVER
     retention_time: Duration = WEEK
     max_task_retry_count: Retries | None = None
 
@@ -314,9 +315,9 @@ class TaskSpec(Spec):
     id: Id
     command_line: Annotated[Text, StringConstraints(min_length=1)]
     display_name: str | None = None
-    resource_files: tuple[ResourceFile, ...] | None = Field(default=None, strict=False)
-    output_files: tuple[OutputFile, ...] | None = Field(default=None, strict=False)
-    environment_settings: tuple[Setting, ...] | None = Field(default=None, strict=False)
+    resource_files: Several[ResourceFile] | None = None
+    output_files: Several[OutputFile] | None = None
+    environment_settings: Several[Setting] | None = None
     constraints: TaskConstraints = TaskConstraints()
     required_slots: Annotated[int, Field(ge=1, le=256)] = 1
     user_identity: UserIdentity | None = None
@@ -330,7 +331,7 @@ class TaskSpec(Spec):
 
 
 class TaskCollection(Spec):
-    value: tuple[dict[str, Any], ...] = Field(strict=False)
+    value: Several[dict[str, Any]]
 
 
 def vm_cores(vm_size: str) -> int | None:
