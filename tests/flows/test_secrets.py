@@ -1,0 +1,64 @@
+"""No key and no SAS token is found in anything that a run prints, writes or stores."""
+
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from programs import CONVERT
+
+
+@pytest.fixture
+def told(
+    account: dict[str, str],
+    containers: tuple[str, str],
+    library: Callable[..., Path],
+    clip: Callable[..., Path],
+    tmp_path: Path,
+) -> bytes:
+    """All that a run with converted and failed files says and leaves, at the noisiest level."""
+    folder = library("good.mp4")
+    (folder / "text.mp4").write_text("no film")
+    whole = clip(".mp4", audio=20, muxer=(("movflags", "faststart"),)).read_bytes()
+    (folder / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    environment = {name: v for name, v in os.environ.items() if name != "PREFECT_API_URL"}
+    ended = subprocess.run(
+        [
+            *CONVERT,
+            folder,
+            *("--container", containers[0], "--cleanup.container", containers[1]),
+            *("--download-to", "out", "--report", "report.json", "--cleanup.inputs", "keep"),
+        ],
+        cwd=tmp_path,
+        env=environment
+        | account
+        | {
+            "XDG_DATA_HOME": str(tmp_path / "data"),  # Prefect's database is there
+            "PREFECT_HOME": str(tmp_path / "prefect"),
+            "PREFECT_LOGGING_LEVEL": "DEBUG",
+            "PREFECT_LOGGING_ROOT_LEVEL": "DEBUG",
+        },
+        capture_output=True,
+        timeout=180,
+        check=False,
+    )
+    assert ended.returncode == 1, ended.stderr
+    assert b"1 converted, 2 failed" in ended.stdout
+    return ended.stdout + ended.stderr + b"".join(read_all(tmp_path))
+
+
+def read_all(folder: Path) -> Iterator[bytes]:
+    for path in folder.rglob("*"):
+        if path.is_file() and path.suffix != ".mp4":
+            yield path.read_bytes()
+
+
+def test_no_key_and_no_token_is_told(told: bytes, account: dict[str, str]) -> None:
+    (storage_key,) = re.findall("AccountKey=([^;]+)", account["AZURE_STORAGE_CONNECTION_STRING"])
+    assert b"SQLite format 3" in told, "the database was not read"
+    for secret in (storage_key, account["AZURE_BATCH_ACCESS_KEY"], "SharedKey "):
+        assert secret.encode() not in told
+    assert not re.search(rb"sig=[\w%]{30,}", told)  # Prefect's own examples have a short one
