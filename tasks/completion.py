@@ -29,9 +29,12 @@ CLOSED = (
 )
 SERVICE_FAULTS = ("Blob", "FileUpload", "Node", "DiskFull")  # how the codes of Batch's faults begin
 FATAL_RESIZE_CODES = {
-    "AccountCoreQuotaReached": "Ask for more dedicated cores in the Azure portal, Quotas.",
-    "AccountSpotCoreQuotaReached": "Ask for more Spot cores in the Azure portal, Quotas.",
-    "AccountLowPriorityCoreQuotaReached": "Ask for more Spot cores in the Azure portal, Quotas.",
+    "AccountCoreQuotaReached": "Wait for other pools to end, or ask for more dedicated cores in"
+    " the Azure portal (Quotas).",
+    "AccountSpotCoreQuotaReached": "Wait for other pools to end, or ask for more Spot cores in"
+    " the Azure portal (Quotas).",
+    "AccountLowPriorityCoreQuotaReached": "Wait for other pools to end, or ask for more Spot cores"
+    " in the Azure portal (Quotas).",
     "UnsupportedVMSize": "Choose another pool.vm_size: this region does not offer it to Batch.",
 }
 

@@ -1,12 +1,14 @@
 """What holds for the project as a whole: who imports whom, and that the README is true."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 
+from tasks.completion import FATAL_RESIZE_CODES
 from tasks.fence import Fence
 from tasks.parameters import Cleanup, Limits, Output, Pool, Run
 from tasks.settings import Accounts
@@ -49,6 +51,13 @@ def test_the_readme_has_a_row_for_every_parameter(prefix: str, model: type[BaseM
     for name, field in model.model_fields.items():
         flag = f"--{prefix}{name.replace('_', '-')}"
         assert f"| `{flag}` | {shown(field.default)} | {field.description} |" in README
+
+
+def test_the_readme_explains_every_code_of_a_diagnosis() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "tasks").glob("*.py"))
+    codes = set(re.findall(r'Diagnosis\(\s*"(\w+)"', source)) | set(FATAL_RESIZE_CODES)
+    section = README.partition("## When something goes wrong")[2].partition("\n## ")[0]
+    assert codes == set(re.findall(r"`([A-Z]\w+)`", section.partition("\n\nA file")[0]))
 
 
 def test_the_readme_names_every_setting() -> None:
