@@ -20,6 +20,7 @@ from typing import Annotated, Any
 from azure.core.exceptions import AzureError
 from prefect import flow, runtime
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.context import FlowRunContext
 from prefect.flows import Flow
 from prefect.logging.handlers import APILogHandler
 from prefect.states import Cancelled, Failed
@@ -45,11 +46,20 @@ from tasks.submission import submit_wave
 from tasks.uploads import upload_wave
 
 ATTEMPTS = 2  # the second is for what a transfer or a lost node spoilt
+LAST_LOOK_SECONDS = 4  # that an interrupted run takes to see how far it came
 STAGES = logging.getLogger("tasks")
+
+
+class RunPageHandler(APILogHandler):
+    """Sends what the stages log to the run's page; what is logged outside of a run has none."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return FlowRunContext.get() is not None and bool(super().filter(record))
+
+
 STAGES.setLevel(logging.INFO)
 if not STAGES.handlers:
-    STAGES.addHandler(APILogHandler())  # to the run's page
-LAST_LOOK_SECONDS = 4  # that an interrupted run takes to see how far it came
+    STAGES.addHandler(RunPageHandler())
 
 
 @dataclass(kw_only=True)

@@ -10,7 +10,6 @@ from tasks.errors import ConvertError
 QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
 }
 DELIVERY_SECONDS = 3
 
