@@ -1,0 +1,189 @@
+"""The twenty faults of the tutorial that this project grew out of: each is impossible here."""
+
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from azure.batch import BatchClient
+from azure.storage.blob import BlobServiceClient
+from azure.storage.blob.aio import BlobServiceClient as AsyncBlobServiceClient
+
+from programs import CONVERT
+from tasks.clients import CLOCK_SKEW, make_signer
+from tasks.completion import SELECT, poll_seconds
+from tasks.errors import AccountError, UsageError
+from tasks.parameters import Limits
+
+ROOT = Path(__file__).parents[2]
+Convert = Callable[..., Any]
+Library = Callable[..., Path]
+
+
+def living(batch: BatchClient) -> set[str]:
+    return {pool.id for pool in batch.list_pools() if pool.state != "deleting"}
+
+
+def code() -> str:
+    folders = ("flows", "tasks", "deployments")
+    return "".join(path.read_text() for name in folders for path in (ROOT / name).rglob("*.py"))
+
+
+async def test_01_a_failed_task_counts_as_success(
+    convert: Convert, library: Library, clip: Callable[..., Path]
+) -> None:
+    folder = library("good.mp4")
+    whole = clip(".mp4", audio=20, muxer=(("movflags", "faststart"),)).read_bytes()
+    (folder / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    report = await convert(folder)
+    assert not report.is_success
+    assert {file.source: file.state for file in report.files}["cut.mp4"] == "failed"
+
+
+async def test_02_zero_inputs_print_success(convert: Convert, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="There are no media files"):
+        await convert(tmp_path)
+
+
+async def test_03_after_a_failure_nodes_go_on_billing(
+    convert: Convert, library: Library, batch: BatchClient, order: Any
+) -> None:
+    before = living(batch)
+    order("answer", status=500, operation="POST /jobs/*/addtaskcollection")
+    with pytest.raises(AccountError):
+        await convert(library("a.mp4"))
+    assert living(batch) <= before
+
+
+async def test_04_a_container_that_was_there_is_adopted_and_deleted(
+    convert: Convert, library: Library, blobs: BlobServiceClient, containers: tuple[str, str]
+) -> None:
+    for name in containers:
+        blobs.create_container(name).upload_blob("somebody's own", b"data")
+    await convert(library("a.mp4"))
+    for name in containers:
+        blob = blobs.get_blob_client(name, "somebody's own")
+        assert blob.download_blob().readall() == b"data"
+
+
+async def test_05_a_start_task_that_fails_is_never_noticed(
+    convert: Convert, library: Library, order: Any
+) -> None:
+    order("starttask")
+    report = await convert(library("a.mp4"))
+    assert report.run["diagnosis"]["code"] == "StartTaskFailed"
+    assert report.summary["seconds"] < 60
+
+
+async def test_06_file_names_go_unquoted_into_a_shell(convert: Convert, library: Library) -> None:
+    report = await convert(library("$(touch pwned).mp4", "`touch pwned`;touch pwned.mp4"))
+    assert report.summary["converted"] == 2
+    assert not list(Path(os.environ["XDG_DATA_HOME"]).parent.rglob("pwned"))
+
+
+def test_07_ffmpeg_may_ask_or_read_from_the_terminal() -> None:
+    runner = (ROOT / "tasks" / "runner.sh").read_text()
+    assert re.search(r"ffmpeg .*-nostdin -y", runner)
+
+
+async def test_08_dots_in_names_are_dropped(convert: Convert, library: Library) -> None:
+    report = await convert(library("lec.1.mp4", "lec1.mp4"))
+    assert {file.output for file in report.files} == {"lec.1.mp3", "lec1.mp3"}
+
+
+async def test_09_of_two_files_of_one_name_the_last_wins(
+    convert: Convert, library: Library
+) -> None:
+    report = await convert(library("one/a.mp4", "two/a.mp4"))
+    assert {file.output for file in report.files} == {"one/a.mp3", "two/a.mp3"}
+
+
+async def test_10_capital_suffixes_are_skipped(convert: Convert, library: Library) -> None:
+    report = await convert(library("CLIP.MP4"))
+    assert report.summary["converted"] == 1
+
+
+async def test_11_some_characters_break_urls(convert: Convert, library: Library) -> None:
+    report = await convert(library("#1.mp4", "why?.mp4", "100%.mp4", "%41.mp4", "a&b=c+d.mp4"))
+    assert report.summary["converted"] == 5
+
+
+async def test_12_names_are_taken_for_patterns(convert: Convert, library: Library) -> None:
+    report = await convert(library("a[1]*.mp4", "a1.mp4"))
+    assert {file.output for file in report.files} == {"a[1]*.mp3", "a1.mp3"}
+
+
+async def test_13_signatures_open_a_container_for_two_hours_whatever_the_run(
+    account: dict[str, str],
+) -> None:
+    connection = account["AZURE_STORAGE_CONNECTION_STRING"]
+    deadline = datetime.now(UTC) + timedelta(minutes=30)
+    async with AsyncBlobServiceClient.from_connection_string(connection) as service:
+        signer = await make_signer(service, until=deadline + CLOCK_SKEW)
+    source = parse_qs(urlsplit(signer.blob_url("input", "a")).query)
+    output = parse_qs(urlsplit(signer.container_url("output")).query)
+    assert (source["sr"], source["sp"]) == (["b"], ["r"])
+    assert (output["sr"], output["sp"]) == (["c"], ["w"])
+    expiry = datetime.fromisoformat(source["se"][0])
+    assert timedelta(0) <= expiry - deadline <= CLOCK_SKEW
+
+
+def test_14_the_public_clouds_host_is_hard_coded() -> None:
+    assert not re.search(r"core\.windows\.net|batch\.azure\.com", code())
+
+
+async def test_15_a_second_run_fails_on_fixed_names(convert: Convert, library: Library) -> None:
+    first = await convert(library("a.mp4"))
+    second = await convert(library("b.mp4"))
+    assert first.run["job"] != second.run["job"]
+    assert second.summary["converted"] == 1
+
+
+def test_16_all_tasks_are_listed_in_full_every_second() -> None:
+    assert poll_seconds(60) >= 6
+    assert "resourceFiles" not in SELECT
+
+
+async def test_17_no_limits_no_logs_and_outputs_are_never_fetched(
+    convert: Convert,
+    library: Library,
+    blobs: BlobServiceClient,
+    containers: tuple[str, str],
+    tmp_path: Path,
+) -> None:
+    await convert(
+        library("a.mp4"),
+        output={"download_to": str(tmp_path / "out")},
+        cleanup={"inputs": "keep"},
+    )
+    assert (tmp_path / "out" / "a.mp3").stat().st_size > 0
+    names = list(blobs.get_container_client(containers[1]).list_blob_names())
+    assert [name for name in names if name.endswith("/stderr.txt")]
+
+
+def test_18_uploads_go_one_after_the_other() -> None:
+    assert Limits().uploads_at_once > 1
+
+
+def test_19_it_asks_questions_on_the_terminal(
+    account: dict[str, str], library: Library, containers: tuple[str, str]
+) -> None:
+    ended = subprocess.run(
+        [*CONVERT, library("a.mp4"), "--container", containers[0]],
+        env=os.environ | account,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0
+
+
+def test_20_it_names_an_image_that_no_longer_exists() -> None:
+    tasks = "".join(path.read_text() for path in (ROOT / "tasks").glob("*.py"))
+    assert not re.search(r"\d\d[._]04|UbuntuServer", tasks)
