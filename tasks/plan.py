@@ -29,13 +29,13 @@ from tasks.sources import (
     local_path,
     split_address,
 )
-from tasks.stage import STAGE
+from tasks.stage import FIRST_STAGE, STAGE
 from tasks.threads import in_threads
 
 PROBE_TIME = timedelta(hours=1)  # how long a URL for a look at a blob is good for
 
 
-@task(name="plan", **STAGE | {"retries": 1})  # a wrong endpoint is to be told soon
+@task(name="plan", **FIRST_STAGE)
 async def make_plan(request: Request, *, preset: Preset) -> Plan:
     """Find, hash, name and probe the sources.
 

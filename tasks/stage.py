@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from azure.core.exceptions import AzureError
+from azure.core.exceptions import AzureError, HttpResponseError
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task, exponential_backoff
@@ -25,6 +25,12 @@ def retry_if_transient(
     return True
 
 
+def retry_if_answered(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
+    """As above, where there was an answer: an endpoint that nobody answers at is told soon."""
+    is_answer = isinstance(state.data, HttpResponseError)
+    return is_answer and retry_if_transient(task, task_run, state)
+
+
 # What a stage makes is outside: a retry must never be handed a pool that no longer is.
 STAGE: Any = {
     "cache_policy": NO_CACHE,
@@ -34,3 +40,4 @@ STAGE: Any = {
     "retry_jitter_factor": 0.5,
     "retry_condition_fn": retry_if_transient,
 }
+FIRST_STAGE: Any = STAGE | {"retry_condition_fn": retry_if_answered}

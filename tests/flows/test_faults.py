@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from storage_proxy import Bandwidth, Delay, Drop, Fault, Refusal, StorageProxy
 from tasks.parameters import Limits, Pool
 from tasks.report import Report
 
@@ -126,3 +127,36 @@ async def test_the_deadline_ends_a_run_whose_nodes_never_boot(
     report = await convert(source, limits=Limits(deadline_minutes=1), pool=Pool(spot_nodes=1))
     assert states(report) == {"not_started": FILES}
     assert report.run["diagnosis"]["code"] == "DeadlinePassed"
+
+
+STORAGE: dict[str, list[Fault]] = {
+    "a few requests are throttled": [Refusal(status=429, times=3)],
+    "uploads are refused, and told when to come back": [
+        Refusal(status=503, method="PUT", times=3, retry_after_seconds=1)
+    ],
+    "one in ten is refused or dropped": [
+        Refusal(status=503, chance=0.07),
+        Drop(when="before", chance=0.03),
+    ],
+    "answers to uploads are lost": [Drop(when="after", method="PUT", times=2)],
+    "downloads break off": [Drop(when="within", method="GET", blob="*.mp3", times=2)],
+    "all of it is slow": [Delay(seconds=0.05), Bandwidth(bytes_per_second=500_000)],
+}
+
+
+@pytest.mark.parametrize("faults", STORAGE.values(), ids=STORAGE.keys())
+async def test_all_are_converted_and_fetched_although_storage_fails(
+    convert: Convert,
+    source: Path,
+    storage_faults: StorageProxy,
+    faults: list[Fault],
+    tmp_path: Path,
+) -> None:
+    storage_faults.seed(7)
+    for fault in faults:
+        storage_faults.order(fault)
+    report = await convert(source, output={"download_to": str(tmp_path / "out")})
+    assert states(report) == {"converted": FILES}
+    fetched = [path for path in (tmp_path / "out").iterdir() if path.suffix == ".mp3"]
+    assert len(fetched) == FILES
+    assert all(path.stat().st_size > 0 for path in fetched)
