@@ -1,6 +1,9 @@
-"""The service as a whole: its start and end, its errors, its routes, and the async client."""
+"""The service as a whole: its start and end, its errors and its routes."""
 
+import base64
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,15 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.batch import BatchClient
 from azure.batch import models as m
-from azure.core.exceptions import ResourceNotFoundError
+from azure.core.credentials import AzureNamedKeyCredential
 
 from deployments.local import batch as package
 from deployments.local.batch.errors import ERRORS
 from deployments.local.batch.routes import OPERATIONS
+from deployments.local.ports import LOOPBACK, listen
 
 SOURCES = Path(package.__file__).parent
 TESTS = Path(__file__).parent
+ACCOUNT, KEY = "starting", base64.b64encode(b"a key for one start").decode()
+SERVER = """
+import socket, sys, uvicorn
+from pathlib import Path
+from deployments.local.batch import create_app
+account, key, data, descriptor = sys.argv[1:]
+app = create_app(account=account, key=key, data=Path(data), max_nodes=1, node_path="/bin")
+uvicorn.Server(uvicorn.Config(app)).run(sockets=[socket.socket(fileno=int(descriptor))])
+"""
 
 
 def read_all(folder: Path, *, but: str) -> str:
@@ -53,51 +67,26 @@ def test_when_it_stops_its_processes_and_nodes_are_gone(
     assert list((tmp_path / "data").iterdir()) == []
 
 
-async def test_the_async_client_does_what_the_pipeline_does(lab: Any, async_batch: Any) -> None:
-    client = async_batch
-    images = [image async for image in client.list_supported_images()]
-    assert images
-    start = m.BatchStartTask(command_line="true", wait_for_success=True)
-    formula = '$TargetLowPriorityNodes = time() < time("2100-01-01T00:00:00Z") ? 2 : 0;'
-    options = lab.pool_options(
-        "async", start_task=start, enable_auto_scale=True, auto_scale_formula=formula
-    )
-    await client.create_pool(options)
-    lab.nodes("async", count=2)
-    info = m.BatchPoolInfo(pool_id="async")
-    await client.create_job(m.BatchJobCreateOptions(id="async", pool_info=info))
-    tasks = [
-        m.BatchTaskCreateOptions(id=f"t{n}", command_line=lab.shell(f"echo {n}; exit {n}"))
-        for n in range(3)
-    ]
-    added = await client.create_tasks("async", tasks)
-    assert {result.task_id for result in added.result_values} == {"t0", "t1", "t2"}
-    for task in tasks:
-        lab.completed("async", task.id)
-    counts = (await client.get_job_task_counts("async")).task_counts
-    assert (counts.completed, counts.succeeded, counts.failed) == (3, 1, 2)
-    listed = client.list_tasks(
-        "async", filter="state eq 'completed'", select=["id", "executionInfo"]
-    )
-    assert {task.id: task.execution_info.exit_code async for task in listed} == {
-        "t0": 0,
-        "t1": 1,
-        "t2": 2,
-    }
-    content = [
-        chunk async for chunk in await client.download_task_file("async", "t2", "stdout.txt")
-    ]
-    assert b"".join(content) == b"2\n"
-    assert [node.state async for node in client.list_nodes("async")] == ["idle", "idle"]
-    poller = await client.begin_terminate_job(
-        "async", options={"terminateReason": "done"}, polling_interval=0
-    )
-    await poller.wait()
-    assert (await client.get_job("async")).execution_info.termination_reason == "done"
-    for begin in (client.begin_delete_job, client.begin_delete_pool):
-        await (await begin("async", polling_interval=0)).wait()
-    with pytest.raises(ResourceNotFoundError):
-        await client.get_pool("async")
+def test_it_is_imported_starts_and_answers_within_a_second_of_cpu_time(tmp_path: Path) -> None:
+    with listen(0) as listener:
+        listener.listen()
+        listener.set_inheritable(True)
+        url = f"http://{LOOPBACK}:{listener.getsockname()[1]}"
+        given = (ACCOUNT, KEY, str(tmp_path / "data"), str(listener.fileno()))
+        command = [sys.executable, "-I", "-c", SERVER, *given]
+        pid = os.posix_spawn(sys.executable, command, os.environ)
+    try:
+        assert first_answer(url) == []  # the connection waits for the service to accept it
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        _, _, usage = os.wait4(pid, 0)
+    assert usage.ru_utime + usage.ru_stime < 1
+
+
+def first_answer(url: str) -> list[m.BatchPool]:
+    credential = AzureNamedKeyCredential(ACCOUNT, KEY)
+    with BatchClient(url, credential, retry_total=0, read_timeout=20) as client:
+        return list(client.list_pools())
 
 
 def test_it_loads_neither_flows_nor_tasks_nor_what_only_transfers_need() -> None:
