@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from flows.signals import Terminated, heed_sigterm, run_beside_signals
 from flows.surroundings import delivered_logs, surroundings
-from tasks.errors import ConvertError, SettingsError, UsageError
+from tasks.errors import ConvertError, FilesFailedError, SettingsError, UsageError
 from tasks.parameters import Cleanup, ContainerName, Limits, Output, Pool, Request, Run
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ def in_one_line(error: CycloptsError, words: Sequence[str]) -> str:
     name = str(first["loc"][0]).replace("_", "-")
     flags = [word.partition("=")[0] for word in words if word.startswith("-")]
     flag = next((flag for flag in flags if flag.endswith(name)), name)
+    if first["type"] == "string_pattern_mismatch":
+        return f"{flag}: {first['input']!r} is no name that Azure takes."
     return f"{flag}: {message}, not {first['input']!r}."
 
 
@@ -130,6 +132,8 @@ def run_conversions(request: Request) -> int:
     try:
         with display.showing(), delivered_logs():
             run_beside_signals(result_of(flow(**parameters, return_state=True)))
+    except FilesFailedError:  # the table says it better
+        pass
     finally:
         if display.report:
             print_report(display.report)

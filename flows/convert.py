@@ -31,6 +31,7 @@ from tasks.cleanup import clean_up, end_predecessor
 from tasks.clients import batch_client, explained
 from tasks.completion import Ending, is_service_fault, list_outcomes, watch_completion
 from tasks.containers import make_containers
+from tasks.errors import FilesFailedError
 from tasks.job import make_job
 from tasks.lock import hold_lock
 from tasks.models import Conversion, Diagnosis, Evidence, Outcome, Plan, Refusal, Ticket
@@ -117,11 +118,15 @@ async def convert(
     pool: Pool = Pool(),
     limits: Limits = Limits(),
     cleanup: Cleanup = Cleanup(),
-) -> Report | State[Report]:
+) -> Report | State[Any]:
     """Convert media files in parallel on Azure Batch with ffmpeg.
 
     Every source ends in one state: converted, skipped, failed, not started or interrupted.
     What is converted already is skipped: running again does only what is missing.
+
+    Raises:
+        FilesFailedError: some files are not converted; it bears the report.
+        ConvertError: nothing could be done; it says what to do about it.
     """
     request = Request(
         sources=sources, output=output, run=run, pool=pool, limits=limits, cleanup=cleanup
@@ -142,7 +147,10 @@ async def convert(
     publish(report)
     if work.diagnosis == CANCELLED or await is_cancelling(runtime.flow_run.id):
         return Cancelled(message=report.headline, data=report)  # Prefect takes no other end then
-    return report if report.is_success else Failed(message=report.headline, data=report)
+    if report.is_success:
+        return report
+    error = FilesFailedError(f"{report.headline}.", "The report has the reasons.", report)
+    return Failed(message=report.headline, data=error)
 
 
 def issue_ticket(request: Request, *, run_id: str, run_count: int) -> Ticket:
@@ -276,7 +284,7 @@ async def break_off(work: Work) -> None:
         await clean_up.fn(work.ticket, work.request.cleanup, is_finished=False)
     except AzureError as error:
         STAGES.error(
-            "%s The pool %s and the job %s end by themselves at %s.",
+            "%s If the pool %s and the job %s were made, they end by themselves at %s.",
             explained(error).problem,
             work.ticket.pool_id,
             work.ticket.job_id,

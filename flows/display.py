@@ -19,7 +19,9 @@ from tasks.progress import Progress, listening
 from tasks.report import DONE, Report
 
 OURS = ("tasks", "flows", "__main__")
-RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")  # what ends a run, the command says itself
+# What ends a run the command says itself, and the report is its table. What asyncio says of the
+# SDK's transfers that an interruption breaks off helps nobody.
+SAID_OTHERWISE = ("prefect.flow_runs", "prefect.task_runs", "tasks.report", "asyncio")
 PLAIN_SECONDS = 5.0  # between lines of progress where there is no terminal
 PLAIN_WIDTH = 160
 TABLE_ROWS = 100  # where there are more files, only those that are not converted get a row
@@ -104,7 +106,7 @@ class ConsoleHandler(logging.Handler):
 
     def filter(self, record: logging.LogRecord) -> bool:
         least = logging.INFO if record.name.startswith(OURS) else logging.ERROR
-        return record.levelno >= least and not record.name.startswith(RUN_LOGGERS)
+        return record.levelno >= least and not record.name.startswith(SAID_OTHERWISE)
 
     def emit(self, record: logging.LogRecord) -> None:
         time_of_day = time.strftime("%H:%M:%S", time.localtime(record.created))

@@ -28,13 +28,18 @@ def surroundings() -> Iterator[None]:
     os.environ |= {name: value for name, value in QUIET.items() if name not in os.environ}
     is_local = Accounts().are_unset
     if is_local:
-        print("No Azure account is configured: this machine takes its part.", file=sys.stderr)
+        print(
+            "No Azure account is configured: starting its parts on this machine …", file=sys.stderr
+        )
     else:
-        load_accounts()  # half an account is told at once
+        accounts = load_accounts()  # half an account is told at once
+        print(f"Using the Batch account at {accounts.batch_endpoint}", file=sys.stderr)
     with ExitStack() as parts:
         try:
             stack = parts.enter_context(running_stack()) if is_local else None
             server = None if has_prefect_api() else parts.enter_context(running_server())
+            if not server:
+                check_prefect_api()
             os.environ |= stack.wait() if stack else {}
             if server:
                 use_prefect_api(server.wait())
@@ -48,6 +53,26 @@ def has_prefect_api() -> bool:
     from prefect.settings import get_current_settings
 
     return get_current_settings().api.url is not None
+
+
+def check_prefect_api() -> None:
+    """Make sure that somebody answers at the user's own Prefect server.
+
+    Raises:
+        ConvertError: nobody does.
+    """
+    import httpx
+    from prefect.settings import get_current_settings
+
+    url = get_current_settings().api.url
+    try:
+        httpx.get(f"{url}/health", timeout=10)
+    except httpx.HTTPError:
+        raise ConvertError(
+            f"Prefect's server at {url} does not answer.",
+            "Start it with `prefect server start`; or let each run have one of its own, with"
+            " `prefect config unset PREFECT_API_URL` or without that variable.",
+        ) from None
 
 
 def use_prefect_api(url: str) -> None:

@@ -1,6 +1,7 @@
 """The watcher: it alone looks at the deadline, the job, the pool and its nodes."""
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,15 +29,15 @@ CLOSED = (
     models.BatchJobState.DELETING,
 )
 SERVICE_FAULTS = ("Blob", "FileUpload", "Node", "DiskFull")  # how the codes of Batch's faults begin
-FATAL_RESIZE_CODES = {
-    "AccountCoreQuotaReached": "Wait for other pools to end, or ask for more dedicated cores in"
-    " the Azure portal (Quotas).",
-    "AccountSpotCoreQuotaReached": "Wait for other pools to end, or ask for more Spot cores in"
-    " the Azure portal (Quotas).",
-    "AccountLowPriorityCoreQuotaReached": "Wait for other pools to end, or ask for more Spot cores"
-    " in the Azure portal (Quotas).",
+QUOTA_CODES = {
+    "AccountCoreQuotaReached": "Ask for more dedicated cores in the Azure portal (Quotas).",
+    "AccountSpotCoreQuotaReached": "Ask for more Spot cores in the Azure portal (Quotas).",
+    "AccountLowPriorityCoreQuotaReached": "Ask for more Spot cores in the Azure portal (Quotas).",
+}
+FATAL_RESIZE_CODES = QUOTA_CODES | {
     "UnsupportedVMSize": "Choose another pool.vm_size: this region does not offer it to Batch.",
 }
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Sighting:
     is_steady: bool = False  # the pool is not being resized
     is_open: bool = True  # the job takes and runs batch tasks
     resize_codes: tuple[str, ...] = ()
+    other_nodes: int = 0  # of the account's other pools
 
     @property
     def completed(self) -> int:
@@ -71,6 +73,7 @@ async def watch_completion(ticket: Ticket, tally: Tally) -> Ending:
     """Watch until all that was submitted is completed, or cannot be any more."""
     started_at = datetime.now(UTC)
     cancellation = Cancellation()
+    told: set[str] = set()
     async with batch_client() as batch:
         while True:
             sighting = await look(batch, ticket)
@@ -86,7 +89,18 @@ async def watch_completion(ticket: Ticket, tally: Tally) -> Ending:
             if diagnosis := diagnose(sighting, ticket=ticket, now=now):
                 diagnosis = await with_words_of_nodes(batch, ticket, diagnosis)
                 return Ending(await list_outcomes(batch, ticket.job_id), diagnosis)
+            tell_shortage(sighting, told)
             await asyncio.sleep(poll_seconds(elapsed_seconds))
+
+
+def tell_shortage(sighting: Sighting, told: set[str]) -> None:
+    """Say once why there is no node yet."""
+    if sighting.nodes or not sighting.is_steady:
+        return
+    for code in set(sighting.resize_codes) - told:
+        others = f"; other pools have {sighting.other_nodes}" if sighting.other_nodes else ""
+        logger.warning("Waiting for nodes: Batch says %s%s", code, others)
+        told.add(code)
 
 
 def poll_seconds(elapsed_seconds: float) -> float:
@@ -120,6 +134,8 @@ def diagnose(sighting: Sighting, *, ticket: Ticket, now: datetime) -> Diagnosis 
             " that has ffmpeg.",
         )
     for code in sighting.resize_codes:
+        if sighting.other_nodes and code in QUOTA_CODES:
+            continue  # others will let go of theirs
         if not sighting.nodes and code in FATAL_RESIZE_CODES:
             return Diagnosis(
                 code, "The pool cannot get any node.", f"Batch says {code}.",
@@ -161,7 +177,7 @@ async def look(batch: BatchClient, ticket: Ticket) -> Sighting:
     counts = (await batch.get_job_task_counts(ticket.job_id)).task_counts
     job = await batch.get_job(ticket.job_id, select=["state"])
     pool = await batch.get_pool(ticket.pool_id, select=["allocationState", "resizeErrors"])
-    nodes = await count_nodes(batch, ticket.pool_id)
+    nodes, other_nodes = await count_nodes(batch, ticket.pool_id)
     return Sighting(
         active=counts.active,
         running=counts.running,
@@ -172,13 +188,21 @@ async def look(batch: BatchClient, ticket: Ticket) -> Sighting:
         is_open=job.state not in CLOSED,
         is_steady=pool.allocation_state == models.AllocationState.STEADY,
         resize_codes=tuple(error.code or "" for error in pool.resize_errors or ()),
+        other_nodes=other_nodes,
     )
 
 
-async def count_nodes(batch: BatchClient, pool_id: str) -> list[models.BatchNodeCounts]:
-    pools = batch.list_pool_node_counts(filter=f"poolId eq '{pool_id}'")
-    counts = [(pool.dedicated, pool.low_priority) async for pool in pools]
-    return [kind for pool in counts for kind in pool if kind]
+async def count_nodes(batch: BatchClient, pool_id: str) -> tuple[list[models.BatchNodeCounts], int]:
+    """The pool's nodes by state, dedicated and Spot; and how many all other pools have."""
+    own: list[models.BatchNodeCounts] = []
+    others = 0
+    async for pool in batch.list_pool_node_counts():
+        kinds = [kind for kind in (pool.dedicated, pool.low_priority) if kind]
+        if pool.pool_id == pool_id:
+            own += kinds
+        else:
+            others += sum(kind.total for kind in kinds)
+    return own, others
 
 
 def to_progress(sighting: Sighting, tally: Tally, *, elapsed_seconds: float) -> Progress:

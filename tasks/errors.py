@@ -33,5 +33,13 @@ class PoolError(ConvertError):
     """A pool that cannot do the work: no image, no nodes, or nodes that do not start."""
 
 
+class FilesFailedError(ConvertError):
+    """A run that came to its end without converting every file; `report` tells which, and why."""
+
+    def __init__(self, problem: str, remedy: str, report: object = None) -> None:
+        super().__init__(problem, remedy)
+        self.report = report
+
+
 class DownloadError(ConvertError):
     """A converted file that cannot be written where it was asked for."""

@@ -72,7 +72,7 @@ async def _kept(
     try:
         yield
     except asyncio.CancelledError:
-        if not renewal.done():
+        if not renewal.done() or renewal.cancelled():  # the run, or its loop, is being ended
             raise
         _current_task().uncancel()
         raise OutputInUseError(

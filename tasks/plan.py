@@ -32,6 +32,7 @@ from tasks.sources import (
 from tasks.stage import FIRST_STAGE, STAGE
 from tasks.threads import in_threads
 
+NAME_A_SOURCE = "Name a file, a folder, a glob or az://container/prefix with media files."
 PROBE_TIME = timedelta(hours=1)  # how long a URL for a look at a blob is good for
 
 
@@ -106,7 +107,7 @@ async def find_sources(service: BlobServiceClient, patterns: Sequence[str]) -> l
     if not found:
         raise UsageError(
             f"There are no media files in {', '.join(patterns)}.",
-            "Name a file, a folder, a glob or az://container/prefix that has some.",
+            NAME_A_SOURCE,
         )
     return list(found.values())
 
@@ -127,7 +128,9 @@ def check(request: Request) -> None:
         UsageError: it says what, and what to do.
     """
     if not request.sources:
-        raise UsageError("No source is named.", "Name a file, a folder, a glob or az://….")
+        raise UsageError("No source is named.", NAME_A_SOURCE)
+    if not all(request.sources):
+        raise UsageError("A source is empty.", NAME_A_SOURCE)
     check_overlap(request.sources, request.output)
     check_fence(path for path in (request.output.download_to, request.output.report) if path)
     check_targets(request.output)

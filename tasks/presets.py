@@ -206,7 +206,7 @@ def _pairs(options: Sequence[str]) -> list[tuple[str, str]]:
     if isinstance(options, str):
         raise ValueError('ffmpeg options are a list such as ["-b:a", "256k"], not one text')  # noqa: TRY004
     if len(options) % 2:
-        raise ValueError(f"ffmpeg option {options[-1]!r} has no value; each needs one")
+        raise ValueError(f'ffmpeg option {options[-1]!r} has no value: write "{options[-1]} VALUE"')
     return list(zip(options[::2], options[1::2], strict=True))
 
 

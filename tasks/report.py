@@ -1,6 +1,7 @@
 """The ledger: every source in exactly one state, with a reason that a person understands."""
 
 import json
+import logging
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -29,9 +30,11 @@ from tasks.sources import is_blob, local_path
 from tasks.stage import STAGE
 
 DONE = ("converted", "skipped")
+logger = logging.getLogger(__name__)
+LOGGED_FILES = 1000  # beyond, the report file has them
 WORD_LINES = 3  # of ffmpeg's own words in a reason
 RUNNER = "runner: "  # begins the lines of runner.sh among ffmpeg's
-FFMPEG_CONTEXT = re.compile(r"^\[[^]]* @ 0x[0-9a-f]+\] ")
+FFMPEG_CONTEXT = re.compile(r"\[[^]]* @ 0x[0-9a-f]+\] ?")  # addresses tell nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +80,16 @@ class Report:
 @task(name="report", **STAGE)
 async def make_report(ledger: Ledger) -> Report:
     """Settle every source's state and write the report file, where one is asked for."""
-    return write_report(ledger)
+    report = write_report(ledger)
+    for file in report.files[:LOGGED_FILES]:
+        if file.state not in DONE and not ledger.request.run.dry_run:
+            logger.warning("%s: %s: %s", file.source, file.state.replace("_", " "), file.reason)
+    return report
 
 
 def write_report(ledger: Ledger) -> Report:
     report = build_report(ledger, now=datetime.now(UTC))
-    if path := ledger.request.output.report:
+    if (path := ledger.request.output.report) and not ledger.request.run.dry_run:
         with fresh_file(local_path(path)) as file:
             file.write(json.dumps(asdict(report), indent=2, default=str).encode())
     return report

@@ -114,7 +114,7 @@ def _walk(folder: Path, *, root: Path) -> Iterator[Source]:
     """
     unread: list[OSError] = []
     for parent, folders, names in os.walk(folder, onerror=unread.append):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if is_media(name) and not name.startswith("."):
                 yield _local_source(Path(parent, name), root=root)
@@ -197,6 +197,8 @@ def check_sources(patterns: Iterable[str]) -> None:
         UsageError: see `find_local`.
     """
     for pattern in patterns:
+        if not pattern:
+            raise UsageError("A source is empty.", "Name a file, a folder or a glob.")
         if pattern.startswith(AZURE):
             split_address(pattern)
         else:

@@ -132,6 +132,7 @@ def run(options: argparse.Namespace) -> None:
         parts.enter_context(holding(folder, options.lock_descriptor))
         for path in env_files:
             env_file.check(path)
+            env_file.check_unused(path)
         if options.until_stdin_closes:
             threading.Thread(target=end_when_unused, args=(folder,), daemon=True).start()
         listener = parts.enter_context(listen(chosen_port(options.batch_port, BATCH_PORT)))

@@ -5,8 +5,10 @@ import shlex
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from deployments.local.errors import StackUsageError
+from deployments.local.ports import answers
 
 HEADER = "# Written by python -m deployments.local; gone when it stops.\n"
 
@@ -34,6 +36,18 @@ def check(path: Path) -> None:
         message = (
             f"{path} was not written by the local stack, and is left alone: name another file."
         )
+        raise StackUsageError(message)
+
+
+def check_unused(path: Path) -> None:
+    """Refuse the file of another stack that runs: to be called before there is one of our own.
+
+    Raises:
+        StackUsageError: Somebody answers at the Batch endpoint that the file names.
+    """
+    endpoint = read(path).get("AZURE_BATCH_ENDPOINT", "") if path.exists() else ""
+    if answers(urlsplit(endpoint).port or 0):
+        message = f"{path} is the file of another stack, which runs: name another file."
         raise StackUsageError(message)
 
 

@@ -13,6 +13,7 @@ from azure.core.rest import HttpRequest
 
 from flows.samples import make_samples
 from programs import CONVERT
+from tasks.errors import FilesFailedError
 from tasks.parameters import Cleanup, Output
 from tasks.progress import listening
 from tasks.report import Report
@@ -68,7 +69,7 @@ def convert(account: dict[str, str], containers: tuple[str, str]) -> Convert:
                 return_state=True,
             )
         result = await state.aresult(raise_on_failure=False)
-        if isinstance(result, Exception):
+        if isinstance(result, Exception) and not isinstance(result, FilesFailedError):
             raise result
         report = reports[-1]
         assert isinstance(report, Report)

@@ -159,6 +159,32 @@ def test_an_account_that_refuses_the_key_is_named_with_a_remedy(
 
 
 @pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("AZURE_BATCH_ENDPOINT", "batch.example", "AZURE_BATCH_ENDPOINT must begin with https://"),
+        ("AZURE_BATCH_ACCESS_KEY", "abc", "AZURE_BATCH_ACCESS_KEY is not a key"),
+        ("AZURE_STORAGE_CONNECTION_STRING", "garbage", "has no AccountName or no AccountKey"),
+    ],
+)
+def test_a_malformed_setting_ends_with_status_2_and_is_named(
+    run: Run, library: Library, setting: str, value: str, message: str
+) -> None:
+    ended = run(library("a.mp4"), **{setting: value})
+    assert ended.returncode == 2
+    assert message in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_prefect_server_that_does_not_answer_is_told_in_one_line(
+    run: Run, library: Library
+) -> None:
+    ended = run(library("a.mp4"), PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert ended.returncode == 1
+    assert "error: Prefect's server at http://127.0.0.1:9/api does not answer." in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "term"]
 )
 @pytest.mark.parametrize("mark", ["Asked for the pool", "Made the job", "batch tasks added"])

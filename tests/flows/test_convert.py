@@ -12,9 +12,11 @@ import pytest
 from azure.batch import BatchClient, models
 from azure.storage.blob import BlobServiceClient
 
-from tasks.errors import OutputInUseError, PoolError, UsageError
+from flows.convert import convert as convert_flow
+from tasks.errors import FilesFailedError, OutputInUseError, PoolError, UsageError
 from tasks.naming import lock_blob, lock_id
-from tasks.parameters import Limits, Pool, Run
+from tasks.parameters import Limits, Output, Pool, Run
+from tasks.progress import Progress, listening
 from tasks.report import Report
 
 Library = Callable[..., Path]
@@ -326,4 +328,35 @@ async def test_a_second_run_onto_one_output_gives_up_and_names_the_first(
         await convert(library("a.mp4"), limits=Limits(lock_wait_seconds=0))
     lease.release()
     report = await convert(library("a.mp4"))
+    assert states(report) == {"a.mp4": "converted"}
+
+
+async def test_a_script_that_calls_the_flow_gets_an_error_that_bears_the_report(
+    account: dict[str, str], containers: tuple[str, str], tmp_path: Path
+) -> None:
+    assert account
+    (tmp_path / "empty.mp4").touch()
+    with pytest.raises(FilesFailedError, match="1 failed") as caught:
+        await convert_flow([str(tmp_path)], output=Output(container=containers[0]))
+    assert isinstance(caught.value.report, Report)
+
+
+async def test_a_run_waits_while_other_pools_use_up_the_quota(
+    convert: Convert, library: Library, batch: BatchClient
+) -> None:
+    greedy = f"greedy-{uuid.uuid4().hex[:8]}"
+    pool = warm_pool(greedy)
+    pool.target_dedicated_nodes = 4
+    batch.create_pool(pool)
+    waits: list[Progress] = []
+
+    def release(news: object) -> None:
+        if isinstance(news, Progress) and not news.nodes:
+            waits.append(news)
+            if len(waits) == 3:
+                batch.begin_delete_pool(greedy)
+
+    with listening(release):
+        report = await convert(library("a.mp4"))
+    assert len(waits) >= 3
     assert states(report) == {"a.mp4": "converted"}

@@ -1,5 +1,6 @@
 """Files of settings: ours are written and removed, others' are left alone."""
 
+import socket
 import stat
 import subprocess
 from pathlib import Path
@@ -55,3 +56,13 @@ def test_one_that_another_stack_has_since_written_is_not_removed(tmp_path: Path)
     env_file.write(path, SETTINGS | {"AZURE_BATCH_ACCOUNT": "another"})
     env_file.remove(path, SETTINGS)
     assert path.exists()
+
+
+def test_the_file_of_a_stack_that_runs_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "local.env"
+    with socket.create_server(("127.0.0.1", 0)) as running:
+        endpoint = f"http://127.0.0.1:{running.getsockname()[1]}"
+        env_file.write(path, {"AZURE_BATCH_ENDPOINT": endpoint})
+        with pytest.raises(StackUsageError, match="another stack, which runs"):
+            env_file.check_unused(path)
+    env_file.check_unused(path)
