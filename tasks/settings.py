@@ -54,16 +54,16 @@ class Accounts(BaseSettings):
             faults.append("AZURE_BATCH_ACCESS_KEY is not a key: it must be base64.")
         if not is_key(self.storage_key.get_secret_value()):
             faults.append("AZURE_STORAGE_KEY is not a key: it must be base64.")
-        connection = self.storage_connection_string.get_secret_value()
-        if connection and not {"AccountName", "AccountKey"} <= set(parts_of(connection)):
-            faults.append("AZURE_STORAGE_CONNECTION_STRING has no AccountName or no AccountKey.")
-        elif connection and not is_key(parts_of(connection)["AccountKey"]):
+        parts = parts_of(self.storage_connection_string.get_secret_value())
+        if parts and ("AccountName" not in parts or "SharedAccessSignature" in parts):
+            faults.append("AZURE_STORAGE_CONNECTION_STRING must name AccountName, with AccountKey.")
+        if not is_key(parts.get("AccountKey", "")):
             faults.append("The AccountKey in AZURE_STORAGE_CONNECTION_STRING is not base64.")
         return faults
 
 
 def parts_of(connection_string: str) -> dict[str, str]:
-    parts = (part.partition("=") for part in connection_string.split(";"))
+    parts = (part.partition("=") for part in connection_string.split(";") if part)
     return {name: value for name, _, value in parts}
 
 

@@ -66,6 +66,14 @@ def batch(account: dict[str, str]) -> Iterator[BatchClient]:
 
 
 @pytest.fixture
+def free_quota(batch: BatchClient) -> None:
+    """No pool of an earlier test has nodes any more."""
+    going = [p.id for p in batch.list_pools() if p.state == "active"]
+    for poller in [batch.begin_delete_pool(name, polling_interval=1) for name in going]:
+        poller.wait()
+
+
+@pytest.fixture
 def blobs(account: dict[str, str]) -> Iterator[BlobServiceClient]:
     """A client of the stack's storage."""
     connection = account["AZURE_STORAGE_CONNECTION_STRING"]

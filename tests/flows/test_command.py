@@ -163,7 +163,7 @@ def test_an_account_that_refuses_the_key_is_named_with_a_remedy(
     [
         ("AZURE_BATCH_ENDPOINT", "batch.example", "AZURE_BATCH_ENDPOINT must begin with https://"),
         ("AZURE_BATCH_ACCESS_KEY", "abc", "AZURE_BATCH_ACCESS_KEY is not a key"),
-        ("AZURE_STORAGE_CONNECTION_STRING", "garbage", "has no AccountName or no AccountKey"),
+        ("AZURE_STORAGE_CONNECTION_STRING", "garbage", "must name AccountName"),
     ],
 )
 def test_a_malformed_setting_ends_with_status_2_and_is_named(

@@ -29,7 +29,7 @@ STAGES = [
     "Deleted the pool",
     "Deleted the job",
 ]
-SAMPLE = ["Made the job", "batch tasks added"]
+SAMPLE = ["batch tasks added"]
 MOMENTS = int(os.environ.get("KILL_MOMENTS", "1"))
 RANDOM = random.Random(int(os.environ.get("KILL_SEED", "1")))  # noqa: S311  no secret
 

@@ -233,6 +233,7 @@ async def test_where_every_start_task_fails_the_node_tells_why(
     assert ending.outcomes == ()
 
 
+@pytest.mark.usefixtures("free_quota")
 async def test_where_the_pool_cannot_grow_the_quota_is_named(
     batch: BatchClient, run: Ticket, order: Any
 ) -> None:

@@ -6,8 +6,8 @@ from tasks.errors import SettingsError
 from tasks.settings import Accounts, load_accounts
 
 BATCH = {"AZURE_BATCH_ENDPOINT": "https://b.batch.azure.com"}
-KEY = {"AZURE_BATCH_ACCOUNT": "b", "AZURE_BATCH_ACCESS_KEY": "canary"}
-CONNECTION = {"AZURE_STORAGE_CONNECTION_STRING": "AccountName=s;AccountKey=canary"}
+KEY = {"AZURE_BATCH_ACCOUNT": "b", "AZURE_BATCH_ACCESS_KEY": "canaryAA"}
+CONNECTION = {"AZURE_STORAGE_CONNECTION_STRING": "AccountName=s;AccountKey=canaryAA"}
 STORAGE = {"AZURE_STORAGE_ACCOUNT": "s"}
 
 
@@ -40,8 +40,8 @@ def test_accounts_that_belong_together_lack_nothing() -> None:
     [
         (CONNECTION, "AZURE_BATCH_ENDPOINT"),
         (BATCH, "AZURE_STORAGE_CONNECTION_STRING or AZURE_STORAGE_ACCOUNT"),
-        (BATCH | CONNECTION | {"AZURE_BATCH_ACCESS_KEY": "canary"}, "AZURE_BATCH_ACCOUNT"),
-        (BATCH | {"AZURE_STORAGE_KEY": "canary"}, "AZURE_STORAGE_ACCOUNT"),
+        (BATCH | CONNECTION | {"AZURE_BATCH_ACCESS_KEY": "canaryAA"}, "AZURE_BATCH_ACCOUNT"),
+        (BATCH | {"AZURE_STORAGE_KEY": "canaryAA"}, "AZURE_STORAGE_ACCOUNT"),
         (BATCH | {"AZURE_STORAGE_SERVICE_ENDPOINT": "https://s"}, "AZURE_STORAGE_ACCOUNT"),
         (STORAGE, "AZURE_BATCH_ENDPOINT"),
     ],
@@ -80,3 +80,39 @@ def test_settings_are_read_from_a_file_and_the_environment_comes_first(
 def test_no_key_is_shown() -> None:
     accounts = load_accounts()
     assert "canary" not in f"{accounts!r} {accounts} {accounts.model_dump()}"
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        (BATCH | CONNECTION | {"AZURE_BATCH_ENDPOINT": "b.example"}, "begin with https://"),
+        (BATCH | KEY | STORAGE | {"AZURE_BATCH_ACCESS_KEY": "canary"}, "AZURE_BATCH_ACCESS_KEY"),
+        (BATCH | STORAGE | {"AZURE_STORAGE_KEY": "canary"}, "AZURE_STORAGE_KEY is not a key"),
+        (BATCH | {"AZURE_STORAGE_CONNECTION_STRING": "canary"}, "must name AccountName"),
+        (
+            BATCH | {"AZURE_STORAGE_CONNECTION_STRING": "AccountName=s;AccountKey=canary"},
+            "is not base64",
+        ),
+        (
+            BATCH
+            | {"AZURE_STORAGE_CONNECTION_STRING": "AccountName=s;SharedAccessSignature=canary"},
+            "with AccountKey",
+        ),
+    ],
+    indirect=["given"],
+)
+@pytest.mark.usefixtures("given")
+def test_a_malformed_setting_is_named_and_not_shown(fault: str) -> None:
+    with pytest.raises(SettingsError, match=fault) as error:
+        load_accounts()
+    assert "canary" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [BATCH | {"AZURE_STORAGE_CONNECTION_STRING": "AccountName=s;BlobEndpoint=https://s.example"}],
+    indirect=True,
+)
+@pytest.mark.usefixtures("given")
+def test_a_connection_string_without_a_key_signs_in() -> None:
+    assert load_accounts().malformed == []
