@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from deployments.local.batch import autoscale, scheduler
+from deployments.local.batch import autoscale, metrics, scheduler
 from deployments.local.batch.errors import BatchError
 from deployments.local.batch.specs import PoolSpec
 from deployments.local.batch.state import AllocationState, Node, Pool, PoolState
@@ -38,7 +38,7 @@ class Allocation:
             raise BatchError("PoolBeingDeleted" if deleting else "PoolExists")
         pool = Pool(spec=spec, created=self.service.clock.now())
         if spec.enable_auto_scale:
-            autoscale.evaluate(spec.auto_scale_formula or "", self.service.clock.now())
+            autoscale.evaluate(spec.auto_scale_formula or "", self.scene(pool))
         self.service.pools[key] = pool
         if spec.enable_auto_scale:
             pool.interval = spec.auto_scale_evaluation_interval
@@ -73,10 +73,10 @@ class Allocation:
         self._share_what_is_free()
 
     def _stop_changing(self, pool: Pool) -> None:
-        for worker in (pool.scaling, pool.resizing):
+        for worker in (pool.scaling, pool.sampling, pool.resizing):
             if worker is not None:
                 worker.cancel()
-        pool.scaling = pool.resizing = None
+        pool.scaling = pool.sampling = pool.resizing = None
 
     def resize(
         self, pool: Pool, *, dedicated: int | None, spot: int | None, option: str = "requeue"
@@ -153,9 +153,21 @@ class Allocation:
         pool.allocate(AllocationState.STEADY, self.service.clock.now())
         pool.resizing = None
 
+    def scene(self, pool: Pool) -> autoscale.Scene:
+        """What a formula of this pool is evaluated on, now."""
+        return autoscale.Scene(
+            now=self.service.clock.now(),
+            present=metrics.measure(pool, self.service.jobs.values()),
+            history=pool.history,
+        )
+
     def scale_by(self, pool: Pool, formula: str) -> None:
         """Evaluates the formula now and at each interval from now on."""
         pool.formula = formula
+        if pool.sampling is None:
+            pool.sampling = self.service.workers.spawn(
+                self._sample(pool), name=f"samples of {pool.id}"
+            )
         if pool.scaling is not None:
             pool.scaling.cancel()
         self._evaluate(pool)
@@ -166,6 +178,12 @@ class Allocation:
             pool.scaling.cancel()
         pool.scaling = pool.formula = None
 
+    async def _sample(self, pool: Pool) -> None:
+        while True:
+            measured = metrics.measure(pool, self.service.jobs.values())
+            pool.history.add(self.service.clock.now(), measured)
+            await self.service.clock.sleep(metrics.PERIOD.total_seconds())
+
     async def _scale(self, pool: Pool) -> None:
         while True:
             await self.service.clock.sleep(pool.interval.total_seconds())
@@ -174,7 +192,7 @@ class Allocation:
     def _evaluate(self, pool: Pool) -> None:
         now = self.service.clock.now()
         try:
-            targets = autoscale.evaluate(pool.formula or "", now)
+            targets = autoscale.evaluate(pool.formula or "", self.scene(pool))
         except BatchError as error:
             pool.auto_scale_run = scale_failure(error, now)
             return

@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 
+from deployments.local.batch.metrics import History
 from deployments.local.batch.scheduler import earliest
 from deployments.local.batch.specs import JobConstraints, JobSpec, PoolSpec, TaskSpec
 from deployments.local.batch.wire import new_etag
@@ -307,6 +308,8 @@ class Pool(Record):
     auto_scale_run: dict[str, Any] | None = None
     resizing: "asyncio.Task[None] | None" = None
     scaling: "asyncio.Task[None] | None" = None
+    sampling: "asyncio.Task[None] | None" = None
+    history: History = field(default_factory=History)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -145,7 +145,7 @@ async def enable_autoscale(request: Request) -> Response:
     formula = change.auto_scale_formula or pool.formula
     if formula is None:
         raise BatchError("MissingRequiredProperty", PropertyName="autoScaleFormula")
-    autoscale.evaluate(formula, service.clock.now())
+    autoscale.evaluate(formula, service.allocation.scene(pool))
     if pool.formula is None:
         _check_steady(pool)
     default = pool.interval or pool.spec.auto_scale_evaluation_interval
@@ -168,7 +168,7 @@ async def evaluate_autoscale(request: Request) -> Response:
         raise BatchError("OperationInvalidForCurrentState", Reason="Autoscale is not on")
     now = service.clock.now()
     try:
-        targets = autoscale.evaluate(formula, now)
+        targets = autoscale.evaluate(formula, service.allocation.scene(pool))
     except BatchError as error:
         return wire.answer(scale_failure(error, now))
     return wire.answer(service.allocation.scale_result(pool, targets, now))
