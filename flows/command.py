@@ -80,7 +80,10 @@ def in_one_line(error: CycloptsError, words: Sequence[str]) -> str:
         return f"{message}."
     name = str(first["loc"][0]).replace("_", "-")
     flags = [word.partition("=")[0] for word in words if word.startswith("-")]
-    flag = next((flag for flag in flags if flag.endswith(name)), name)
+    # A list's flag is given once for each of its values, and named for one.
+    flag = next((flag for flag in flags if flag.endswith(name) or f"{flag}s" == f"--{name}"), name)
+    if first["type"] == "value_error":
+        return f"{flag}: {message}."
     if first["type"] == "string_pattern_mismatch":
         return f"{flag}: {first['input']!r} is no name that Azure takes."
     return f"{flag}: {message}, not {first['input']!r}."

@@ -40,7 +40,6 @@ from tasks.outputs import collect_outputs, download_outputs
 from tasks.parameters import Cleanup, Limits, Output, Pool, Request, Run
 from tasks.plan import confirm_plan, make_plan
 from tasks.pool import make_pool
-from tasks.presets import Preset, preset_for
 from tasks.progress import Tally, publish
 from tasks.report import Ledger, Report, make_report, write_report
 from tasks.submission import submit_wave
@@ -68,7 +67,6 @@ class Work:
     """A run under way: what it was asked to do, and what has come of it so far."""
 
     request: Request
-    preset: Preset
     ticket: Ticket
     plan: Plan | None = None
     tally: Tally = field(default_factory=Tally)
@@ -94,7 +92,7 @@ def describe() -> str:
     parameters: dict[str, Any] = runtime.flow_run.parameters
     first, *others = parameters["sources"] or ["nothing"]
     more = f" and {len(others)} more" if others else ""
-    return f"{first}{more} to {Output.model_validate(parameters['output']).preset}"
+    return f"{first}{more} to {', '.join(Output.model_validate(parameters['output']).presets)}"
 
 
 async def end_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001  the names by which Prefect calls hooks
@@ -121,7 +119,8 @@ async def convert(
 ) -> Report | State[Any]:
     """Convert media files in parallel on Azure Batch with ffmpeg.
 
-    Every source ends in one state: converted, skipped, failed, not started or interrupted.
+    Every source ends, by each preset, in one state: converted, skipped, failed, not started or
+    interrupted.
     What is converted already is skipped: running again does only what is missing.
 
     Raises:
@@ -134,7 +133,6 @@ async def convert(
     run_id = uuid.UUID(runtime.flow_run.id).hex
     work = Work(
         request=request,
-        preset=preset_for(output.preset, output.options),
         ticket=issue_ticket(request, run_id=run_id, run_count=runtime.flow_run.run_count),
     )
     try:
@@ -171,7 +169,7 @@ async def work_through(work: Work) -> Plan:
     """Plan, convert what is pending, and fetch what was asked for."""
     request = work.request
     try:
-        work.plan = plan = await make_plan(request, preset=work.preset)
+        work.plan = plan = await make_plan(request)
         if request.run.dry_run:
             return plan
         if plan.pending:
@@ -192,7 +190,7 @@ async def convert_locked(work: Work, plan: Plan) -> Plan:
         container=request.cleanup.container,
         wait_seconds=request.limits.lock_wait_seconds,
     ) as held:
-        work.plan = plan = await confirm_plan(plan, request, preset=work.preset)
+        work.plan = plan = await confirm_plan(plan, request)
         if held.predecessor:
             await end_predecessor(held.predecessor, lock_id=ticket.lock_id)
         if not plan.pending:  # another run has just now converted them all
@@ -239,12 +237,7 @@ async def send_waves(
         ready = [c for c in wave if c.source.location not in locations]
         present.update(c.content for c in ready)
         refused += await submit_wave(
-            ready,
-            wave=number,
-            attempt=attempt,
-            ticket=work.ticket,
-            request=request,
-            preset=work.preset,
+            ready, wave=number, attempt=attempt, ticket=work.ticket, request=request
         )
         work.refusals += refused
         tally.refused += len(refused)

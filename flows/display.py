@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,6 +25,14 @@ SAID_OTHERWISE = ("prefect.flow_runs", "prefect.task_runs", "tasks.report", "asy
 PLAIN_SECONDS = 5.0  # between lines of progress where there is no terminal
 PLAIN_WIDTH = 160
 TABLE_ROWS = 100  # where there are more files, only those that are not converted get a row
+COLUMNS: Mapping[str, Mapping[str, Any]] = {
+    "file": {"overflow": "fold"},
+    "preset": {"no_wrap": True},
+    "state": {"no_wrap": True},
+    "seconds": {"justify": "right", "no_wrap": True},
+    "size": {"justify": "right", "no_wrap": True},
+    "output or reason": {"overflow": "fold"},
+}
 STYLES = {
     "converted": "green",
     "skipped": "dim",
@@ -138,7 +146,7 @@ def print_report(report: Report) -> None:
         console = Console(width=PLAIN_WIDTH)
     rows = shown_rows(report.files)
     if rows:
-        console.print(file_table(rows))
+        console.print(file_table(rows, columns(report)))
     if len(rows) < len(report.files):
         console.print(f"… and {len(report.files) - len(rows)} files converted or skipped.")
     for line in totals(report):
@@ -161,26 +169,32 @@ def shown_rows(files: Iterable[FileResult]) -> list[FileResult]:
     return [file for file in files if file.state not in DONE][:TABLE_ROWS]
 
 
-def file_table(files: Iterable[FileResult]) -> Table:
+def columns(report: Report) -> Sequence[str]:
+    """A file has several rows where there are several presets: then they are told apart."""
+    several = len(report.run["presets"]) > 1
+    return [name for name in COLUMNS if name != "preset" or several]
+
+
+def file_table(files: Iterable[FileResult], names: Sequence[str] = tuple(COLUMNS)) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("file", overflow="fold")
-    table.add_column("state", no_wrap=True)
-    table.add_column("seconds", justify="right", no_wrap=True)
-    table.add_column("size", justify="right", no_wrap=True)
-    table.add_column("output or reason", overflow="fold")
+    for name in names:
+        table.add_column(name, **COLUMNS[name])
     for file in files:
-        table.add_row(*row(file))
+        cells = row(file)
+        table.add_row(*(cells[name] for name in names))
     return table
 
 
-def row(file: FileResult) -> tuple[Text, ...]:
-    return (
-        Text(printable(file.source)),
-        Text(file.state.replace("_", " "), style=STYLES[file.state]),
-        Text("" if file.seconds is None else f"{file.seconds:.1f}"),
-        Text("" if file.output_bytes is None else decimal(file.output_bytes)),
-        Text(printable(file.output if file.state in DONE and file.output else file.reason or "")),
-    )
+def row(file: FileResult) -> dict[str, Text]:
+    told = file.output if file.state in DONE and file.output else file.reason or ""
+    return {
+        "file": Text(printable(file.source)),
+        "preset": Text(file.preset),
+        "state": Text(file.state.replace("_", " "), style=STYLES[file.state]),
+        "seconds": Text("" if file.seconds is None else f"{file.seconds:.1f}"),
+        "size": Text("" if file.output_bytes is None else decimal(file.output_bytes)),
+        "output or reason": Text(printable(told)),
+    }
 
 
 def printable(text: str) -> str:

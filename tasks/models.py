@@ -20,12 +20,13 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """One source on its way to one output."""
+    """One source on its way to one output, by one preset."""
 
-    key: str  # 32 hex digits: content, output name and preset
+    key: str  # 32 hex digits: content, output name and the preset's arguments
     source: Source
     content: str  # hash of the content, in hex
     output: str  # the blob's name in the output container
+    preset: str  # by name, of those that the run converts to
     seconds: float | None = None  # that the output must have; None where the source does not say
 
 
@@ -36,11 +37,12 @@ class Refusal:
     source: Source
     reason: str
     output: str | None = None
+    preset: str | None = None  # None: it cannot be converted by any
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Every source is in exactly one of the three."""
+    """Every source is in exactly one of the three, for each preset."""
 
     pending: tuple[Conversion, ...]
     done: tuple[Conversion, ...]
@@ -87,11 +89,12 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What an output blob says of itself; key and location are empty on one that is not ours."""
+    """What an output blob says of itself; all but the size is empty on one that is not ours."""
 
     key: str
     location: str
     size_bytes: int = 0
+    preset: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,7 @@ class FileResult:
     """A row of the report."""
 
     source: str
+    preset: str
     output: str | None
     state: State
     reason: str | None = None

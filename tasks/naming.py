@@ -3,7 +3,9 @@
 import hashlib
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import PurePosixPath
 from urllib.parse import quote, unquote_to_bytes
 
@@ -26,15 +28,16 @@ def read_stamp(metadata: Mapping[str, str] | None, size_bytes: int) -> Stamp:
         key=values.get(KEY_METADATA, ""),
         location=os.fsdecode(unquote_to_bytes(values.get(SOURCE_METADATA, ""))),
         size_bytes=size_bytes,
+        preset=values.get(PRESET_METADATA, ""),
     )
 
 
-def stamp_metadata(conversion: Conversion, preset: Preset) -> dict[str, str]:
+def stamp_metadata(conversion: Conversion) -> dict[str, str]:
     """The metadata that an output is uploaded with: ASCII, as headers are."""
     return {
         KEY_METADATA: conversion.key,
         SOURCE_METADATA: quote(os.fsencode(conversion.source.location)),
-        PRESET_METADATA: preset.name,
+        PRESET_METADATA: conversion.preset,
     }
 
 
@@ -87,63 +90,108 @@ def in_order(source: Source) -> tuple[str, bool, str]:
 def name_outputs(
     sources: Mapping[Source, str],
     *,
-    preset: Preset,
+    presets: Sequence[Preset],
     prefix: str,
     outputs: Mapping[str, Stamp],
 ) -> Iterator[Conversion]:
-    """Give each source (with its content hash) an output of its own.
+    """Give each source (with its content hash) an output of its own by each preset.
 
-    First come, first named: a name that belongs to another source's output, to a blob that is not
-    ours, to a folder, or to a source before this one is passed over for a longer one.
+    First come, first named: a name that belongs to another conversion's output, to a blob that is
+    not ours, to a folder, or to a conversion before this one is passed over for a longer one. What
+    has an output already keeps its name.
     """
     paths = {source: PurePosixPath(prefix, safe_name(source.name)) for source in sources}
-    names = _Names(preset=preset, outputs=outputs, paths=paths.values())
+    names = _Names(outputs=outputs, paths=paths.values())
     for source in sorted(sources, key=in_order):
-        content = sources[source]
-        candidates = _candidates(source, paths[source], preset=preset)
-        output = next(name for name in candidates if names.is_free(name, source, content))
-        names.give(output)
-        key = conversion_key(content, output, preset)
-        yield Conversion(key=key, source=source, content=content, output=output)
+        for preset in presets:
+            claim = _Claim(source=source, content=sources[source], preset=preset)
+            output = names.choose(claim, paths[source])
+            yield Conversion(
+                key=claim.key(output),
+                source=source,
+                content=claim.content,
+                output=output,
+                preset=preset.name,
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Claim:
+    """A source that wants a name for its output by a preset."""
+
+    source: Source
+    content: str
+    preset: Preset
+
+    @property
+    def holder(self) -> tuple[str, str]:
+        return self.source.location, self.preset.name
+
+    def key(self, output: str) -> str:
+        return conversion_key(self.content, output, self.preset)
 
 
 class _Names:
     """The output names that are there, and those given away in this run."""
 
-    def __init__(
-        self, *, preset: Preset, outputs: Mapping[str, Stamp], paths: Iterable[PurePosixPath]
-    ) -> None:
-        self._preset = preset
+    def __init__(self, *, outputs: Mapping[str, Stamp], paths: Iterable[PurePosixPath]) -> None:
         folders = {folder for path in paths for folder in path.parents}
         folders.update(folder for name in outputs for folder in PurePosixPath(name).parents)
         self._folders = {_folded(str(folder)) for folder in folders}
         self._there = {_folded(name): (name, stamp) for name, stamp in outputs.items()}
-        self._given: set[str] = set()
+        self._given: dict[str, tuple[str, str]] = {}
 
-    def give(self, name: str) -> None:
-        self._given.add(_folded(name))
+    def choose(self, claim: _Claim, path: PurePosixPath) -> str:
+        """A name for it, which nothing else gets from then on."""
+        plain, labelled = claim.preset.suffix, f".{claim.preset.name}{claim.preset.suffix}"
+        usual = [name for suffix in (plain, labelled) for name in _usual_names(path, suffix)]
+        own = (name for name in usual if self._is_own(name, claim))
+        name = next(own, None) or self._new(claim, path, plain=plain, labelled=labelled)
+        self._given[_folded(name)] = claim.holder
+        return name
 
-    def is_free(self, name: str, source: Source, content: str) -> bool:
+    def _new(self, claim: _Claim, path: PurePosixPath, *, plain: str, labelled: str) -> str:
+        is_second = any(self._is_siblings(name, claim) for name in _usual_names(path, plain))
+        suffix = labelled if is_second else plain
+        candidates = chain(_usual_names(path, suffix), _long_names(claim.source, path, suffix))
+        return next(name for name in candidates if self._is_free(name, claim))
+
+    def _is_free(self, name: str, claim: _Claim) -> bool:
         folded = _folded(name)
         if folded in self._given or folded in self._folders:
             return False
-        if folded not in self._there:
-            return True
+        return folded not in self._there or self._is_own(name, claim)
+
+    def _is_own(self, name: str, claim: _Claim) -> bool:
+        """Whether its output is there under this name: it is replaced if it is not up to date."""
+        folded = _folded(name)
+        if folded in self._given or folded in self._folders or folded not in self._there:
+            return False
         there, stamp = self._there[folded]
-        is_own = source.location == stamp.location
-        return there == name and (
-            is_own or stamp.key == conversion_key(content, name, self._preset)
-        )
+        is_its = (stamp.location, stamp.preset) == claim.holder or stamp.key == claim.key(name)
+        return there == name and is_its
+
+    def _is_siblings(self, name: str, claim: _Claim) -> bool:
+        """Whether the name belongs to the same source's output by another preset."""
+        folded = _folded(name)
+        holder = self._given.get(folded)
+        if not holder and folded in self._there:
+            stamp = self._there[folded][1]
+            holder = (stamp.location, stamp.preset)
+        return holder is not None and holder[0] == claim.source.location and holder != claim.holder
 
 
-def _candidates(source: Source, path: PurePosixPath, *, preset: Preset) -> Iterator[str]:
-    for name in (path.with_suffix(preset.suffix).name, f"{path.name}{preset.suffix}"):
+def _usual_names(path: PurePosixPath, suffix: str) -> Iterator[str]:
+    for name in (path.with_suffix(suffix).name, f"{path.name}{suffix}"):
         if len(name.encode()) <= LONGEST_NAME_BYTES:
             yield str(path.with_name(name))
+
+
+def _long_names(source: Source, path: PurePosixPath, suffix: str) -> Iterator[str]:
     stem = path.name.encode()[:LONGEST_STEM_BYTES].decode(errors="ignore")
     digest = hashlib.sha256(os.fsencode(source.location)).hexdigest()
     for length in range(8, len(digest) + 1):
-        yield str(path.with_name(f"{stem}.{digest[:length]}{preset.suffix}"))
+        yield str(path.with_name(f"{stem}.{digest[:length]}{suffix}"))
 
 
 def safe_name(name: str) -> str:

@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from tasks.presets import PresetName, preset_for
+from tasks.presets import Preset, PresetName, presets_for
 
 ContainerName = Annotated[
     str, Field(min_length=3, max_length=63, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
@@ -29,12 +29,31 @@ def _split(words: Any) -> Any:
     return words
 
 
+def _listed(words: Any) -> Any:
+    return [words] if isinstance(words, str) else words
+
+
+def _without_repeats(presets: list[PresetName]) -> list[PresetName]:
+    for preset in presets:
+        if presets.count(preset) > 1:
+            raise ValueError(f"preset {preset!r} is named twice")
+    return presets
+
+
 def _without_dots(path: str) -> str:
     if {".", ".."}.intersection(path.split("/")):
         raise ValueError("a folder in a container cannot be '.' or '..'")
     return path
 
 
+# On the command line, a flag for each; in Python, one may stand without a list.
+Presets = Annotated[
+    list[PresetName],
+    BeforeValidator(_listed),
+    AfterValidator(_without_repeats),
+    Field(min_length=1, json_schema_extra={"uniqueItems": True}),
+    Parameter(name="--preset", show_default=", ".join),
+]
 # On the command line, options are one word of the shell's, and begin with a dash.
 Options = Annotated[
     list[str],
@@ -55,7 +74,7 @@ class Parameters(BaseModel):
 class Output(Parameters):
     """What is made, and where it goes."""
 
-    preset: PresetName = Field("mp3", description="The format to convert to.")
+    presets: Presets = Field(["mp3"], description="The formats to convert to, one or more.")
     options: Options = Field(
         [],
         description="Further ffmpeg options, such as '-ar 44100': codecs, rates, channels, quality"
@@ -77,8 +96,13 @@ class Output(Parameters):
 
     @model_validator(mode="after")
     def _check_options(self) -> Self:
-        preset_for(self.preset, self.options)
+        presets_for(self.presets, self.options)
         return self
+
+    @property
+    def chosen(self) -> tuple[Preset, ...]:
+        """The presets of the run, with the user's options in them."""
+        return presets_for(self.presets, self.options)
 
 
 class Run(Parameters):

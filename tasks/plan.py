@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,7 @@ from tasks.naming import name_outputs
 from tasks.outputs import list_outputs, local_target
 from tasks.parameters import Output, Request, Run
 from tasks.presets import Preset
-from tasks.probe import UnreadableMedia, expected_seconds, missing_stream, probe
+from tasks.probe import Media, UnreadableMedia, expected_seconds, missing_stream, probe
 from tasks.sources import (
     AZURE,
     UNREADABLE,
@@ -37,7 +38,7 @@ PROBE_TIME = timedelta(hours=1)  # how long a URL for a look at a blob is good f
 
 
 @task(name="plan", **FIRST_STAGE)
-async def make_plan(request: Request, *, preset: Preset) -> Plan:
+async def make_plan(request: Request) -> Plan:
     """Find, hash, name and probe the sources.
 
     Raises:
@@ -54,32 +55,41 @@ async def make_plan(request: Request, *, preset: Preset) -> Plan:
         contents = await hash_sources(readable)
         refused += [Refusal(s, "cannot be read") for s in readable if s not in contents]
         outputs = await list_outputs(service, output.container, output.prefix)
-        named = tuple(name_outputs(contents, preset=preset, prefix=output.prefix, outputs=outputs))
+        named = name_all(contents, output, outputs)
         check_downloads(named, output)
         done, wanted = divide(named, outputs=outputs, run=request.run)
-        probed = await probe_all(service, wanted, preset)
+        probed = await probe_all(service, wanted, output.chosen)
     pending = tuple(p for p in probed if isinstance(p, Conversion))
     refused += [p for p in probed if isinstance(p, Refusal)]
     return Plan(pending=pending, done=done, refused=tuple(refused))
 
 
 @task(name="confirm", **STAGE)
-async def confirm_plan(plan: Plan, request: Request, *, preset: Preset) -> Plan:
+async def confirm_plan(plan: Plan, request: Request) -> Plan:
     """The plan under the lock: what another run has converted meanwhile is dropped."""
     async with blob_service() as service:
         output = request.output
         outputs = await list_outputs(service, output.container, output.prefix)
-    return renew(plan, request, preset=preset, outputs=outputs)
+    return renew(plan, request, outputs=outputs)
 
 
-def renew(plan: Plan, request: Request, *, preset: Preset, outputs: Mapping[str, Stamp]) -> Plan:
+def renew(plan: Plan, request: Request, *, outputs: Mapping[str, Stamp]) -> Plan:
     """Names and states anew; what was read from the sources stays."""
-    known = {c.source: c for c in (*plan.pending, *plan.done)}
-    contents = {source: conversion.content for source, conversion in known.items()}
-    named = name_outputs(contents, preset=preset, prefix=request.output.prefix, outputs=outputs)
-    done, wanted = divide(named, outputs=outputs, run=request.run)
-    pending = tuple(replace(c, seconds=known[c.source].seconds) for c in wanted)
+    known = {(c.source, c.preset): c for c in (*plan.pending, *plan.done)}
+    contents = {c.source: c.content for c in known.values()}
+    named = name_all(contents, request.output, outputs)
+    possible = [c for c in named if (c.source, c.preset) in known]
+    done, wanted = divide(possible, outputs=outputs, run=request.run)
+    pending = tuple(replace(c, seconds=known[c.source, c.preset].seconds) for c in wanted)
     return Plan(pending=pending, done=done, refused=plan.refused)
+
+
+def name_all(
+    contents: Mapping[Source, str], output: Output, outputs: Mapping[str, Stamp]
+) -> tuple[Conversion, ...]:
+    return tuple(
+        name_outputs(contents, presets=output.chosen, prefix=output.prefix, outputs=outputs)
+    )
 
 
 def divide(
@@ -213,28 +223,41 @@ def refuse_unread(source: Source) -> Refusal | None:
 
 
 async def probe_all(
-    service: BlobServiceClient, conversions: Sequence[Conversion], preset: Preset
+    service: BlobServiceClient, conversions: Iterable[Conversion], presets: Iterable[Preset]
 ) -> list[Conversion | Refusal]:
-    """Each with the seconds that its output must have, or with the reason why it cannot be."""
-    signer = await make_signer(service, until=datetime.now(UTC) + PROBE_TIME)
+    """Each with the seconds that its output must have, or with the reason why it cannot be.
 
-    def look(conversion: Conversion, stop: threading.Event) -> Conversion | Refusal:
+    A source is looked into once, however many presets it is to be converted by.
+    """
+    signer = await make_signer(service, until=datetime.now(UTC) + PROBE_TIME)
+    by_name = {preset.name: preset for preset in presets}
+    by_source: dict[Source, list[Conversion]] = defaultdict(list)
+    for conversion in conversions:
+        by_source[conversion.source].append(conversion)
+
+    def look(source: Source, stop: threading.Event) -> list[Conversion | Refusal]:
         if stop.is_set():
-            return Refusal(conversion.source, "the run ended before it was looked at")
-        source = conversion.source
+            return [Refusal(source, "the run ended before it was looked at")]
         location = (
             signer.blob_url(*split_address(source.location)) if is_blob(source) else source.location
         )
-        return judge(conversion, location=location, preset=preset)
+        return judge_all(by_source[source], location=location, presets=by_name)
 
-    return await in_threads(look, conversions)
+    return [judged for found in await in_threads(look, list(by_source)) for judged in found]
 
 
-def judge(conversion: Conversion, *, location: str, preset: Preset) -> Conversion | Refusal:
+def judge_all(
+    conversions: Iterable[Conversion], *, location: str, presets: Mapping[str, Preset]
+) -> list[Conversion | Refusal]:
+    """Of one source's conversions, those that can be done and those that cannot."""
     try:
         media = probe(location)
     except UnreadableMedia as error:
-        return Refusal(conversion.source, str(error))
+        return [Refusal(c.source, str(error), preset=c.preset) for c in conversions]
+    return [judge(conversion, media, presets[conversion.preset]) for conversion in conversions]
+
+
+def judge(conversion: Conversion, media: Media, preset: Preset) -> Conversion | Refusal:
     if reason := missing_stream(media, preset):
-        return Refusal(conversion.source, reason)
+        return Refusal(conversion.source, reason, preset=preset.name)
     return replace(conversion, seconds=expected_seconds(media, preset))

@@ -185,6 +185,16 @@ _OPTIONS: Mapping[str, _Option] = {
 }
 
 
+def presets_for(names: Sequence[str], options: Sequence[str] = ()) -> tuple[Preset, ...]:
+    """The presets of those names, in the order of the list above, each with all of the options.
+
+    Raises:
+        ValueError: As `preset_for`, which each of them must pass.
+    """
+    chosen = (preset_for(name, options) for name in names)
+    return tuple(sorted(chosen, key=lambda preset: list(PRESETS).index(preset.name)))
+
+
 def preset_for(name: str, options: Sequence[str] = ()) -> Preset:
     """The preset of that name, with the user's own ffmpeg options added to it.
 
@@ -218,7 +228,8 @@ def _check(preset: Preset, option: str, value: str) -> None:
         )
     if allowed.stream not in preset.streams:
         raise ValueError(
-            f"ffmpeg option {option} is for {allowed.stream}; preset {preset.name} has none"
+            f"ffmpeg option {option} is for {allowed.stream}; preset {preset.name} has none:"
+            " convert to it without that option"
         )
     if not re.fullmatch(allowed.form, value, re.ASCII):
         raise ValueError(f"ffmpeg option {option} cannot be {value!r}; it takes {allowed.allowed}")

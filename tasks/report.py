@@ -1,4 +1,4 @@
-"""The ledger: every source in exactly one state, with a reason that a person understands."""
+"""The ledger: every conversion in exactly one state, with a reason that a person understands."""
 
 import json
 import logging
@@ -79,7 +79,7 @@ class Report:
 
 @task(name="report", **STAGE)
 async def make_report(ledger: Ledger) -> Report:
-    """Settle every source's state and write the report file, where one is asked for."""
+    """Settle every conversion's state and write the report file, where one is asked for."""
     report = write_report(ledger)
     for file in report.files[:LOGGED_FILES]:
         if file.state not in DONE and not ledger.request.run.dry_run:
@@ -107,7 +107,7 @@ def describe_run(ledger: Ledger, *, now: datetime) -> dict[str, Any]:
     ticket, request = ledger.ticket, ledger.request
     return {
         "id": ticket.run_id,
-        "preset": request.output.preset,
+        "presets": request.output.presets,
         "options": request.output.options,
         "container": request.output.container,
         "prefix": request.output.prefix,
@@ -152,28 +152,37 @@ def summarise(files: Iterable[FileResult], *, seconds: float) -> dict[str, Any]:
 
 
 def settle(ledger: Ledger) -> list[FileResult]:
-    """One row for each source, in the order of their names."""
-    refusals = {r.source.location: r for r in (*ledger.plan.refused, *ledger.refusals)}
+    """One row for each source and preset, in the order of their names."""
+    presets = [preset.name for preset in ledger.request.output.chosen]
+    refusals = {
+        (refusal.source.location, preset): refusal
+        for refusal in (*ledger.plan.refused, *ledger.refusals)
+        for preset in ([refusal.preset] if refusal.preset else presets)
+    }
     outcomes: dict[str, list[Outcome]] = defaultdict(list)
     for outcome in sorted(ledger.outcomes, key=lambda o: o.attempt):
         outcomes[outcome.key].append(outcome)
-    rows = [_refused(refusal) for refusal in refusals.values()]
+    rows = [_refused(refusal, preset) for (_, preset), refusal in refusals.items()]
     rows += [_skipped(conversion) for conversion in ledger.plan.done]
     rows += [
         _settle(conversion, outcomes[conversion.key], ledger)
         for conversion in ledger.plan.pending
-        if conversion.source.location not in refusals
+        if (conversion.source.location, conversion.preset) not in refusals
     ]
-    return sorted(rows, key=lambda row: row.source)
+    return sorted(rows, key=lambda row: (row.source, presets.index(row.preset)))
 
 
-def _refused(refusal: Refusal) -> FileResult:
-    return FileResult(refusal.source.name, refusal.output, "failed", reason=refusal.reason)
+def _refused(refusal: Refusal, preset: str) -> FileResult:
+    return FileResult(refusal.source.name, preset, refusal.output, "failed", reason=refusal.reason)
 
 
 def _skipped(conversion: Conversion) -> FileResult:
     return FileResult(
-        conversion.source.name, conversion.output, "skipped", reason="it is converted already"
+        conversion.source.name,
+        conversion.preset,
+        conversion.output,
+        "skipped",
+        reason="it is converted already",
     )
 
 
@@ -184,6 +193,7 @@ def _settle(conversion: Conversion, outcomes: list[Outcome], ledger: Ledger) -> 
     name = batch_task_id(last.key, last.attempt) if last else ""
     return FileResult(
         source=conversion.source.name,
+        preset=conversion.preset,
         output=conversion.output,
         state=state,
         reason=reason,

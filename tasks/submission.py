@@ -35,14 +35,13 @@ logger = logging.getLogger(__name__)
 
 
 @task(name="submit", task_run_name="submit wave {wave}", **STAGE)
-async def submit_wave(  # noqa: PLR0913  Prefect shows them side by side
+async def submit_wave(
     conversions: Sequence[Conversion],
     *,
     wave: int,
     attempt: int,
     ticket: Ticket,
     request: Request,
-    preset: Preset,
 ) -> tuple[Refusal, ...]:
     """Add a batch task for each conversion.
 
@@ -51,13 +50,13 @@ async def submit_wave(  # noqa: PLR0913  Prefect shows them side by side
     """
     async with blob_service() as service:
         signer = await make_signer(service, until=ticket.deadline + CLOCK_SKEW)
-    writer = TaskWriter(signer=signer, ticket=ticket, request=request, preset=preset)
+    writer = TaskWriter(signer=signer, ticket=ticket, request=request)
     batch_tasks = {c.key: writer.write(c, attempt) for c in conversions}
     async with batch_client() as batch:
         refused = await add(batch, ticket.job_id, list(batch_tasks.values()))
     logger.info("Wave %d: %d batch tasks added", wave, len(batch_tasks) - len(refused))
     return tuple(
-        Refusal(c.source, f"Batch did not take it: {refused[c.key]}", c.output)
+        Refusal(c.source, f"Batch did not take it: {refused[c.key]}", c.output, c.preset)
         for c in conversions
         if c.key in refused
     )
@@ -112,7 +111,6 @@ class TaskWriter:
     signer: Signer
     ticket: Ticket
     request: Request
-    preset: Preset
 
     def write(self, conversion: Conversion, attempt: int) -> models.BatchTaskCreateOptions:
         name = batch_task_id(conversion.key, attempt)
@@ -125,15 +123,16 @@ class TaskWriter:
             constraints=models.BatchTaskConstraints(retention_time=RETENTION),
         )
 
-    @property
-    def _file(self) -> str:
-        return f"output{self.preset.suffix}"
+    @cached_property
+    def _presets(self) -> dict[str, Preset]:
+        return {preset.name: preset for preset in self.request.output.chosen}
 
     def _environment(self, conversion: Conversion) -> list[models.EnvironmentSetting]:
+        preset = self._presets[conversion.preset]
         values = {
-            "OUTPUT": self._file,
+            "OUTPUT": _file(preset),
             "SOURCE_SECONDS": "" if conversion.seconds is None else f"{conversion.seconds:.3f}",
-            "FFMPEG_ARGUMENTS": "\n".join(self.preset.arguments),
+            "FFMPEG_ARGUMENTS": "\n".join(preset.arguments),
         }
         return [models.EnvironmentSetting(name=name, value=value) for name, value in values.items()]
 
@@ -162,12 +161,12 @@ class TaskWriter:
         return self.signer.container_url(self.request.cleanup.container)
 
     def _output(self, conversion: Conversion) -> models.OutputFile:
-        headers = {"x-ms-blob-content-type": self.preset.content_type} | {
-            f"x-ms-meta-{name}": value
-            for name, value in stamp_metadata(conversion, self.preset).items()
+        preset = self._presets[conversion.preset]
+        headers = {"x-ms-blob-content-type": preset.content_type} | {
+            f"x-ms-meta-{name}": value for name, value in stamp_metadata(conversion).items()
         }
         return models.OutputFile(
-            file_pattern=self._file,
+            file_pattern=_file(preset),
             destination=_container(
                 self._outputs_url,
                 path=conversion.output,
@@ -189,6 +188,10 @@ class TaskWriter:
             )
             for pattern in ("../std*.txt", "seconds-*")
         ]
+
+
+def _file(preset: Preset) -> str:
+    return f"output{preset.suffix}"
 
 
 def _container(

@@ -49,7 +49,9 @@ async def upload_wave(
         reasons = await each(send, wanted, at_once=request.limits.uploads_at_once)
     failed = {content: reason for content, reason in zip(wanted, reasons, strict=True) if reason}
     return tuple(
-        Refusal(c.source, failed[c.content], c.output) for c in conversions if c.content in failed
+        Refusal(c.source, failed[c.content], c.output, c.preset)
+        for c in conversions
+        if c.content in failed
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 from azure.batch import BatchClient
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.storage.blob import BlobServiceClient
+from hypothesis import settings
 
 from deployments.local.server import running_server
 from stacks import LocalStack, local_stack
@@ -28,6 +29,8 @@ def pytest_configure(config: pytest.Config) -> None:
     background has SIGINT ignored, which children would inherit: tests send it to them.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    settings.register_profile("patient", deadline=None)  # a busy machine fails no test
+    settings.load_profile("patient")
     config.stash[ROOT] = Path(tempfile.mkdtemp(prefix="batch-convert-tests-"))
     for name in [name for name in os.environ if name.startswith(("AZURE_", "PREFECT_"))]:
         del os.environ[name]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cyclopts import Parameter
 from pydantic import BaseModel
 
 from tasks.completion import FATAL_RESIZE_CODES
@@ -40,7 +41,9 @@ def test_only_the_command_line_imports_deployments() -> None:
 
 
 def shown(default: object) -> str:
-    return "" if default in ("", []) or default is False else f"`{default}`"
+    if isinstance(default, list):
+        return ", ".join(f"`{each}`" for each in default)
+    return "" if default == "" or default is False else f"`{default}`"
 
 
 @pytest.mark.parametrize(
@@ -49,7 +52,8 @@ def shown(default: object) -> str:
 )
 def test_the_readme_has_a_row_for_every_parameter(prefix: str, model: type[BaseModel]) -> None:
     for name, field in model.model_fields.items():
-        flag = f"--{prefix}{name.replace('_', '-')}"
+        own = [m.name[0] for m in field.metadata if isinstance(m, Parameter) and m.name]
+        flag = own[0] if own else f"--{prefix}{name.replace('_', '-')}"
         assert f"| `{flag}` | {shown(field.default)} | {field.description} |" in README
 
 

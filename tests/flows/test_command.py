@@ -89,7 +89,8 @@ def test_help_is_a_page_with_every_parameter_and_needs_neither_prefect_nor_an_sd
     ("words", "message"),
     [
         (["--prest", "mp3"], "Unknown option: --prest. Did you mean --preset?"),
-        (["--preset", "mp4"], "preset: Input should be 'mp3', 'mp3-320k'"),
+        (["--preset", "mp4"], "--preset: Input should be 'mp3', 'mp3-320k'"),
+        (["--preset", "mp3", "--preset", "mp3"], "--preset: preset 'mp3' is named twice."),
         (["--pool.spot-nodes", "5000"], "--pool.spot-nodes: Input should be less than or equal"),
         (["--pool.spot-nodes", "0"], "a pool needs nodes: set spot_nodes or dedicated_nodes"),
         (["--options=-i /etc/passwd"], "ffmpeg option '-i' is not allowed"),
@@ -135,6 +136,20 @@ def test_failed_files_end_with_status_1_and_a_row_with_the_reason(
     assert re.search(r"empty\.mp4 +failed +the file is empty", ended.stdout)
     assert re.search(r"good\.mp4 +converted +\d+\.\d +\d+\.\d kB +good\.mp3", ended.stdout)
     assert "1 converted, 1 failed in" in ended.stdout
+
+
+def test_rows_of_several_presets_are_told_apart(
+    run: Run, library: Library, containers: tuple[str, str]
+) -> None:
+    folder = library("a.mp4")
+    (folder / "empty.mp4").touch()
+    words = (folder, "--preset", "wav", "--preset", "mp3", "--container", containers[0])
+    ended = run(*words)
+    assert ended.returncode == 1
+    assert re.search(r"a\.mp4 +mp3 +converted .* a\.mp3 *\n", ended.stdout)
+    assert re.search(r"a\.mp4 +wav +converted .* a\.wav *\n", ended.stdout)
+    assert len(re.findall(r"empty\.mp4 +(?:mp3|wav) +failed +the file is empty", ended.stdout)) == 2
+    assert "2 converted, 2 failed in" in ended.stdout
 
 
 def test_where_no_source_is_good_it_says_so(run: Run, library: Library) -> None:

@@ -112,9 +112,41 @@ async def test_force_converts_again(convert: Convert, library: Library) -> None:
 async def test_another_preset_converts_anew(convert: Convert, library: Library) -> None:
     folder = library("a.mp4")
     await convert(folder)
-    report = await convert(folder, output={"preset": "flac"})
+    report = await convert(folder, output={"presets": ["flac"]})
     assert outputs(report) == {"a.mp4": "a.flac"}
     assert states(report) == {"a.mp4": "converted"}
+
+
+async def test_several_presets_share_a_source_and_each_has_a_row(
+    convert: Convert,
+    library: Library,
+    clip: Callable[..., Path],
+    blobs: BlobServiceClient,
+    containers: tuple[str, str],
+) -> None:
+    folder = library("a.mp4")
+    shutil.copy(clip(".wav"), folder / "b.wav")
+    output = {"presets": ["webm", "mp3-320k", "mp3"]}
+    report = await convert(folder, output=output, cleanup={"inputs": "keep"})
+    assert [(f.source, f.preset, f.output, f.state) for f in report.files] == [
+        ("a.mp4", "mp3", "a.mp3", "converted"),
+        ("a.mp4", "mp3-320k", "a.mp3-320k.mp3", "converted"),
+        ("a.mp4", "webm", "a.webm", "converted"),
+        ("b.wav", "mp3", "b.mp3", "converted"),
+        ("b.wav", "mp3-320k", "b.mp3-320k.mp3", "converted"),
+        ("b.wav", "webm", None, "failed"),
+    ]
+    assert report.files[-1].reason == "it has no video stream, which preset webm needs"
+    names = blobs.get_container_client(containers[1]).list_blob_names()
+    assert len([name for name in names if "/inputs/" in name]) == 2
+    again = await convert(
+        folder / "a.mp4", output={"presets": ["mp3-320k", "flac"]}, run=Run(dry_run=True)
+    )
+    assert [(f.output, f.state) for f in again.files] == [
+        ("a.mp3-320k.mp3", "skipped"),
+        ("a.flac", "not_started"),
+    ]
+    assert (again.run["dry_run"]["conversions"], again.run["dry_run"]["uploads"]) == (1, 1)
 
 
 async def test_a_changed_source_is_converted_anew_onto_its_own_output(

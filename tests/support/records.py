@@ -8,7 +8,7 @@ from typing import Any
 from tasks.models import Conversion, Source, Ticket
 from tasks.naming import conversion_key
 from tasks.parameters import Cleanup, Output, Request
-from tasks.presets import PRESETS
+from tasks.presets import PRESETS, Preset
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 MP3 = PRESETS["mp3"]
@@ -29,13 +29,18 @@ def a_file(path: Path, content: bytes = b"content") -> Source:
 
 
 def a_conversion(
-    source: Source | None = None, *, content: str = "c0", output: str = "", **values: Any
+    source: Source | None = None,
+    *,
+    content: str = "c0",
+    output: str = "",
+    preset: Preset = MP3,
+    **values: Any,
 ) -> Conversion:
-    """A conversion to MP3 under its true key."""
+    """A conversion, to MP3 if nothing else is said, under its true key."""
     source = source or a_source()
-    output = output or f"{source.name.rpartition('.')[0]}.mp3"
-    key = conversion_key(content, output, MP3)
-    return Conversion(key, source, content, output, **values)
+    output = output or f"{source.name.rpartition('.')[0]}{preset.suffix}"
+    key = conversion_key(content, output, preset)
+    return Conversion(key, source, content, output, preset.name, **values)
 
 
 def a_ticket(*, now: datetime | None = None, **values: Any) -> Ticket:

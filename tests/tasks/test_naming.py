@@ -1,4 +1,5 @@
 import os
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 import pytest
@@ -33,9 +34,16 @@ LIBRARIES = st.dictionaries(
     CONTENTS,
     max_size=8,
 )
-STAMPS = st.builds(Stamp, st.sampled_from(["", "k" * 32]), st.sampled_from(["", "/x/a.mp4"]))
+STAMPS = st.builds(
+    Stamp,
+    st.sampled_from(["", "k" * 32]),
+    st.sampled_from(["", "/x/a.mp4"]),
+    preset=st.sampled_from(["", "mp3", "mp3-320k"]),
+)
 OUTPUTS = st.dictionaries(NAMES.map(lambda n: f"{safe_name(n)}.mp3"), STAMPS, max_size=5)
 PREFIXES = st.sampled_from(["", "talks", "talks/2026/"])
+MP3_320K = PRESETS["mp3-320k"]
+BOTH = (MP3, MP3_320K)  # of one suffix
 
 
 def named(
@@ -43,9 +51,9 @@ def named(
     outputs: dict[str, Stamp] | None = None,
     *,
     prefix: str = "",
-    preset: Preset = MP3,
+    presets: Sequence[Preset] = (MP3,),
 ) -> list[Conversion]:
-    return list(name_outputs(sources, preset=preset, prefix=prefix, outputs=outputs or {}))
+    return list(name_outputs(sources, presets=presets, prefix=prefix, outputs=outputs or {}))
 
 
 def names(*sources: str) -> dict[str, str]:
@@ -55,7 +63,7 @@ def names(*sources: str) -> dict[str, str]:
 
 
 def stamps(conversions: list[Conversion]) -> dict[str, Stamp]:
-    return {c.output: Stamp(c.key, c.source.location) for c in conversions}
+    return {c.output: Stamp(c.key, c.source.location, 0, c.preset) for c in conversions}
 
 
 def folded(name: str) -> str:
@@ -82,13 +90,36 @@ def test_a_rerun_gives_the_same_names_and_finds_all_done(
     assert all(is_done(conversion, after) for conversion in first)
 
 
+@given(LIBRARIES, OUTPUTS, PREFIXES)
+def test_two_presets_of_one_suffix_get_outputs_of_their_own(
+    library: dict[Source, str], outputs: dict[str, Stamp], prefix: str
+) -> None:
+    conversions = named(library, outputs, prefix=prefix, presets=BOTH)
+    assert len({folded(c.output) for c in conversions}) == 2 * len(library)
+    assert len({c.key for c in conversions}) == 2 * len(library)
+
+
+@given(LIBRARIES, OUTPUTS, st.permutations(BOTH), st.lists(st.sampled_from(BOTH), unique=True))
+def test_a_rerun_with_other_presets_leaves_each_output_its_name(
+    library: dict[Source, str],
+    outputs: dict[str, Stamp],
+    first: list[Preset],
+    second: list[Preset],
+) -> None:
+    before = named(library, outputs, presets=first)
+    after = outputs | stamps(before)
+    chosen = {preset.name for preset in second}
+    again = set(named(library, after, presets=second))
+    assert again == {c for c in before if c.preset in chosen}
+
+
 @given(LIBRARIES, OUTPUTS)
 def test_no_blob_is_overwritten_that_is_not_the_sources_own(
     library: dict[Source, str], outputs: dict[str, Stamp]
 ) -> None:
     for conversion in named(library, outputs):
         there = outputs.get(conversion.output)
-        own = (there and there.location) == conversion.source.location
+        own = there and (there.location, there.preset) == (conversion.source.location, "mp3")
         assert there is None or own or there.key == conversion.key
 
 
@@ -131,16 +162,16 @@ def test_two_names_without_a_percent_sign_stay_two(one: str, other: str) -> None
 
 @given(st.text("é%2F\udcff/ \n", max_size=1024), st.sampled_from(list(PRESETS.values())))
 def test_a_stamp_is_read_as_it_was_written(location: str, preset: Preset) -> None:
-    conversion = a_conversion(a_source(location=location))
-    metadata = stamp_metadata(conversion, preset)
+    conversion = a_conversion(a_source(location=location), preset=preset)
+    metadata = stamp_metadata(conversion)
     assert all(value.isascii() and value.isprintable() for value in metadata.values())
-    assert read_stamp(metadata, 5) == Stamp(conversion.key, location, 5)
+    assert read_stamp(metadata, 5) == Stamp(conversion.key, location, 5, preset.name)
 
 
 @pytest.mark.parametrize("char", ["\udcff", "\U0001f600", "x"])
 def test_the_stamp_of_a_path_of_a_kilobyte_fits_into_a_blobs_metadata(char: str) -> None:
     location = "/" + char * (1024 // len(os.fsencode(char)))
-    metadata = stamp_metadata(a_conversion(a_source(location=location)), MP3)
+    metadata = stamp_metadata(a_conversion(a_source(location=location)))
     assert sum(len(name) + len(value) for name, value in metadata.items()) < 8192
     assert read_stamp(metadata, 0).location == location
 
@@ -158,6 +189,33 @@ def test_the_mp4_has_the_first_choice_and_others_keep_their_suffix() -> None:
     }
 
 
+def test_where_two_presets_share_a_suffix_the_later_one_is_in_the_name() -> None:
+    library = {a_source(name): name for name in ("a.mp4", "a.mov")}
+    assert [(c.preset, c.output) for c in named(library, presets=BOTH)] == [
+        ("mp3", "a.mp3"),
+        ("mp3-320k", "a.mp3-320k.mp3"),
+        ("mp3", "a.mov.mp3"),
+        ("mp3-320k", "a.mov.mp3-320k.mp3"),
+    ]
+
+
+def test_an_output_of_another_preset_is_not_overwritten() -> None:
+    library = {a_source(): "c0"}
+    first = named(library, presets=[MP3_320K])
+    assert [c.output for c in first] == ["a.mp3"]
+    second = named(library, stamps(first), presets=[MP3])
+    assert [c.output for c in second] == ["a.mp3.mp3"]
+    both = stamps(first) | stamps(second)
+    assert {c.output for c in named(library, both, presets=BOTH)} == set(both)
+
+
+def test_an_output_keeps_its_name_when_that_of_another_preset_is_deleted() -> None:
+    library = {a_source(): "c0"}
+    there = stamps(named(library, presets=BOTH))
+    del there["a.mp3"]
+    assert [c.output for c in named(library, there, presets=[MP3_320K])] == ["a.mp3-320k.mp3"]
+
+
 def test_names_that_differ_by_case_or_composition_alone_are_kept_apart() -> None:
     outputs = names("A.mp4", "a.mp4", "\u03aa\u0301.mp4", "\u0390.mp4").values()
     assert sorted(outputs) == ["A.mp3", "a.mp4.mp3", "\u0390.mp3", "\u03aa\u0301.mp4.mp3"]
@@ -169,10 +227,10 @@ def test_a_name_that_is_a_folder_of_the_library_is_passed_over() -> None:
 
 def test_a_name_too_long_for_a_file_is_shortened() -> None:
     long = "é" * 125 + ".mp4"
-    (conversion,) = named({a_source(long): "c0"}, preset=PRESETS["opus"])
+    (conversion,) = named({a_source(long): "c0"}, presets=[PRESETS["opus"]])
     assert conversion.output == "é" * 125 + ".opus"
     longer = "x" * 251 + ".mp4"
-    (conversion,) = named({a_source(longer): "c0"}, preset=PRESETS["opus"])
+    (conversion,) = named({a_source(longer): "c0"}, presets=[PRESETS["opus"]])
     assert conversion.output.startswith("x" * 180 + ".")
     assert len(conversion.output) < 255
 

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from tasks.parameters import Cleanup, Limits, Output, Pool, Request
+from tasks.presets import PRESETS
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,24 @@ def test_options_that_are_no_list_of_words_are_refused_by_name(options: Any) -> 
         Output(options=options)
 
 
+def test_one_preset_may_stand_without_a_list_and_the_form_offers_a_list_of_choices() -> None:
+    assert Output.model_validate({"presets": "flac"}) == Output(presets=["flac"])
+    schema = Output.model_json_schema()["properties"]["presets"]
+    assert (schema["type"], schema["items"]["enum"]) == ("array", list(PRESETS))
+    assert (schema["default"], schema["minItems"], schema["uniqueItems"]) == (["mp3"], 1, True)
+
+
+def test_an_option_that_one_of_the_presets_does_not_take_is_refused_by_both_names() -> None:
+    with pytest.raises(ValidationError, match="-crf is for video; preset flac has none"):
+        Output(presets=["webm", "flac"], options=["-crf", "20"])
+
+
+def test_the_chosen_presets_have_the_options_and_come_in_one_order() -> None:
+    one, other = Output(presets=["flac", "mp3"], options=["-ar", "44100"]).chosen
+    assert (one.name, other.name) == ("mp3", "flac")
+    assert one.arguments[-2:] == other.arguments[-2:] == ("-ar", "44100")
+
+
 def test_an_option_that_the_preset_does_not_take_is_refused() -> None:
     with pytest.raises(ValidationError, match="-crf is for video"):
         Output(options=["-crf", "20"])
@@ -64,7 +83,9 @@ def test_a_pool_needs_nodes_unless_it_is_there_already() -> None:
         (Pool, {"id": "no spaces"}),
         (Pool, {"vm_size": ""}),
         (Pool, {"slots_per_node": 0}),
-        (Output, {"preset": "mp4"}),
+        (Output, {"presets": ["mp4"]}),
+        (Output, {"presets": []}),
+        (Output, {"presets": ["mp3", "mp3"]}),
         (Output, {"pre": "mp3"}),
     ],
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from azure.storage.blob import BlobServiceClient
-from records import MP3, a_conversion, a_file, a_request, a_source
+from records import a_conversion, a_file, a_request, a_source
 
 from tasks.errors import UsageError
 from tasks.models import Conversion, Plan, Refusal, Stamp
@@ -18,7 +18,7 @@ from tasks.plan import (
     divide,
     is_done,
     is_writable,
-    judge,
+    judge_all,
     make_plan,
     renew,
 )
@@ -43,8 +43,8 @@ def test_a_plan_renewed_drops_what_is_converted_meanwhile_and_keeps_what_was_rea
     one, other = a_conversion(seconds=3.5), a_conversion(a_source("b.mp4"), seconds=4.5)
     refusal = Refusal(a_source("c.mp4"), "bad")
     plan = Plan(pending=(one, other), done=(), refused=(refusal,))
-    outputs = {one.output: Stamp(one.key, one.source.location)}
-    renewed = renew(plan, a_request(), preset=MP3, outputs=outputs)
+    outputs = {one.output: Stamp(one.key, one.source.location, preset="mp3")}
+    renewed = renew(plan, a_request(), outputs=outputs)
     assert renewed.pending == (other,)
     assert renewed.done == (replace(one, seconds=None),)
     assert renewed.refused == (refusal,)
@@ -52,8 +52,15 @@ def test_a_plan_renewed_drops_what_is_converted_meanwhile_and_keeps_what_was_rea
 
 def test_a_plan_renewed_gives_another_name_where_one_has_been_taken_meanwhile() -> None:
     plan = Plan(pending=(a_conversion(seconds=3.5),), done=(), refused=())
-    renewed = renew(plan, a_request(), preset=MP3, outputs={"a.mp3": Stamp("", "")})
+    renewed = renew(plan, a_request(), outputs={"a.mp3": Stamp("", "")})
     assert [(c.output, c.seconds) for c in renewed.pending] == [("a.mp4.mp3", 3.5)]
+
+
+def test_a_plan_renewed_does_not_try_again_what_one_preset_refused() -> None:
+    refusal = Refusal(a_source(), "it has no video stream", preset="webm")
+    plan = Plan(pending=(a_conversion(),), done=(), refused=(refusal,))
+    request = a_request(output={"presets": ["mp3", "webm"]})
+    assert renew(plan, request, outputs={}) == plan
 
 
 def test_no_source_is_an_error_that_says_so() -> None:
@@ -137,20 +144,25 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_done(
         check(Request(sources=["a.mp4"], output=Output(**output)))
 
 
-def test_a_judgement_is_the_seconds_or_the_reason(
-    clip: Callable[..., Path], tmp_path: Path
-) -> None:
-    good = str(clip(".mp4", audio=2))
-    judged = judge(a_conversion(), location=good, preset=MP3)
-    assert isinstance(judged, Conversion)
-    assert judged.seconds == pytest.approx(2, abs=0.1)
-    silent = str(clip(".mp4", audio=0))
-    assert judge(a_conversion(), location=silent, preset=MP3) == Refusal(
-        a_source(), "it has no audio stream, which preset mp3 needs"
-    )
-    assert isinstance(judge(a_conversion(), location=silent, preset=PRESETS["webm"]), Conversion)
-    missing = judge(a_conversion(), location=str(tmp_path / "none"), preset=MP3)
-    assert missing == Refusal(a_source(), "there is no such file")
+def test_one_look_judges_a_source_for_each_preset(clip: Callable[..., Path]) -> None:
+    both = [a_conversion(preset=PRESETS[name]) for name in ("mp3", "webm")]
+    good = judge_all(both, location=str(clip(".mp4", audio=2, video=3)), presets=PRESETS)
+    assert [c.seconds for c in good if isinstance(c, Conversion)] == [
+        pytest.approx(2, abs=0.1),
+        pytest.approx(3, abs=0.1),
+    ]
+    silent = judge_all(both, location=str(clip(".mp4", audio=0)), presets=PRESETS)
+    reason = "it has no audio stream, which preset mp3 needs"
+    assert silent[0] == Refusal(a_source(), reason, preset="mp3")
+    assert isinstance(silent[1], Conversion)
+
+
+def test_what_cannot_be_read_is_refused_for_each_preset(tmp_path: Path) -> None:
+    both = [a_conversion(preset=PRESETS[name]) for name in ("mp3", "flac")]
+    assert judge_all(both, location=str(tmp_path / "none"), presets=PRESETS) == [
+        Refusal(a_source(), "there is no such file", preset="mp3"),
+        Refusal(a_source(), "there is no such file", preset="flac"),
+    ]
 
 
 async def test_every_source_is_in_exactly_one_part_of_the_plan(
@@ -165,13 +177,13 @@ async def test_every_source_is_in_exactly_one_part_of_the_plan(
     for name, content in {"a.mp4": good, "b.mp4": good, "empty.mp4": b"", "text.mp4": b"x"}.items():
         a_file(library / name, content)
     request = a_request(containers).model_copy(update={"sources": [str(library)]})
-    first = await in_flow(lambda: make_plan.fn(request, preset=MP3))
+    first = await in_flow(lambda: make_plan.fn(request))
     assert [c.source.name for c in first.pending] == ["a.mp4", "b.mp4"]
     assert {r.source.name for r in first.refused} == {"empty.mp4", "text.mp4"}
     done = first.pending[0]
     metadata = {"convertkey": done.key, "convertsource": done.source.location}
     blobs.create_container(containers[0]).upload_blob(done.output, b"mp3", metadata=metadata)
-    second = await in_flow(lambda: make_plan.fn(request, preset=MP3))
+    second = await in_flow(lambda: make_plan.fn(request))
     assert [c.source.name for c in second.done] == ["a.mp4"]
     assert [c.source.name for c in second.pending] == ["b.mp4"]
-    assert (await confirm_plan.fn(first, request, preset=MP3)).pending == second.pending
+    assert (await confirm_plan.fn(first, request)).pending == second.pending

@@ -12,6 +12,7 @@ from records import NOW, a_conversion, a_request, a_source, a_ticket
 from tasks.models import Conversion, Diagnosis, Evidence, Outcome, Plan, Refusal, Stamp, State
 from tasks.naming import batch_task_id
 from tasks.parameters import Pool, Run
+from tasks.presets import PRESETS
 from tasks.report import Ledger, Report, build_report, explain, judge, settle, write_report
 
 DIAGNOSIS = Diagnosis("DeadlinePassed", "The deadline has passed.", "", "Run again.")
@@ -20,7 +21,7 @@ NOTHING = Evidence({}, {}, {})
 
 
 def there(*conversions: Conversion) -> Evidence:
-    stamps = {c.output: Stamp(c.key, c.source.location, 9) for c in conversions}
+    stamps = {c.output: Stamp(c.key, c.source.location, 9, c.preset) for c in conversions}
     return Evidence(stamps, {batch_task_id(c.key, 1): 3.4 for c in conversions}, {})
 
 
@@ -160,7 +161,9 @@ def test_every_source_is_in_exactly_one_state(
         done=tuple(part("done")),
         refused=tuple(Refusal(c.source, "bad") for c in part("refused")),
     )
-    refusals = tuple(Refusal(c.source, "late", c.output) for c in part("pending") if c in refused)
+    refusals = tuple(
+        Refusal(c.source, "late", c.output, c.preset) for c in part("pending") if c in refused
+    )
     rows = settle(
         a_ledger(
             plan=plan,
@@ -173,6 +176,30 @@ def test_every_source_is_in_exactly_one_state(
     assert [row.source for row in rows] == [source.name for source in SOURCES]
     assert {row.state for row in rows} <= set(get_args(State))
     assert all(bool(row.reason) is (row.state != "converted") for row in rows)
+
+
+def test_a_source_has_a_row_for_each_preset_and_one_that_cannot_be_read_too() -> None:
+    flac, webm = (a_conversion(preset=PRESETS[name]) for name in ("flac", "webm"))
+    refused = (
+        Refusal(webm.source, "it has no video stream", preset="webm"),
+        Refusal(a_source("b.mp4"), "bad"),
+    )
+    rows = settle(
+        a_ledger(
+            plan=a_plan(ONE, flac, refused=refused),
+            evidence=there(flac),
+            refusals=(Refusal(ONE.source, "late", ONE.output, "mp3"),),
+            request=a_request(output={"presets": ["webm", "flac", "mp3"]}),
+        )
+    )
+    assert [(row.source, row.preset, row.state, row.reason) for row in rows] == [
+        ("a.mp4", "mp3", "failed", "late"),
+        ("a.mp4", "flac", "converted", None),
+        ("a.mp4", "webm", "failed", "it has no video stream"),
+        ("b.mp4", "mp3", "failed", "bad"),
+        ("b.mp4", "flac", "failed", "bad"),
+        ("b.mp4", "webm", "failed", "bad"),
+    ]
 
 
 def test_a_row_has_all_that_is_known_of_its_file() -> None:

@@ -27,7 +27,7 @@ def job(batch: BatchClient) -> Any:
 
 
 def writer() -> TaskWriter:
-    return TaskWriter(signer=SIGNER, ticket=a_ticket(now=NOW), request=a_request(), preset=MP3)
+    return TaskWriter(signer=SIGNER, ticket=a_ticket(now=NOW), request=a_request())
 
 
 def a_result(status: str, code: str | None = None) -> models.BatchTaskCreateResult:
@@ -111,7 +111,7 @@ async def test_a_wave_is_added_and_adding_it_again_changes_nothing(
     conversions = [a_conversion(a_source(f"{n}.mp4")) for n in range(3)]
     given: Any = {"wave": 1, "attempt": 1, "ticket": job, "request": a_request(containers)}
     for _ in range(2):
-        assert await submit_wave.fn(conversions, preset=MP3, **given) == ()
+        assert await submit_wave.fn(conversions, **given) == ()
     names = {batch_task.id for batch_task in batch.list_tasks(job.job_id)}
     assert names == {batch_task_id(c.key, 1) for c in conversions}
 
@@ -122,7 +122,7 @@ async def test_a_wave_of_nothing_asks_nothing_of_batch(
     assert account
     order("answer", status=500, operation="POST /jobs/*/addtaskcollection")
     given: Any = {"wave": 1, "attempt": 1, "ticket": job, "request": a_request(containers)}
-    assert await submit_wave.fn([], preset=MP3, **given) == ()
+    assert await submit_wave.fn([], **given) == ()
 
 
 async def test_one_that_batch_does_not_take_is_told_and_does_not_lose_its_wave(
@@ -130,7 +130,7 @@ async def test_one_that_batch_does_not_take_is_told_and_does_not_lose_its_wave(
 ) -> None:
     good, bad = a_conversion(), replace(a_conversion(a_source("b.mp4")), key="not a key")
     given: Any = {"wave": 1, "attempt": 1, "ticket": job, "request": a_request(containers)}
-    (refused,) = await submit_wave.fn([bad, good], preset=MP3, **given)
+    (refused,) = await submit_wave.fn([bad, good], **given)
     assert (refused.source, refused.output) == (bad.source, "b.mp3")
     assert refused.reason == "Batch did not take it: InvalidPropertyValue"
     assert [t.id for t in batch.list_tasks(job.job_id)] == [batch_task_id(good.key, 1)]
@@ -150,6 +150,6 @@ async def test_a_wave_whose_answer_was_lost_is_taken_for_added(
     order("drop", when="after", operation="POST /jobs/*/addtaskcollection", times=1)
     given: Any = {"wave": 1, "attempt": 1, "ticket": job, "request": a_request(containers)}
     with pytest.raises(ServiceRequestError):  # which Prefect's task tries again
-        await submit_wave.fn([a_conversion()], preset=MP3, **given)
-    assert await submit_wave.fn([a_conversion()], preset=MP3, **given) == ()
+        await submit_wave.fn([a_conversion()], **given)
+    assert await submit_wave.fn([a_conversion()], **given) == ()
     assert len(list(batch.list_tasks(job.job_id))) == 1

@@ -74,7 +74,7 @@ async def test_a_file_that_changed_since_the_plan_is_refused_and_the_others_go_u
     changed = a_conversion(a_file(tmp_path / "a.mp4"), content="c0")
     good = a_conversion(a_file(tmp_path / "b.mp4"), content="c1")
     (tmp_path / "a.mp4").write_bytes(b"something else")
-    assert await upload(changed, good) == (Refusal(changed.source, CHANGED, "a.mp3"),)
+    assert await upload(changed, good) == (Refusal(changed.source, CHANGED, "a.mp3", "mp3"),)
     assert list(uploaded(inputs)) == ["c1"]
 
 
