@@ -4,9 +4,9 @@ python flows/convert.py [SOURCE]... [--preset mp3] [--download-to DIR] …
 """
 
 if __name__ == "__main__":  # ahead of Prefect, which takes a second: the command may only want help
-    from flows.command import convert_app, main
+    from flows.command import convert_app, leave, main
 
-    raise SystemExit(main(convert_app))
+    leave(main(convert_app))
 
 import asyncio
 import logging

@@ -4,9 +4,9 @@ python flows/sweep.py [--delete]
 """
 
 if __name__ == "__main__":  # as in convert.py
-    from flows.command import main, sweep_app
+    from flows.command import leave, main, sweep_app
 
-    raise SystemExit(main(sweep_app))
+    leave(main(sweep_app))
 
 from datetime import UTC, datetime
 from typing import Annotated
