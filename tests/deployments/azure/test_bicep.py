@@ -1,0 +1,200 @@
+"""The Bicep files, held to their grammar, to the SDKs' models and to what the pipeline asks for.
+
+Nothing here compiles them: that takes the Bicep compiler, or `az deployment group validate`.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import azure.mgmt.batch.models
+import azure.mgmt.storage.models
+import pytest
+from annotated_types import Le
+from azure.identity import DefaultAzureCredential
+from azure.mgmt.batch import BatchManagementClient
+from azure.mgmt.storage import StorageManagementClient
+
+from bicep import Bicep, arguments, called, entries, literal, misfits, text, walk
+from tasks.parameters import Cleanup, Limits, Output
+from tasks.settings import Accounts
+
+FOLDER = Path(__file__).parents[3] / "deployments" / "azure"
+MAIN = Bicep(FOLDER / "main.bicep")
+PARAMETERS = MAIN.of("parameter")
+RESOURCES = MAIN.of("resource")
+# https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
+ROLES = {
+    "batchDataContributor": "6aaa78f1-f7de-44ca-8722-c64a23943cae",
+    "blobDataContributor": "ba92f5b4-2d11-453d-a403-e96b0029c9fe",
+    "blobDataReader": "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1",
+    "blobDelegator": "db58b8e5-c6ad-4a2a-8342-4190687cbf4a",
+}
+# https://learn.microsoft.com/azure/templates: the versions whose pages were read.
+VERSIONS = {
+    "Microsoft.Authorization/roleAssignments": "2022-04-01",
+    "Microsoft.Batch/batchAccounts": "2025-06-01",
+    "Microsoft.Consumption/budgets": "2024-08-01",
+    "Microsoft.ManagedIdentity/userAssignedIdentities": "2024-11-30",
+    "Microsoft.Storage/storageAccounts": "2025-06-01",
+    "Microsoft.Storage/storageAccounts/blobServices": "2025-06-01",
+    "Microsoft.Storage/storageAccounts/blobServices/containers": "2025-06-01",
+    "Microsoft.Storage/storageAccounts/managementPolicies": "2025-06-01",
+}
+BATCH, STORAGE = azure.mgmt.batch.models, azure.mgmt.storage.models
+MODELS: dict[str, Any] = {
+    "batch": (BATCH.BatchAccountCreateParameters, BATCH),
+    "storage": (STORAGE.StorageAccountCreateParameters, STORAGE),
+    "blobs": (STORAGE.BlobServiceProperties, STORAGE),
+    "work": (STORAGE.BlobContainer, STORAGE),
+    "sources": (STORAGE.BlobContainer, STORAGE),
+    "lifecycle": (STORAGE.ManagementPolicy, STORAGE),
+}
+
+
+def assignments() -> dict[str, tuple[str, str, str]]:
+    """Who gets which role on what, by the name of the resource."""
+    found = {}
+    for name, resource in RESOURCES.items():
+        if resource.type_and_version[0] == "Microsoft.Authorization/roleAssignments":
+            properties = entries(entries(resource.body)["properties"])
+            role = text(properties["roleDefinitionId"].named_children[1].named_children[-1])
+            scope = text(entries(resource.body)["scope"])
+            found[name] = (text(properties["principalId"]), role, scope)
+    return found
+
+
+def test_the_file_is_bicep() -> None:
+    assert MAIN.syntax_errors == []
+
+
+def test_every_parameter_is_explained_and_used() -> None:
+    for name, parameter in PARAMETERS.items():
+        [description] = parameter.decorators["description"]
+        assert description.endswith("."), name
+        assert name in MAIN.references
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, p in PARAMETERS.items() if text(p.node.named_children[1]) == "int"]
+)
+def test_every_number_has_a_least_value(name: str) -> None:
+    [least] = PARAMETERS[name].decorators["minValue"]
+    assert literal(PARAMETERS[name].value) >= least
+
+
+def test_every_default_is_among_the_values_that_are_allowed() -> None:
+    for name, parameter in PARAMETERS.items():
+        if "allowed" in parameter.decorators:
+            [allowed] = parameter.decorators["allowed"]
+            assert literal(parameter.value) in allowed, name
+
+
+def test_every_variable_is_used_and_every_reference_resolves() -> None:
+    declared = {name for kind in MAIN.declarations for name in MAIN.of(kind)}
+    assert set(MAIN.of("variable")) <= MAIN.references
+    assert declared | MAIN.loop_variables >= MAIN.references
+    known = {"empty", "guid", "resourceGroup", "subscriptionResourceId", "uniqueString", "utcNow"}
+    assert known == MAIN.functions
+
+
+def test_api_versions_are_those_that_were_read_and_none_is_a_preview() -> None:
+    named = dict(resource.type_and_version for resource in RESOURCES.values())
+    assert named == VERSIONS
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d", version) for version in named.values())
+
+
+@pytest.mark.parametrize(
+    ("resource", "client"), [("batch", BatchManagementClient), ("storage", StorageManagementClient)]
+)
+def test_the_sdk_speaks_no_older_version(resource: str, client: Any) -> None:
+    sdk = client(DefaultAzureCredential(), "none")
+    assert RESOURCES[resource].type_and_version[1] <= sdk._config.api_version  # noqa: SLF001
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_property_and_value_is_known_to_the_sdk(name: str) -> None:
+    model, models = MODELS[name]
+    assert list(misfits(RESOURCES[name].body, model, models)) == []
+
+
+def test_a_property_or_value_that_is_wrong_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.bicep"
+    path.write_text(
+        "resource batch 'Microsoft.Batch/batchAccounts@2025-06-01' = {\n  name: 'a'\n"
+        "  properties: {\n    poolAllocationMod: 'BatchService'\n"
+        "    allowedAuthenticationModes: true ? ['Keys'] : ['AAD']\n"
+        "    publicNetworkAccess: true\n  }\n}\n"
+    )
+    model, models = MODELS["batch"]
+    found = list(misfits(Bicep(path).of("resource")["batch"].body, model, models))
+    assert [fault.partition(":")[0] for fault in found] == [
+        "properties.poolAllocationMod",
+        "properties.allowedAuthenticationModes[]",
+        "properties.publicNetworkAccess",
+    ]
+    path.write_text("resource batch = {\n")
+    assert Bicep(path).syntax_errors
+
+
+def test_roles_are_the_documented_ones_and_given_as_narrowly_as_they_can_be() -> None:
+    roles = {name: literal(v.value) for name, v in MAIN.of("variable").items() if name in ROLES}
+    assert roles == ROLES
+    runner, nodes = "principalId", "nodes!.properties.principalId"
+    assert assignments() == {
+        "runsBatch": (runner, "batchDataContributor", "batch"),
+        "runsSignatures": (runner, "blobDelegator", "storage"),
+        "runsWork": (runner, "blobDataContributor", "work[index]"),
+        "runsSources": (runner, "blobDataReader", "sources[index]"),
+        "nodesWork": (nodes, "blobDataContributor", "work[index]"),
+        "nodesSources": (nodes, "blobDataReader", "sources[index]"),
+    }
+
+
+def test_no_key_leaves_the_template() -> None:
+    source = (FOLDER / "main.bicep").read_text()
+    assert not re.search(r"\blist\w*\(|\.key\d?\b|secure\(", source)
+
+
+def test_the_settings_that_come_out_are_an_account_that_the_pipeline_takes() -> None:
+    lines = [text(node).strip("'") for node in MAIN.of("output")["settings"].value.named_children]
+    values = dict(line.split("=", 1) for line in lines)
+    values = {name: re.sub(r"\$\{.+\}", "example", value) for name, value in values.items()}
+    accounts = Accounts(_env_file=None, **values)  # type: ignore[call-arg, arg-type]
+    assert set(values) <= {str(f.validation_alias) for f in Accounts.model_fields.values()}
+    assert accounts.missing == accounts.malformed == []
+
+
+def test_containers_are_those_of_the_pipeline_and_only_its_inputs_are_deleted() -> None:
+    assert literal(PARAMETERS["inputContainer"].value) == Cleanup().container
+    assert literal(PARAMETERS["outputContainer"].value) == Output().container
+    prefixes = [
+        text(entry.named_children[-1])
+        for entry in walk(RESOURCES["lifecycle"].node)
+        if entry.type == "object_property" and text(entry.named_children[0]) == "prefixMatch"
+    ]
+    assert prefixes == ["['${inputContainer}/']"]
+
+
+def test_inputs_outlive_the_longest_run() -> None:
+    [longest] = [
+        m.le for m in Limits.model_fields["deadline_minutes"].metadata if isinstance(m, Le)
+    ]
+    [least_days] = PARAMETERS["inputDays"].decorators["minValue"]
+    assert least_days * 24 * 60 > longest
+
+
+def test_the_example_sets_parameters_that_there_are(tmp_path: Path) -> None:
+    source = (FOLDER / "main.bicepparam").read_text()
+    assert "using './main.bicep'" in source
+    # The grammar knows Bicep alone: there, a parameter with a value and no type is a variable.
+    path = tmp_path / "example.bicep"
+    path.write_text(re.sub(r"^param ", "var ", source, flags=re.MULTILINE).replace("using", "//"))
+    example = Bicep(path)
+    assert example.syntax_errors == []
+    given = example.of("variable")
+    assert set(given) <= set(PARAMETERS)
+    required = {name for name, p in PARAMETERS.items() if p.value.type == "type"}
+    assert required == {"principalId"} <= set(given)
+    call = given["principalId"].value
+    assert (called(call), arguments(call)) == ("readEnvironmentVariable", ["PRINCIPAL_ID"])
