@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from flows.signals import Terminated, heed_sigterm, run_beside_signals
 from flows.surroundings import delivered_logs, surroundings
 from tasks.errors import ConvertError, FilesFailedError, SettingsError, UsageError
-from tasks.parameters import Cleanup, ContainerName, Limits, Output, Pool, Request, Run
+from tasks.parameters import BlockName, Cleanup, ContainerName, Limits, Output, Pool, Request, Run
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -103,7 +103,7 @@ def in_one_line(error: CycloptsError, words: Sequence[str]) -> str:
     if first["type"] == "value_error":
         return f"{flag}: {message}."
     if first["type"] == "string_pattern_mismatch":
-        return f"{flag}: {first['input']!r} is no name that Azure takes."
+        return f"{flag}: {first['input']!r} is no name that can be had."
     return f"{flag}: {message}, not {first['input']!r}."
 
 
@@ -130,7 +130,7 @@ def convert(
         limits=limits,
         cleanup=cleanup,
     )
-    with surroundings():
+    with surroundings(account=run.account):
         return run_conversions(request)
 
 
@@ -171,14 +171,17 @@ def sweep(
     container: Annotated[
         ContainerName, Parameter(help="The blob container of the runs' uploads.")
     ] = DEFAULT_CONTAINER,
+    account: Annotated[BlockName, Parameter(help=Run.model_fields["account"].description)] = "",
 ) -> int:
-    with surroundings():
+    with surroundings(account=account):
         from flows.display import Display, print_leftovers
         from flows.sweep import sweep as flow
 
         keep_imports()
         with Display().showing(), delivered_logs():
-            sweeping = flow(dry_run=not delete, container=container, return_state=True)
+            sweeping = flow(
+                dry_run=not delete, container=container, account=account, return_state=True
+            )
             leftovers = run_beside_signals(result_of(sweeping))
         print_leftovers(leftovers, are_deleted=delete)
     return CONVERTED

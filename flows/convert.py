@@ -31,6 +31,7 @@ from tasks.cleanup import clean_up, end_predecessor
 from tasks.clients import batch_client, explained
 from tasks.completion import Ending, is_service_fault, list_outcomes, watch_completion
 from tasks.containers import make_containers
+from tasks.credentials import named_accounts
 from tasks.errors import FilesFailedError
 from tasks.job import make_job
 from tasks.lock import hold_lock
@@ -42,6 +43,7 @@ from tasks.plan import confirm_plan, make_plan
 from tasks.pool import make_pool
 from tasks.progress import Tally, publish
 from tasks.report import Ledger, Report, make_report, write_report
+from tasks.settings import using
 from tasks.submission import submit_wave
 from tasks.uploads import upload_wave
 
@@ -99,7 +101,8 @@ async def end_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
     """End the job and the pool of a run that could not do so itself."""
     request = Request.model_validate(flow_run.parameters)
     ticket = issue_ticket(request, run_id=flow_run.id.hex, run_count=flow_run.run_count)
-    await clean_up.fn(ticket, request.cleanup, is_finished=False)
+    with using(await named_accounts(request.run.account)):
+        await clean_up.fn(ticket, request.cleanup, is_finished=False)
 
 
 @flow(
@@ -130,7 +133,13 @@ async def convert(
     request = Request(
         sources=sources, output=output, run=run, pool=pool, limits=limits, cleanup=cleanup
     )
+    with using(await named_accounts(run.account)):
+        return await run_request(request)
+
+
+async def run_request(request: Request) -> Report | State[Any]:
     run_id = uuid.UUID(runtime.flow_run.id).hex
+    output = request.output
     work = Work(
         request=request,
         ticket=issue_ticket(request, run_id=run_id, run_count=runtime.flow_run.run_count),

@@ -15,22 +15,25 @@ DELIVERY_SECONDS = 3
 
 
 @contextmanager
-def surroundings() -> Iterator[None]:
+def surroundings(*, account: str = "") -> Iterator[None]:
     """What a run needs around it: an account, else the local stack; Prefect's API, else our own.
 
-    Both parts start side by side, while Prefect is imported.
+    `account` names a block of Prefect's, which the run looks up by itself. Both parts start side
+    by side, while Prefect is imported.
     """
     from deployments.local.errors import StackError
     from deployments.local.server import running_server
     from deployments.local.stack import running_stack
-    from tasks.settings import Accounts, load_accounts
+    from tasks.settings import Environment, load_accounts
 
     os.environ |= {name: value for name, value in QUIET.items() if name not in os.environ}
-    is_local = Accounts().are_unset
+    is_local = not account and Environment().is_unset
     if is_local:
         print(
             "No Azure account is configured: starting its parts on this machine …", file=sys.stderr
         )
+    elif account:
+        print(f"Using the accounts of the Prefect block {account}", file=sys.stderr)
     else:
         accounts = load_accounts()  # half an account is told at once
         print(f"Using the Batch account at {accounts.batch_endpoint}", file=sys.stderr)

@@ -16,8 +16,10 @@ from prefect import flow
 from pydantic import Field
 
 from tasks.clients import explained
+from tasks.credentials import named_accounts
 from tasks.leftovers import Leftover, delete_leftovers, find_leftovers
-from tasks.parameters import Cleanup, ContainerName
+from tasks.parameters import BlockName, Cleanup, ContainerName, Run
+from tasks.settings import using
 
 
 @flow(name="sweep", persist_result=False)
@@ -28,14 +30,16 @@ async def sweep(
     container: Annotated[
         ContainerName, Field(description="The blob container of the runs' uploads.")
     ] = Cleanup().container,
+    account: Annotated[BlockName, Field(description=Run.model_fields["account"].description)] = "",
 ) -> tuple[Leftover, ...]:
     """Delete pools, jobs and uploads of runs that were killed.
 
     Only what bears this project's tag, is past its run's deadline, and whose lock no run holds.
     Returns what was deleted, or would be.
     """
-    try:
-        leftovers = await find_leftovers(container, now=datetime.now(UTC))
-        return leftovers if dry_run else await delete_leftovers(container, leftovers)
-    except AzureError as error:
-        raise explained(error) from error
+    with using(await named_accounts(account)):
+        try:
+            leftovers = await find_leftovers(container, now=datetime.now(UTC))
+            return leftovers if dry_run else await delete_leftovers(container, leftovers)
+        except AzureError as error:
+            raise explained(error) from error

@@ -23,6 +23,13 @@ ContainerName = Annotated[
 ]
 
 
+BlockName = Annotated[
+    str,
+    Field(max_length=255, pattern=r"^[a-z0-9-]*$"),
+    Parameter(metavar="NAME", show_default=False),
+]
+
+
 def _split(words: Any) -> Any:
     if isinstance(words, list | tuple) and all(isinstance(word, str) for word in words):
         return [part for word in words for part in word.split()]
@@ -111,6 +118,11 @@ class Run(Parameters):
     dry_run: Switch = Field(default=False, description="Say what would be done, and touch nothing.")
     force: Switch = Field(
         default=False, description="Convert again what has been converted already."
+    )
+    account: BlockName = Field(
+        "",
+        description="A Prefect block of type Azure accounts to take the accounts from. Empty: the"
+        " environment.",
     )
 
 

@@ -2,64 +2,107 @@
 
 import base64
 import binascii
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
-from pydantic import Field, SecretStr
+from pydantic import AliasGenerator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tasks.errors import SettingsError
 
+SETTINGS = {
+    "batch_endpoint": "AZURE_BATCH_ENDPOINT",
+    "batch_account": "AZURE_BATCH_ACCOUNT",
+    "batch_key": "AZURE_BATCH_ACCESS_KEY",
+    "storage_connection_string": "AZURE_STORAGE_CONNECTION_STRING",
+    "storage_account": "AZURE_STORAGE_ACCOUNT",
+    "storage_endpoint": "AZURE_STORAGE_SERVICE_ENDPOINT",
+    "storage_key": "AZURE_STORAGE_KEY",
+}
 
-class Accounts(BaseSettings):
+
+class Accounts(BaseModel):
     """A Batch and a storage account. Without a key, Microsoft Entra ID signs in."""
 
-    model_config = SettingsConfigDict(
-        env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
-    )
+    model_config = ConfigDict(frozen=True)
 
-    batch_endpoint: str = Field("", validation_alias="AZURE_BATCH_ENDPOINT")
-    batch_account: str = Field("", validation_alias="AZURE_BATCH_ACCOUNT")
-    batch_key: SecretStr = Field(SecretStr(""), validation_alias="AZURE_BATCH_ACCESS_KEY")
+    batch_endpoint: str = Field(
+        "", description="The Batch account's URL, https://<account>.<region>.batch.azure.com."
+    )
+    batch_account: str = Field("", description="The Batch account's name; needed with a key.")
+    batch_key: SecretStr = Field(
+        SecretStr(""), description="The Batch account's key. Empty: Microsoft Entra ID signs in."
+    )
     storage_connection_string: SecretStr = Field(
-        SecretStr(""), validation_alias="AZURE_STORAGE_CONNECTION_STRING"
+        SecretStr(""),
+        description="The storage account, as one string; or fill in the fields below.",
     )
-    storage_account: str = Field("", validation_alias="AZURE_STORAGE_ACCOUNT")
-    storage_endpoint: str = Field("", validation_alias="AZURE_STORAGE_SERVICE_ENDPOINT")
-    storage_key: SecretStr = Field(SecretStr(""), validation_alias="AZURE_STORAGE_KEY")
+    storage_account: str = Field("", description="The storage account's name.")
+    storage_endpoint: str = Field(
+        "", description="The storage account's blob URL, where it is not the public cloud's."
+    )
+    storage_key: SecretStr = Field(
+        SecretStr(""), description="The storage account's key. Empty: Microsoft Entra ID signs in."
+    )
 
-    @property
-    def are_unset(self) -> bool:
-        return not self.model_fields_set
+    @classmethod
+    def called(cls, field: str) -> str:
+        """What people know a field by."""
+        return field.replace("_", " ").title()
 
     @property
     def missing(self) -> list[str]:
-        """The settings that must be there beside those that are."""
-        missing = [] if self.batch_endpoint else ["AZURE_BATCH_ENDPOINT"]
+        """The fields that must be filled in beside those that are."""
+        missing = [] if self.batch_endpoint else [self.called("batch_endpoint")]
         if self.batch_key.get_secret_value() and not self.batch_account:
-            missing.append("AZURE_BATCH_ACCOUNT")
+            missing.append(self.called("batch_account"))
         if self.storage_connection_string.get_secret_value():
             return missing
+        account = self.called("storage_account")
         if self.storage_key.get_secret_value() or self.storage_endpoint:
-            return missing if self.storage_account else [*missing, "AZURE_STORAGE_ACCOUNT"]
+            return missing if self.storage_account else [*missing, account]
         if not self.storage_account:
-            missing.append("AZURE_STORAGE_CONNECTION_STRING or AZURE_STORAGE_ACCOUNT")
+            missing.append(f"{self.called('storage_connection_string')} or {account}")
         return missing
 
     @property
     def malformed(self) -> list[str]:
-        """What is wrong with the settings that are there, each in a sentence."""
+        """What is wrong with the fields that are filled in, each in a sentence."""
         faults = []
         if self.batch_endpoint and not self.batch_endpoint.startswith(("https://", "http://")):
-            faults.append("AZURE_BATCH_ENDPOINT must begin with https://.")
-        if not is_key(self.batch_key.get_secret_value()):
-            faults.append("AZURE_BATCH_ACCESS_KEY is not a key: it must be base64.")
-        if not is_key(self.storage_key.get_secret_value()):
-            faults.append("AZURE_STORAGE_KEY is not a key: it must be base64.")
+            faults.append(f"{self.called('batch_endpoint')} must begin with https://.")
+        faults += [
+            f"{self.called(field)} is not a key: it must be base64."
+            for field in ("batch_key", "storage_key")
+            if not is_key(getattr(self, field).get_secret_value())
+        ]
+        connection = self.called("storage_connection_string")
         parts = parts_of(self.storage_connection_string.get_secret_value())
         if parts and ("AccountName" not in parts or "SharedAccessSignature" in parts):
-            faults.append("AZURE_STORAGE_CONNECTION_STRING must name AccountName, with AccountKey.")
+            faults.append(f"{connection} must name AccountName, with AccountKey.")
         if not is_key(parts.get("AccountKey", "")):
-            faults.append("The AccountKey in AZURE_STORAGE_CONNECTION_STRING is not base64.")
+            faults.append(f"The AccountKey in {connection} is not base64.")
         return faults
+
+
+class Environment(BaseSettings, Accounts):
+    """The accounts that the environment or `.env` name."""
+
+    model_config = SettingsConfigDict(
+        alias_generator=AliasGenerator(validation_alias=SETTINGS.__getitem__),
+        env_file=".env",
+        extra="ignore",
+        env_ignore_empty=True,
+    )
+
+    @classmethod
+    def called(cls, field: str) -> str:
+        return SETTINGS[field]
+
+    @property
+    def is_unset(self) -> bool:
+        return not self.model_fields_set
 
 
 def parts_of(connection_string: str) -> dict[str, str]:
@@ -75,14 +118,30 @@ def is_key(text: str) -> bool:
     return True
 
 
+_chosen: ContextVar[Accounts | None] = ContextVar("accounts", default=None)
+
+
+@contextmanager
+def using(accounts: Accounts) -> Iterator[None]:
+    """Let `load_accounts` give these in the block, and in all asyncio tasks that it starts."""
+    token = _chosen.set(accounts)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
 def load_accounts() -> Accounts:
-    """Read the accounts.
+    """The accounts that the run uses; outside of one, those of the environment.
 
     Raises:
         SettingsError: some settings are there, but not all that belong together, or one is wrong.
     """
-    accounts = Accounts()
-    if accounts.are_unset:
+    return _chosen.get() or check_environment(Environment())
+
+
+def check_environment(accounts: Environment) -> Accounts:
+    if accounts.is_unset:
         raise SettingsError(
             "No Azure account is configured.",
             "Set AZURE_BATCH_ENDPOINT and AZURE_STORAGE_CONNECTION_STRING (or"

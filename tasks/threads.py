@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -20,7 +21,10 @@ async def in_threads(
     with ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 1) as threads:
         try:
             return await asyncio.gather(
-                *(loop.run_in_executor(threads, function, item, stop) for item in items)
+                *(
+                    loop.run_in_executor(threads, copy_context().run, function, item, stop)
+                    for item in items
+                )
             )
         finally:
             stop.set()

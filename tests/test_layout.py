@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from tasks.completion import FATAL_RESIZE_CODES
 from tasks.fence import Fence
 from tasks.parameters import Cleanup, Limits, Output, Pool, Run
-from tasks.settings import Accounts
+from tasks.settings import Environment
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -65,5 +65,5 @@ def test_the_readme_explains_every_code_of_a_diagnosis() -> None:
 
 
 def test_the_readme_names_every_setting() -> None:
-    for field in (*Accounts.model_fields.values(), *Fence.model_fields.values()):
+    for field in (*Environment.model_fields.values(), *Fence.model_fields.values()):
         assert f"| `{field.validation_alias}` |" in README

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import uuid
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from azure.core.rest import HttpRequest
 
 from flows.samples import make_samples
 from programs import CONVERT
+from tasks.credentials import AzureAccounts
 from tasks.errors import FilesFailedError
 from tasks.parameters import Cleanup, Output
 from tasks.progress import listening
 from tasks.report import Report
+from tasks.settings import SETTINGS
 
 
 @pytest.fixture
@@ -24,6 +27,26 @@ def account(account: dict[str, str], prefect_server: str) -> dict[str, str]:
     """As everywhere, with a Prefect server besides."""
     assert prefect_server
     return account
+
+
+@pytest.fixture
+def block(account: dict[str, str]) -> str:
+    """The name of a Prefect block with the accounts."""
+    fields = {field: account[name] for field, name in SETTINGS.items() if name in account}
+    name = f"accounts-{uuid.uuid4().hex}"
+    AzureAccounts(**fields).save(name, _sync=True)
+    return name
+
+
+@pytest.fixture
+def unset(account: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Takes the accounts out of the environment."""
+
+    def unset_all() -> None:
+        for setting in account:
+            monkeypatch.delenv(setting)
+
+    return unset_all
 
 
 @pytest.fixture(scope="session")

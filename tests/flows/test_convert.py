@@ -31,6 +31,17 @@ def outputs(report: Report) -> dict[str, str | None]:
     return {file.source: file.output for file in report.files}
 
 
+async def test_a_run_takes_its_accounts_from_the_block_that_it_names(
+    convert: Convert, library: Library, block: str, unset: Callable[[], None], tmp_path: Path
+) -> None:
+    unset()
+    report = await convert(
+        library("a.mp4"), run=Run(account=block), output={"download_to": str(tmp_path / "out")}
+    )
+    assert states(report) == {"a.mp4": "converted"}
+    assert (tmp_path / "out" / "a.mp3").stat().st_size > 0
+
+
 async def test_each_clip_becomes_an_mp3_of_its_length_at_192_kilobits(
     convert: Convert, library: Library, tmp_path: Path
 ) -> None:

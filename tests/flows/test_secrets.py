@@ -3,11 +3,13 @@
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from deployments.local.server import running_server
 from programs import CONVERT
 
 
@@ -19,35 +21,51 @@ def told(
     clip: Callable[..., Path],
     tmp_path: Path,
 ) -> bytes:
-    """All that a run with converted and failed files says and leaves, at the noisiest level."""
+    """All that two runs with converted and failed files say and leave, at the noisiest level.
+
+    The first has the accounts in its environment, the second from a block.
+    """
     folder = library("good.mp4")
     (folder / "text.mp4").write_text("no film")
     whole = clip(".mp4", audio=20, muxer=(("movflags", "faststart"),)).read_bytes()
     (folder / "cut.mp4").write_bytes(whole[: len(whole) // 2])
-    environment = {name: v for name, v in os.environ.items() if name != "PREFECT_API_URL"}
-    ended = subprocess.run(
-        [
-            *CONVERT,
-            folder,
-            *("--container", containers[0], "--cleanup.container", containers[1]),
-            *("--download-to", "out", "--report", "report.json", "--cleanup.inputs", "keep"),
-        ],
-        cwd=tmp_path,
-        env=environment
-        | account
-        | {
-            "XDG_DATA_HOME": str(tmp_path / "data"),  # Prefect's database is there
+    said = b""
+    with running_server(tmp_path / "server") as server:
+        environment = os.environ | {
+            "PREFECT_API_URL": server.wait(),
             "PREFECT_HOME": str(tmp_path / "prefect"),
             "PREFECT_LOGGING_LEVEL": "DEBUG",
             "PREFECT_LOGGING_ROOT_LEVEL": "DEBUG",
-        },
-        capture_output=True,
-        timeout=180,
-        check=False,
+        }
+        save_block(environment | account)
+        without = {name: v for name, v in environment.items() if name not in account}
+        for words, variables in (([], environment | account), (["--account", "canary"], without)):
+            ended = subprocess.run(
+                [
+                    *(*CONVERT, folder, "--force", *words),
+                    *("--container", containers[0], "--cleanup.container", containers[1]),
+                    *("--download-to", "out", "--report", "report.json"),
+                    *("--cleanup.inputs", "keep"),
+                ],
+                cwd=tmp_path,
+                env=variables,
+                capture_output=True,
+                timeout=180,
+                check=False,
+            )
+            assert ended.returncode == 1, ended.stderr
+            assert b"1 converted, 2 failed" in ended.stdout
+            said += ended.stdout + ended.stderr
+    return said + b"".join(read_all(tmp_path))
+
+
+def save_block(environment: dict[str, str]) -> None:
+    program = (
+        "from tasks.credentials import AzureAccounts\n"
+        "from tasks.settings import load_accounts\n"
+        "AzureAccounts(**dict(load_accounts())).save('canary')\n"
     )
-    assert ended.returncode == 1, ended.stderr
-    assert b"1 converted, 2 failed" in ended.stdout
-    return ended.stdout + ended.stderr + b"".join(read_all(tmp_path))
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=60)
 
 
 def read_all(folder: Path) -> Iterator[bytes]:

@@ -118,3 +118,15 @@ async def test_what_is_not_ours_is_never_deleted(
     await sweep(dry_run=False, container=containers[1])
     assert foreign in living(batch)
     assert set(inputs.list_blob_names()) == {"somebody/lock", "somebody/else"}
+
+
+async def test_a_sweep_takes_its_accounts_from_a_named_block(
+    killed: Killed, containers: tuple[str, str], block: str, unset: Callable[[], None]
+) -> None:
+    ticket = await killed()
+    unset()
+    assert of(ticket, await sweep(container=containers[1], account=block)) == {
+        "pool",
+        "job",
+        "uploads",
+    }

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from tasks.errors import SettingsError
-from tasks.settings import Accounts, load_accounts
+from tasks.settings import Environment, load_accounts
 
 BATCH = {"AZURE_BATCH_ENDPOINT": "https://b.batch.azure.com"}
 KEY = {"AZURE_BATCH_ACCOUNT": "b", "AZURE_BATCH_ACCESS_KEY": "canaryAA"}
@@ -49,7 +49,7 @@ def test_accounts_that_belong_together_lack_nothing() -> None:
 )
 @pytest.mark.usefixtures("given")
 def test_what_is_missing_of_an_account_is_named(missing: str) -> None:
-    assert Accounts().missing == [missing]
+    assert Environment().missing == [missing]
     with pytest.raises(SettingsError, match=f"half configured: {missing} missing") as error:
         load_accounts()
     assert "canary" not in str(error.value)
@@ -63,7 +63,7 @@ def test_without_any_setting_the_error_says_what_to_set() -> None:
 @pytest.mark.parametrize("given", [dict.fromkeys(BATCH | KEY, "")], indirect=True)
 @pytest.mark.usefixtures("given")
 def test_an_empty_setting_is_none() -> None:
-    assert Accounts().are_unset
+    assert Environment().is_unset
 
 
 def test_settings_are_read_from_a_file_and_the_environment_comes_first(
