@@ -139,7 +139,6 @@ async def convert(
 
 async def run_request(request: Request) -> Report | State[Any]:
     run_id = uuid.UUID(runtime.flow_run.id).hex
-    output = request.output
     work = Work(
         request=request,
         ticket=issue_ticket(request, run_id=run_id, run_count=runtime.flow_run.run_count),
