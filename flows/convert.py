@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from azure.core.exceptions import AzureError
-from prefect import flow, runtime
+from prefect import flow, get_client, runtime
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
 from prefect.flows import Flow
@@ -99,6 +99,8 @@ def describe() -> str:
 
 async def end_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001  the names by which Prefect calls hooks
     """End the job and the pool of a run that could not do so itself."""
+    async with get_client() as client:  # a worker hands over the run as it was before its start
+        flow_run = await client.read_flow_run(flow_run.id)
     request = Request.model_validate(flow_run.parameters)
     ticket = issue_ticket(request, run_id=flow_run.id.hex, run_count=flow_run.run_count)
     with using(await named_accounts(request.run.account)):

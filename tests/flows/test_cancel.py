@@ -1,7 +1,11 @@
-"""Cancelling a run in Prefect's UI, when the run is a plain script."""
+"""Cancelling a run in Prefect's UI: of a plain script, and of a run by a worker."""
 
+import asyncio
+import os
 import re
-from collections.abc import Callable
+import signal
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +13,16 @@ import pytest
 from azure.batch import BatchClient
 from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+from prefect.client.schemas.objects import FlowRun
+from prefect.flow_runs import wait_for_flow_run
 from prefect.states import Cancelling
 
 from programs import read_until
+from stacks import LocalStack
+from tasks.naming import job_id
+from workers import Worker, running_worker
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -22,18 +33,29 @@ def source(clip: Callable[..., Path], tmp_path: Path) -> Path:
     return source
 
 
-async def cancel(source: Path) -> Any:
+async def cancel(run_id: uuid.UUID) -> None:
+    """As the UI does it."""
+    async with get_client() as client:
+        await client.set_flow_run_state(run_id, Cancelling())
+
+
+async def run_of(source: Path) -> uuid.UUID:
     async with get_client() as client:
         name = FlowRunFilterName(like_=source.name)
         (run,) = await client.read_flow_runs(flow_run_filter=FlowRunFilter(name=name))
-        await client.set_flow_run_state(run.id, Cancelling())
     return run.id
 
 
-async def is_cancelled(run_id: Any) -> bool:
+async def is_cancelled(run_id: uuid.UUID) -> bool:
     async with get_client() as client:
         state = (await client.read_flow_run(run_id)).state
     return state is not None and state.is_cancelled()
+
+
+def living(batch: BatchClient) -> set[str]:
+    """The ids of all pools and jobs that are there and stay."""
+    pools = {pool.id for pool in batch.list_pools() if pool.state != "deleting"}
+    return pools | {job.id for job in batch.list_jobs() if job.state != "deleting"}
 
 
 async def test_a_cancelled_script_stops_within_thirty_seconds_and_cleans_up(
@@ -42,14 +64,15 @@ async def test_a_cancelled_script_stops_within_thirty_seconds_and_cleans_up(
     order("boot", seconds=3600)
     process = started(source)
     said = read_until(process.stdout, "batch tasks added")
-    run_id = await cancel(source)
+    run_id = await run_of(source)
+    await cancel(run_id)
     rest, _ = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "The run was cancelled in Prefect." in rest
     assert "1 not started in" in rest
     assert await is_cancelled(run_id)
     (pool_id,) = re.findall(r"the pool (convert-1-\w+)", said)
-    assert pool_id not in {pool.id for pool in batch.list_pools() if pool.state != "deleting"}
+    assert pool_id not in living(batch)
 
 
 async def test_a_script_that_is_cancelled_as_it_ends_is_cancelled(
@@ -57,7 +80,81 @@ async def test_a_script_that_is_cancelled_as_it_ends_is_cancelled(
 ) -> None:
     process = started(source)
     read_until(process.stdout, "batch tasks added")
-    run_id = await cancel(source)
+    run_id = await run_of(source)
+    await cancel(run_id)
     rest, _ = process.communicate(timeout=30)
     assert await is_cancelled(run_id)
     assert "Traceback" not in rest
+
+
+@pytest.fixture(scope="module")
+def worker(stack: LocalStack, prefect_server: str) -> Iterator[Worker]:
+    """A process worker with the stack's account."""
+    assert prefect_server
+    pool = f"workers-{uuid.uuid4().hex[:8]}"
+    with running_worker(pool=pool, environment=stack.settings) as worker:
+        yield worker
+
+
+Deployed = Callable[..., Awaitable[FlowRun]]
+
+
+@pytest.fixture
+def deployed(worker: Worker, containers: tuple[str, str]) -> Deployed:
+    """Runs the flow as a deployment of the worker's, and waits until it has submitted."""
+
+    async def run(source: Path) -> FlowRun:
+        async with get_client() as client:
+            flow_id = await client.create_flow_from_name("convert")
+            step = "prefect.deployments.steps.set_working_directory"
+            deployment_id = await client.create_deployment(
+                flow_id,
+                name=source.name,
+                entrypoint="flows/convert.py:convert",
+                work_pool_name=worker.pool,
+                pull_steps=[{step: {"directory": str(ROOT)}}],
+            )
+            parameters = {
+                "sources": [str(source)],
+                "output": {"container": containers[0]},
+                "cleanup": {"container": containers[1]},
+            }
+            run = await client.create_flow_run_from_deployment(deployment_id, parameters=parameters)
+            worker.read_until("batch tasks added")
+            return await client.read_flow_run(run.id)
+
+    return run
+
+
+async def test_a_cancelled_run_of_a_worker_stops_within_thirty_seconds_and_cleans_up(
+    deployed: Deployed, source: Path, batch: BatchClient, order: Any
+) -> None:
+    order("boot", seconds=3600)
+    run = await deployed(source)
+    assert job_id(run.id.hex, run_count=1) in living(batch)
+    await cancel(run.id)
+    ended = await wait_for_flow_run(run.id, timeout=30)
+    assert ended.state
+    assert ended.state.name == "Cancelled"
+    await is_gone(batch, run)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_what_a_workers_process_leaves_that_is_killed_is_ended_by_the_hook(
+    deployed: Deployed, source: Path, batch: BatchClient, order: Any, number: signal.Signals
+) -> None:
+    order("boot", seconds=3600)
+    run = await deployed(source)
+    assert run.infrastructure_pid
+    os.kill(int(run.infrastructure_pid), number)
+    ended = await wait_for_flow_run(run.id, timeout=30)
+    assert ended.state
+    assert ended.state.is_crashed()
+    await is_gone(batch, run)
+
+
+async def is_gone(batch: BatchClient, run: FlowRun) -> None:
+    """The run's pool and job are: a hook ends them in another process, a little later."""
+    async with asyncio.timeout(30):
+        while job_id(run.id.hex, run_count=1) in await asyncio.to_thread(living, batch):
+            pass

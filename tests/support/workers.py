@@ -1,0 +1,69 @@
+"""Prefect's process workers as people start them: the real program, which runs deployments."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+
+PREFECT = Path(sys.executable).with_name("prefect")
+EAGER = {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_WORKER_PREFETCH_SECONDS": "1"}
+PATIENCE_SECONDS = 90
+GRACE_SECONDS = 20
+
+
+class Worker:
+    """A worker that runs, and what it and its flows print."""
+
+    def __init__(self, process: subprocess.Popen[str], pool: str) -> None:
+        self.process = process
+        self.pool = pool
+        self._lines: SimpleQueue[str] = SimpleQueue()
+        Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self._lines.put(line)
+
+    def read_until(self, mark: str) -> str:
+        """What was printed since the last call, up to the line with `mark`."""
+        said = ""
+        while mark not in said:
+            said += self._lines.get(timeout=PATIENCE_SECONDS)
+        return said
+
+
+@contextmanager
+def running_worker(*, pool: str, environment: Mapping[str, str]) -> Iterator[Worker]:
+    """A process worker for a work pool, which it makes where it is missing, until the block ends.
+
+    `environment` goes on top of this process's, to the worker and to the flows that it runs. A
+    flow that still runs at the end goes on without it: see to it that none does.
+    """
+    with subprocess.Popen(
+        [PREFECT, "worker", "start", "--type", "process", "--pool", pool, "--name", pool],
+        env=os.environ | EAGER | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            worker = Worker(process, pool)
+            worker.read_until("started!")
+            yield worker
+        finally:
+            end(process)
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    try:
+        process.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
