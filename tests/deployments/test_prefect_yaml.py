@@ -1,0 +1,136 @@
+"""The deployments of prefect.yaml, without a server: what Prefect would let pass is found here."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+from prefect.exceptions import ParameterTypeError, SignatureMismatchError
+from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.server.schemas.schedules import CronSchedule
+from prefect.server.utilities.user_templates import render_user_template_sync
+from prefect.utilities.schema_tools import validate
+from pydantic import ValidationError
+
+from flows.serve import PREFECT_FILE, ROOT, Deployment, PrefectFile, read_prefect_file
+from tasks.errors import UsageError
+
+DEPLOYMENTS = {each.name: each for each in read_prefect_file(PREFECT_FILE).deployments}
+every_deployment = pytest.mark.parametrize("deployment", DEPLOYMENTS.values(), ids=DEPLOYMENTS)
+
+
+@pytest.fixture(autouse=True)
+def root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where `prefect deploy` runs."""
+    monkeypatch.chdir(ROOT)
+
+
+def flow_of(deployment: Deployment) -> Flow[..., Any]:
+    return load_flow_from_entrypoint(deployment.entrypoint)
+
+
+def test_the_deployments_are_those_that_people_know() -> None:
+    assert set(DEPLOYMENTS) == {"convert-local", "convert-azure", "sweep-azure"}
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        (),
+        ("deployments", 0),
+        ("deployments", 0, "work_pool"),
+        ("deployments", 0, "schedules", 0),
+        ("deployments", 1, "triggers", 0),
+    ],
+)
+def test_a_key_that_prefect_would_pass_over_is_refused(place: tuple[Any, ...]) -> None:
+    content = entry = yaml.safe_load(PREFECT_FILE.read_text())
+    for step in place:
+        entry = entry[step]
+    entry["scheduels"] = []
+    with pytest.raises(ValidationError, match="scheduels"):
+        PrefectFile.model_validate(content)
+
+
+@every_deployment
+def test_an_entrypoint_is_a_flow(deployment: Deployment) -> None:
+    assert deployment.name.startswith(flow_of(deployment).name)
+
+
+@every_deployment
+def test_parameters_are_good_for_the_flow_also_with_each_schedules_own(
+    deployment: Deployment,
+) -> None:
+    flow = flow_of(deployment)
+    schema = flow.parameters.model_dump_for_openapi()
+    for schedule in deployment.schedules:
+        merged = deployment.parameters | schedule.parameters  # as the server does
+        validate(merged, schema, preprocess=True)
+        assert flow.validate_parameters(merged)
+
+
+@pytest.mark.parametrize("parameters", [{"output": {"preset": "mp3"}}, {"sourcse": []}])
+def test_parameters_that_the_flow_does_not_have_are_refused(parameters: dict[str, Any]) -> None:
+    flow = flow_of(DEPLOYMENTS["convert-azure"])
+    with pytest.raises((ParameterTypeError, SignatureMismatchError)):
+        flow.validate_parameters(DEPLOYMENTS["convert-azure"].parameters | parameters)
+
+
+@every_deployment
+async def test_a_schedule_has_a_name_of_its_own_a_time_zone_and_a_next_time(
+    deployment: Deployment,
+) -> None:
+    slugs = [schedule.slug for schedule in deployment.schedules]
+    assert len(set(slugs)) == len(slugs) > 0
+    for schedule in deployment.schedules:
+        assert schedule.slug
+        assert re.fullmatch("[a-z0-9-]+", schedule.slug)
+        assert schedule.timezone
+        assert schedule.cron
+        cron = CronSchedule(cron=schedule.cron, timezone=schedule.timezone)
+        (first,) = await cron.get_dates(1)
+        assert str(first.tzinfo) == schedule.timezone
+
+
+def test_a_schedule_that_changes_a_box_repeats_the_rest_of_the_deployments_box() -> None:
+    for deployment in DEPLOYMENTS.values():
+        for schedule in deployment.schedules:
+            for name in schedule.parameters.keys() & deployment.parameters.keys():
+                assert deployment.parameters[name].keys() <= schedule.parameters[name].keys()
+
+
+def test_mp3_is_made_nightly_and_flac_weekly() -> None:
+    for name in ("convert-local", "convert-azure"):
+        presets = {s.slug: s.parameters["output"]["presets"] for s in DEPLOYMENTS[name].schedules}
+        assert presets == {"nightly-mp3": ["mp3"], "weekly-flac": ["flac"]}
+
+
+def test_the_sweep_deletes_and_the_pool_tells_which_account_a_worker_has() -> None:
+    assert DEPLOYMENTS["sweep-azure"].parameters == {"dry_run": False}
+    for deployment in DEPLOYMENTS.values():
+        assert deployment.name.endswith(f"-{deployment.work_pool.name}")
+        assert deployment.work_pool.name in deployment.tags
+
+
+def test_media_that_arrived_is_converted_to_where_the_nightly_run_would_put_it() -> None:
+    deployment = DEPLOYMENTS["convert-azure"]
+    (trigger,) = deployment.triggers
+    assert trigger.parameters
+    event = {"resource": {"container": "media", "prefix": "talks/it's 2026"}}
+    rendered = render(trigger.parameters, {"event": event})
+    assert rendered["sources"] == ["az://media/talks/it's 2026/"]
+    assert rendered["output"] == {"presets": ["mp3"], "prefix": "talks/it's 2026"}
+    assert flow_of(deployment).validate_parameters(deployment.parameters | rendered)
+
+
+def render(value: Any, context: dict[str, Any]) -> Any:
+    if isinstance(value, dict):
+        return {name: render(each, context) for name, each in value.items()}
+    if isinstance(value, list):
+        return [render(each, context) for each in value]
+    return render_user_template_sync(value, context)
+
+
+def test_a_pool_without_deployments_is_told_with_those_that_have_some() -> None:
+    with pytest.raises(UsageError, match=r"No deployment is for aws\. Name azure or local\."):
+        read_prefect_file(PREFECT_FILE).of_pool("aws")
