@@ -52,18 +52,46 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
         yield stack
 
 
+@pytest.fixture(scope="session")
+def tls_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """Another one, over TLS, where clients sign in by Entra ID."""
+    with local_stack(tmp_path_factory.mktemp("tls-stack"), "--nodes", "4", "--tls") as stack:
+        yield stack
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run tests against accounts with keys; those marked, or by ACCOUNTS=entra all, sign in."""
+    if "account" not in metafunc.fixturenames:
+        return
+    if os.environ.get("ACCOUNTS") == "entra":
+        metafunc.parametrize("account", ["entra"], indirect=True)
+    elif metafunc.definition.get_closest_marker("entra_too"):
+        metafunc.parametrize("account", ["key", "entra"], indirect=True)
+
+
 @pytest.fixture
-def account(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def account_stack(request: pytest.FixtureRequest) -> LocalStack:
+    """The stack that the test's accounts are on."""
+    kind = (
+        request.node.callspec.params.get("account") if hasattr(request.node, "callspec") else None
+    )
+    stack = request.getfixturevalue("tls_stack" if kind == "entra" else "stack")
+    assert isinstance(stack, LocalStack)
+    return stack
+
+
+@pytest.fixture
+def account(account_stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The stack's settings, which this process has in its environment."""
-    for name, value in stack.settings.items():
+    for name, value in account_stack.settings.items():
         monkeypatch.setenv(name, value)
-    return stack.settings
+    return account_stack.settings
 
 
 @pytest.fixture
-def batch(account: dict[str, str]) -> Iterator[BatchClient]:
-    """A client of the stack's Batch service."""
-    key = AzureNamedKeyCredential(account["AZURE_BATCH_ACCOUNT"], account["AZURE_BATCH_ACCESS_KEY"])
+def batch(account: dict[str, str], account_stack: LocalStack) -> Iterator[BatchClient]:
+    """A client of the stack's Batch service, by its key."""
+    key = AzureNamedKeyCredential(account["AZURE_BATCH_ACCOUNT"], account_stack.batch_key)
     with BatchClient(account["AZURE_BATCH_ENDPOINT"], key) as client:
         yield client
 
@@ -77,10 +105,10 @@ def free_quota(batch: BatchClient) -> None:
 
 
 @pytest.fixture
-def blobs(account: dict[str, str]) -> Iterator[BlobServiceClient]:
-    """A client of the stack's storage."""
-    connection = account["AZURE_STORAGE_CONNECTION_STRING"]
-    with BlobServiceClient.from_connection_string(connection) as client:
+def blobs(account: dict[str, str], account_stack: LocalStack) -> Iterator[BlobServiceClient]:
+    """A client of the stack's storage, by its key."""
+    assert account
+    with BlobServiceClient.from_connection_string(account_stack.storage_connection) as client:
         yield client
 
 
@@ -90,6 +118,8 @@ def storage_faults(
 ) -> Iterator[StorageProxy]:
     """A proxy before the stack's storage, by way of which this process now goes there."""
     name = "AZURE_STORAGE_CONNECTION_STRING"
+    if name not in account:
+        pytest.skip("the proxy speaks plain HTTP")
     with running_proxy(account[name]) as proxy:
         monkeypatch.setenv(name, proxy.connection_string)
         yield proxy

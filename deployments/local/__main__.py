@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,16 +22,23 @@ from deployments.local.ffmpeg import node_path
 from deployments.local.folder import DataFolder
 from deployments.local.locks import Lock
 from deployments.local.ports import free_port, listen, preferred_port
+from deployments.local.settings import (
+    BATCH_ACCOUNT,
+    STORAGE_ACCOUNT,
+    Security,
+    with_keys,
+    with_sign_in,
+)
 from deployments.local.stack import READY, STAYING
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
+    from starlette.types import ASGIApp
+
+    from deployments.local.service import Service
 
 BATCH_PORT = 10100
 BLOB_PORT = 10000
 MAX_PORT = 65535
-BATCH_ACCOUNT = "local"
-STORAGE_ACCOUNT = "localstorage"
 
 
 class Stopped(SystemExit):
@@ -100,6 +107,12 @@ def parser() -> argparse.ArgumentParser:
         default=max(1, (os.cpu_count() or 1) // 2),
         help="how many nodes all pools may have together: the account's quota [%(default)s]",
     )
+    add(
+        "--tls",
+        action="store_true",
+        help="serve over TLS with a certificate of its own, and have clients sign in as to Azure:"
+        " by Microsoft Entra ID, without keys",
+    )
     # For the command that starts a stack of its own: see stack.py.
     add("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
     add("--lock-descriptor", type=int, help=argparse.SUPPRESS)
@@ -136,6 +149,7 @@ def run(options: argparse.Namespace) -> None:
         if options.until_stdin_closes:
             threading.Thread(target=end_when_unused, args=(folder,), daemon=True).start()
         listener = parts.enter_context(listen(chosen_port(options.batch_port, BATCH_PORT)))
+        security = Security.of(folder) if options.tls else None
         azurite = parts.enter_context(
             running_azurite(
                 account=STORAGE_ACCOUNT,
@@ -143,11 +157,22 @@ def run(options: argparse.Namespace) -> None:
                 port=chosen_port(options.blob_port, BLOB_PORT),
                 location=folder.path / "azurite",
                 log=folder.log("azurite"),
+                certificate=security.certificate if security else None,
             )
         )
-        app = batch_service(folder, nodes=options.nodes)  # imported while Azurite starts
-        settings = connection_settings(folder, listener, azurite.wait())
-        serve(app, listener, azurite, published(settings, env_files))
+        app = batch_service(folder, nodes=options.nodes, security=security)  # as Azurite starts
+        batch_url = "{}://{}:{}".format("https" if security else "http", *listener.getsockname())
+        urls = {"batch_url": batch_url, "blob_url": azurite.wait()}
+        settings = with_sign_in(security, **urls) if security else with_keys(folder, **urls)
+        from deployments.local.service import Service  # imported while Azurite starts, as the above
+
+        service = Service(
+            app,
+            certificate=security.certificate if security else None,
+            announcement=published(settings, env_files),
+            alive=azurite.is_alive,
+        )
+        serve(service, listener, azurite)
 
 
 def chosen_port(asked: int | None, default: int) -> int:
@@ -155,34 +180,34 @@ def chosen_port(asked: int | None, default: int) -> int:
     return preferred_port(default) if asked is None else free_port(asked)
 
 
-def batch_service(folder: DataFolder, *, nodes: int) -> "Starlette":
-    """The local Batch service, as an application, without the nodes of one that was killed."""
+def batch_service(folder: DataFolder, *, nodes: int, security: Security | None) -> "ASGIApp":
+    """The local Batch service, without the nodes of one that was killed; over TLS, Entra ID too."""
     from deployments.local.batch import create_app
 
     shutil.rmtree(folder.path / "batch", ignore_errors=True)
-    return create_app(
+    app = create_app(
         account=BATCH_ACCOUNT,
         key=folder.key(BATCH_ACCOUNT),
         data=folder.path / "batch",
         max_nodes=nodes,
         node_path=node_path(folder.path / "bin"),
+        directory=security.directory if security else None,
+        bundle=security.certificate.bundle if security else None,
     )
+    if security is None:
+        return app
+    from deployments.local import entra
+
+    faults = app.state.service.faults
+    return entra.create_app(security.directory, flaw_of=faults.token_flaw, otherwise=app)
 
 
-def serve(
-    app: "Starlette",
-    listener: socket.socket,
-    azurite: Azurite,
-    announcement: AbstractContextManager[None],
-) -> None:
-    """Run the Batch service until a signal comes or Azurite ends.
+def serve(service: "Service", listener: socket.socket, azurite: Azurite) -> None:
+    """Run the service until a signal comes or Azurite ends.
 
     Raises:
         StackError: Azurite ended.
     """
-    from deployments.local.service import Service
-
-    service = Service(app, announcement=announcement, alive=azurite.is_alive)
     try:
         service.run(sockets=[listener])
     except Stopped:  # uvicorn raises the signal that stopped it again
@@ -224,23 +249,6 @@ def holding(folder: DataFolder, descriptor: int | None) -> Iterator[None]:
         yield
     finally:
         lock.close()
-
-
-def connection_settings(
-    folder: DataFolder, listener: socket.socket, blob_url: str
-) -> dict[str, str]:
-    """What clients need, under the names that the Azure CLI uses."""
-    host, port = listener.getsockname()
-    storage_key = folder.key(STORAGE_ACCOUNT)
-    return {
-        "AZURE_BATCH_ENDPOINT": f"http://{host}:{port}",
-        "AZURE_BATCH_ACCOUNT": BATCH_ACCOUNT,
-        "AZURE_BATCH_ACCESS_KEY": folder.key(BATCH_ACCOUNT),
-        "AZURE_STORAGE_CONNECTION_STRING": (
-            f"DefaultEndpointsProtocol=http;AccountName={STORAGE_ACCOUNT};"
-            f"AccountKey={storage_key};BlobEndpoint={blob_url}/{STORAGE_ACCOUNT};"
-        ),
-    }
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from platformdirs import user_cache_path
 
@@ -20,6 +20,9 @@ from deployments.local.child import start_child, stop_child
 from deployments.local.errors import StackError
 from deployments.local.locks import excluding
 from deployments.local.nodejs import NodeJs, find_nodejs
+
+if TYPE_CHECKING:
+    from deployments.local.certificate import Certificate
 
 PACKAGE = Path(__file__).with_name("package.json")
 PACKAGE_LOCK = Path(__file__).with_name("package-lock.json")
@@ -45,7 +48,9 @@ class Azurite:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             ended = not self.is_alive()
-            if match := re.search(r"successfully listens on (http://\S+)\n", self.log.read_text()):
+            if match := re.search(
+                r"successfully listens on (https?://\S+)\n", self.log.read_text()
+            ):
                 return match[1]
             if ended:
                 raise StackError(f"Azurite did not start. Its last words: {last_words(self.log)}")
@@ -59,12 +64,19 @@ class Azurite:
 
 
 @contextmanager
-def running_azurite(
-    *, account: str, key: str, port: int, location: Path, log: Path
+def running_azurite(  # noqa: PLR0913 - what makes an account
+    *,
+    account: str,
+    key: str,
+    port: int,
+    location: Path,
+    log: Path,
+    certificate: "Certificate | None" = None,
 ) -> Iterator[Azurite]:
     """Azurite with one account, on loopback, its blobs kept in `location`; port 0 is any free one.
 
-    It is still starting at first.
+    It is still starting at first. With a certificate it takes tokens too, of which it checks all
+    but the signature.
 
     Raises:
         StackError: It cannot be installed.
@@ -74,7 +86,7 @@ def running_azurite(
     location.mkdir(exist_ok=True)
     with log.open("wb") as file:
         process = start_child(
-            command(nodejs.node, program, port=port, location=location),
+            [*command(nodejs.node, program, port=port, location=location), *tls(certificate)],
             log=file,
             folder=location,
             environment=environment(account, key, program),
@@ -91,6 +103,13 @@ def command(node: Path, program: Path, *, port: int, location: Path) -> list[str
     address = ["--blobHost", "127.0.0.1", "--blobPort", str(port)]
     flags = ["--skipApiVersionCheck", "--disableTelemetry", "--silent"]
     return [node, program, "--location", location, *address, *flags]
+
+
+def tls(certificate: "Certificate | None") -> list[str | Path]:
+    """The flags to serve over TLS, where there is a certificate."""
+    if certificate is None:
+        return []
+    return ["--oauth", "basic", "--cert", certificate.chain, "--key", certificate.key]
 
 
 def environment(account: str, key: str, program: Path) -> Mapping[str, str]:

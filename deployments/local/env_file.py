@@ -1,6 +1,7 @@
 """Files of settings that a stack writes when it is ready, and removes when it stops."""
 
 import os
+import re
 import shlex
 import tempfile
 from collections.abc import Mapping
@@ -16,6 +17,11 @@ HEADER = "# Written by python -m deployments.local; gone when it stops.\n"
 def text(settings: Mapping[str, str]) -> str:
     """The settings as lines that both a shell and python-dotenv read."""
     return "".join(f'{name}="{value}"\n' for name, value in settings.items())
+
+
+def is_setting(line: str) -> bool:
+    """Whether it is one of those lines."""
+    return re.match(r'[A-Z_]+="', line) is not None
 
 
 def read(path: Path) -> dict[str, str]:

@@ -60,8 +60,14 @@ class DataFolder:
         """The account's key in base64, made at its first use, for this user's eyes only."""
         path = self.path / f"{account}.key"
         if not path.exists():
-            draft = path.with_suffix(".new")
-            draft.touch(mode=0o600)
-            draft.write_text(base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode())
-            draft.replace(path)
+            write_privately(path, base64.b64encode(secrets.token_bytes(KEY_BYTES)))
         return path.read_text()
+
+
+def write_privately(path: Path, content: bytes) -> None:
+    """Put it at `path`, whole or not at all, for this user's eyes only."""
+    draft = path.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    draft.touch(mode=0o600)
+    draft.write_bytes(content)
+    draft.replace(path)

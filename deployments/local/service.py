@@ -1,13 +1,19 @@
 """The local Batch service's life in this process."""
 
+import asyncio
 import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
+from typing import TYPE_CHECKING
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
+
+if TYPE_CHECKING:
+    from deployments.local.certificate import Certificate
 
 STOP_SECONDS = 2  # what open requests are given to end
+GOODBYE_SECONDS = 0.05
 
 
 class Service(uvicorn.Server):
@@ -15,8 +21,9 @@ class Service(uvicorn.Server):
 
     def __init__(
         self,
-        app: Starlette,
+        app: ASGIApp,
         *,
+        certificate: "Certificate | None",
         announcement: AbstractContextManager[None],
         alive: Callable[[], bool],
     ) -> None:
@@ -24,6 +31,8 @@ class Service(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                ssl_certfile=certificate.chain if certificate else None,
+                ssl_keyfile=certificate.key if certificate else None,
                 access_log=False,
                 log_config=None,
                 lifespan="on",
@@ -47,4 +56,11 @@ class Service(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take back what was said, then stop: nobody shall find a server that is about to go."""
         self.announced.close()
+        asyncio.get_running_loop().call_later(GOODBYE_SECONDS, self._hang_up)
         await super().shutdown(sockets)
+
+    def _hang_up(self) -> None:
+        """Over TLS, a connection that is closed waits for its client to say goodbye: few do."""
+        for connection in self.server_state.connections:
+            if connection.transport.is_closing():
+                connection.transport.abort()

@@ -7,13 +7,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from deployments.local import env_file
 from deployments.local.errors import StackError
 from deployments.local.folder import DataFolder
 from deployments.local.locks import Lock
 from deployments.local.ports import answers
+from deployments.local.settings import ports
 
 READY = "ready"
 STAYING = "staying"
@@ -107,7 +107,7 @@ def await_ready(process: subprocess.Popen[str], folder: DataFolder) -> None:
     for line in process.stdout or []:
         if line.rstrip() == READY:
             return
-        if not line.startswith("AZURE_"):
+        if not env_file.is_setting(line):
             print(line, end="", file=sys.stderr, flush=True)  # noqa: T201 - its words
     lines = folder.log("stack").read_text(errors="replace").splitlines()
     words = lines[-1].removeprefix("error: ") if lines else "it said nothing"
@@ -134,10 +134,3 @@ def running_settings(folder: DataFolder) -> dict[str, str] | None:
     except FileNotFoundError:
         return None
     return settings if all(answers(port) for port in ports(settings)) else None
-
-
-def ports(settings: dict[str, str]) -> Iterator[int]:
-    """Those of the Batch service and of Azurite."""
-    blob_endpoint = settings["AZURE_STORAGE_CONNECTION_STRING"].partition("BlobEndpoint=")[2]
-    for url in (settings["AZURE_BATCH_ENDPOINT"], blob_endpoint):
-        yield urlsplit(url).port or 0

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployments.local import env_file
+from deployments.local.folder import DataFolder
+from deployments.local.settings import BATCH_ACCOUNT, STORAGE_ACCOUNT
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,20 @@ class LocalStack:
     settings: dict[str, str]
     data: Path
     process: subprocess.Popen[str]
+
+    @property
+    def batch_key(self) -> str:
+        """The Batch account's key, which is in the settings only where there is no sign-in."""
+        return DataFolder(self.data).key(BATCH_ACCOUNT)
+
+    @property
+    def storage_connection(self) -> str:
+        """A connection string with the storage account's key."""
+        if given := self.settings.get("AZURE_STORAGE_CONNECTION_STRING"):
+            return given
+        key = DataFolder(self.data).key(STORAGE_ACCOUNT)
+        endpoint = self.settings["AZURE_STORAGE_SERVICE_ENDPOINT"]
+        return f"AccountName={STORAGE_ACCOUNT};AccountKey={key};BlobEndpoint={endpoint}"
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -18,6 +19,10 @@ from deployments.local.batch.errors import BatchError, not_supported
 from deployments.local.batch.gate import Gate
 from deployments.local.batch.routes import ROUTES
 from deployments.local.batch.service import Service
+from deployments.local.batch.transfers import Transfers
+
+if TYPE_CHECKING:
+    from deployments.local.directory import Directory
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +38,16 @@ class LocalBatch(Starlette):
         await super().__call__(scope, receive, send)
 
 
-def create_app(*, account: str, key: str, data: Path, max_nodes: int, node_path: str) -> Starlette:
+def create_app(  # noqa: PLR0913 - what makes an account
+    *,
+    account: str,
+    key: str,
+    data: Path,
+    max_nodes: int,
+    node_path: str,
+    directory: "Directory | None" = None,
+    bundle: Path | None = None,
+) -> Starlette:
     """The local Batch service for one account.
 
     Args:
@@ -42,9 +56,15 @@ def create_app(*, account: str, key: str, data: Path, max_nodes: int, node_path:
         data: The folder under which nodes have theirs; they are removed with their nodes.
         max_nodes: The account's quota of nodes, over all pools together.
         node_path: PATH of the processes on nodes.
+        directory: Whose tokens are taken beside signatures by the key, over TLS.
+        bundle: The authorities that nodes trust; none: those that the machine does.
     """
     service = Service(
-        account=account, data=data.resolve(), max_nodes=max_nodes, node_path=node_path
+        account=account,
+        data=data.resolve(),
+        max_nodes=max_nodes,
+        node_path=node_path,
+        transfers=Transfers(bundle=bundle),
     )
 
     @contextlib.asynccontextmanager
@@ -57,7 +77,9 @@ def create_app(*, account: str, key: str, data: Path, max_nodes: int, node_path:
 
     app = LocalBatch(
         routes=ROUTES,
-        middleware=[Middleware(Gate, service=service, key=base64.b64decode(key))],
+        middleware=[
+            Middleware(Gate, service=service, key=base64.b64decode(key), directory=directory)
+        ],
         exception_handlers={
             BatchError: _refused,
             HTTPException: _unknown,

@@ -5,6 +5,7 @@ from typing import Any
 
 ERRORS: Mapping[str, tuple[int, str]] = {
     "AuthenticationFailed": (403, "Server failed to authenticate the request."),
+    "AuthorizationFailure": (403, "Who is signed in has no role that allows this."),
     "AutoScalingFormulaEvaluationError": (400, "The autoscale formula cannot be evaluated."),
     "ConditionNotMet": (412, "The condition given in the request's headers is not met."),
     "FileNotFound": (404, "The specified file does not exist."),
@@ -47,6 +48,7 @@ class BatchError(Exception):
     def __init__(self, code: str, **values: object) -> None:
         self.code = code
         self.status, self.message = ERRORS[code]
+        self.headers: dict[str, str] = {}
         self.values = values
         super().__init__(f"{code}: {self.message} {values or ''}".rstrip())
 

@@ -137,6 +137,15 @@ class Loss(Order):
     node: str
 
 
+class BadToken(StrikingOrder):
+    """Tokens that Entra ID gives out have a flaw, or are not to be had."""
+
+    kind: Literal["token"]
+    flaw: Literal["refused", "expired", "early", "audience", "issuer", "signature", "role"]
+    resource: str = "*"
+    """For which resource, as a pattern: `https://batch.*`."""
+
+
 class Boot(StrikingOrder):
     """Nodes take so long to boot."""
 
@@ -169,6 +178,7 @@ Fault = Annotated[
     | DownloadFailure
     | UploadFailure
     | Loss
+    | BadToken
     | Boot
     | ClockRate
     | Seed,
@@ -258,6 +268,10 @@ class Faults:
     def resize_error(self, pool: Pool) -> str | None:
         order = self._strike(ResizeFailure, pool=pool.id)
         return order.code if order else None
+
+    def token_flaw(self, resource: str) -> str | None:
+        order = self._strike(BadToken, resource=resource)
+        return order.flaw if order else None
 
     def boot_seconds(self, pool: Pool) -> float:
         order = self._strike(Boot, pool=pool.id)

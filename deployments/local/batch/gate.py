@@ -16,6 +16,7 @@ from deployments.local.batch.faults import Refusal
 
 if TYPE_CHECKING:
     from deployments.local.batch.service import Service
+    from deployments.local.directory import Directory
 
 log = logging.getLogger(__name__)
 
@@ -63,10 +64,13 @@ REFUSALS = {
 
 
 class Gate:
-    def __init__(self, app: ASGIApp, *, service: "Service", key: bytes) -> None:
+    def __init__(
+        self, app: ASGIApp, *, service: "Service", key: bytes, directory: "Directory | None"
+    ) -> None:
         self.app = app
         self.service = service
         self.key = key
+        self.directory = directory
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -100,6 +104,22 @@ class Gate:
         """The request's body, or the BatchError that refuses the request."""
         headers = _headers(scope)
         check_host(headers.get("host", ""))
+        url = f"{scope['scheme']}://{headers['host']}"
+        self._authenticate(scope, headers, url)
+        check_query(scope["query_string"].decode("latin-1"))
+        body = await _read(receive)
+        self.service.url = self.service.url or url
+        return body
+
+    def _authenticate(self, scope: Scope, headers: dict[str, str], url: str) -> None:
+        """Raises BatchError unless who asks may; a token is taken over TLS only."""
+        now = datetime.now(UTC)
+        is_signed = headers.get("authorization", "").startswith("SharedKey ")
+        if self.directory and scope["scheme"] == "https" and not is_signed:
+            from deployments.local.batch import bearer  # takes a tenth of a second
+
+            bearer.verify(headers, directory=self.directory, url=url, now=now)
+            return
         auth.verify(
             method=scope["method"],
             raw_path=scope["raw_path"].decode("latin-1"),
@@ -107,12 +127,8 @@ class Gate:
             headers=headers,
             account=self.service.account,
             key=self.key,
-            now=datetime.now(UTC),
+            now=now,
         )
-        check_query(scope["query_string"].decode("latin-1"))
-        body = await _read(receive)
-        self.service.url = self.service.url or f"http://{headers['host']}"
-        return body
 
 
 def _headers(scope: Scope) -> dict[str, str]:

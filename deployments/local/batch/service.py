@@ -20,7 +20,9 @@ from deployments.local.batch.workers import Workers
 
 
 class Service:
-    def __init__(self, *, account: str, data: Path, max_nodes: int, node_path: str) -> None:
+    def __init__(
+        self, *, account: str, data: Path, max_nodes: int, node_path: str, transfers: Transfers
+    ) -> None:
         self.account = account
         self.data = data
         self.max_nodes = max_nodes
@@ -30,7 +32,7 @@ class Service:
         self.jobs: dict[str, Job] = {}
         self.clock = Clock()
         self.workers = Workers()
-        self.transfers = Transfers()
+        self.transfers = transfers
         self.reaper = Reaper()
         self.allocation = Allocation(self)
         self.nodes = Nodes(self)

@@ -3,6 +3,7 @@
 import asyncio
 import glob
 import logging
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,8 @@ class TransferError(Exception):
 class Transfers:
     """Downloads and uploads over one session, made when it is first needed."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, bundle: Path | None = None) -> None:
+        self._bundle = bundle
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -50,7 +52,9 @@ class Transfers:
         if self._session is None:
             import aiohttp
 
+            trusted = ssl.create_default_context(cafile=self._bundle)
             self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=trusted),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=120),
                 auto_decompress=False,
             )

@@ -133,7 +133,7 @@ def answer(document: Mapping[str, Any], extra: Mapping[str, str] | None = None) 
 
 
 def failure(error: BatchError) -> Response:
-    response = answer({"odata.metadata": "$metadata#error"} | error.body())
+    response = answer({"odata.metadata": "$metadata#error"} | error.body(), error.headers)
     response.status_code = error.status
     return response
 
@@ -226,7 +226,7 @@ def _next_link(request: Request, token: str) -> str:
 
 
 def base(request: Request) -> str:
-    return f"http://{request.headers['host']}"
+    return f"{request.url.scheme}://{request.headers['host']}"
 
 
 def query_error(name: str, value: str, reason: str) -> BatchError:

@@ -11,8 +11,14 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from azure.batch import BatchClient
+from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.exceptions import ResourceExistsError
+from azure.core.rest import HttpRequest
+from azure.identity import DefaultAzureCredential
 from azure.storage.blob import BlobServiceClient, ContainerClient
+
+from stacks import LocalStack
 
 
 class Program:
@@ -129,3 +135,40 @@ def container() -> Callable[[dict[str, str]], ContainerClient]:
         return container
 
     return open_container
+
+
+@pytest.fixture
+def settings(tls_stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What a TLS stack writes, which this process has in its environment."""
+    for name, value in tls_stack.settings.items():
+        monkeypatch.setenv(name, value)
+    return tls_stack.settings
+
+
+@pytest.fixture
+def by_key(settings: dict[str, str], tls_stack: LocalStack) -> Iterator[BatchClient]:
+    """A client by the account's key, which is taken over TLS too."""
+    key = AzureNamedKeyCredential(settings["AZURE_BATCH_ACCOUNT"], tls_stack.batch_key)
+    with BatchClient(settings["AZURE_BATCH_ENDPOINT"], key, retry_total=0) as client:
+        yield client
+
+
+@pytest.fixture
+def order_flaw(by_key: BatchClient) -> Iterator[Callable[[str], None]]:
+    """Orders a flaw of all tokens for Batch; it is taken back after the test."""
+    address = "/_local/faults?api-version=2025-06-01"
+
+    def order(flaw: str) -> None:
+        body = {"kind": "token", "flaw": flaw, "resource": "https://batch.*"}
+        by_key.send_request(HttpRequest("POST", address, json=body)).raise_for_status()
+
+    yield order
+    by_key.send_request(HttpRequest("DELETE", address)).raise_for_status()
+
+
+@pytest.fixture
+def credential(settings: dict[str, str]) -> Iterator[DefaultAzureCredential]:
+    """A sync one: MSAL, which is below it, would ask the public cloud whether it knows us."""
+    assert settings
+    with DefaultAzureCredential(disable_instance_discovery=True) as credential:
+        yield credential

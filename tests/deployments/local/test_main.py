@@ -4,11 +4,13 @@ import os
 import shlex
 import signal
 import socket
+import ssl
 import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from azure.batch import BatchClient, models
 from azure.core.credentials import AzureNamedKeyCredential
@@ -41,6 +43,26 @@ def test_it_serves_until_a_signal_comes_and_leaves_neither_processes_nor_setting
     assert not (data / "stack.env").exists()
     assert all_end(data)
     assert_no_key_is_in_a_log(settings, data)
+
+
+def test_over_tls_it_stops_as_well_and_keeps_its_certificate(
+    start_stack: Callable[..., Any], data: Path, all_end: Callable[[Path], bool]
+) -> None:
+    kept = []
+    for _ in range(2):
+        program = start_stack("--tls")
+        program.wait_until("ready")
+        settings = env_file.read(data / "stack.env")
+        trusted = ssl.create_default_context(cafile=settings["SSL_CERT_FILE"])
+        with httpx.Client(verify=trusted) as client:  # whose connection is open at the stop
+            assert client.get(settings["AZURE_BATCH_ENDPOINT"]).status_code == 401
+            program.send(signal.SIGTERM)
+            assert program.end() == (0, "", "")
+        assert all_end(data)
+        kept.append((settings["AZURE_CLIENT_SECRET"], (data / "tls" / "chain.pem").read_bytes()))
+    assert kept[0] == kept[1]
+    logs = b"".join(path.read_bytes() for path in data.rglob("*.log"))
+    assert kept[0][0].encode() not in logs
 
 
 def batch_client(settings: dict[str, str]) -> BatchClient:
@@ -225,5 +247,5 @@ def test_help_tells_each_flag(start: Callable[..., Any]) -> None:
     assert status == 0
     assert all(
         flag in printed
-        for flag in ("--env-file", "--batch-port", "--blob-port", "--data", "--nodes")
+        for flag in ("--env-file", "--batch-port", "--blob-port", "--data", "--nodes", "--tls")
     )

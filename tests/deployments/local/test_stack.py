@@ -60,6 +60,17 @@ def test_the_stack_that_runs_is_used_and_left_running(
     assert list(container(settings).list_blobs()) == []
 
 
+def test_a_stack_over_tls_is_found_too(
+    start_stack: Callable[..., Any], start_command: Callable[[], Any]
+) -> None:
+    start_stack("--tls").wait_until("ready")
+    command = start_command()
+    settings = settings_of(command)
+    assert settings["AZURE_BATCH_ENDPOINT"].startswith("https://")
+    assert Path(settings["SSL_CERT_FILE"]).is_file()
+    assert command.end() == (0, "", "")
+
+
 def test_two_commands_at_once_share_a_stack_which_stays_for_the_second(
     start_command: Callable[[], Any],
     data: Path,
