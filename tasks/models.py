@@ -28,6 +28,7 @@ class Conversion:
     output: str  # the blob's name in the output container
     preset: str  # by name, of those that the run converts to
     seconds: float | None = None  # that the output must have; None where the source does not say
+    arguments: tuple[str, ...] = ()  # ffmpeg's, for what this source has, beside the preset's
 
 
 @dataclass(frozen=True, slots=True)

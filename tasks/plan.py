@@ -20,7 +20,14 @@ from tasks.naming import name_outputs
 from tasks.outputs import list_outputs, local_target
 from tasks.parameters import Output, Request, Run
 from tasks.presets import Preset
-from tasks.probe import Media, UnreadableMedia, expected_seconds, missing_stream, probe
+from tasks.probe import (
+    Media,
+    UnreadableMedia,
+    expected_seconds,
+    missing_stream,
+    probe,
+    source_arguments,
+)
 from tasks.sources import (
     AZURE,
     UNREADABLE,
@@ -80,8 +87,12 @@ def renew(plan: Plan, request: Request, *, outputs: Mapping[str, Stamp]) -> Plan
     named = name_all(contents, request.output, outputs)
     possible = [c for c in named if (c.source, c.preset) in known]
     done, wanted = divide(possible, outputs=outputs, run=request.run)
-    pending = tuple(replace(c, seconds=known[c.source, c.preset].seconds) for c in wanted)
+    pending = tuple(as_read(c, known[c.source, c.preset]) for c in wanted)
     return Plan(pending=pending, done=done, refused=plan.refused)
+
+
+def as_read(conversion: Conversion, known: Conversion) -> Conversion:
+    return replace(conversion, seconds=known.seconds, arguments=known.arguments)
 
 
 def name_all(
@@ -260,4 +271,8 @@ def judge_all(
 def judge(conversion: Conversion, media: Media, preset: Preset) -> Conversion | Refusal:
     if reason := missing_stream(media, preset):
         return Refusal(conversion.source, reason, preset=preset.name)
-    return replace(conversion, seconds=expected_seconds(media, preset))
+    return replace(
+        conversion,
+        seconds=expected_seconds(media, preset),
+        arguments=source_arguments(media, preset),
+    )

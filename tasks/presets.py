@@ -20,6 +20,8 @@ class Preset:
         content_type: Of the outputs.
         streams: The source's streams that it maps. It needs the first; others where there are any.
         arguments: ffmpeg's arguments between the input and the output: pairs of option and value.
+        holds_cover: Whether outputs keep the source's cover art.
+        holds_24_bits: Whether outputs have 24 bits a sample where the source has that many.
     """
 
     name: str
@@ -27,9 +29,12 @@ class Preset:
     content_type: str
     streams: tuple[StreamKind, ...]
     arguments: tuple[str, ...]
+    holds_cover: bool = False
+    holds_24_bits: bool = False
 
 
-# Attached pictures (cover art) are no video: `V` leaves them out, where `v` would take them in.
+# Attached pictures (cover art) are no video: `V` leaves them out, where `v` would take them in. A
+# cover that is kept is mapped by `source_arguments` in probe.py.
 _AUDIO = ("-map", "0:a:0", "-map_metadata", "0")
 _VIDEO = ("-map", "0:V:0", "-map", "0:a:0?", "-map_metadata", "0")
 _FASTSTART = ("-movflags", "+faststart")
@@ -49,7 +54,7 @@ _VP9 = (
 
 def _mp3(name: str, rate: str) -> Preset:
     arguments = (*_AUDIO, "-c:a", "libmp3lame", "-b:a", rate, "-id3v2_version", "3")
-    return Preset(name, ".mp3", "audio/mpeg", ("audio",), arguments)
+    return Preset(name, ".mp3", "audio/mpeg", ("audio",), arguments, holds_cover=True)
 
 
 _ALL = (
@@ -61,9 +66,18 @@ _ALL = (
         "audio/mp4",
         ("audio",),
         (*_AUDIO, "-c:a", "aac", "-b:a", "192k", *_FASTSTART),
+        holds_cover=True,
     ),
     Preset("opus", ".opus", "audio/ogg", ("audio",), (*_AUDIO, *_OPUS)),
-    Preset("flac", ".flac", "audio/flac", ("audio",), (*_AUDIO, "-c:a", "flac")),
+    Preset(
+        "flac",
+        ".flac",
+        "audio/flac",
+        ("audio",),
+        (*_AUDIO, "-c:a", "flac"),
+        holds_cover=True,
+        holds_24_bits=True,
+    ),
     Preset(
         "wav",
         ".wav",

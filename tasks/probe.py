@@ -1,13 +1,16 @@
 """Looks into media without converting it: which streams there are, and how long they last."""
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tasks.presets import Preset, StreamKind
 
 if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
     from av.container import InputContainer
+    from av.packet import Packet
     from av.stream import Stream as AvStream
 
 # The container formats that may be opened, here and on the nodes (the same list is in runner.sh).
@@ -23,6 +26,17 @@ _REBASED_FORMATS = frozenset({"mpeg", "mpegts"})
 _CONNECT_SECONDS = 10
 _READ_SECONDS = 20
 _MICROSECONDS = 1_000_000
+_COVER_CODECS = frozenset({"mjpeg", "png"})  # that MP3, MP4 and FLAC all hold
+_LARGEST_COVER_BYTES = 16_000_000  # FLAC counts to 16 MiB
+_FRONT = "Cover (front)"  # what ID3, FLAC and FFmpeg call it
+_TAG_ARGUMENTS = {
+    # These tell of the container, and would pass for tags of the recording.
+    "mov,mp4,m4a,3gp,3g2,mj2": (
+        *("-metadata", "major_brand=", "-metadata", "minor_version="),
+        *("-metadata", "compatible_brands="),
+    ),
+    "ogg": ("-map_metadata", "0:s:a:0"),  # its tags are the stream's
+}
 
 
 @dataclass(frozen=True)
@@ -40,11 +54,23 @@ class Stream:
 
 @dataclass(frozen=True)
 class Media:
-    """A source's first streams of either kind, and the seconds of the whole where it says so."""
+    """What matters of a source.
+
+    Attributes:
+        audio: Its first audio stream.
+        video: Its first video stream; pictures are none.
+        seconds: Of the whole, where it says so.
+        format: FFmpeg's name for its container.
+        cover: Index of the stream that is its cover art, where that can be kept.
+        has_24_bits: Whether its sound is lossless, of more than 16 bits a sample.
+    """
 
     audio: Stream | None
     video: Stream | None
     seconds: float | None
+    format: str = ""
+    cover: int | None = None
+    has_24_bits: bool = False
 
     def stream(self, kind: StreamKind) -> Stream | None:
         return self.audio if kind == "audio" else self.video
@@ -90,6 +116,22 @@ def expected_seconds(media: Media, preset: Preset) -> float | None:
     return media.seconds if len(mapped) == len(present) else None
 
 
+def source_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
+    """What ffmpeg must be told because of the source, after the preset's arguments.
+
+    They follow from the content, so that the key of a conversion need not tell them.
+    """
+    arguments = _TAG_ARGUMENTS.get(media.format, ())
+    if preset.holds_24_bits and not media.has_24_bits and "-sample_fmt" not in preset.arguments:
+        # Lossy sound is decoded to floats, of which the encoder would keep 24 bits of noise.
+        arguments += ("-sample_fmt", "s16")
+    if preset.holds_cover and media.cover is not None:
+        # Never a film in its place, should the node's ffmpeg count the streams otherwise.
+        arguments += ("-map", f"0:{media.cover}?", "-map", "-0:V?", "-c:v", "copy")
+        arguments += ("-disposition:v:0", "attached_pic", "-metadata:s:v:0", f"comment={_FRONT}")
+    return arguments
+
+
 def missing_stream(media: Media, preset: Preset) -> str | None:
     """Why the preset cannot convert the source; None: it can."""
     needed = preset.streams[0]
@@ -133,7 +175,34 @@ def _media(container: "InputContainer") -> Media:
         audio=None if audio is None else _stream(container, audio),
         video=None if video is None else _stream(container, video),
         seconds=_whole_seconds(container),
+        format=container.format.name,
+        cover=_cover(container),
+        has_24_bits=audio is not None and _has_24_bits(audio),
     )
+
+
+def _cover(container: "InputContainer") -> int | None:
+    """The picture marked as the front cover, else the first; None where none can be kept."""
+    pictures = [stream for stream in container.streams.video if _is_picture(stream)]
+    # FFmpeg hands out attached pictures ahead of all else, a packet each.
+    packets = islice(container.demux(), len(pictures)) if pictures else ()
+    covers = [packet.stream for packet in packets if _is_cover(packet)]
+    covers.sort(key=lambda stream: stream.metadata.get("comment") != _FRONT)
+    return covers[0].index if covers else None
+
+
+def _is_cover(packet: "Packet[Any]") -> bool:
+    from av.stream import Disposition
+
+    stream, kind = packet.stream, packet.stream.disposition
+    is_one = kind & Disposition.attached_pic and not kind & Disposition.timed_thumbnails
+    is_known = stream.codec_context is not None and stream.codec_context.name in _COVER_CODECS
+    return bool(is_one) and is_known and 0 < packet.size <= _LARGEST_COVER_BYTES
+
+
+def _has_24_bits(stream: "AudioStream") -> bool:
+    context = stream.codec_context
+    return context.codec.lossless and context.format.bits > 16  # noqa: PLR2004  the name has it
 
 
 def _is_picture(stream: "AvStream") -> bool:

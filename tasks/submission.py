@@ -132,7 +132,7 @@ class TaskWriter:
         values = {
             "OUTPUT": _file(preset),
             "SOURCE_SECONDS": "" if conversion.seconds is None else f"{conversion.seconds:.3f}",
-            "FFMPEG_ARGUMENTS": "\n".join(preset.arguments),
+            "FFMPEG_ARGUMENTS": "\n".join((*preset.arguments, *conversion.arguments)),
         }
         return [models.EnvironmentSetting(name=name, value=value) for name, value in values.items()]
 

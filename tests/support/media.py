@@ -18,6 +18,7 @@ from av.stream import Disposition
 
 _SAMPLES_PER_SECOND = 48_000
 _BLOCK = 1024
+_COVER_PIXELS = {"png": "rgb24", "mjpeg": "yuvj420p", "bmp": "bgr24"}
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,12 @@ class _Shape:
     layout: str = "mono"
     size: tuple[int, int] = (64, 48)
     frames_per_second: int = 10
-    cover: bool = False
+    cover: str = ""  # its codec
+    sample_format: str = ""
     seekable: bool = True
     muxer: tuple[tuple[str, str], ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
+    chapters: tuple[str, ...] = ()  # of half a second each
 
 
 class _OneWay:
@@ -113,8 +116,12 @@ def _write(path: Path, kind: _Container, shape: _Shape) -> None:
     with av.open(target, "w", format=kind.format, options=dict(shape.muxer)) as container:
         container.metadata.update(shape.tags)
         made: list[tuple[Any, Iterable[Any]]] = []
-        if shape.cover:
-            made.append((_add_cover(container), [_picture(shape, 0)]))
+        if shape.chapters:
+            container.set_chapters(list(_chapters(shape)))
+        if shape.cover and kind.format == "matroska":
+            container.add_attachment("cover.png", "image/png", _encoded(shape))
+        elif shape.cover:
+            made.append((_add_cover(container, shape.cover), [_picture(shape, 0)]))
         if shape.video and kind.video_codec:
             made.append((_add_video(container, kind, shape), _pictures(shape)))
         if shape.audio:
@@ -137,14 +144,36 @@ def _add_video(container: Any, kind: _Container, shape: _Shape) -> Any:
 def _add_audio(container: Any, kind: _Container, shape: _Shape) -> Any:
     stream = container.add_stream(kind.audio_codec, rate=_SAMPLES_PER_SECOND, layout=shape.layout)
     stream.codec_context.time_base = Fraction(1, _SAMPLES_PER_SECOND)
+    if shape.sample_format:
+        stream.codec_context.format = shape.sample_format
     return stream
 
 
-def _add_cover(container: Any) -> Any:
-    stream = container.add_stream("png", rate=1)
-    stream.width, stream.height, stream.pix_fmt = 64, 48, "rgb24"
+def _add_cover(container: Any, codec: str) -> Any:
+    stream = container.add_stream(codec, rate=1)
+    stream.width, stream.height, stream.pix_fmt = 64, 48, _COVER_PIXELS[codec]
     stream.disposition = Disposition.attached_pic
     return stream
+
+
+def _encoded(shape: _Shape) -> bytes:
+    """The cover as a file of its own."""
+    encoder: Any = av.CodecContext.create(shape.cover, "w")
+    encoder.width, encoder.height, encoder.pix_fmt = 64, 48, _COVER_PIXELS[shape.cover]
+    encoder.time_base = Fraction(1, 1)
+    frame = _picture(shape, 0).reformat(64, 48, _COVER_PIXELS[shape.cover])
+    return b"".join(bytes(packet) for packet in (*encoder.encode(frame), *encoder.encode(None)))
+
+
+def _chapters(shape: _Shape) -> Iterator[Any]:
+    for number, title in enumerate(shape.chapters):
+        yield {
+            "id": number,
+            "start": 500 * number,
+            "end": 500 * (number + 1),
+            "time_base": Fraction(1, 1000),
+            "metadata": {"title": title},
+        }
 
 
 def _pictures(shape: _Shape) -> Iterator[av.VideoFrame]:

@@ -10,7 +10,7 @@ import av
 import pytest
 
 from tasks import probe as probe_module
-from tasks.presets import PRESETS
+from tasks.presets import PRESETS, preset_for
 from tasks.probe import (
     FORMATS,
     Media,
@@ -19,10 +19,11 @@ from tasks.probe import (
     expected_seconds,
     missing_stream,
     probe,
+    source_arguments,
 )
 
 Clip = Callable[..., Path]
-MP3, WEBM = PRESETS["mp3"], PRESETS["webm"]
+MP3, FLAC, WEBM = PRESETS["mp3"], PRESETS["flac"], PRESETS["webm"]
 
 
 def reason(location: Path | str) -> str:
@@ -116,9 +117,58 @@ def test_the_mapped_stream_counts_and_not_the_longest(media: Media, seconds: flo
 
 @pytest.mark.parametrize("suffix", [".mp3", ".m4a"])
 def test_cover_art_is_no_video(clip: Clip, suffix: str) -> None:
-    media = probe(str(clip(suffix, cover=True)))
+    media = probe(str(clip(suffix, cover="png")))
     assert missing_stream(media, WEBM) == "it has no video stream, which preset webm needs"
     assert missing_stream(media, MP3) is None
+
+
+@pytest.mark.parametrize("suffix", [".mp3", ".m4a", ".mp4", ".flac", ".mkv"])
+def test_a_cover_is_found_among_the_streams(clip: Clip, suffix: str) -> None:
+    path = clip(suffix, cover="png")
+    index = probe(str(path)).cover
+    assert index is not None
+    with av.open(str(path)) as container:
+        assert container.streams[index].codec_context.name == "png"
+
+
+def test_a_film_and_sound_alone_have_no_cover(clip: Clip) -> None:
+    assert probe(str(clip(".mp4"))).cover is None
+    assert probe(str(clip(".mp3"))).cover is None
+
+
+def test_a_cover_that_is_too_large_or_of_an_odd_codec_is_left_out(
+    clip: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = probe(str(clip(".mp3", cover="bmp")))
+    assert (odd.cover, odd.audio is None) == (None, False)
+    monkeypatch.setattr(probe_module, "_LARGEST_COVER_BYTES", 40)
+    assert probe(str(clip(".mp3", cover="png"))).cover is None
+
+
+@pytest.mark.parametrize(
+    ("suffix", "shape", "expected"),
+    [
+        (".flac", {"sample_format": "s32"}, True),
+        (".flac", {"sample_format": "s16"}, False),
+        (".wav", {}, False),
+        (".m4a", {}, False),
+        (".mp3", {}, False),
+        (".mp4", {"audio": 0}, False),
+    ],
+)
+def test_sound_of_24_bits_is_told_from_what_is_decoded_to_more(
+    clip: Clip, suffix: str, shape: dict[str, object], expected: object
+) -> None:
+    assert probe(str(clip(suffix, **shape))).has_24_bits is expected
+
+
+def test_flac_gets_16_bits_where_the_source_or_the_user_has_no_more() -> None:
+    s16 = ("-sample_fmt", "s16")
+    assert source_arguments(Media(Stream(7), None, 7), FLAC) == s16
+    assert source_arguments(Media(Stream(7), None, 7, has_24_bits=True), FLAC) == ()
+    own = preset_for("flac", ["-sample_fmt", "s32"])
+    assert source_arguments(Media(Stream(7), None, 7), own) == ()
+    assert source_arguments(Media(Stream(7), None, 7), MP3) == ()
 
 
 def test_a_film_without_sound_is_told_so(clip: Clip) -> None:

@@ -5,14 +5,16 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import av
 import pytest
+from av.stream import Disposition
 
 from tasks.presets import PRESETS, preset_for
-from tasks.probe import FORMATS, expected_seconds, probe
+from tasks.probe import FORMATS, expected_seconds, probe, source_arguments
 
 RUNNER = Path(__file__).parents[2] / "tasks" / "runner.sh"
 SHELLS = [["/bin/sh"], ["dash"], ["busybox", "sh"], ["bash", "--posix"]]
@@ -99,12 +101,17 @@ def mp3_seconds(path: Path) -> float | None:
     return expected_seconds(probe(str(path)), PRESETS["mp3"])
 
 
+def is_picture(stream: av.stream.Stream) -> bool:
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
 def decoded(path: Path) -> dict[str, tuple[str, float]]:
     """Codec and seconds, decoded to the end, of each kind of stream."""
     found = {}
     for kind in ("audio", "video"):
         with av.open(str(path)) as container:
-            if not (streams := getattr(container.streams, kind)):
+            streams = [s for s in getattr(container.streams, kind) if not is_picture(s)]
+            if not streams:
                 continue
             ends = [
                 frame.time + (frame.samples / frame.rate if kind == "audio" else 0)
@@ -180,13 +187,91 @@ def test_a_films_surround_sound_fits_into_opus(node: Callable[..., Node], clip: 
         assert made.streams.audio[0].layout.name == "5.1"
 
 
-def test_cover_art_is_left_out_and_tags_are_kept(node: Callable[..., Node], clip: Clip) -> None:
-    source = clip(".mp3", cover=True, tags=(("title", "Day “1”"),))
-    outcome = node(source).run(seconds=2)
+TAGS = {
+    "title": "Day “1”",
+    "artist": "Ann & Bob",
+    "album": "Talks",
+    "track": "3/12",
+    "date": "2026-05-04",
+    "comment": "Said once",
+}
+WITHOUT_CHAPTERS = {"flac", "wav"}
+SOUND = ("mp3", "m4a", "flac", "opus", "wav")
+
+
+def described(path: Path) -> tuple[dict[str, str], list[str], bytes]:
+    """Tags (a few formats write their names in capitals), chapters' titles, the cover's bytes."""
+    with av.open(str(path)) as container:
+        tags = {**container.metadata, **container.streams.audio[0].metadata}
+        titles = [chapter["metadata"]["title"] for chapter in container.chapters()]
+        pictures = filter(is_picture, container.streams.video)
+        first = [bytes(packet) for packet in islice(container.demux(), len(list(pictures)))]
+    return {key.lower(): value for key, value in tags.items()}, titles, b"".join(first)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "name"),
+    [(suffix, name) for suffix in ("mp3", "flac") for name in SOUND]
+    + [(suffix, name) for suffix in ("mp4", "mkv") for name in (*SOUND, "webm", "mp4-720p")],
+)
+def test_tags_chapters_and_the_cover_are_kept_where_the_format_holds_them(
+    node: Callable[..., Node], clip: Clip, suffix: str, name: str
+) -> None:
+    chapters = () if suffix == "flac" else ("One", "Two", "Three", "Four")
+    source = clip(
+        f".{suffix}", cover="png", tags=tuple(TAGS.items()), chapters=chapters, layout="stereo"
+    )
+    media, preset = probe(str(source)), PRESETS[name]
+    output = f"output{preset.suffix}"
+    arguments = (*preset.arguments, *source_arguments(media, preset))
+    seconds = expected_seconds(media, preset)
+    outcome = node(source).run(*arguments, output=output, seconds=seconds)
+    assert outcome.status == 0, outcome.stderr
+    tags, titles, cover = described(outcome.folder / output)
+    assert {key: tags.get(key) for key in TAGS} == TAGS
+    assert titles == ([] if name in WITHOUT_CHAPTERS else list(chapters))
+    assert cover == (described(source)[2] if preset.holds_cover else b"")
+    assert bool(cover) is preset.holds_cover
+    assert decoded(outcome.folder / output)["audio"][1] == pytest.approx(2, abs=0.1)
+
+
+def test_a_cut_source_with_a_cover_fails_as_one_without(
+    node: Callable[..., Node], clip: Clip
+) -> None:
+    source = clip(".m4a", audio=10, cover="png", muxer=(("movflags", "+faststart"),))
+    media = probe(str(source))
+    arguments = source_arguments(media, PRESETS["mp3"])
+    assert "-disposition:v:0" in arguments
+    outcome = node(half(source)).run(
+        *PRESETS["mp3"].arguments, *arguments, seconds=expected_seconds(media, PRESETS["mp3"])
+    )
+    assert outcome.status == EX_DATAERR
+    assert "the source is cut short" in outcome.last_line
+
+
+def test_a_film_is_never_taken_for_a_cover(node: Callable[..., Node], clip: Clip) -> None:
+    source = clip(".mp4")
+    media = replace(probe(str(source)), cover=0)
+    arguments = source_arguments(media, PRESETS["mp3"])
+    outcome = node(source).run(*PRESETS["mp3"].arguments, *arguments, seconds=2)
     assert outcome.status == 0, outcome.stderr
     with av.open(str(outcome.folder / "output.mp3")) as made:
-        assert made.metadata["title"] == "Day “1”"
         assert [stream.type for stream in made.streams] == ["audio"]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "sample_format", "expected"),
+    [(".m4a", "", "s16"), (".flac", "s16", "s16"), (".flac", "s32", "s32")],
+)
+def test_flac_has_as_many_bits_as_the_source(
+    node: Callable[..., Node], clip: Clip, suffix: str, sample_format: str, expected: str
+) -> None:
+    source, preset = clip(suffix, sample_format=sample_format), PRESETS["flac"]
+    arguments = source_arguments(probe(str(source)), preset)
+    outcome = node(source).run(*preset.arguments, *arguments, output="output.flac", seconds=2)
+    assert outcome.status == 0, outcome.stderr
+    with av.open(str(outcome.folder / "output.flac")) as made:
+        assert made.streams.audio[0].codec_context.format.name == expected
 
 
 def test_options_of_the_users_reach_ffmpeg(node: Callable[..., Node], clip: Clip) -> None:
@@ -232,7 +317,7 @@ def test_sound_shorter_than_its_film_is_whole(node: Callable[..., Node], clip: C
         ("webm", {"suffix": ".mp4", "audio_begins": 2}),
         ("webm", {"suffix": ".ts", "audio_begins": 2}),
         ("mp3", {"suffix": ".avi"}),
-        ("mp3", {"suffix": ".mp3", "cover": True}),
+        ("mp3", {"suffix": ".mp3", "cover": "png"}),
         ("mp4-720p", {"suffix": ".mp4", "audio": 0, "video": 10, "frames_per_second": 1}),
         ("webm", {"suffix": ".mp4", "audio": 0, "video": 10, "frames_per_second": 1}),
     ],

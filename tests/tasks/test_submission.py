@@ -59,12 +59,13 @@ def test_a_sources_name_is_in_no_command_line() -> None:
 
 
 def test_a_batch_task_has_what_the_runner_needs() -> None:
-    written = writer().write(a_conversion(seconds=3.14159), 2)
+    particular = ("-sample_fmt", "s16")
+    written = writer().write(a_conversion(seconds=3.14159, arguments=particular), 2)
     settings = {s.name: s.value for s in written.environment_settings or []}
     assert settings == {
         "OUTPUT": "output.mp3",
         "SOURCE_SECONDS": "3.142",
-        "FFMPEG_ARGUMENTS": "\n".join(MP3.arguments),
+        "FFMPEG_ARGUMENTS": "\n".join((*MP3.arguments, *particular)),
     }
     assert written.id == batch_task_id(a_conversion().key, 2)
     unknown = writer().write(a_conversion(), 1).environment_settings or []
