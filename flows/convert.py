@@ -33,6 +33,7 @@ from tasks.completion import Ending, is_service_fault, list_outcomes, watch_comp
 from tasks.containers import make_containers
 from tasks.credentials import named_accounts
 from tasks.errors import FilesFailedError
+from tasks.events import announce_error, announce_report
 from tasks.job import make_job
 from tasks.lock import hold_lock
 from tasks.models import Conversion, Diagnosis, Evidence, Outcome, Plan, Refusal, Ticket
@@ -135,8 +136,12 @@ async def convert(
     request = Request(
         sources=sources, output=output, run=run, pool=pool, limits=limits, cleanup=cleanup
     )
-    with using(await named_accounts(run.account)):
-        return await run_request(request)
+    try:
+        with using(await named_accounts(run.account)):
+            return await run_request(request)
+    except Exception as error:
+        announce_error(error, output)
+        raise
 
 
 async def run_request(request: Request) -> Report | State[Any]:
@@ -155,6 +160,7 @@ async def run_request(request: Request) -> Report | State[Any]:
     publish(report)
     if work.diagnosis == CANCELLED or await is_cancelling(runtime.flow_run.id):
         return Cancelled(message=report.headline, data=report)  # Prefect takes no other end then
+    announce_report(report)
     if report.is_success:
         return report
     error = FilesFailedError(f"{report.headline}.", "The report has the reasons.", report)

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from tasks.clients import explained
 from tasks.credentials import named_accounts
+from tasks.events import announce_sweep
 from tasks.leftovers import Leftover, delete_leftovers, find_leftovers
 from tasks.parameters import BlockName, Cleanup, ContainerName, Run
 from tasks.settings import using
@@ -40,6 +41,10 @@ async def sweep(
     with using(await named_accounts(account)):
         try:
             leftovers = await find_leftovers(container, now=datetime.now(UTC))
-            return leftovers if dry_run else await delete_leftovers(container, leftovers)
+            if dry_run:
+                return leftovers
+            deleted = await delete_leftovers(container, leftovers)
         except AzureError as error:
             raise explained(error) from error
+    announce_sweep(deleted, container)
+    return deleted

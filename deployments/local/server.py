@@ -108,6 +108,7 @@ def environment(home: Path, port: int) -> Mapping[str, str]:
         "PREFECT_SERVER_API_PORT": str(port),
         "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
         "PREFECT_UI_API_URL": f"http://{LOOPBACK}:{port}/api",
+        "PREFECT_UI_URL": f"http://{LOOPBACK}:{port}",  # for links in notifications
     }
 
 
