@@ -1,8 +1,6 @@
 """The first stage: what is there, what is done, and what can be done. It makes nothing."""
 
 import os
-import threading
-from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,7 +9,7 @@ from pathlib import Path
 from azure.storage.blob.aio import BlobServiceClient
 from prefect import task
 
-from tasks.clients import blob_service, make_signer
+from tasks.clients import Signer, blob_service, make_signer
 from tasks.errors import UsageError
 from tasks.fence import check_fence
 from tasks.hashing import hash_sources
@@ -21,13 +19,13 @@ from tasks.outputs import list_outputs, local_target
 from tasks.parameters import Output, Request, Run
 from tasks.presets import Preset
 from tasks.probe import (
-    Media,
     UnreadableMedia,
+    excess,
     expected_seconds,
     missing_stream,
-    probe,
     source_arguments,
 )
+from tasks.prober import Finding, probe_each
 from tasks.sources import (
     AZURE,
     UNREADABLE,
@@ -38,7 +36,6 @@ from tasks.sources import (
     split_address,
 )
 from tasks.stage import FIRST_STAGE, STAGE
-from tasks.threads import in_threads
 
 NAME_A_SOURCE = "Name a file, a folder, a glob or az://container/prefix with media files."
 PROBE_TIME = timedelta(hours=1)  # how long a URL for a look at a blob is good for
@@ -242,37 +239,27 @@ async def probe_all(
     """
     signer = await make_signer(service, until=datetime.now(UTC) + PROBE_TIME)
     by_name = {preset.name: preset for preset in presets}
-    by_source: dict[Source, list[Conversion]] = defaultdict(list)
-    for conversion in conversions:
-        by_source[conversion.source].append(conversion)
-
-    def look(source: Source, stop: threading.Event) -> list[Conversion | Refusal]:
-        if stop.is_set():
-            return [Refusal(source, "the run ended before it was looked at")]
-        location = (
-            signer.blob_url(*split_address(source.location)) if is_blob(source) else source.location
-        )
-        return judge_all(by_source[source], location=location, presets=by_name)
-
-    return [judged for found in await in_threads(look, list(by_source)) for judged in found]
+    conversions = tuple(conversions)
+    sources = tuple(dict.fromkeys(conversion.source for conversion in conversions))
+    found = await probe_each(address(source, signer) for source in sources)
+    media = dict(zip(sources, found, strict=True))
+    return [judge(c, media[c.source], by_name[c.preset]) for c in conversions]
 
 
-def judge_all(
-    conversions: Iterable[Conversion], *, location: str, presets: Mapping[str, Preset]
-) -> list[Conversion | Refusal]:
-    """Of one source's conversions, those that can be done and those that cannot."""
-    try:
-        media = probe(location)
-    except UnreadableMedia as error:
-        return [Refusal(c.source, str(error), preset=c.preset) for c in conversions]
-    return [judge(conversion, media, presets[conversion.preset]) for conversion in conversions]
+def address(source: Source, signer: Signer) -> str:
+    """Where a source can be read: a path, or a URL that is a secret."""
+    if is_blob(source):
+        return signer.blob_url(*split_address(source.location))
+    return source.location
 
 
-def judge(conversion: Conversion, media: Media, preset: Preset) -> Conversion | Refusal:
-    if reason := missing_stream(media, preset):
+def judge(conversion: Conversion, found: Finding, preset: Preset) -> Conversion | Refusal:
+    if isinstance(found, UnreadableMedia):
+        return Refusal(conversion.source, str(found), preset=preset.name)
+    if reason := missing_stream(found, preset) or excess(found, preset):
         return Refusal(conversion.source, reason, preset=preset.name)
     return replace(
         conversion,
-        seconds=expected_seconds(media, preset),
-        arguments=source_arguments(media, preset),
+        seconds=expected_seconds(found, preset),
+        arguments=source_arguments(found, preset),
     )

@@ -1,9 +1,10 @@
 """Looks into media without converting it: which streams there are, and how long they last."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from errno import ENOMEM
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from tasks.presets import Preset, StreamKind
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
     from av.stream import Stream as AvStream
+    from av.video.stream import VideoStream
 
 # The container formats that may be opened, here and on the nodes (the same list is in runner.sh).
 # No playlist (hls, dash, concat) is among them: they open other files.
@@ -23,6 +25,9 @@ FORMATS = (
 _BARE_FORMATS = frozenset({"aac", "ac3", "amr", "dts", "eac3"})
 # Their time stamps may jump, and ffmpeg moves the streams that it maps to zero.
 _REBASED_FORMATS = frozenset({"mpeg", "mpegts"})
+# What is more was made to fill memories and disks, or is damaged (the same number is in runner.sh).
+MOST_PIXELS = 1 << 27  # of a picture: 16K
+MOST_SECONDS = 7 * 24 * 60 * 60
 _CONNECT_SECONDS = 10
 _READ_SECONDS = 20
 _MICROSECONDS = 1_000_000
@@ -41,7 +46,7 @@ _TAG_ARGUMENTS = {
 
 @dataclass(frozen=True)
 class Stream:
-    """A stream's seconds (None: the source does not say), and when it begins.
+    """A stream's seconds (None: the source does not say), when it begins, a picture's pixels.
 
     ffmpeg counts an output's seconds from the source's beginning, the silence before a late stream
     included; in a transport stream, from the beginning of what it maps. In all formats but those,
@@ -50,6 +55,7 @@ class Stream:
 
     seconds: float | None
     begins: float = 0.0
+    pixels: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,7 @@ def probe(location: str) -> Media:
 
     Raises:
         UnreadableMedia: It cannot be read, or is no media file.
+        MemoryError: It takes more memory than this process may have.
     """
     import av
 
@@ -102,6 +109,8 @@ def probe(location: str) -> Media:
         ) as container:
             return _media(container)
     except (av.FFmpegError, OSError) as error:
+        if error.errno == ENOMEM:
+            raise MemoryError from None
         raise UnreadableMedia(_reason(error, location)) from None
 
 
@@ -140,6 +149,16 @@ def missing_stream(media: Media, preset: Preset) -> str | None:
     return f"it has no {needed} stream, which preset {preset.name} needs"
 
 
+def excess(media: Media, preset: Preset) -> str | None:
+    """Of what the source has more than is converted; None: of nothing."""
+    if "video" in preset.streams and media.video and media.video.pixels > MOST_PIXELS:
+        return f"its pictures have {media.video.pixels:,} pixels: more than 16K has"
+    seconds = expected_seconds(media, preset) or 0
+    if seconds > MOST_SECONDS:
+        return f"it says that it lasts {seconds / 3600:,.0f} hours: it is damaged"
+    return None
+
+
 def _is_url(location: str) -> bool:
     return location.startswith(("http://", "https://"))
 
@@ -151,7 +170,11 @@ def _address(location: str) -> str:
 
 def _options(location: str) -> dict[str, str]:
     protocols = "http,https,tcp,tls" if _is_url(location) else "file"
-    return {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": protocols}
+    return {
+        "format_whitelist": ",".join(FORMATS),
+        "protocol_whitelist": protocols,
+        "max_pixels": str(MOST_PIXELS),  # cover art is decoded, too
+    }
 
 
 def _refuse_what_is_no_file(location: str) -> None:
@@ -173,7 +196,7 @@ def _media(container: "InputContainer") -> Media:
         raise UnreadableMedia("it has neither an audio nor a video stream")
     return Media(
         audio=None if audio is None else _stream(container, audio),
-        video=None if video is None else _stream(container, video),
+        video=None if video is None else _pictures(container, video),
         seconds=_whole_seconds(container),
         format=container.format.name,
         cover=_cover(container),
@@ -194,15 +217,20 @@ def _cover(container: "InputContainer") -> int | None:
 def _is_cover(packet: "Packet[Any]") -> bool:
     from av.stream import Disposition
 
-    stream, kind = packet.stream, packet.stream.disposition
+    stream, kind = cast("VideoStream", packet.stream), packet.stream.disposition
     is_one = kind & Disposition.attached_pic and not kind & Disposition.timed_thumbnails
     is_known = stream.codec_context is not None and stream.codec_context.name in _COVER_CODECS
-    return bool(is_one) and is_known and 0 < packet.size <= _LARGEST_COVER_BYTES
+    has_size = stream.width > 0  # not where it is vast, as some are that were made to do harm
+    return bool(is_one) and is_known and has_size and 0 < packet.size <= _LARGEST_COVER_BYTES
 
 
 def _has_24_bits(stream: "AudioStream") -> bool:
     context = stream.codec_context
     return context.codec.lossless and context.format.bits > 16  # noqa: PLR2004  the name has it
+
+
+def _pictures(container: "InputContainer", stream: "VideoStream") -> Stream:
+    return replace(_stream(container, stream), pixels=stream.width * stream.height)
 
 
 def _is_picture(stream: "AvStream") -> bool:

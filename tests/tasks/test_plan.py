@@ -7,6 +7,7 @@ import pytest
 from azure.storage.blob import BlobServiceClient
 from records import a_conversion, a_file, a_request, a_source
 
+from tasks.clients import blob_service
 from tasks.errors import UsageError
 from tasks.models import Conversion, Plan, Refusal, Stamp
 from tasks.parameters import Output, Request, Run
@@ -18,11 +19,13 @@ from tasks.plan import (
     divide,
     is_done,
     is_writable,
-    judge_all,
+    judge,
     make_plan,
+    probe_all,
     renew,
 )
 from tasks.presets import PRESETS
+from tasks.probe import Media, Stream, UnreadableMedia
 
 
 def test_done_is_what_has_an_output_under_its_own_key() -> None:
@@ -144,24 +147,50 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_done(
         check(Request(sources=["a.mp4"], output=Output(**output)))
 
 
-def test_one_look_judges_a_source_for_each_preset(clip: Callable[..., Path]) -> None:
-    both = [a_conversion(preset=PRESETS[name]) for name in ("mp3", "webm")]
-    good = judge_all(both, location=str(clip(".mp4", audio=2, video=3)), presets=PRESETS)
-    assert [c.seconds for c in good if isinstance(c, Conversion)] == [
+def test_a_judgement_is_the_seconds_or_the_reason() -> None:
+    film = Media(audio=Stream(2.5), video=Stream(2), seconds=2.5)
+    assert judge(a_conversion(), film, PRESETS["mp3"]) == a_conversion(seconds=2.5)
+    silent = replace(film, audio=None)
+    refused = judge(a_conversion(), silent, PRESETS["mp3"])
+    reason = "it has no audio stream, which preset mp3 needs"
+    assert refused == Refusal(a_source(), reason, preset="mp3")
+    assert isinstance(judge(a_conversion(), silent, PRESETS["webm"]), Conversion)
+    missing = UnreadableMedia("there is no such file")
+    refused = judge(a_conversion(), missing, PRESETS["mp3"])
+    assert refused == Refusal(a_source(), "there is no such file", preset="mp3")
+
+
+def test_what_is_more_than_any_film_is_refused_only_where_it_would_be_converted() -> None:
+    vast = Media(audio=Stream(2), video=Stream(2, pixels=30000 * 30000), seconds=2)
+    assert isinstance(judge(a_conversion(), vast, PRESETS["mp3"]), Conversion)
+    refused = judge(a_conversion(), vast, PRESETS["webm"])
+    reason = "its pictures have 900,000,000 pixels: more than 16K has"
+    assert refused == Refusal(a_source(), reason, preset="webm")
+    endless = Media(audio=Stream(1e9), video=None, seconds=1e9)
+    refused = judge(a_conversion(), endless, PRESETS["mp3"])
+    reason = "it says that it lasts 277,778 hours: it is damaged"
+    assert refused == Refusal(a_source(), reason, preset="mp3")
+
+
+async def test_one_look_judges_a_source_for_each_preset(
+    account: dict[str, str], clip: Callable[..., Path], tmp_path: Path
+) -> None:
+    assert account
+    film, silent = clip(".mp4", audio=2, video=3), clip(".mp4", audio=0)
+    wanted = [
+        a_conversion(a_source(location=str(path)), preset=PRESETS[name])
+        for path in (film, silent, tmp_path / "none")
+        for name in ("mp3", "webm")
+    ]
+    async with blob_service() as service:
+        judged = await probe_all(service, wanted, PRESETS.values())
+    assert [each.seconds if isinstance(each, Conversion) else each.preset for each in judged] == [
         pytest.approx(2, abs=0.1),
         pytest.approx(3, abs=0.1),
-    ]
-    silent = judge_all(both, location=str(clip(".mp4", audio=0)), presets=PRESETS)
-    reason = "it has no audio stream, which preset mp3 needs"
-    assert silent[0] == Refusal(a_source(), reason, preset="mp3")
-    assert isinstance(silent[1], Conversion)
-
-
-def test_what_cannot_be_read_is_refused_for_each_preset(tmp_path: Path) -> None:
-    both = [a_conversion(preset=PRESETS[name]) for name in ("mp3", "flac")]
-    assert judge_all(both, location=str(tmp_path / "none"), presets=PRESETS) == [
-        Refusal(a_source(), "there is no such file", preset="mp3"),
-        Refusal(a_source(), "there is no such file", preset="flac"),
+        "mp3",
+        pytest.approx(2, abs=0.1),
+        "mp3",
+        "webm",
     ]
 
 
