@@ -13,6 +13,7 @@ from azure.batch import BatchClient, models
 from azure.storage.blob import BlobServiceClient
 
 from flows.convert import convert as convert_flow
+from storage_proxy import StorageProxy
 from tasks.errors import FilesFailedError, OutputInUseError, PoolError, UsageError
 from tasks.naming import lock_blob, lock_id
 from tasks.parameters import Limits, Output, Pool, Run
@@ -269,6 +270,50 @@ async def test_sources_in_a_container_are_converted_without_a_copy(
     assert set(states(report).values()) == {"converted"}
     names = blobs.get_container_client(containers[1]).list_blob_names()
     assert not [name for name in names if "/inputs/" in name]
+
+
+async def test_media_that_arrives_in_a_container_is_converted_and_the_rest_is_not_even_read(
+    convert: Convert,
+    clip: Callable[..., Path],
+    blobs: BlobServiceClient,
+    storage_faults: StorageProxy,
+    tmp_path: Path,
+) -> None:
+    media = blobs.create_container(f"source-{uuid.uuid4().hex[:8]}")
+    song = clip(".flac", cover="png", tags=(("title", "Day “1”"),))
+    media.upload_blob("talks/song.flac", song.read_bytes())
+    media.upload_blob("talks/film.mp4", clip(".mp4").read_bytes())
+    address = f"az://{media.container_name}/talks/"
+    output = {"presets": ["mp3", "wav"], "download_to": str(tmp_path / "out")}
+    first = await convert(address, output=output)
+    assert [(f.output, f.state) for f in first.files] == [
+        ("film.mp3", "converted"),
+        ("film.wav", "converted"),
+        ("song.mp3", "converted"),
+        ("song.wav", "converted"),
+    ]
+    with av.open(str(tmp_path / "out" / "song.mp3")) as made, av.open(str(song)) as source:
+        assert made.metadata["title"] == "Day “1”"
+        covers = [next(each.demux(video=0)) for each in (made, source)]
+        assert bytes(covers[0]) == bytes(covers[1]) != b""
+
+    storage_faults.requests.clear()
+    assert set(states(await convert(address, output=output)).values()) == {"skipped"}
+    assert of_container(storage_faults, media.container_name) == [("GET", "list")]
+
+    media.upload_blob("talks/new.mp4", clip(".mp4").read_bytes())
+    storage_faults.requests.clear()
+    third = await convert(address, output=output)
+    assert states(third) == {"film.mp4": "skipped", "new.mp4": "converted", "song.flac": "skipped"}
+    read = {blob for _, blob, _ in storage_faults.requests if blob.endswith((".mp4", ".flac"))}
+    assert read == {f"{media.container_name}/talks/new.mp4"}
+    written = {blob for method, blob, _ in storage_faults.requests if method == "PUT"}
+    assert not [blob for blob in written if "/inputs/" in blob]
+
+
+def of_container(proxy: StorageProxy, container: str) -> list[tuple[str, str]]:
+    """Methods and comps of all requests to it and to its blobs."""
+    return [(m, comp) for m, blob, comp in proxy.requests if blob.partition("/")[0] == container]
 
 
 async def test_a_dry_run_says_what_would_be_done_and_touches_nothing(

@@ -120,7 +120,7 @@ class StorageProxy:
         """Nothing is ordered yet; chance starts from the seed 0."""
         self.target = connection_string
         self.port = 0
-        self.requests = 0
+        self.requests: list[tuple[str, str, str]] = []  # method, blob and comp of each
         self._endpoint = _parts(connection_string)["BlobEndpoint"]
         self._standing: list[Standing] = []
         self._random = random.Random(0)  # noqa: S311 - reproducible on purpose
@@ -149,7 +149,7 @@ class StorageProxy:
     def strikes(self, *, method: str, blob: str, comp: str) -> Strikes:
         """What befalls this request, which counts against the faults' `times`."""
         with self._lock:
-            self.requests += 1
+            self.requests.append((method, blob, comp))
             struck = [each for each in self._standing if self._strikes(each, method, blob, comp)]
             self._standing = [each for each in self._standing if each.left != 0]
             return Strikes(struck)
