@@ -72,6 +72,8 @@ File = Annotated[str, Parameter(metavar="FILE", show_default=False)]
 Name = Annotated[str, Parameter(metavar="NAME", show_default=False)]
 Switch = Annotated[bool, Parameter(show_default=False)]
 Keep = Literal["delete", "keep"]
+APT_FAMILIES = ("ubuntu", "debian")
+LEAST_WARM_MINUTES = 10  # two of Batch's looks at a pool's formula
 
 
 class Parameters(BaseModel):
@@ -148,11 +150,81 @@ class Pool(Parameters):
     slots_per_node: int = Field(
         2, ge=1, le=256, description="Files that a node converts at once: one a vCPU is right."
     )
+    fallback_minutes: int = Field(
+        0,
+        ge=0,
+        le=24 * 60,
+        description="After so long without a Spot node, dedicated ones stand in. 0: never.",
+    )
+    keep_warm_minutes: int = Field(
+        0,
+        ge=0,
+        le=24 * 60,
+        description="Share a pool with later runs of the same parameters, which loses its last"
+        " node so long after its last file. 0: a pool for this run alone.",
+    )
 
     @model_validator(mode="after")
     def _check_nodes(self) -> Self:
         if not (self.id or self.spot_nodes or self.dedicated_nodes):
             raise ValueError("a pool needs nodes: set spot_nodes or dedicated_nodes")
+        if self.keep_warm_minutes and self.keep_warm_minutes < LEAST_WARM_MINUTES:
+            raise ValueError(
+                f"keep_warm_minutes is 0 or at least {LEAST_WARM_MINUTES}: Batch looks every five"
+            )
+        if self.id and (self.keep_warm_minutes or self.fallback_minutes):
+            raise ValueError(
+                "the pool that id names scales itself: leave out keep_warm_minutes"
+                " and fallback_minutes"
+            )
+        return self
+
+
+class Node(Parameters):
+    """What each machine of the run's pool is made of; a shared pool has its own."""
+
+    image: Name = Field(
+        "ubuntu",
+        pattern=r"^([a-z]+|/subscriptions/\S+)$",
+        description="The newest verified release of a family (ubuntu, debian, almalinux, …), or the"
+        " resource id of an image of your own.",
+    )
+    agent: Name = Field(
+        "",
+        pattern=r"^(batch\.node\..+)?$",
+        description="The node agent of an image of your own, such as 'batch.node.ubuntu 24.04'.",
+    )
+    ffmpeg: str = Field(
+        "apt",
+        pattern=r"^(apt|image|az://[a-z0-9-]{3,63}/.+)$",
+        description="apt installs it, the image has it, or az://container/blob is the program.",
+    )
+    fill: Literal["spread", "pack"] = Field(
+        "spread", description="Files over all nodes, or onto as few as hold them."
+    )
+    subnet_id: Name = Field(
+        "",
+        pattern=r"^(/subscriptions/\S+/subnets/\S+)?$",
+        description="The resource id of a subnet that nodes join.",
+    )
+    public_ip: Literal["batch", "none"] = Field(
+        "batch", description="Public addresses of nodes; without any they need a subnet."
+    )
+
+    @property
+    def has_own_image(self) -> bool:
+        return self.image.startswith("/")
+
+    @model_validator(mode="after")
+    def _check_image(self) -> Self:
+        if self.has_own_image != bool(self.agent):
+            raise ValueError("an image's resource id and its node agent belong together")
+        if self.ffmpeg == "apt" and not self.has_own_image and self.image not in APT_FAMILIES:
+            raise ValueError(
+                f"{self.image} has no apt: set ffmpeg to 'image' or to az://container/blob"
+            )
+        if self.public_ip == "none" and not self.subnet_id:
+            raise ValueError("nodes without public addresses need a subnet_id")
         return self
 
 
@@ -193,5 +265,6 @@ class Request(Parameters):
     output: Output = Output()
     run: Run = Run()
     pool: Pool = Pool()
+    node: Node = Node()
     limits: Limits = Limits()
     cleanup: Cleanup = Cleanup()
