@@ -17,7 +17,17 @@ from pydantic import ValidationError
 from flows.signals import Terminated, heed_sigterm, run_beside_signals
 from flows.surroundings import delivered_logs, surroundings
 from tasks.errors import ConvertError, FilesFailedError, SettingsError, UsageError
-from tasks.parameters import BlockName, Cleanup, ContainerName, Limits, Output, Pool, Request, Run
+from tasks.parameters import (
+    BlockName,
+    Cleanup,
+    ContainerName,
+    Limits,
+    Node,
+    Output,
+    Pool,
+    Request,
+    Run,
+)
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -116,8 +126,9 @@ def convert(
     output: Annotated[Output, FLAT, Parameter(group=OUTPUT)] = Output(),
     run: Annotated[Run, FLAT, Parameter(group=OUTPUT)] = Run(),
     pool: Annotated[Pool, Parameter(group=Group("Pool", sort_key=3))] = Pool(),
-    limits: Annotated[Limits, Parameter(group=Group("Limits", sort_key=4))] = Limits(),
-    cleanup: Annotated[Cleanup, Parameter(group=Group("Cleanup", sort_key=5))] = Cleanup(),
+    node: Annotated[Node, Parameter(group=Group("Node", sort_key=4))] = Node(),
+    limits: Annotated[Limits, Parameter(group=Group("Limits", sort_key=5))] = Limits(),
+    cleanup: Annotated[Cleanup, Parameter(group=Group("Cleanup", sort_key=6))] = Cleanup(),
 ) -> int:
     from tasks.sources import check_sources
 
@@ -127,6 +138,7 @@ def convert(
         output=output,
         run=run,
         pool=pool,
+        node=node,
         limits=limits,
         cleanup=cleanup,
     )

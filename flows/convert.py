@@ -39,9 +39,9 @@ from tasks.lock import hold_lock
 from tasks.models import Conversion, Diagnosis, Evidence, Outcome, Plan, Refusal, Ticket
 from tasks.naming import job_id, lock_id
 from tasks.outputs import collect_outputs, download_outputs
-from tasks.parameters import Cleanup, Limits, Output, Pool, Request, Run
+from tasks.parameters import Cleanup, Limits, Node, Output, Pool, Request, Run
 from tasks.plan import confirm_plan, make_plan
-from tasks.pool import make_pool
+from tasks.pool import make_pool, warm_pool_id
 from tasks.progress import Tally, publish
 from tasks.report import Ledger, Report, make_report, write_report
 from tasks.settings import using
@@ -120,6 +120,7 @@ async def convert(
     output: Output = Output(),
     run: Run = Run(),
     pool: Pool = Pool(),
+    node: Node = Node(),
     limits: Limits = Limits(),
     cleanup: Cleanup = Cleanup(),
 ) -> Report | State[Any]:
@@ -134,7 +135,13 @@ async def convert(
         ConvertError: nothing could be done; it says what to do about it.
     """
     request = Request(
-        sources=sources, output=output, run=run, pool=pool, limits=limits, cleanup=cleanup
+        sources=sources,
+        output=output,
+        run=run,
+        pool=pool,
+        node=node,
+        limits=limits,
+        cleanup=cleanup,
     )
     try:
         with using(await named_accounts(run.account)):
@@ -174,11 +181,18 @@ def issue_ticket(request: Request, *, run_id: str, run_count: int) -> Ticket:
         run_id=run_id,
         lock_id=lock_id(request.output.container, request.output.prefix),
         job_id=name,
-        pool_id=request.pool.id or name,
-        owns_pool=not request.pool.id,
+        pool_id=pool_name(request, now=now) or name,
+        owns_pool=not pool_name(request, now=now),
         started_at=now,
         deadline=now + timedelta(minutes=request.limits.deadline_minutes),
     )
+
+
+def pool_name(request: Request, *, now: datetime) -> str:
+    """Of the pool that runs share; empty for one of the run's own."""
+    if request.pool.keep_warm_minutes:
+        return warm_pool_id(request.pool, request.node, now=now)
+    return request.pool.id
 
 
 async def work_through(work: Work) -> Plan:
@@ -223,7 +237,7 @@ async def convert_locked(work: Work, plan: Plan) -> Plan:
 async def convert_pending(work: Work, plan: Plan, *, inputs: Collection[str]) -> None:
     request, ticket = work.request, work.ticket
     work.tally.files = len(plan.pending)
-    await make_pool(ticket, request.pool, files=len(plan.pending))
+    await make_pool(ticket, request.pool, node=request.node, files=len(plan.pending))
     await make_job(ticket, request)
     conversions: Sequence[Conversion] = plan.pending
     for attempt in range(1, ATTEMPTS + 1):

@@ -12,7 +12,9 @@ from tasks.parameters import Node
 IMAGE_MARGIN = timedelta(days=30)  # an image that close to its end is not taken
 LTS = re.compile(r"\b\d[02468]\.04\b")  # Ubuntu's: of April, in even years
 # For another processor, another purpose, or not yet released.
-SPECIAL = re.compile(r"arm64|aarch64|hpc|container|rdma|cvm|confidential|dsvm|minimal|daily|preview")
+SPECIAL = re.compile(
+    r"arm64|aarch64|hpc|container|rdma|cvm|confidential|dsvm|minimal|daily|preview"
+)
 
 
 def machine(

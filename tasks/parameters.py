@@ -183,7 +183,7 @@ class Pool(Parameters):
 class Node(Parameters):
     """What each machine of the run's pool is made of; a shared pool has its own."""
 
-    image: Name = Field(
+    image: Annotated[str, Parameter(metavar="NAME")] = Field(
         "ubuntu",
         pattern=r"^([a-z]+|/subscriptions/\S+)$",
         description="The newest verified release of a family (ubuntu, debian, almalinux, …), or the"
@@ -194,7 +194,7 @@ class Node(Parameters):
         pattern=r"^(batch\.node\..+)?$",
         description="The node agent of an image of your own, such as 'batch.node.ubuntu 24.04'.",
     )
-    ffmpeg: str = Field(
+    ffmpeg: Annotated[str, Parameter(metavar="WORD")] = Field(
         "apt",
         pattern=r"^(apt|image|az://[a-z0-9-]{3,63}/.+)$",
         description="apt installs it, the image has it, or az://container/blob is the program.",

@@ -1,55 +1,185 @@
 """The nodes. A pool of the run's own scales itself to zero at the deadline, whatever happens."""
 
+import hashlib
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from azure.batch import models
 from azure.batch.aio import BatchClient
-from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from azure.core import MatchConditions
+from azure.core.exceptions import (
+    ResourceExistsError,
+    ResourceModifiedError,
+    ResourceNotFoundError,
+)
 from prefect import task
 
-from tasks.clients import batch_client, code_of
+from tasks.clients import CLOCK_SKEW, batch_client, blob_service, code_of, make_signer
 from tasks.errors import PoolError
+from tasks.formulas import EVALUATION, Demand, scale_formula, until_deadline, while_warm
+from tasks.images import machine
 from tasks.models import Ticket
-from tasks.naming import OWNER
-from tasks.parameters import Pool
+from tasks.naming import OWNER, lock_id
+from tasks.parameters import Node, Pool
+from tasks.sources import AZURE, split_address
 from tasks.stage import STAGE
 
-EVALUATION = timedelta(minutes=5)  # the least that Batch allows
-IMAGE_MARGIN = timedelta(days=30)  # an image that close to its end is not taken
+WARM = "warm"  # the tag, and the beginning of the name, of a pool that runs share
 # apt fails now and then on a mirror's account; a node whose start task fails is lost, and billed.
-INSTALL_FFMPEG = (
+FFMPEG_BY_APT = (
     "command -v ffmpeg || for pause in 5 15 30; do"
     " apt-get update && apt-get install -y --no-install-recommends ffmpeg && exit 0;"
     " sleep $pause; done; command -v ffmpeg"
 )
+FFMPEG_OF_IMAGE = "command -v ffmpeg"
+# Where runner.sh looks first. It is tried at once: a program for another machine fails the node.
+FFMPEG_OF_STORAGE = (
+    'bin="$AZ_BATCH_NODE_SHARED_DIR/bin" && mkdir -p "$bin" && cp -f ffmpeg "$bin/"'
+    ' && "$bin/ffmpeg" -version'
+)
+RENEWALS = 5  # tries to renew a warm pool that other runs renew, or that is being deleted
 logger = logging.getLogger(__name__)
 
 
 @task(name="pool", **STAGE)
-async def make_pool(ticket: Ticket, pool: Pool, *, files: int) -> None:
-    """Ask for the run's own pool, and do not wait for it; or check that the shared one will do.
+async def make_pool(ticket: Ticket, pool: Pool, *, files: int, node: Node = Node()) -> None:
+    """Ask for the run's pool, and do not wait for it; or check that the shared one will do.
 
     Raises:
         PoolError: no image fits, or the shared pool is not there or does not fit.
     """
     async with batch_client() as batch:
-        if not ticket.owns_pool:
+        if pool.id:
             check_shared(await _get_shared(batch, pool.id), pool)
             return
-        images = [image async for image in batch.list_supported_images()]
-        image = choose_image(images, now=datetime.now(UTC), until=ticket.deadline)
-        spec = pool_spec(ticket, pool, image=image, files=files)
-        try:
-            await batch.create_pool(spec)
-        except ResourceExistsError as error:
-            if code_of(error) != "PoolExists":  # such as a quota that is reached
-                raise
+        spec = await describe_pool(batch, ticket, pool, node=node, files=files)
+        if not ticket.owns_pool:
+            await share_warm(batch, spec)
+        elif not await create(batch, spec):
             # The answer to an earlier try of ours may have been lost on its way.
             found = await batch.get_pool(ticket.pool_id)
             check_own("pool", ticket.pool_id, metadata=found.metadata, ticket=ticket)
     logger.info("Asked for the pool %s", ticket.pool_id)
+
+
+async def create(batch: BatchClient, spec: models.BatchPoolCreateOptions) -> bool:
+    """False where there is a pool of that name."""
+    try:
+        await batch.create_pool(spec)
+    except ResourceExistsError as error:
+        if code_of(error) != "PoolExists":  # such as a quota that is reached
+            raise
+        return False
+    return True
+
+
+async def describe_pool(
+    batch: BatchClient, ticket: Ticket, pool: Pool, *, node: Node, files: int
+) -> models.BatchPoolCreateOptions:
+    now = datetime.now(UTC)
+    images = [image async for image in batch.list_supported_images()]
+    last_use = ticket.deadline + timedelta(minutes=pool.keep_warm_minutes)
+    return pool_spec(
+        ticket,
+        pool,
+        node=node,
+        machine=machine(node, images, now=now, until=last_use),
+        start=start_task(node, ffmpeg_url=await sign_ffmpeg(node, until=last_use)),
+        formula=scale_formula(demand(ticket, pool, files=files, now=now), pool, now=now),
+    )
+
+
+def demand(ticket: Ticket, pool: Pool, *, files: int, now: datetime) -> Demand:
+    nodes = sum(nodes_wanted(pool, files))
+    if pool.keep_warm_minutes:
+        return while_warm(nodes, pool, now=now)
+    return until_deadline(nodes, deadline=ticket.deadline)
+
+
+def warm_pool_id(pool: Pool, node: Node, *, now: datetime) -> str:
+    """The same for all runs that ask for the same nodes; a new one each month, as images age."""
+    nodes = pool.model_dump_json(exclude={"id", "priority"}) + node.model_dump_json()
+    digest = hashlib.sha256(nodes.encode()).hexdigest()[:16]
+    return f"{WARM}-{now.astimezone(UTC):%Y-%m}-{digest}"
+
+
+async def share_warm(batch: BatchClient, spec: models.BatchPoolCreateOptions) -> None:
+    """Make the warm pool, or renew it; other runs may be doing the same, and `sweep` ends it."""
+    for _ in range(RENEWALS):
+        if await create(batch, spec):
+            return
+        with suppress(ResourceModifiedError, ResourceNotFoundError):
+            await renew_warm(batch, spec)
+            return
+    raise PoolError(
+        f"The warm pool {spec.id!r} changes all the time.",
+        "Run again, or without keep_warm_minutes.",
+    )
+
+
+async def renew_warm(batch: BatchClient, spec: models.BatchPoolCreateOptions) -> None:
+    """Give a warm pool nodes for this run too, and put off the day on which `sweep` takes it.
+
+    Raises:
+        PoolError: it is not ours, is being deleted, or its new formula does not work.
+    """
+    found = await batch.get_pool(spec.id)
+    check_warm(found)
+    formula = str(spec.auto_scale_formula)
+    await check_formula(batch, spec.id, formula)
+    await batch.update_pool(
+        spec.id,
+        models.BatchPoolUpdateOptions(
+            start_task=spec.start_task,  # its signature must outlast this run
+            metadata=put_off(found.metadata or [], spec.metadata or []),
+        ),
+        etag=found.etag,
+        match_condition=MatchConditions.IfNotModified,
+    )
+    # With an interval, though it is the same, Batch begins a new round, and looks at once.
+    scaling = models.BatchPoolEnableAutoScaleOptions(
+        auto_scale_formula=formula, auto_scale_evaluation_interval=EVALUATION
+    )
+    await batch.enable_pool_auto_scale(spec.id, scaling)
+    logger.info("Reuse the warm pool %s", spec.id)
+
+
+def check_warm(found: models.BatchPool) -> None:
+    values = read_tags(found.metadata)
+    if values.get("owner") != OWNER or WARM not in values:
+        raise PoolError(
+            f"There is a pool {found.id!r} that is no warm pool of ours.",
+            "Delete it, or choose other keep_warm_minutes: its name depends on them.",
+        )
+    if found.state != models.BatchPoolState.ACTIVE:
+        raise PoolError(
+            f"The warm pool {found.id!r} is just being deleted.",
+            "Run again in some minutes, or without keep_warm_minutes.",
+        )
+
+
+async def check_formula(batch: BatchClient, pool_id: str, formula: str) -> None:
+    """Let Batch evaluate a formula before it is set: a pool whose formula fails never shrinks."""
+    run = await batch.evaluate_pool_auto_scale(
+        pool_id, models.BatchPoolEvaluateAutoScaleOptions(auto_scale_formula=formula)
+    )
+    if run.error:
+        reasons = "; ".join(str(value.value) for value in run.error.error_values or ())
+        raise PoolError(
+            f"Batch cannot evaluate the formula of the pool {pool_id!r}: {reasons}.",
+            "Run without keep_warm_minutes and fallback_minutes, and tell us.",
+        )
+
+
+def put_off(
+    present: Iterable[models.BatchMetadataItem], wanted: Iterable[models.BatchMetadataItem]
+) -> list[models.BatchMetadataItem]:
+    """The tags of a warm pool that several runs use: the last of them decides when it expires."""
+    values = read_tags(wanted)
+    latest = max(values["expires_at"], read_tags(present).get("expires_at", ""))
+    return to_metadata(values | {"expires_at": latest})
 
 
 def nodes_wanted(pool: Pool, files: int) -> tuple[int, int]:
@@ -59,69 +189,60 @@ def nodes_wanted(pool: Pool, files: int) -> tuple[int, int]:
     return min(pool.spot_nodes, needed - dedicated), dedicated
 
 
-def deadline_formula(*, spot: int, dedicated: int, deadline: datetime) -> str:
-    """Nodes at once, and none after the deadline: Batch evaluates it without us."""
-    until = f'time() < time("{deadline.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}")'
-    return (
-        f"$TargetLowPriorityNodes = {until} ? {spot} : 0;\n"
-        f"$TargetDedicatedNodes = {until} ? {dedicated} : 0;\n"
-        "$NodeDeallocationOption = taskcompletion;"
-    )
-
-
-def choose_image(
-    images: Iterable[models.BatchSupportedImage], *, now: datetime, until: datetime
-) -> models.BatchSupportedImage:
-    """The newest Ubuntu LTS that Batch has verified and that does not near its end.
-
-    Raises:
-        PoolError: there is none.
-    """
-    last_day = max(now + IMAGE_MARGIN, until)
-    fitting = [
-        image
-        for image in images
-        if image.os_type == models.OSType.LINUX
-        and image.verification_type == models.ImageVerificationType.VERIFIED
-        and "ubuntu" in image.node_agent_sku_id
-        and (image.image_reference.sku or "").endswith(("lts", "server", "lts-gen2"))
-        and not (image.batch_support_end_of_life and image.batch_support_end_of_life < last_day)
-    ]
-    if not fitting:
-        raise PoolError(
-            "Azure Batch offers no verified Ubuntu image in this region.",
-            "Make a pool with an image of your own and name it by pool.id.",
-        )
-    return max(fitting, key=lambda image: image.node_agent_sku_id)
-
-
-def pool_spec(
-    ticket: Ticket, pool: Pool, *, image: models.BatchSupportedImage, files: int
+def pool_spec(  # noqa: PLR0913  the parts of which it is put together
+    ticket: Ticket,
+    pool: Pool,
+    *,
+    node: Node,
+    machine: models.VirtualMachineConfiguration,
+    start: models.BatchStartTask,
+    formula: str,
 ) -> models.BatchPoolCreateOptions:
-    spot, dedicated = nodes_wanted(pool, files)
     return models.BatchPoolCreateOptions(
         id=ticket.pool_id,
         vm_size=pool.vm_size,
-        virtual_machine_configuration=models.VirtualMachineConfiguration(
-            image_reference=image.image_reference, node_agent_sku_id=image.node_agent_sku_id
-        ),
+        virtual_machine_configuration=machine,
         enable_auto_scale=True,
-        auto_scale_formula=deadline_formula(
-            spot=spot, dedicated=dedicated, deadline=ticket.deadline
-        ),
+        auto_scale_formula=formula,
         auto_scale_evaluation_interval=EVALUATION,
         task_slots_per_node=pool.slots_per_node,
         task_scheduling_policy=models.BatchTaskSchedulingPolicy(
-            node_fill_type=models.BatchNodeFillType.SPREAD
+            node_fill_type=models.BatchNodeFillType(node.fill)
         ),
-        start_task=start_task(),
-        metadata=tags(ticket),
+        start_task=start,
+        network_configuration=network(node),
+        metadata=tags(ticket) if ticket.owns_pool else warm_tags(ticket, pool),
     )
 
 
-def start_task() -> models.BatchStartTask:
+def network(node: Node) -> models.NetworkConfiguration | None:
+    """A subnet, with or without public addresses; None leaves it all to Batch."""
+    if not node.subnet_id:
+        return None
+    addresses = models.BatchPublicIpAddressConfiguration(
+        ip_address_provisioning_type=models.IpAddressProvisioningType.NO_PUBLIC_IP_ADDRESSES
+    )
+    return models.NetworkConfiguration(
+        subnet_id=node.subnet_id,
+        public_ip_address_configuration=addresses if node.public_ip == "none" else None,
+    )
+
+
+async def sign_ffmpeg(node: Node, *, until: datetime) -> str | None:
+    """A URL that reads the program in storage, for nodes that join until then."""
+    if not node.ffmpeg.startswith(AZURE):
+        return None
+    async with blob_service() as service:
+        signer = await make_signer(service, until=until + CLOCK_SKEW)
+    return signer.blob_url(*split_address(node.ffmpeg))
+
+
+def start_task(node: Node, *, ffmpeg_url: str | None = None) -> models.BatchStartTask:
+    scripts = {"apt": FFMPEG_BY_APT, "image": FFMPEG_OF_IMAGE}
+    file = models.ResourceFile(http_url=ffmpeg_url, file_path="ffmpeg", file_mode="0755")
     return models.BatchStartTask(
-        command_line=f"/bin/sh -c '{INSTALL_FFMPEG}'",
+        command_line=f"/bin/sh -c '{scripts.get(node.ffmpeg, FFMPEG_OF_STORAGE)}'",
+        resource_files=[file] if ffmpeg_url else None,
         wait_for_success=True,
         max_task_retry_count=1,
         user_identity=models.UserIdentity(
@@ -140,7 +261,30 @@ def tags(ticket: Ticket) -> list[models.BatchMetadataItem]:
         "lock": ticket.lock_id,
         "expires_at": ticket.deadline.astimezone(UTC).isoformat(timespec="seconds"),
     }
+    return to_metadata(values)
+
+
+def warm_tags(ticket: Ticket, pool: Pool) -> list[models.BatchMetadataItem]:
+    """Of no run and no output: it expires when the last run that asked for it can need it no more.
+
+    Its lock is its own name's; what is in use is told by its jobs.
+    """
+    last_use = ticket.deadline + timedelta(minutes=pool.keep_warm_minutes)
+    values = {
+        "owner": OWNER,
+        "lock": lock_id(WARM, ticket.pool_id),
+        WARM: str(pool.keep_warm_minutes),
+        "expires_at": last_use.astimezone(UTC).isoformat(timespec="seconds"),
+    }
+    return to_metadata(values)
+
+
+def to_metadata(values: dict[str, str]) -> list[models.BatchMetadataItem]:
     return [models.BatchMetadataItem(name=name, value=value) for name, value in values.items()]
+
+
+def read_tags(metadata: Iterable[models.BatchMetadataItem] | None) -> dict[str, str]:
+    return {item.name: item.value for item in metadata or ()}
 
 
 def check_own(
@@ -155,7 +299,7 @@ def check_own(
     Raises:
         PoolError: somebody else made it.
     """
-    if {item.name: item.value for item in metadata or ()}.get("run") != ticket.run_id:
+    if read_tags(metadata).get("run") != ticket.run_id:
         raise PoolError(
             f"There is a {kind} {name!r} that this run did not make.",
             "Run again: the next run has another name.",

@@ -11,6 +11,9 @@
 # Needs no more than sh (dash, busybox), od and wc. Values are never parsed by the shell again.
 set -u
 
+# Where the start task puts a program that comes from storage.
+PATH=${AZ_BATCH_NODE_SHARED_DIR:+$AZ_BATCH_NODE_SHARED_DIR/bin:}$PATH
+
 # The same as FORMATS in probe.py. No playlist is among them: they open other files.
 FORMATS=aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,mxf,ogg,tta,w64,wav,wv
 

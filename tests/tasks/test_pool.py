@@ -1,4 +1,4 @@
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,16 +9,21 @@ from hypothesis import strategies as st
 from records import NOW, a_ticket
 
 from tasks.errors import PoolError
-from tasks.parameters import Pool
+from tasks.models import Ticket
+from tasks.parameters import Node, Pool
 from tasks.pool import (
     check_own,
     check_shared,
-    choose_image,
-    deadline_formula,
     make_pool,
+    network,
     nodes_wanted,
     pool_spec,
+    put_off,
+    read_tags,
+    start_task,
     tags,
+    warm_pool_id,
+    warm_tags,
 )
 
 
@@ -50,66 +55,92 @@ def test_the_nodes_have_a_slot_for_each_file_or_are_all_that_are_allowed(
     assert (nodes - 1) * slots < files
 
 
-def test_the_formula_gives_nodes_until_the_deadline_in_universal_time() -> None:
-    deadline = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=2)))
-    formula = deadline_formula(spot=3, dedicated=1, deadline=deadline)
-    assert '$TargetLowPriorityNodes = time() < time("2026-01-02T01:04:05Z") ? 3 : 0;' in formula
-    assert '$TargetDedicatedNodes = time() < time("2026-01-02T01:04:05Z") ? 1 : 0;' in formula
+def a_spec(ticket: Ticket, pool: Pool, node: Node = Node()) -> models.BatchPoolCreateOptions:
+    """The pool of a run, on an image of one's own."""
+    image = models.BatchVmImageReference(publisher="canonical", sku="server")
+    machine = models.VirtualMachineConfiguration(
+        image_reference=image, node_agent_sku_id="batch.node.ubuntu 24.04"
+    )
+    return pool_spec(
+        ticket, pool, node=node, machine=machine, start=start_task(node), formula="formula"
+    )
 
 
-def an_image(agent: str = "24.04", **values: Any) -> models.BatchSupportedImage:
-    sku = values.pop("sku", "server")
-    given_values = {
-        "node_agent_sku_id": f"batch.node.ubuntu {agent}",
-        "image_reference": models.BatchVmImageReference(publisher="canonical", sku=sku),
-        "os_type": models.OSType.LINUX,
-        "verification_type": models.ImageVerificationType.VERIFIED,
-    }
-    return models.BatchSupportedImage(**(given_values | values))
-
-
-def test_the_newest_ubuntu_is_chosen() -> None:
-    old, new = an_image("22.04", sku="22_04-lts"), an_image()
-    assert choose_image([new, old], now=NOW, until=NOW) is new
-    assert choose_image([old, new], now=NOW, until=NOW) is new
-
-
-@pytest.mark.parametrize(
-    "unfit",
-    [
-        an_image("26.04", verification_type=models.ImageVerificationType.UNVERIFIED),
-        an_image("26.04", os_type=models.OSType.WINDOWS),
-        an_image("26.04", sku="server-arm64"),
-        an_image("26.04", batch_support_end_of_life=NOW + timedelta(days=29)),
-        an_image(node_agent_sku_id="batch.node.windows amd64"),
-    ],
-)
-def test_an_image_that_does_not_fit_is_passed_over(unfit: models.BatchSupportedImage) -> None:
-    good = an_image("22.04", sku="22_04-lts")
-    assert choose_image([unfit, good], now=NOW, until=NOW) is good
-
-
-def test_an_image_must_outlive_the_run() -> None:
-    image = an_image(batch_support_end_of_life=NOW + timedelta(days=40))
-    assert choose_image([image], now=NOW, until=NOW + timedelta(days=40)) is image
-    with pytest.raises(PoolError, match="no verified Ubuntu image"):
-        choose_image([image], now=NOW, until=NOW + timedelta(days=41))
-
-
-def test_a_pool_bears_the_runs_tags_and_scales_by_the_formula() -> None:
+def test_a_pool_bears_the_runs_tags_and_scales_by_a_formula() -> None:
     ticket = a_ticket(now=NOW)
-    spec = pool_spec(ticket, Pool(), image=an_image(), files=3)
-    assert spec.metadata
-    assert {item.name: item.value for item in spec.metadata} == {
+    spec = a_spec(ticket, Pool())
+    assert read_tags(spec.metadata) == {
         "owner": "batch-convert",
         "run": ticket.run_id,
         "lock": ticket.lock_id,
         "expires_at": "2026-11-22T12:01:00+00:00",
     }
-    assert spec.enable_auto_scale
-    assert "? 2 : 0" in str(spec.auto_scale_formula)
+    assert (spec.enable_auto_scale, spec.auto_scale_formula) == (True, "formula")
     assert spec.start_task
     assert spec.start_task.wait_for_success
+
+
+def test_a_warm_pool_bears_no_run_and_expires_when_it_has_cooled_down() -> None:
+    spec = a_spec(a_ticket(now=NOW, owns_pool=False), Pool(keep_warm_minutes=20))
+    values = read_tags(spec.metadata)
+    assert (values["owner"], values["warm"]) == ("batch-convert", "20")
+    assert values["expires_at"] == "2026-11-22T12:21:00+00:00"
+    assert "run" not in values
+
+
+def test_the_last_run_decides_when_a_warm_pool_expires() -> None:
+    pool = Pool(keep_warm_minutes=20)
+    late, early = (warm_tags(a_ticket(now=NOW + timedelta(hours=n)), pool) for n in (1, 0))
+    for present, wanted in ((late, early), (early, late)):
+        assert read_tags(put_off(present, wanted))["expires_at"] == "2026-11-22T13:21:00+00:00"
+
+
+def test_a_warm_pool_has_one_name_for_equal_nodes_and_another_each_month() -> None:
+    pool, node = Pool(keep_warm_minutes=20), Node()
+    name = warm_pool_id(pool, node, now=NOW)
+    assert name == warm_pool_id(pool.model_copy(update={"priority": 5}), node, now=NOW)
+    others = {
+        warm_pool_id(pool.model_copy(update={"spot_nodes": 4}), node, now=NOW),
+        warm_pool_id(pool, Node(ffmpeg="image"), now=NOW),
+        warm_pool_id(pool, node, now=NOW + timedelta(days=31)),
+    }
+    assert len(others - {name}) == 3
+    assert len(name) <= 64
+
+
+def test_nodes_join_a_subnet_with_or_without_public_addresses() -> None:
+    subnet = "/subscriptions/s/resourceGroups/g/x/virtualNetworks/v/subnets/n"
+    assert network(Node()) is None
+    with_addresses = network(Node(subnet_id=subnet))
+    without = network(Node(subnet_id=subnet, public_ip="none"))
+    assert with_addresses
+    assert without
+    assert without.public_ip_address_configuration
+    assert with_addresses.subnet_id == without.subnet_id == subnet
+    assert with_addresses.public_ip_address_configuration is None
+    assert (
+        without.public_ip_address_configuration.ip_address_provisioning_type
+        == models.IpAddressProvisioningType.NO_PUBLIC_IP_ADDRESSES
+    )
+
+
+@pytest.mark.parametrize(
+    ("ffmpeg", "expected"),
+    [("apt", "apt-get install"), ("image", "'command -v ffmpeg'"), ("az://tools/ffmpeg", "cp -f")],
+)
+def test_the_start_task_sees_to_an_ffmpeg(ffmpeg: str, expected: str) -> None:
+    start = start_task(Node(ffmpeg=ffmpeg), ffmpeg_url="https://a/b" if ":" in ffmpeg else None)
+    assert expected in start.command_line
+    assert [file.http_url for file in start.resource_files or ()] == (
+        ["https://a/b"] if ":" in ffmpeg else []
+    )
+
+
+@pytest.mark.parametrize("fill", ["spread", "pack"])
+def test_files_are_spread_or_packed(fill: Any) -> None:
+    policy = a_spec(a_ticket(), Pool(), Node(fill=fill)).task_scheduling_policy
+    assert policy
+    assert policy.node_fill_type == fill
 
 
 def test_what_bears_our_name_must_bear_our_run() -> None:
@@ -171,9 +202,3 @@ def test_a_shared_pool_that_is_being_deleted_is_refused() -> None:
     found = models.BatchPool({"id": "warm", "state": "deleting", "vmSize": "standard_d2ds_v5"})
     with pytest.raises(PoolError, match=r"state deleting, not active"):
         check_shared(found, Pool(id="warm"))
-
-
-def test_the_time_zone_of_a_deadline_does_not_matter() -> None:
-    here = NOW.astimezone(timezone(timedelta(hours=-5)))
-    one = deadline_formula(spot=1, dedicated=0, deadline=NOW.astimezone(UTC))
-    assert deadline_formula(spot=1, dedicated=0, deadline=here) == one

@@ -105,7 +105,7 @@ class Allocation:
         plan = self._plan(pool)
         code = self.service.faults.resize_error(pool)
         if code and plan.add_dedicated + plan.add_spot:
-            plan = replace(plan, add_dedicated=0, add_spot=0, errors=(code,))
+            plan = _held_back(plan, code)
         leaving = [
             *_dispensable(pool.members(dedicated=True), plan.remove_dedicated),
             *_dispensable(pool.members(dedicated=False), plan.remove_spot),
@@ -232,6 +232,16 @@ class Allocation:
 def _dispensable(nodes: list[Node], count: int) -> list[Node]:
     """The nodes to give up first: those that do nothing, then those that do least."""
     return sorted(nodes, key=lambda node: (node.used_slots, node.serial))[:count]
+
+
+def _held_back(plan: scheduler.Resizing, code: str) -> scheduler.Resizing:
+    """The plan under an error that was ordered: a quota is of one kind of node only."""
+    spot = "Spot" in code or "LowPriority" in code
+    add_dedicated = plan.add_dedicated if spot else 0
+    add_spot = plan.add_spot if code == "AccountCoreQuotaReached" else 0
+    is_met = (add_dedicated, add_spot) == (plan.add_dedicated, plan.add_spot)
+    errors = plan.errors if is_met else (code,)
+    return replace(plan, add_dedicated=add_dedicated, add_spot=add_spot, errors=errors)
 
 
 def resize_error(code: str) -> dict[str, object]:

@@ -242,8 +242,8 @@ def test_a_pool_that_azure_would_refuse_is_refused(
     [
         ("canonical/ubuntu-24_04-lts/server", "batch.node.debian 12", "InvalidPropertyValue"),
         (
-            "canonical/ubuntuserver/18.04-lts",
-            "batch.node.ubuntu 18.04",
+            "canonical/ubuntu-23_10/server",
+            "batch.node.ubuntu 23.10",
             "InvalidPropertyValue",
         ),
         (
@@ -273,8 +273,7 @@ def test_images_tell_what_a_client_chooses_by(lab: Any) -> None:
         for image in lab.client.list_supported_images(
             filter="verificationType eq 'verified' and osType eq 'linux'"
         )
-        if image.batch_support_end_of_life is None
-        and image.image_reference.offer == "ubuntu-24_04-lts"
+        if image.batch_support_end_of_life is None and image.image_reference.sku == "server"
     ]
     assert [image.node_agent_sku_id for image in chosen] == ["batch.node.ubuntu 24.04"]
 
