@@ -16,9 +16,10 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import aiohttp
-import uvicorn
 from starlette.types import Receive, Scope, Send
 from yarl import URL
+
+from servers import served
 
 CHUNK_BYTES = 1 << 16
 HOP_BY_HOP = {b"connection", b"keep-alive", b"transfer-encoding"}
@@ -264,24 +265,11 @@ def _abort(send: Send) -> None:
 def running_proxy(connection_string: str) -> Iterator[StorageProxy]:
     """A proxy before this storage, on a free port, for as long as the block runs."""
     proxy = StorageProxy(connection_string)
-    config = uvicorn.Config(
+    with served(
         proxy,
-        port=0,
         lifespan="off",
-        log_level="error",
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=1,
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.005)
-        proxy.port = server.servers[0].sockets[0].getsockname()[1]
+    ) as proxy.port:
         yield proxy
-    finally:
-        server.should_exit = True
-        thread.join()

@@ -101,9 +101,7 @@ def test_a_warm_pool_has_the_nodes_that_its_files_need(
     assert targets(formula, now=NOW + minutes * MINUTE, pending=pending) == expected
 
 
-def test_a_warm_pool_that_waited_in_vain_has_nodes_again_when_files_come() -> (
-    None
-):
+def test_a_warm_pool_that_waited_in_vain_has_nodes_again_when_files_come() -> None:
     pool = Pool(keep_warm_minutes=10)
     formula = scale_formula(while_warm(5, pool, now=NOW), pool, now=NOW)
     assert targets(formula, now=NOW + 60 * MINUTE, pending=0) == (0, 0)

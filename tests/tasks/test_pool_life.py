@@ -1,0 +1,193 @@
+"""Pools over hours: on a local Batch service of each test's own, whose clock runs faster."""
+
+import base64
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from azure.batch import BatchClient, models
+from azure.core.rest import HttpRequest
+from records import a_ticket
+
+from deployments.local.batch import create_app
+from servers import served
+from tasks.clients import batch_client
+from tasks.errors import PoolError
+from tasks.models import Ticket
+from tasks.parameters import Node, Pool
+from tasks.pool import check_formula, make_pool, read_tags, warm_pool_id
+
+KEY = base64.b64encode(b"of these tests only").decode()
+PATIENCE_SECONDS = 60
+FAST = 600  # ten minutes a second
+HOUR = timedelta(hours=1)
+Order = Callable[..., None]
+
+
+@pytest.fixture
+def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """A Batch service of the test's own; there is no storage."""
+    app = create_app(account="own", key=KEY, data=tmp_path, max_nodes=8, node_path="/usr/bin:/bin")
+    with served(app) as port:
+        settings = {
+            "AZURE_BATCH_ENDPOINT": f"http://127.0.0.1:{port}",
+            "AZURE_BATCH_ACCOUNT": "own",
+            "AZURE_BATCH_ACCESS_KEY": KEY,
+            "AZURE_STORAGE_ACCOUNT": "none",
+        }
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        yield settings
+
+
+def until(look: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not look():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def nodes(batch: BatchClient, pool_id: str) -> tuple[int, int]:
+    """Spot and dedicated nodes that are there."""
+    pool = batch.get_pool(pool_id)
+    return pool.current_low_priority_nodes or 0, pool.current_dedicated_nodes or 0
+
+
+def is_idle(batch: BatchClient, pool_id: str) -> bool:
+    return [node.state for node in batch.list_nodes(pool_id)] == [models.BatchNodeState.IDLE]
+
+
+def run_task(batch: BatchClient, pool_id: str, script: str = "true") -> str:
+    """Hand in one batch task, in a job of its own."""
+    job_id = f"job-{uuid.uuid4().hex}"
+    info = models.BatchPoolInfo(pool_id=pool_id)
+    batch.create_job(models.BatchJobCreateOptions(id=job_id, pool_info=info))
+    command = f"/bin/sh -c '{script}'"
+    batch.create_task(job_id, models.BatchTaskCreateOptions(id="k-1", command_line=command))
+    return job_id
+
+
+def is_done(batch: BatchClient, job_id: str) -> bool:
+    return batch.get_task(job_id, "k-1").state == models.BatchTaskState.COMPLETED
+
+
+async def test_a_runs_nodes_leave_at_the_deadline_though_nobody_is_there(
+    batch: BatchClient, order: Order
+) -> None:
+    ticket = a_ticket()
+    ticket = a_ticket(pool_id=ticket.pool_id, deadline=ticket.started_at + HOUR)
+    await make_pool.fn(ticket, Pool(dedicated_nodes=1), files=5)
+    until(lambda: nodes(batch, ticket.pool_id) == (2, 1))
+    order("clock", rate=FAST)
+    until(lambda: nodes(batch, ticket.pool_id) == (0, 0))
+    found = batch.get_pool(ticket.pool_id)
+    assert found.auto_scale_run
+    assert found.auto_scale_run.error is None
+    assert found.auto_scale_run.timestamp >= ticket.deadline
+
+
+async def test_dedicated_nodes_stand_in_for_spot_ones_that_do_not_come_and_leave_when_they_do(
+    batch: BatchClient, order: Order
+) -> None:
+    ticket = a_ticket()
+    ticket = a_ticket(pool_id=ticket.pool_id, deadline=ticket.started_at + 100 * HOUR)
+    order("resize", code="AccountSpotCoreQuotaReached")
+    await make_pool.fn(ticket, Pool(spot_nodes=2, fallback_minutes=10), files=9)
+    order("clock", rate=FAST)
+    until(lambda: nodes(batch, ticket.pool_id) == (0, 2))
+    stood_in = batch.get_pool(ticket.pool_id).auto_scale_run
+    assert stood_in
+    assert stood_in.timestamp - ticket.started_at >= timedelta(minutes=10)
+    take_back(batch)
+    order("clock", rate=FAST)
+    until(lambda: nodes(batch, ticket.pool_id) == (2, 0))
+
+
+async def test_dedicated_nodes_stand_in_for_spot_ones_that_were_evicted(
+    batch: BatchClient, order: Order
+) -> None:
+    ticket = a_ticket()
+    ticket = a_ticket(pool_id=ticket.pool_id, deadline=ticket.started_at + 100 * HOUR)
+    await make_pool.fn(ticket, Pool(spot_nodes=1, fallback_minutes=10), files=9)
+    until(lambda: is_idle(batch, ticket.pool_id))
+    (node,) = batch.list_nodes(ticket.pool_id)
+    order("evict", pool=ticket.pool_id, node=node.id, returnSeconds=None)
+    order("clock", rate=FAST)
+    until(lambda: nodes(batch, ticket.pool_id) == (1, 1))  # an evicted node is still listed
+
+
+def take_back(batch: BatchClient) -> None:
+    address = "/_local/faults?api-version=2025-06-01"
+    batch.send_request(HttpRequest("DELETE", address)).raise_for_status()
+
+
+WARM = Pool(spot_nodes=2, keep_warm_minutes=20)
+
+
+def a_warm_ticket(**values: object) -> Ticket:
+    ticket = a_ticket()
+    name = warm_pool_id(WARM, Node(), now=ticket.started_at)
+    given = {"pool_id": name, "owns_pool": False, "deadline": ticket.started_at + HOUR}
+    return a_ticket(**(given | values))
+
+
+async def test_a_warm_pool_serves_later_runs_and_has_no_node_when_nobody_needs_it(
+    batch: BatchClient, order: Order
+) -> None:
+    first = a_warm_ticket()
+    await make_pool.fn(first, WARM, files=3)
+    until(lambda: nodes(batch, first.pool_id) == (2, 0))
+    names = {node.id for node in batch.list_nodes(first.pool_id)}
+    second = a_warm_ticket(deadline=first.deadline + HOUR)
+    assert second.pool_id == first.pool_id
+    await make_pool.fn(second, WARM, files=3)
+    done = run_task(batch, second.pool_id)
+    until(lambda: is_done(batch, done))
+    assert {node.id for node in batch.list_nodes(second.pool_id)} == names
+    expires = (second.deadline + timedelta(minutes=20)).isoformat(timespec="seconds")
+    assert read_tags(batch.get_pool(first.pool_id).metadata)["expires_at"] == expires
+    order("clock", rate=FAST)
+    until(lambda: nodes(batch, first.pool_id) == (0, 0))
+    late = run_task(batch, first.pool_id, "sleep 3")
+    until(lambda: is_done(batch, late))
+    until(lambda: nodes(batch, first.pool_id) == (0, 0))
+
+
+async def test_a_warm_pools_last_node_leaves_no_later_than_was_said(
+    batch: BatchClient, order: Order
+) -> None:
+    ticket = a_warm_ticket()
+    await make_pool.fn(ticket, WARM, files=1)
+    job_id = run_task(batch, ticket.pool_id)
+    until(lambda: is_done(batch, job_id))
+    info = batch.get_task(job_id, "k-1").execution_info
+    assert info
+    assert info.end_time
+    order("clock", rate=FAST)
+    until(lambda: nodes(batch, ticket.pool_id) == (0, 0))
+    found = batch.get_pool(ticket.pool_id)
+    assert found.allocation_state_transition_time
+    kept = found.allocation_state_transition_time - info.end_time
+    assert timedelta(minutes=14) < kept <= timedelta(minutes=21)  # a second here is ten minutes
+
+
+async def test_a_pool_of_that_name_that_is_not_ours_is_left_alone(batch: BatchClient) -> None:
+    ticket = a_warm_ticket()
+    await make_pool.fn(ticket, WARM, files=1)
+    batch.update_pool(ticket.pool_id, models.BatchPoolUpdateOptions(metadata=[]))
+    with pytest.raises(PoolError, match="is no warm pool of ours"):
+        await make_pool.fn(ticket, WARM, files=1)
+
+
+async def test_a_formula_that_batch_cannot_evaluate_is_not_set(
+    account: dict[str, str],
+) -> None:
+    assert account
+    ticket = a_warm_ticket()
+    await make_pool.fn(ticket, WARM, files=1)
+    async with batch_client() as client:
+        with pytest.raises(PoolError, match=r"cannot evaluate the formula .* 'nonsense' is not"):
+            await check_formula(client, ticket.pool_id, "$TargetDedicatedNodes = nonsense;")
