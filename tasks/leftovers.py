@@ -1,7 +1,7 @@
 """What runs left behind that could not clean up: found by its tags, deleted under its lock.
 
 Prefect is never asked whether a run lives: another machine's Prefect would not know. What bears our
-tag, is past its time and whose lock nobody holds, nobody needs.
+tag, is past its time and whose lock nobody holds, nobody needs, but for a warm pool that has a job.
 """
 
 import logging
@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from azure.batch.aio import BatchClient
-from azure.batch.models import BatchMetadataItem
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob.aio import ContainerClient
 from prefect import task
@@ -20,9 +19,11 @@ from tasks.cleanup import delete_inputs, delete_job, delete_pool
 from tasks.clients import batch_client, blob_service
 from tasks.lock import try_lock
 from tasks.naming import OWNER, lock_blob
+from tasks.pool import WARM, read_tags
 from tasks.stage import STAGE
 
 GOING = ("deleting",)
+OPEN = ("active", "disabling", "disabled", "terminating")  # whose batch tasks may run
 logger = logging.getLogger(__name__)
 
 
@@ -44,16 +45,18 @@ async def find_leftovers(container: str, *, now: datetime) -> tuple[Leftover, ..
 
 
 async def _tagged(batch: BatchClient) -> AsyncIterator[Leftover]:
+    busy: set[str] = set()
+    async for job in batch.list_jobs(select=["id", "state", "metadata", "poolInfo"]):
+        if job.state in OPEN and job.pool_info:
+            busy.add((job.pool_info.pool_id or "").lower())
+        if job.state not in GOING and (item := to_leftover("job", job.id, read_tags(job.metadata))):
+            yield item
     async for pool in batch.list_pools(select=["id", "state", "metadata"]):
-        if pool.state not in GOING and (item := to_leftover("pool", pool.id, _tags(pool.metadata))):
+        tags = read_tags(pool.metadata)
+        if pool.state in GOING or (WARM in tags and pool.id.lower() in busy):
+            continue
+        if item := to_leftover("pool", pool.id, tags):
             yield item
-    async for job in batch.list_jobs(select=["id", "state", "metadata"]):
-        if job.state not in GOING and (item := to_leftover("job", job.id, _tags(job.metadata))):
-            yield item
-
-
-def _tags(metadata: Iterable[BatchMetadataItem] | None) -> dict[str, str]:
-    return {item.name: item.value for item in metadata or ()}
 
 
 async def _uploads(container: ContainerClient) -> AsyncIterator[Leftover]:

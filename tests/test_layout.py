@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from tasks.completion import FATAL_RESIZE_CODES
 from tasks.fence import Fence
-from tasks.parameters import Cleanup, Limits, Output, Pool, Run
+from tasks.parameters import Cleanup, Limits, Node, Output, Pool, Run
 from tasks.settings import Environment
 
 ROOT = Path(__file__).parents[1]
@@ -48,7 +48,14 @@ def shown(default: object) -> str:
 
 @pytest.mark.parametrize(
     ("prefix", "model"),
-    [("", Output), ("", Run), ("pool.", Pool), ("limits.", Limits), ("cleanup.", Cleanup)],
+    [
+        ("", Output),
+        ("", Run),
+        ("pool.", Pool),
+        ("node.", Node),
+        ("limits.", Limits),
+        ("cleanup.", Cleanup),
+    ],
 )
 def test_the_readme_has_a_row_for_every_parameter(prefix: str, model: type[BaseModel]) -> None:
     for name, field in model.model_fields.items():

@@ -2,21 +2,23 @@
 
 import json
 import shutil
+import subprocess
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import av
+import imageio_ffmpeg
 import pytest
 from azure.batch import BatchClient, models
-from azure.storage.blob import BlobServiceClient
+from azure.storage.blob import BlobClient, BlobServiceClient
 
 from flows.convert import convert as convert_flow
 from storage_proxy import StorageProxy
 from tasks.errors import FilesFailedError, OutputInUseError, PoolError, UsageError
 from tasks.naming import lock_blob, lock_id
-from tasks.parameters import Limits, Output, Pool, Run
+from tasks.parameters import Limits, Node, Output, Pool, Run
 from tasks.progress import Progress, listening
 from tasks.report import Report
 
@@ -402,6 +404,48 @@ def warm_pool(pool_id: str) -> models.BatchPoolCreateOptions:
             image_reference=image, node_agent_sku_id="batch.node.ubuntu 24.04"
         ),
     )
+
+
+async def test_a_second_run_finds_the_first_ones_warm_nodes_with_the_ffmpeg_of_our_storage(
+    convert: Convert,
+    library: Library,
+    batch: BatchClient,
+    blobs: BlobServiceClient,
+    tmp_path: Path,
+) -> None:
+    tools = blobs.create_container(f"tools-{uuid.uuid4().hex[:8]}")
+    program = Path(imageio_ffmpeg.get_ffmpeg_exe())
+    upload(program, tools.get_blob_client("static/ffmpeg"))
+    shared = {
+        "pool": Pool(spot_nodes=1, keep_warm_minutes=10),
+        "node": Node(ffmpeg=f"az://{tools.container_name}/static/ffmpeg"),
+    }
+    folder = library("a.mp4")
+    first = await convert(folder, **shared, output={"download_to": str(tmp_path / "out")})
+    shutil.copy(folder / "a.mp4", folder / "b.mp4")
+    second = await convert(folder, **shared)
+    assert states(second) == {"a.mp4": "skipped", "b.mp4": "converted"}
+    assert first.run["pool"] == second.run["pool"]
+    assert {file.node for file in (*first.files, *second.files) if file.node} == {
+        first.files[0].node
+    }
+    with av.open(str(tmp_path / "out" / "a.mp3")) as media:
+        assert media.metadata["encoder"] == encoder_of(program, tmp_path)
+    batch.begin_delete_pool(second.run["pool"])
+    tools.delete_container()
+
+
+def upload(file: Path, blob: BlobClient) -> None:
+    with file.open("rb") as content:
+        blob.upload_blob(content)
+
+
+def encoder_of(ffmpeg: Path, folder: Path) -> str:
+    """What this ffmpeg writes into its MP3 files as its name."""
+    silence = ["-f", "lavfi", "-i", "anullsrc", "-t", "0.1", str(folder / "silence.mp3")]
+    subprocess.run([ffmpeg, "-loglevel", "error", *silence], check=True)
+    with av.open(str(folder / "silence.mp3")) as media:
+        return str(media.metadata["encoder"])
 
 
 async def test_a_second_run_onto_one_output_gives_up_and_names_the_first(

@@ -7,14 +7,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from azure.batch import BatchClient, models
 from azure.storage.blob import BlobServiceClient
+from records import a_ticket
 
 from flows.sweep import sweep
+from tasks.containers import make_containers
 from tasks.job import make_job
 from tasks.leftovers import Leftover
 from tasks.models import Ticket
 from tasks.naming import input_blob, lock_blob
-from tasks.parameters import Cleanup, Pool, Request
-from tasks.pool import make_pool
+from tasks.parameters import Cleanup, Node, Pool, Request
+from tasks.pool import make_pool, warm_pool_id
 
 Killed = Callable[..., Ticket]
 
@@ -130,3 +132,27 @@ async def test_a_sweep_takes_its_accounts_from_a_named_block(
         "job",
         "uploads",
     }
+
+
+async def test_a_warm_pool_is_deleted_when_it_has_expired_and_no_job_is_on_it(
+    batch: BatchClient, account: dict[str, str], containers: tuple[str, str]
+) -> None:
+    assert account
+    now = datetime.now(UTC)
+    warm = Pool(keep_warm_minutes=10, spot_nodes=1, slots_per_node=3)
+    ticket = a_ticket(
+        now=now - timedelta(hours=2),
+        pool_id=warm_pool_id(warm, Node(), now=now),
+        owns_pool=False,
+    )
+    request = Request(sources=["a.mp4"], pool=warm, cleanup=Cleanup(container=containers[1]))
+    await make_pool.fn(ticket, warm, files=1)
+    in_use = a_ticket(now=now, pool_id=ticket.pool_id, owns_pool=False)
+    await make_containers.fn(containers[1])
+    await make_job.fn(in_use, request)
+    await sweep(dry_run=False, container=containers[1])
+    assert ticket.pool_id in living(batch)
+    batch.begin_delete_job(in_use.job_id, polling_interval=0).wait()
+    swept = await sweep(dry_run=False, container=containers[1])
+    assert ticket.pool_id in {item.name for item in swept}
+    assert ticket.pool_id not in living(batch)
