@@ -26,10 +26,16 @@ from prefect.logging.handlers import APILogHandler
 from prefect.states import Cancelled, Failed
 from pydantic import Field
 
-from tasks.cancellation import CANCELLED, is_cancelling
+from tasks.cancellation import is_cancelling
 from tasks.cleanup import clean_up, end_predecessor
 from tasks.clients import batch_client, explained
-from tasks.completion import Ending, is_service_fault, list_outcomes, watch_completion
+from tasks.completion import (
+    Ending,
+    is_service_fault,
+    list_outcomes,
+    look_once,
+    watch_completion,
+)
 from tasks.containers import make_containers
 from tasks.credentials import named_accounts
 from tasks.errors import FilesFailedError
@@ -165,7 +171,7 @@ async def run_request(request: Request) -> Report | State[Any]:
         raise
     report = await make_report(work.ledger(plan))
     publish(report)
-    if work.diagnosis == CANCELLED or await is_cancelling(runtime.flow_run.id):
+    if await is_cancelling(runtime.flow_run.id):
         return Cancelled(message=report.headline, data=report)  # Prefect takes no other end then
     announce_report(report)
     if report.is_success:
@@ -241,8 +247,7 @@ async def convert_pending(work: Work, plan: Plan, *, inputs: Collection[str]) ->
     await make_job(ticket, request)
     conversions: Sequence[Conversion] = plan.pending
     for attempt in range(1, ATTEMPTS + 1):
-        sending = send_waves(work, conversions, attempt=attempt, inputs=inputs)
-        ending = await beside(sending, watch_completion(ticket, work.tally))
+        ending = await convert_all(work, conversions, attempt=attempt, inputs=inputs)
         work.outcomes, work.diagnosis = ending.outcomes, ending.diagnosis
         spoilt = {o.key for o in ending.outcomes if o.attempt == attempt and is_service_fault(o)}
         conversions = [c for c in conversions if c.key in spoilt]
@@ -250,6 +255,18 @@ async def convert_pending(work: Work, plan: Plan, *, inputs: Collection[str]) ->
             break
         inputs = ()  # they may be what was missing
     work.evidence = await collect_outputs(work.outcomes, ticket=ticket, request=request)
+
+
+async def convert_all(
+    work: Work, conversions: Sequence[Conversion], *, attempt: int, inputs: Collection[str]
+) -> Ending:
+    sending = send_waves(work, conversions, attempt=attempt, inputs=inputs)
+    try:
+        return await beside(sending, watch_completion(work.ticket, work.tally))
+    except AzureError:  # a wave cannot go out, perhaps because somebody ended the job
+        if ending := await look_once(work.ticket):
+            return ending
+        raise
 
 
 async def send_waves(

@@ -10,15 +10,7 @@ import httpx
 from prefect import get_client, runtime
 from prefect.exceptions import PrefectHTTPStatusError
 
-from tasks.models import Diagnosis
-
 LOOK_SECONDS = 5.0  # between two looks
-CANCELLED = Diagnosis(
-    "Cancelled",
-    "The run was cancelled in Prefect.",
-    "",
-    "Run again for the rest: what is converted stays.",
-)
 logger = logging.getLogger(__name__)
 
 

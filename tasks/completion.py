@@ -2,17 +2,20 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from azure.batch import models
 from azure.batch.aio import BatchClient
-from azure.core.exceptions import AzureError
+from azure.core.exceptions import AzureError, HttpResponseError
 from prefect import task
 
-from tasks.cancellation import CANCELLED, Cancellation
-from tasks.clients import batch_client
+from tasks.cancellation import Cancellation
+from tasks.clients import batch_client, code_of, is_transient
+from tasks.diagnosis import Sighting, diagnose, diagnose_end, diagnose_wait
 from tasks.models import Diagnosis, Outcome, Ticket
 from tasks.naming import key_and_attempt
 from tasks.progress import Progress, Tally, publish, seconds_left
@@ -20,44 +23,21 @@ from tasks.stage import STAGE
 
 QUICKEST_POLL_SECONDS = 0.25
 SLOWEST_POLL_SECONDS = 15.0
+POLLS_A_SURVEY = 2.5  # in a minute of waiting, five requests for counts and four for the rest
+OUTAGE_SECONDS = 300  # that Batch may leave unanswered: what converts goes on meanwhile
 PAGE = 1000  # the most that Batch lists at once
 SELECT = ["id", "state", "executionInfo", "nodeInfo"]
 TAIL_BYTES = 2000
-CLOSED = (
-    models.BatchJobState.TERMINATING,
-    models.BatchJobState.COMPLETED,
-    models.BatchJobState.DELETING,
-)
+JOB_STATES: dict[Any, Any] = {
+    models.BatchJobState.DISABLING: "disabled",
+    models.BatchJobState.DISABLED: "disabled",
+    models.BatchJobState.TERMINATING: "ended",
+    models.BatchJobState.COMPLETED: "ended",
+    models.BatchJobState.DELETING: "deleted",
+}
+GONE = ("JobNotFound", "JobBeingDeleted", "PoolNotFound")
 SERVICE_FAULTS = ("Blob", "FileUpload", "Node", "DiskFull")  # how the codes of Batch's faults begin
-QUOTA_CODES = {
-    "AccountCoreQuotaReached": "Ask for more dedicated cores in the Azure portal (Quotas).",
-    "AccountSpotCoreQuotaReached": "Ask for more Spot cores in the Azure portal (Quotas).",
-    "AccountLowPriorityCoreQuotaReached": "Ask for more Spot cores in the Azure portal (Quotas).",
-}
-FATAL_RESIZE_CODES = QUOTA_CODES | {
-    "UnsupportedVMSize": "Choose another pool.vm_size: this region does not offer it to Batch.",
-}
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """What one look at the job and its pool showed."""
-
-    active: int
-    running: int
-    succeeded: int
-    failed: int
-    nodes: int = 0
-    broken_nodes: int = 0  # whose start task failed, or that Batch cannot use
-    is_steady: bool = False  # the pool is not being resized
-    is_open: bool = True  # the job takes and runs batch tasks
-    resize_codes: tuple[str, ...] = ()
-    other_nodes: int = 0  # of the account's other pools
-
-    @property
-    def completed(self) -> int:
-        return self.succeeded + self.failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,44 +48,114 @@ class Ending:
     diagnosis: Diagnosis | None
 
 
-@task(name="completion", **STAGE)
+@task(name="completion", **STAGE | {"retries": 0})  # the watcher has a patience of its own
 async def watch_completion(ticket: Ticket, tally: Tally) -> Ending:
     """Watch until all that was submitted is completed, or cannot be any more."""
-    started_at = datetime.now(UTC)
-    cancellation = Cancellation()
-    told: set[str] = set()
     async with batch_client() as batch:
+        return await Watcher(batch, ticket, tally).watch()
+
+
+async def look_once(ticket: Ticket) -> Ending | None:
+    """How the run ended, if it has: that may be why a wave could not go on."""
+    left_seconds = (ticket.deadline - datetime.now(UTC)).total_seconds()
+    async with batch_client() as batch:
+        sighting = await see_counts(batch, ticket, Sighting(seconds_left=left_seconds))
+        sighting = await see_job(batch, ticket, await see_pool(batch, ticket, sighting))
+        return await end(batch, ticket, sighting)
+
+
+class Watcher:
+    """Looks again and again, and slows down; at the pool and its nodes more seldom than at counts.
+
+    Requests that fail for a while end no run: what converts goes on without us.
+    """
+
+    def __init__(self, batch: BatchClient, ticket: Ticket, tally: Tally) -> None:
+        self._batch = batch
+        self._ticket = ticket
+        self._tally = tally
+        self._sighting = Sighting(seconds_left=math.inf)
+        self._surveyed_seconds = -math.inf
+        self._answered_seconds = 0.0
+        self._told: set[str] = set()
+
+    async def watch(self) -> Ending:
+        started_at = datetime.now(UTC)
+        cancellation = Cancellation()
         while True:
-            sighting = await look(batch, ticket)
             now = datetime.now(UTC)
             elapsed_seconds = (now - started_at).total_seconds()
-            publish(to_progress(sighting, tally, elapsed_seconds=elapsed_seconds))
-            if is_complete(sighting, tally):
-                outcomes = await list_outcomes(batch, ticket.job_id)
-                if is_settled(outcomes, tally):
-                    return Ending(outcomes, diagnose_end(outcomes, ticket=ticket, now=now))
-            if await cancellation.is_wanted(now_seconds=elapsed_seconds):
-                return Ending(await list_outcomes(batch, ticket.job_id), CANCELLED)
-            if diagnosis := diagnose(sighting, ticket=ticket, now=now):
-                diagnosis = await with_words_of_nodes(batch, ticket, diagnosis)
-                return Ending(await list_outcomes(batch, ticket.job_id), diagnosis)
-            tell_shortage(sighting, told)
+            self._sighting = replace(
+                self._sighting,
+                elapsed_seconds=elapsed_seconds,
+                seconds_left=(self._ticket.deadline - now).total_seconds(),
+                is_cancelled=await cancellation.is_wanted(now_seconds=elapsed_seconds),
+            )
+            if ending := await self._look():
+                return ending
+            self._tell()
             await asyncio.sleep(poll_seconds(elapsed_seconds))
 
+    async def _look(self) -> Ending | None:
+        try:
+            self._sighting = await self._see()
+            self._answered_seconds = self._sighting.elapsed_seconds
+            publish(to_progress(self._sighting, self._tally))
+            return await self._settle() or await end(self._batch, self._ticket, self._sighting)
+        except AzureError as error:
+            if not self._is_bearable(error):
+                raise
+            self._sighting = replace(self._sighting, is_answered=False)
+            return None
 
-def tell_shortage(sighting: Sighting, told: set[str]) -> None:
-    """Say once why there is no node yet."""
-    if sighting.nodes or not sighting.is_steady:
-        return
-    for code in set(sighting.resize_codes) - told:
-        others = f"; other pools have {sighting.other_nodes}" if sighting.other_nodes else ""
-        logger.warning("Waiting for nodes: Batch says %s%s", code, others)
-        told.add(code)
+    def _is_bearable(self, error: AzureError) -> bool:
+        unanswered_seconds = self._sighting.elapsed_seconds - self._answered_seconds
+        is_over = diagnose(self._sighting) is not None
+        return is_transient(error) and unanswered_seconds < OUTAGE_SECONDS and not is_over
+
+    async def _see(self) -> Sighting:
+        elapsed_seconds = self._sighting.elapsed_seconds
+        sighting = await see_counts(
+            self._batch, self._ticket, replace(self._sighting, is_answered=True)
+        )
+        if is_survey_due(elapsed_seconds, surveyed_seconds=self._surveyed_seconds):
+            self._surveyed_seconds = elapsed_seconds
+            sighting = await survey(self._batch, self._ticket, sighting)
+        return sighting
+
+    async def _settle(self) -> Ending | None:
+        """The end, once all is completed: the list decides, not the counts."""
+        if not is_complete(self._sighting, self._tally):
+            return None
+        outcomes = await list_outcomes(self._batch, self._ticket.job_id)
+        if not is_settled(outcomes, self._tally):
+            return None
+        return Ending(outcomes, diagnose_end(self._sighting, outcomes))
+
+    def _tell(self) -> None:
+        """Say once why it takes so long."""
+        wait = diagnose_wait(self._sighting)
+        if wait and wait.code not in self._told:
+            logger.warning("%s %s %s", wait.summary, wait.detail, wait.remedy)
+            self._told.add(wait.code)
+
+
+async def end(batch: BatchClient, ticket: Ticket, sighting: Sighting) -> Ending | None:
+    """The end of a run that has nothing left to wait for."""
+    if diagnosis := diagnose(sighting):
+        diagnosis = await with_words_of_nodes(batch, ticket, diagnosis)
+        return Ending(await list_outcomes(batch, ticket.job_id), diagnosis)
+    return None
 
 
 def poll_seconds(elapsed_seconds: float) -> float:
     """A tenth of the time waited so far: quick for a short run, cheap for a long one."""
     return min(max(QUICKEST_POLL_SECONDS, elapsed_seconds / 10), SLOWEST_POLL_SECONDS)
+
+
+def is_survey_due(elapsed_seconds: float, *, surveyed_seconds: float) -> bool:
+    pause_seconds = poll_seconds(elapsed_seconds) * POLLS_A_SURVEY
+    return elapsed_seconds - surveyed_seconds >= pause_seconds
 
 
 def is_complete(sighting: Sighting, tally: Tally) -> bool:
@@ -117,79 +167,67 @@ def is_settled(outcomes: Iterable[Outcome], tally: Tally) -> bool:
     return sum(outcome.state != "running" for outcome in outcomes) >= tally.submitted
 
 
-def diagnose(sighting: Sighting, *, ticket: Ticket, now: datetime) -> Diagnosis | None:
-    """Why there is nothing left to wait for; None while there is."""
-    if now >= ticket.deadline:
-        return deadline_passed(converting=sighting.running, waiting=sighting.active)
-    if not sighting.is_open and not sighting.running:
-        return job_ended(converting=0, waiting=sighting.active)
-    if not sighting.is_steady or sighting.running:
-        return None
-    if 0 < sighting.nodes == sighting.broken_nodes:
-        return Diagnosis(
-            "StartTaskFailed",
-            "No node can work: the start task, which installs ffmpeg, failed on all of them.",
-            "",
-            "Read what it printed; a pool without a way to the package servers needs an image"
-            " that has ffmpeg.",
-        )
-    for code in sighting.resize_codes:
-        if sighting.other_nodes and code in QUOTA_CODES:
-            continue  # others will let go of theirs
-        if not sighting.nodes and code in FATAL_RESIZE_CODES:
-            return Diagnosis(
-                code, "The pool cannot get any node.", f"Batch says {code}.",
-                FATAL_RESIZE_CODES[code],
-            )  # fmt: skip
-    return None
-
-
-def diagnose_end(outcomes: Iterable[Outcome], *, ticket: Ticket, now: datetime) -> Diagnosis | None:
-    """Why batch tasks were ended, by the job's own wall clock or by hand, before this looked."""
-    ended = [outcome for outcome in outcomes if outcome.code == "TaskEnded"]
-    if not ended:
-        return None
-    converting = sum(outcome.node is not None for outcome in ended)
-    diagnosis = deadline_passed if now >= ticket.deadline else job_ended
-    return diagnosis(converting=converting, waiting=len(ended) - converting)
-
-
-def deadline_passed(*, converting: int, waiting: int) -> Diagnosis:
-    return Diagnosis(
-        "DeadlinePassed",
-        "The deadline has passed.",
-        f"{converting} files were converting and {waiting} waiting.",
-        "Run again for the rest, with more nodes or a later --limits.deadline-minutes.",
-    )
-
-
-def job_ended(*, converting: int, waiting: int) -> Diagnosis:
-    return Diagnosis(
-        "JobEnded",
-        "The job was ended by somebody else.",
-        f"{converting} files were converting and {waiting} waiting.",
-        "Run again for the rest.",
-    )
-
-
-async def look(batch: BatchClient, ticket: Ticket) -> Sighting:
-    """Task counts, the job, and the pool with its nodes: a waiting batch task has none to ask."""
-    counts = (await batch.get_job_task_counts(ticket.job_id)).task_counts
-    job = await batch.get_job(ticket.job_id, select=["state"])
-    pool = await batch.get_pool(ticket.pool_id, select=["allocationState", "resizeErrors"])
-    nodes, other_nodes = await count_nodes(batch, ticket.pool_id)
-    return Sighting(
+async def see_counts(batch: BatchClient, ticket: Ticket, sighting: Sighting) -> Sighting:
+    try:
+        counts = (await batch.get_job_task_counts(ticket.job_id)).task_counts
+    except HttpResponseError as error:
+        if code_of(error) not in GONE:
+            raise
+        return replace(sighting, job="deleted")
+    return replace(
+        sighting,
         active=counts.active,
         running=counts.running,
         succeeded=counts.succeeded,
         failed=counts.failed,
+    )
+
+
+async def survey(batch: BatchClient, ticket: Ticket, sighting: Sighting) -> Sighting:
+    """The nodes; and what may tell why nothing runs: the pool without them, the job with them."""
+    sighting = await see_nodes(batch, ticket, sighting)
+    if not sighting.good_nodes:
+        return await see_pool(batch, ticket, sighting)
+    return sighting if sighting.running else await see_job(batch, ticket, sighting)
+
+
+async def see_nodes(batch: BatchClient, ticket: Ticket, sighting: Sighting) -> Sighting:
+    nodes, other_nodes = await count_nodes(batch, ticket.pool_id)
+    return replace(
+        sighting,
         nodes=sum(n.total for n in nodes),
-        broken_nodes=sum(n.start_task_failed + n.unusable for n in nodes),
-        is_open=job.state not in CLOSED,
-        is_steady=pool.allocation_state == models.AllocationState.STEADY,
-        resize_codes=tuple(error.code or "" for error in pool.resize_errors or ()),
+        unstarted_nodes=sum(n.start_task_failed for n in nodes),
+        unusable_nodes=sum(n.unusable for n in nodes),
+        evicted_nodes=sum(n.preempted for n in nodes),
         other_nodes=other_nodes,
     )
+
+
+async def see_pool(batch: BatchClient, ticket: Ticket, sighting: Sighting) -> Sighting:
+    try:
+        pool = await batch.get_pool(
+            ticket.pool_id, select=["state", "allocationState", "resizeErrors"]
+        )
+    except HttpResponseError as error:
+        if code_of(error) not in GONE:
+            raise
+        return replace(sighting, has_pool=False)
+    return replace(
+        sighting,
+        has_pool=pool.state != models.BatchPoolState.DELETING,
+        is_steady=pool.allocation_state == models.AllocationState.STEADY,
+        resize_codes=tuple(error.code or "" for error in pool.resize_errors or ()),
+    )
+
+
+async def see_job(batch: BatchClient, ticket: Ticket, sighting: Sighting) -> Sighting:
+    try:
+        job = await batch.get_job(ticket.job_id, select=["state"])
+    except HttpResponseError as error:
+        if code_of(error) not in GONE:
+            raise
+        return replace(sighting, job="deleted")
+    return replace(sighting, job=JOB_STATES.get(job.state, "open"))
 
 
 async def count_nodes(batch: BatchClient, pool_id: str) -> tuple[list[models.BatchNodeCounts], int]:
@@ -205,7 +243,7 @@ async def count_nodes(batch: BatchClient, pool_id: str) -> tuple[list[models.Bat
     return own, others
 
 
-def to_progress(sighting: Sighting, tally: Tally, *, elapsed_seconds: float) -> Progress:
+def to_progress(sighting: Sighting, tally: Tally) -> Progress:
     # Files of a second attempt are handed in twice, and their first failure does not count.
     again = max(0, tally.submitted + tally.refused - tally.files)
     return Progress(
@@ -217,15 +255,20 @@ def to_progress(sighting: Sighting, tally: Tally, *, elapsed_seconds: float) -> 
         seconds_left=seconds_left(
             files=tally.files,
             finished=sighting.completed + tally.refused - again,
-            elapsed_seconds=elapsed_seconds,
+            elapsed_seconds=sighting.elapsed_seconds,
         ),
     )
 
 
 async def list_outcomes(batch: BatchClient, job_id: str) -> tuple[Outcome, ...]:
-    """All batch tasks that have been started."""
+    """All batch tasks that have been started; none where the job is gone."""
     listing = batch.list_tasks(job_id, filter="state ne 'active'", select=SELECT, max_results=PAGE)
-    return tuple([to_outcome(batch_task) async for batch_task in listing])
+    try:
+        return tuple([to_outcome(batch_task) async for batch_task in listing])
+    except HttpResponseError as error:
+        if code_of(error) not in GONE:
+            raise
+        return ()
 
 
 def to_outcome(batch_task: models.BatchTask) -> Outcome:
@@ -263,19 +306,24 @@ def is_service_fault(outcome: Outcome) -> bool:
 async def with_words_of_nodes(
     batch: BatchClient, ticket: Ticket, diagnosis: Diagnosis
 ) -> Diagnosis:
-    """A failed start task's own last words, while its node is still there."""
-    if diagnosis.code != "StartTaskFailed":
+    """A broken node's own last words, or Batch's on it, while it is still there."""
+    state = {"StartTaskFailed": "starttaskfailed", "NodesUnusable": "unusable"}.get(diagnosis.code)
+    if state is None:
         return diagnosis
-    nodes = batch.list_nodes(ticket.pool_id, filter="state eq 'starttaskfailed'", select=["id"])
+    nodes = batch.list_nodes(
+        ticket.pool_id, filter=f"state eq '{state}'", select=["id", "state", "errors"]
+    )
     async for node in nodes:
-        return replace(diagnosis, detail=await read_start_words(batch, ticket.pool_id, node.id))
+        return replace(diagnosis, detail=await read_words(batch, ticket.pool_id, node))
     return diagnosis
 
 
-async def read_start_words(batch: BatchClient, pool_id: str, node_id: str) -> str:
+async def read_words(batch: BatchClient, pool_id: str, node: models.BatchNode) -> str:
+    if node.state == models.BatchNodeState.UNUSABLE:
+        return " ".join(f"Node {node.id}: {error.message}." for error in node.errors or ())
     try:
-        stream = await batch.download_node_file(pool_id, node_id, "startup/stderr.txt")
+        stream = await batch.download_node_file(pool_id, node.id, "startup/stderr.txt")
         text = b"".join([chunk async for chunk in stream])
     except AzureError:
-        return f"What node {node_id} printed cannot be read any more."
-    return f"Node {node_id} printed: {text[-TAIL_BYTES:].decode(errors='replace').strip()}"
+        return f"What node {node.id} printed cannot be read any more."
+    return f"Node {node.id} printed: {text[-TAIL_BYTES:].decode(errors='replace').strip()}"

@@ -9,7 +9,7 @@ import pytest
 from cyclopts import Parameter
 from pydantic import BaseModel
 
-from tasks.completion import FATAL_RESIZE_CODES
+from tasks.diagnosis import TABLE
 from tasks.fence import Fence
 from tasks.parameters import Cleanup, Limits, Node, Output, Pool, Run
 from tasks.settings import Environment
@@ -65,8 +65,7 @@ def test_the_readme_has_a_row_for_every_parameter(prefix: str, model: type[BaseM
 
 
 def test_the_readme_explains_every_code_of_a_diagnosis() -> None:
-    source = "".join(path.read_text() for path in (ROOT / "tasks").glob("*.py"))
-    codes = set(re.findall(r'Diagnosis\(\s*"(\w+)"', source)) | set(FATAL_RESIZE_CODES)
+    codes = {row.code for row in TABLE}
     section = README.partition("## When something goes wrong")[2].partition("\n## ")[0]
     assert codes == set(re.findall(r"`([A-Z]\w+)`", section.partition("\n\nA file")[0]))
 

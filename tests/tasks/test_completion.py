@@ -1,39 +1,35 @@
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from azure.batch import BatchClient, models
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from hypothesis import given
 from hypothesis import strategies as st
-from records import NOW, a_ticket
+from records import a_ticket
 
 from tasks.completion import (
     Ending,
-    Sighting,
-    diagnose,
-    diagnose_end,
     is_complete,
     is_service_fault,
     is_settled,
+    is_survey_due,
+    look_once,
     poll_seconds,
     to_outcome,
     to_progress,
     watch_completion,
 )
+from tasks.diagnosis import Sighting
 from tasks.models import Outcome, Ticket
 from tasks.parameters import Pool
 from tasks.pool import make_pool, tags
 from tasks.progress import Progress, Tally, listening
 
-TICKET = a_ticket(now=NOW)
-WAITING = Sighting(active=3, running=0, succeeded=0, failed=0, is_steady=True)
-
-
-def code(sighting: Sighting, now: datetime = NOW) -> str | None:
-    found = diagnose(sighting, ticket=TICKET, now=now)
-    return found.code if found else None
+WAITING = Sighting(seconds_left=60, elapsed_seconds=10, active=3, is_steady=True)
 
 
 @given(st.floats(0, 1e6))
@@ -56,75 +52,30 @@ def test_the_list_decides_where_the_counts_run_ahead() -> None:
     assert is_settled(outcomes, Tally(submitted=1))
 
 
-def test_there_is_hope_while_nodes_may_come_or_work() -> None:
-    broken = replace(WAITING, nodes=2, broken_nodes=2)
-    assert code(WAITING) is None
-    assert code(replace(broken, broken_nodes=1)) is None
-    assert code(replace(broken, is_steady=False)) is None
-    assert code(replace(broken, running=1)) is None
-    assert code(replace(WAITING, resize_codes=("AllocationTimedOut",))) is None
-    assert code(replace(WAITING, nodes=1, resize_codes=("AccountSpotCoreQuotaReached",))) is None
-
-
-def test_there_is_none_where_all_nodes_are_broken() -> None:
-    assert code(replace(WAITING, nodes=2, broken_nodes=2)) == "StartTaskFailed"
-
-
-@pytest.mark.parametrize("fatal", ["AccountCoreQuotaReached", "UnsupportedVMSize"])
-def test_there_is_none_where_the_pool_cannot_get_nodes(fatal: str) -> None:
-    found = diagnose(
-        replace(WAITING, resize_codes=("AllocationFailed", fatal)), ticket=TICKET, now=NOW
-    )
-    assert found
-    assert (found.code, fatal in found.detail) == (fatal, True)
-
-
-def test_there_is_none_in_a_job_that_was_ended() -> None:
-    assert code(replace(WAITING, is_open=False)) == "JobEnded"
-    assert code(replace(WAITING, is_open=False, running=1)) is None
-
-
-def test_at_the_deadline_the_watch_ends_whatever_runs() -> None:
-    running = replace(WAITING, running=2, is_steady=False)
-    assert code(running, TICKET.deadline - timedelta(seconds=1)) is None
-    found = diagnose(running, ticket=TICKET, now=TICKET.deadline)
-    assert found
-    assert found.detail == "2 files were converting and 3 waiting."
-
-
-def test_what_the_jobs_own_clock_ended_is_told_as_the_deadline() -> None:
-    ended = [Outcome("a", 1, "failed", code="TaskEnded"), Outcome("b", 1, "succeeded")]
-    found = diagnose_end(ended, ticket=TICKET, now=TICKET.deadline)
-    assert found
-    assert found.code == "DeadlinePassed"
-    assert found.detail == "0 files were converting and 1 waiting."
-    assert diagnose_end(ended[1:], ticket=TICKET, now=TICKET.deadline) is None
-
-
-def test_what_was_ended_before_the_deadline_was_ended_by_somebody() -> None:
-    ended = [Outcome("a", 1, "failed", code="TaskEnded", node="n")]
-    found = diagnose_end(ended, ticket=TICKET, now=NOW)
-    assert found
-    assert (found.code, found.detail) == ("JobEnded", "1 files were converting and 0 waiting.")
-
-
-def progress(sighting: Sighting, tally: Tally) -> Progress:
-    return to_progress(sighting, tally, elapsed_seconds=10)
+def test_in_the_third_minute_of_waiting_ten_requests_are_sent_at_most() -> None:
+    elapsed_seconds, surveyed_seconds, requests = 0.0, 0.0, 0
+    while elapsed_seconds < 180:
+        is_due = is_survey_due(elapsed_seconds, surveyed_seconds=surveyed_seconds)
+        surveyed_seconds = elapsed_seconds if is_due else surveyed_seconds
+        if elapsed_seconds >= 120:
+            requests += 3 if is_due else 1  # counts; nodes, and the pool or the job
+        elapsed_seconds += poll_seconds(elapsed_seconds)
+    assert requests <= 10
 
 
 def test_progress_counts_each_file_once() -> None:
-    sighting = Sighting(active=1, running=2, succeeded=4, failed=1, nodes=2)
+    sighting = replace(WAITING, active=1, running=2, succeeded=4, failed=1, nodes=2)
     tally = Tally(files=10, submitted=9, refused=1)
-    assert progress(sighting, tally) == Progress(
+    assert to_progress(sighting, tally) == Progress(
         files=10, converted=4, failed=2, running=2, nodes=2, seconds_left=pytest.approx(40 / 6)
     )
 
 
 def test_a_file_that_is_tried_again_has_not_failed() -> None:
-    sighting = Sighting(active=0, running=1, succeeded=3, failed=1)
-    seen = progress(sighting, Tally(files=4, submitted=5))
+    sighting = replace(WAITING, active=0, running=1, succeeded=3, failed=1)
+    seen = to_progress(sighting, Tally(files=4, submitted=5))
     assert (seen.converted, seen.failed, seen.running) == (3, 0, 1)
-    last = progress(replace(sighting, running=0, succeeded=4), Tally(files=4, submitted=5))
+    last = to_progress(replace(sighting, running=0, succeeded=4), Tally(files=4, submitted=5))
     assert (last.converted, last.failed, last.seconds_left) == (4, 0, 0)
 
 
@@ -180,8 +131,12 @@ def run(batch: BatchClient) -> Iterator[Ticket]:
         models.BatchJobCreateOptions(id=ticket.job_id, pool_info=info, metadata=tags(ticket))
     )
     yield ticket
-    batch.begin_delete_job(ticket.job_id)
-    batch.begin_delete_pool(ticket.pool_id)
+    for delete, name in (
+        (batch.begin_delete_job, ticket.job_id),
+        (batch.begin_delete_pool, ticket.pool_id),
+    ):
+        with suppress(ResourceNotFoundError, ResourceExistsError):  # a test deleted it
+            delete(name)
 
 
 def submit(batch: BatchClient, ticket: Ticket, *scripts: str) -> Tally:
@@ -242,6 +197,95 @@ async def test_where_the_pool_cannot_grow_the_quota_is_named(
     assert ending.diagnosis
     assert ending.diagnosis.code == "AccountSpotCoreQuotaReached"
     assert "Spot cores" in ending.diagnosis.remedy
+
+
+async def test_a_start_task_that_fails_everywhere_ends_the_watch_while_files_are_still_uploaded(
+    run: Ticket, order: Any
+) -> None:
+    order("starttask", pool=run.pool_id)
+    ending = await watched(run, Tally(files=2))
+    assert ending.diagnosis
+    assert ending.diagnosis.code == "StartTaskFailed"
+
+
+async def test_nodes_that_batch_cannot_use_end_the_watch_in_its_own_words(
+    batch: BatchClient, run: Ticket, order: Any
+) -> None:
+    def lose(_: Any) -> None:
+        for node in batch.list_nodes(run.pool_id):
+            order("lose", pool=run.pool_id, node=node.id)
+
+    order("boot", pool=run.pool_id, seconds=3600)
+    tally = submit(batch, run, "true")
+    with listening(lose):
+        ending = await watched(run, tally)
+    assert ending.diagnosis
+    assert ending.diagnosis.code == "NodesUnusable"
+    assert "The node was lost by order" in ending.diagnosis.detail
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+async def test_where_somebody_deleted_the_pool_the_watch_ends(
+    batch: BatchClient,
+    run: Ticket,
+    is_closed: bool,  # noqa: FBT001  as in a tally
+) -> None:
+    tally = submit(batch, run, "sleep 60")
+    tally.is_closed = is_closed
+
+    def delete(news: Progress) -> None:
+        if news.running:
+            batch.begin_delete_pool(run.pool_id)
+
+    with listening(delete):
+        ending = await watched(run, tally)
+    assert ending.diagnosis
+    assert ending.diagnosis.code == "PoolDeleted"
+
+
+async def test_where_somebody_deleted_the_job_the_watch_ends(
+    batch: BatchClient, run: Ticket, order: Any
+) -> None:
+    order("boot", pool=run.pool_id, seconds=3600)
+    tally = submit(batch, run, "true")
+    batch.begin_delete_job(run.job_id, polling_interval=0).wait()
+    ending = await watched(run, tally)
+    assert ending.diagnosis
+    assert ending.diagnosis.code == "JobDeleted"
+    assert ending.outcomes == ()
+
+
+async def test_what_stopped_a_wave_is_told_by_one_look(
+    batch: BatchClient, run: Ticket, order: Any
+) -> None:
+    order("boot", pool=run.pool_id, seconds=3600)
+    await make_pool.fn(run, Pool(spot_nodes=1), files=2)
+    assert await look_once(run) is None
+    options: Any = {"terminateReason": "by hand"}
+    batch.begin_terminate_job(run.job_id, options=options)
+    ending = await look_once(run)
+    assert ending
+    assert ending.diagnosis
+    assert ending.diagnosis.code == "JobEnded"
+
+
+async def test_requests_that_fail_for_a_while_do_not_end_the_watch(
+    batch: BatchClient, run: Ticket, order: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    order("answer", status=503, retryAfter=0, operation="GET /jobs/*/taskcounts", times=4)
+    ending = await watched(run, submit(batch, run, "true"))
+    assert ending.diagnosis is None
+    assert caplog.text.count("Batch does not answer.") == 1
+
+
+async def test_evictions_are_told_and_waited_for(
+    batch: BatchClient, run: Ticket, order: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    order("evict", pool=run.pool_id, times=1, returnSeconds=1)
+    ending = await watched(run, submit(batch, run, "sleep 1"))
+    assert ending.diagnosis is None
+    assert [outcome.state for outcome in ending.outcomes] == ["succeeded"]
+    assert caplog.text.count("All Spot nodes are evicted.") == 1
 
 
 async def test_where_the_deadline_has_passed_the_rest_is_told(
