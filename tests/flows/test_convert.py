@@ -307,15 +307,15 @@ async def test_media_that_arrives_in_a_container_is_converted_and_the_rest_is_no
     storage_faults.requests.clear()
     third = await convert(address, output=output)
     assert states(third) == {"film.mp4": "skipped", "new.mp4": "converted", "song.flac": "skipped"}
-    read = {blob for _, blob, _ in storage_faults.requests if blob.endswith((".mp4", ".flac"))}
+    read = {r.blob for r in storage_faults.requests if r.blob.endswith((".mp4", ".flac"))}
     assert read == {f"{media.container_name}/talks/new.mp4"}
-    written = {blob for method, blob, _ in storage_faults.requests if method == "PUT"}
+    written = {r.blob for r in storage_faults.requests if r.method == "PUT"}
     assert not [blob for blob in written if "/inputs/" in blob]
 
 
 def of_container(proxy: StorageProxy, container: str) -> list[tuple[str, str]]:
     """Methods and comps of all requests to it and to its blobs."""
-    return [(m, comp) for m, blob, comp in proxy.requests if blob.partition("/")[0] == container]
+    return [(r.method, r.comp) for r in proxy.requests if r.blob.partition("/")[0] == container]
 
 
 async def test_a_dry_run_says_what_would_be_done_and_touches_nothing(

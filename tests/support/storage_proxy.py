@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import aiohttp
@@ -79,6 +79,15 @@ class Bandwidth(Fault):
 Kind = TypeVar("Kind", bound=Fault)
 
 
+class Asked(NamedTuple):
+    """A request that came by, and when."""
+
+    method: str
+    blob: str
+    comp: str
+    at_seconds: float
+
+
 @dataclass
 class Standing:
     """A fault, how often it has yet to strike, and when its line is free again."""
@@ -121,7 +130,7 @@ class StorageProxy:
         """Nothing is ordered yet; chance starts from the seed 0."""
         self.target = connection_string
         self.port = 0
-        self.requests: list[tuple[str, str, str]] = []  # method, blob and comp of each
+        self.requests: list[Asked] = []
         self._endpoint = _parts(connection_string)["BlobEndpoint"]
         self._standing: list[Standing] = []
         self._random = random.Random(0)  # noqa: S311 - reproducible on purpose
@@ -150,7 +159,7 @@ class StorageProxy:
     def strikes(self, *, method: str, blob: str, comp: str) -> Strikes:
         """What befalls this request, which counts against the faults' `times`."""
         with self._lock:
-            self.requests.append((method, blob, comp))
+            self.requests.append(Asked(method, blob, comp, time.monotonic()))
             struck = [each for each in self._standing if self._strikes(each, method, blob, comp)]
             self._standing = [each for each in self._standing if each.left != 0]
             return Strikes(struck)

@@ -1,0 +1,114 @@
+"""How often a run asks Batch: `python tests/benchmarks/batch_requests.py`.
+
+The difference between 100 and 1,100 files is the slope, the watcher's looks apart. Then nodes are
+waited for that take long to boot, and the requests of a minute after the second are counted.
+"""
+
+import os
+import subprocess
+import tempfile
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from azure.batch import BatchClient
+from azure.core.credentials import AzureNamedKeyCredential
+from azure.core.rest import HttpRequest
+
+from rounds import record
+from storage_proxy import Asked, StorageProxy, running_proxy
+from surroundings import CONVERT, Surroundings, surroundings
+from tiny import do_nothing, make_tiny
+
+FEW, MANY = 100, 1_100
+LOOKS = ("taskcounts", "nodecounts", "nodes", "pools/*", "jobs/*")
+FROM_SECONDS, TO_SECONDS = 120, 180
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        do_nothing(Path(folder, "nothing"))
+        with surroundings() as around, counted(around) as proxy:
+            few, many = (ask_for(around, proxy, count) for count in (FEW, MANY))
+            order(around, {"kind": "boot", "seconds": 2 * TO_SECONDS})
+            waiting = ask_while_waiting(around, proxy)
+    slope = many - few
+    for name in sorted(slope):
+        print(f"{slope[name]:5} {name}")
+    record(
+        "batch_requests.py",
+        part="slope",
+        what=f"requests to Batch for each {MANY - FEW:,} files",
+        reach="≤ 15",
+        measured=str(sum(slope[name] for name in slope if name.split()[1] not in LOOKS)),
+        said="collections of 100 batch tasks, and the pages of one listing at the end",
+    )
+    record(
+        "batch_requests.py",
+        part="waiting",
+        what="requests to Batch in a minute of waiting, after the second",
+        reach="≤ 10",
+        measured=str(sum(waiting.values())),
+        said="at any job size: counts, no lists",
+    )
+
+
+@contextmanager
+def counted(around: Surroundings) -> Iterator[StorageProxy]:
+    """A proxy before the Batch service, which the command is then told to use."""
+    name = "AZURE_BATCH_ENDPOINT"
+    with running_proxy(f"BlobEndpoint={around.stack.settings[name]}/x") as proxy:
+        around.environment[name] = f"http://127.0.0.1:{proxy.port}"
+        yield proxy
+
+
+def ask_for(around: Surroundings, proxy: StorageProxy, count: int) -> Counter[str]:
+    """What a run of so many files asks."""
+    proxy.requests.clear()
+    around.convert(make_tiny(around.folder / f"tiny-{count}", count))
+    return operations(proxy.requests)
+
+
+def ask_while_waiting(around: Surroundings, proxy: StorageProxy) -> Counter[str]:
+    """What a run asks in a minute in which nothing happens."""
+    library = make_tiny(around.folder / "waiting", 1)
+    name = uuid.uuid4().hex[:12]
+    command = [*CONVERT, library, "--container", f"output-{name}", "--force"]
+    proxy.requests.clear()
+    with subprocess.Popen(command, env=around.environment, stderr=subprocess.DEVNULL) as run:
+        while not any(asked.blob.endswith("taskcounts") for asked in proxy.requests):
+            time.sleep(0.1)
+        began = next(a.at_seconds for a in proxy.requests if a.blob.endswith("taskcounts"))
+        while time.monotonic() < began + TO_SECONDS:
+            time.sleep(1)
+        run.terminate()
+    minute = (began + FROM_SECONDS, began + TO_SECONDS)
+    return operations(a for a in proxy.requests if minute[0] <= a.at_seconds < minute[1])
+
+
+def operations(asked: Iterable[Asked]) -> Counter[str]:
+    return Counter(f"{a.method} {operation(a.blob)}" for a in asked)
+
+
+def operation(path: str) -> str:
+    """The path without names: `jobs/*/tasks`."""
+    parts = path.strip("/").split("/")
+    return "/".join("*" if n % 2 else part for n, part in enumerate(parts))
+
+
+def order(around: Surroundings, fault: dict[str, object]) -> None:
+    settings = around.stack.settings
+    key = AzureNamedKeyCredential(
+        settings["AZURE_BATCH_ACCOUNT"], settings["AZURE_BATCH_ACCESS_KEY"]
+    )
+    with BatchClient(settings["AZURE_BATCH_ENDPOINT"], key) as client:
+        request = HttpRequest("POST", "/_local/faults?api-version=2025-06-01", json=fault)
+        client.send_request(request).raise_for_status()
+
+
+if __name__ == "__main__":
+    os.environ.pop("PREFECT_API_URL", None)
+    main()

@@ -1,0 +1,75 @@
+"""Cost against size: `python tests/benchmarks/growth.py [--sizes 100 1000 10000 100000]`.
+
+Tiny files, and commands on the nodes that do nothing. It draws docs/growth.svg.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from files import LIMITS
+from rounds import ROOT, record
+from surroundings import Surroundings, Used, surroundings
+from tiny import do_nothing, make_tiny
+
+PLOT = ROOT / "docs" / "growth.svg"
+SIZES = (100, 1_000, 10_000, 100_000)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    sizes = parser.parse_args().sizes
+    with tempfile.TemporaryDirectory() as folder:
+        do_nothing(Path(folder, "nothing"))
+        with surroundings() as around:
+            used = {size: convert(around, size) for size in sizes}
+    draw(used)
+    slopes = bytes_a_file(used)
+    record(
+        "growth.py",
+        what=f"peak memory a file, {' → '.join(f'{size:,}' for size in used)} files",
+        reach="≤ 3 KB, no step",
+        measured=", ".join(f"{slope / 1000:.1f} KB" for slope in slopes),
+        said=f"{used[sizes[0]].peak_bytes / 2**20:.0f} MB with {sizes[0]:,} files",
+    )
+
+
+def convert(around: Surroundings, size: int) -> Used:
+    used = around.convert(make_tiny(around.folder / f"library-{size}", size), *LIMITS)
+    print(f"{size:,} files: {used}", flush=True)
+    return used
+
+
+def bytes_a_file(used: Mapping[int, Used]) -> Sequence[float]:
+    """From each size to the next."""
+    pairs = zip(list(used.items())[:-1], list(used.items())[1:], strict=True)
+    return [(b.peak_bytes - a.peak_bytes) / (more - less) for (less, a), (more, b) in pairs]
+
+
+def draw(used: Mapping[int, Used]) -> None:
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    from matplotlib import pyplot as plt
+
+    sizes = list(used)
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
+    curves = (
+        ("wall clock, s", [u.seconds for u in used.values()]),
+        ("our CPU time, s", [u.cpu_seconds for u in used.values()]),
+        ("peak memory, MB", [u.peak_bytes / 2**20 for u in used.values()]),
+    )
+    for axis, (title, values) in zip(axes, curves, strict=True):
+        axis.loglog(sizes, values, marker="o", color="#2266aa")
+        axis.set(title=title, xlabel="files")
+        axis.grid(visible=True, which="major", color="#dddddd")
+        for size, value in zip(sizes, values, strict=True):
+            axis.annotate(f"{value:,.0f}", (size, value), textcoords="offset points", xytext=(4, 6))
+    PLOT.parent.mkdir(exist_ok=True)
+    figure.savefig(PLOT)
+
+
+if __name__ == "__main__":
+    main()

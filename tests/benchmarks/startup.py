@@ -1,0 +1,79 @@
+"""What the command costs where there is nothing to do: `python tests/benchmarks/startup.py`.
+
+Beside it, in each round: an empty flow on the same Prefect server, and on an ephemeral one.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+from functools import partial
+from pathlib import Path
+
+from rounds import interleaved, record, show, spread
+from surroundings import CONVERT, Surroundings, make_clip, make_clips, surroundings
+
+EMPTY = """
+import asyncio
+from prefect import flow
+
+@flow
+async def empty():
+    pass
+
+asyncio.run(empty())
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    with surroundings() as around:
+        like = make_clip(around.folder / "clip.mp4", seconds=1, size="64x48", rate="100k")
+        library = make_clips(around.folder / "library", 5, like=like)
+        alone = without_services(around)
+        around.run(*CONVERT, library)
+        alone.run(*CONVERT, library)
+        contenders = {
+            "empty flow, server running": partial(seconds, around, sys.executable, "-c", EMPTY),
+            "ours, both running": partial(seconds, around, *CONVERT, library),
+            "empty flow, ephemeral server": partial(seconds, alone, sys.executable, "-c", EMPTY),
+            "ours, neither running": partial(seconds, alone, *CONVERT, library),
+        }
+        measured = interleaved(contenders, rounds=rounds)
+    show(measured, unit="seconds")
+    for case, rival, reach in (
+        ("both running", "empty flow, server running", "≤ 2.5 s"),
+        ("neither running", "empty flow, ephemeral server", "≤ 6 s"),
+    ):
+        record(
+            "startup.py",
+            part=case,
+            what=f"nothing to do, {case}",
+            reach=reach,
+            measured=f"{spread(measured[f'ours, {case}'])} s",
+            said=f"{rival}: {statistics.median(measured[rival]):.1f} s",
+        )
+
+
+def seconds(around: Surroundings, *command: str | Path) -> float:
+    return around.run(*command).seconds
+
+
+def without_services(around: Surroundings) -> Surroundings:
+    """The same machine where no stack, no Prefect server and no account is to be found."""
+    kept = {
+        name: value
+        for name, value in around.environment.items()
+        if not name.startswith(("AZURE_", "PREFECT_API"))
+    }
+    home = around.folder / "alone"
+    (home / "prefect").mkdir(parents=True)
+    environment = kept | {"XDG_DATA_HOME": str(home), "PREFECT_HOME": str(home / "prefect")}
+    return Surroundings(around.folder, around.stack, environment)
+
+
+if __name__ == "__main__":
+    os.environ.pop("PREFECT_API_URL", None)
+    main()

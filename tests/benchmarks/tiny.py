@@ -1,0 +1,35 @@
+"""Tiny files, and commands that do nothing: what is left is the pipeline's own cost."""
+
+import os
+import struct
+from pathlib import Path
+
+SECONDS, RATE = 0.1, 8000
+STAND_IN = """#!/bin/sh
+# Stands in for ffmpeg: writes a byte, and says that all was converted.
+for last; do :; done
+printf x >"${last#file:}"
+echo out_time_us=100000 >progress
+"""
+
+
+def make_tiny(folder: Path, count: int) -> Path:
+    """So many WAV files of a tenth of a second, each with a content of its own."""
+    folder.mkdir(parents=True)
+    frames = int(SECONDS * RATE)
+    header = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + frames, b"WAVE", b"fmt ", 16, 1, 1,
+                         RATE, RATE, 1, 8, b"data", frames)  # fmt: skip
+    for number in range(count):
+        part = folder / f"{number // 1000:03}"
+        part.mkdir(exist_ok=True)
+        content = f"{number:08}".encode().ljust(frames, b"\x80")
+        (part / f"{number:06}.wav").write_bytes(header + content)
+    return folder
+
+
+def do_nothing(folder: Path) -> None:
+    """Let this process and its children find a stand-in for ffmpeg first."""
+    folder.mkdir()
+    (folder / "ffmpeg").write_text(STAND_IN)
+    (folder / "ffmpeg").chmod(0o755)
+    os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"

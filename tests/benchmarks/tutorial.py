@@ -1,0 +1,125 @@
+"""The tutorial's sequence in our words: `python tests/benchmarks/tutorial.py FOLDER`.
+
+One upload after the other, then pool, job and tasks, then all tasks listed in full each second. It
+has the tutorial's faults, and the preset's arguments.
+"""
+
+import os
+import sys
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from azure.batch import BatchClient, models
+from azure.core.credentials import AzureNamedKeyCredential
+from azure.storage.blob import BlobServiceClient, generate_blob_sas, generate_container_sas
+
+from tasks.presets import PRESETS
+
+SLOTS = 2
+HOURS = timedelta(hours=2)
+MP3 = PRESETS["mp3"].arguments
+
+
+def main(folder: Path) -> None:
+    key = AzureNamedKeyCredential(
+        os.environ["AZURE_BATCH_ACCOUNT"], os.environ["AZURE_BATCH_ACCESS_KEY"]
+    )
+    connection = os.environ["AZURE_STORAGE_CONNECTION_STRING"]
+    with (
+        BlobServiceClient.from_connection_string(connection) as blobs,
+        BatchClient(os.environ["AZURE_BATCH_ENDPOINT"], key) as batch,
+    ):
+        convert(batch, blobs, folder, name=uuid.uuid4().hex[:8])
+
+
+def convert(batch: BatchClient, blobs: BlobServiceClient, folder: Path, *, name: str) -> None:
+    for container in (f"input-{name}", f"output-{name}"):
+        blobs.create_container(container)
+    inputs = [upload(blobs, f"input-{name}", path) for path in sorted(folder.rglob("*.*"))]
+    make_pool(batch, f"pool-{name}")
+    info = models.BatchPoolInfo(pool_id=f"pool-{name}")
+    batch.create_job(models.BatchJobCreateOptions(id=f"job-{name}", pool_info=info))
+    outputs = container_url(blobs, f"output-{name}")
+    tasks = [write(n, resource, outputs) for n, resource in enumerate(inputs)]
+    batch.create_tasks(f"job-{name}", tasks)
+    while any(task.state != "completed" for task in batch.list_tasks(f"job-{name}")):
+        time.sleep(1)
+    blobs.delete_container(f"input-{name}")
+    batch.begin_delete_job(f"job-{name}")
+    batch.begin_delete_pool(f"pool-{name}")
+
+
+def upload(blobs: BlobServiceClient, container: str, path: Path) -> models.ResourceFile:
+    blob = blobs.get_blob_client(container, path.name)
+    with path.open("rb") as file:
+        blob.upload_blob(file)
+    token = generate_blob_sas(
+        account_name=str(blobs.account_name),
+        account_key=blobs.credential.account_key,
+        container_name=container,
+        blob_name=path.name,
+        permission="r",
+        expiry=datetime.now(UTC) + HOURS,
+    )
+    return models.ResourceFile(http_url=f"{blob.url}?{token}", file_path=path.name)
+
+
+def container_url(blobs: BlobServiceClient, container: str) -> str:
+    token = generate_container_sas(
+        account_name=str(blobs.account_name),
+        account_key=blobs.credential.account_key,
+        container_name=container,
+        permission="w",
+        expiry=datetime.now(UTC) + HOURS,
+    )
+    return f"{blobs.get_container_client(container).url}?{token}"
+
+
+def make_pool(batch: BatchClient, name: str) -> None:
+    image = models.BatchVmImageReference(
+        publisher="canonical", offer="ubuntu-24_04-lts", sku="server"
+    )
+    machine = models.VirtualMachineConfiguration(
+        image_reference=image, node_agent_sku_id="batch.node.ubuntu 24.04"
+    )
+    start = models.BatchStartTask(
+        command_line="/bin/sh -c 'command -v ffmpeg || apt-get install -y ffmpeg'",
+        wait_for_success=True,
+    )
+    batch.create_pool(
+        models.BatchPoolCreateOptions(
+            id=name,
+            vm_size="STANDARD_D2DS_V5",
+            virtual_machine_configuration=machine,
+            target_low_priority_nodes=1,
+            task_slots_per_node=SLOTS,
+            start_task=start,
+        )
+    )
+
+
+def write(number: int, source: models.ResourceFile, outputs: str) -> models.BatchTaskCreateOptions:
+    made = f"{Path(source.file_path or '').stem}.mp3"
+    words = f"ffmpeg -nostdin -y -loglevel error -i {source.file_path} {' '.join(MP3)} {made}"
+    return models.BatchTaskCreateOptions(
+        id=f"Task{number}",
+        command_line=f'/bin/bash -c "{" ".join(map(str, words))}"',
+        resource_files=[source],
+        output_files=[
+            models.OutputFile(
+                file_pattern=made,
+                destination=models.OutputFileDestination(
+                    container=models.OutputFileBlobContainerDestination(container_url=outputs)
+                ),
+                upload_options=models.OutputFileUploadConfiguration(
+                    upload_condition=models.OutputFileUploadCondition.TASK_SUCCESS
+                ),
+            )
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
