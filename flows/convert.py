@@ -38,10 +38,10 @@ from tasks.completion import (
 )
 from tasks.containers import make_containers
 from tasks.credentials import named_accounts
-from tasks.errors import FilesFailedError
+from tasks.errors import FilesFailedError, OutputInUseError
 from tasks.events import announce_error, announce_report
 from tasks.job import make_job
-from tasks.lock import hold_lock
+from tasks.lock import Held, hold_lock
 from tasks.models import Conversion, Diagnosis, Evidence, Outcome, Plan, Refusal, Ticket
 from tasks.naming import job_id, lock_id
 from tasks.outputs import collect_outputs, download_outputs
@@ -83,6 +83,7 @@ class Work:
     outcomes: tuple[Outcome, ...] = ()
     evidence: Evidence | None = None
     diagnosis: Diagnosis | None = None
+    is_settled: bool = False  # what came of each file is known; what is left is to clean up
 
     def ledger(self, plan: Plan) -> Ledger:
         return Ledger(
@@ -221,22 +222,34 @@ async def convert_locked(work: Work, plan: Plan) -> Plan:
     """Convert under the lock on the output, as the plan stands then."""
     request, ticket = work.request, work.ticket
     await make_containers(request.cleanup.container, request.output.container)
-    async with hold_lock(
-        ticket,
-        container=request.cleanup.container,
-        wait_seconds=request.limits.lock_wait_seconds,
-    ) as held:
-        work.plan = plan = await confirm_plan(plan, request)
-        if held.predecessor:
-            await end_predecessor(held.predecessor, lock_id=ticket.lock_id)
-        if not plan.pending:  # another run has just now converted them all
-            return plan
-        try:
-            await convert_pending(work, plan, inputs=held.inputs)
-            await clean_up(ticket, request.cleanup, is_finished=work.diagnosis is None)
-        except BaseException:
-            await asyncio.shield(break_off(work))
+    try:
+        async with hold_lock(
+            ticket,
+            container=request.cleanup.container,
+            wait_seconds=request.limits.lock_wait_seconds,
+        ) as held:
+            return await convert_held(work, plan, held)
+    except OutputInUseError as error:
+        if not work.is_settled:
             raise
+        STAGES.warning("%s All files had come to their end by then.", error.problem)
+        return work.plan or plan
+
+
+async def convert_held(work: Work, plan: Plan, held: Held) -> Plan:
+    request, ticket = work.request, work.ticket
+    work.plan = plan = await confirm_plan(plan, request)
+    if held.predecessor:
+        await end_predecessor(held.predecessor, lock_id=ticket.lock_id)
+    if not plan.pending:  # another run has just now converted them all
+        return plan
+    try:
+        await convert_pending(work, plan, inputs=held.inputs)
+        work.is_settled = True
+        await clean_up(ticket, request.cleanup, is_finished=work.diagnosis is None)
+    except BaseException:
+        await asyncio.shield(break_off(work))
+        raise
     return plan
 
 

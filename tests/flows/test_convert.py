@@ -1,5 +1,6 @@
 """The whole pipeline, through the real SDKs, Azurite, the local Batch service and ffmpeg."""
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -12,10 +13,10 @@ import av
 import imageio_ffmpeg
 import pytest
 from azure.batch import BatchClient, models
-from azure.storage.blob import BlobClient, BlobServiceClient
+from azure.storage.blob import BlobClient, BlobLeaseClient, BlobServiceClient
 
 from flows.convert import convert as convert_flow
-from storage_proxy import StorageProxy
+from storage_proxy import Delay, StorageProxy
 from tasks.errors import FilesFailedError, OutputInUseError, PoolError, UsageError
 from tasks.naming import lock_blob, lock_id
 from tasks.parameters import Limits, Node, Output, Pool, Run
@@ -311,6 +312,24 @@ async def test_media_that_arrives_in_a_container_is_converted_and_the_rest_is_no
     assert read == {f"{media.container_name}/talks/new.mp4"}
     written = {r.blob for r in storage_faults.requests if r.method == "PUT"}
     assert not [blob for blob in written if "/inputs/" in blob]
+
+
+async def test_a_lock_that_is_lost_while_cleaning_up_spoils_nothing(
+    convert: Convert,
+    library: Library,
+    blobs: BlobServiceClient,
+    storage_faults: StorageProxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tasks.lock.RENEWAL_SECONDS", 0.05)
+    storage_faults.order(Delay(method="POST", comp="batch", seconds=3))
+    running = asyncio.create_task(convert(library("a.mp4")))
+    while not any(request.comp == "batch" for request in storage_faults.requests):
+        await asyncio.wait([running], timeout=0.05)
+    renewal = next(request for request in storage_faults.requests if request.comp == "lease")
+    lock = blobs.get_blob_client(*renewal.blob.split("/", 1))
+    BlobLeaseClient(lock).break_lease(0)
+    assert states(await running) == {"a.mp4": "converted"}
 
 
 def of_container(proxy: StorageProxy, container: str) -> list[tuple[str, str]]:
