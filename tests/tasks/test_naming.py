@@ -251,6 +251,12 @@ def test_the_key_changes_with_content_output_and_preset() -> None:
     assert len(keys) == 4
 
 
+def test_what_an_earlier_version_converted_stays_converted() -> None:
+    """Keys of outputs that are out there: a change of these converts whole libraries again."""
+    assert conversion_key("c0", "a.mp3", MP3) == "919b93fddba1a500fd0cedb01462aa08"
+    assert conversion_key("c0", "a.flac", PRESETS["flac"]) == "71dc57d79ef519f262b567d2433b7b1d"
+
+
 def test_a_batch_task_tells_its_key_and_attempt() -> None:
     assert key_and_attempt(batch_task_id("a-b", 2)) == ("a-b", 2)
 

@@ -8,6 +8,7 @@ from socket import create_server
 
 import av
 import pytest
+from av.stream import Disposition
 
 from tasks import probe as probe_module
 from tasks.presets import PRESETS, preset_for
@@ -129,6 +130,30 @@ def test_a_cover_is_found_among_the_streams(clip: Clip, suffix: str) -> None:
     assert index is not None
     with av.open(str(path)) as container:
         assert container.streams[index].codec_context.name == "png"
+
+
+def test_of_two_covers_the_front_is_taken(clip: Clip, tmp_path: Path) -> None:
+    path = tmp_path / "two.mp3"
+    with av.open(str(clip(".mp3", cover="png"))) as source, av.open(str(path), "w") as copy:
+        sound = copy.add_stream_from_template(source.streams.audio[0])
+        pictures = [copy.add_stream_from_template(source.streams.video[0]) for _ in range(2)]
+        for picture, title in zip(pictures, ("Cover (back)", "Cover (front)"), strict=True):
+            picture.metadata["comment"] = title
+            picture.disposition = Disposition.attached_pic
+        for packet in (p for p in source.demux() if p.size):
+            for stream in pictures if packet.stream.type == "video" else [sound]:
+                copied = av.Packet(bytes(packet))
+                copied.stream, copied.time_base = stream, packet.time_base
+                copied.pts, copied.dts = packet.pts, packet.dts or 0
+                copy.mux(copied)
+    cover = probe(str(path)).cover
+    assert cover is not None
+    with av.open(str(path)) as made:
+        assert [s.metadata.get("comment") for s in made.streams.video] == [
+            "Cover (back)",
+            "Cover (front)",
+        ]
+        assert made.streams[cover].metadata["comment"] == "Cover (front)"
 
 
 def test_a_film_and_sound_alone_have_no_cover(clip: Clip) -> None:
