@@ -20,6 +20,7 @@ from storage_proxy import StorageProxy, running_proxy
 
 pytest_plugins = ["media"]
 ROOT = pytest.StashKey[Path]()
+REAL = pytest.StashKey[dict[str, str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -32,6 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile("patient", deadline=None)  # a busy machine fails no test
     settings.load_profile("patient")
     config.stash[ROOT] = Path(tempfile.mkdtemp(prefix="batch-convert-tests-"))
+    config.stash[REAL] = {n: v for n, v in os.environ.items() if n.startswith("AZURE_")}
     for name in [name for name in os.environ if name.startswith(("AZURE_", "PREFECT_"))]:
         del os.environ[name]
     os.environ["XDG_DATA_HOME"] = str(config.stash[ROOT] / "data")
@@ -50,6 +52,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """One local stack for all tests that need no stack of their own: four nodes at most."""
     with local_stack(tmp_path_factory.mktemp("stack"), "--nodes", "4") as stack:
         yield stack
+
+
+@pytest.fixture(scope="session")
+def real_settings(pytestconfig: pytest.Config) -> dict[str, str]:
+    """The user's own settings, which only tests/azure may use, and only by ACCOUNTS=azure."""
+    return pytestconfig.stash[REAL]
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,113 @@
+"""Ask a real Batch account what the local Batch service answers too, and show where they differ.
+
+    python tests/azure/ask.py [NAME]... [--dedicated] [--vm-size SIZE] [--save FILE.json]
+
+COST: one node (Standard_D2ds_v5, Spot unless --dedicated), mostly for 5 to 10 minutes and for 25 at
+most: the pool's own formula takes the node back after 20, seen at its next evaluation, even if
+this is killed. So at most 0.42 of what your region charges for an hour of that size, and far less
+than 1 GB of storage, deleted at the end. Bring the price: it differs by region and by day.
+
+The account is that of the pipeline: see deployments/azure/README.md. Without one, only the local
+service is asked. Exit status: 0, or 1 where answers differ or one could not be had.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bench import Question, ask, load_questions
+from deployments.local.stack import running_stack
+from tasks.parameters import Pool
+from tasks.settings import Environment, load_accounts, using
+
+
+def pool_for(*, is_dedicated: bool, vm_size: str) -> Pool:
+    """One node, with as many slots as two cores may have: the questions wait side by side."""
+    spot, dedicated = (0, 1) if is_dedicated else (1, 0)
+    return Pool(vm_size=vm_size, spot_nodes=spot, dedicated_nodes=dedicated, slots_per_node=8)
+
+
+def ask_here(questions: Sequence[Question]) -> dict[str, str]:
+    """What the local service answers, started for this."""
+    pool = pool_for(is_dedicated=True, vm_size=Pool().vm_size)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_stack(Path(folder)) as stack,
+        using(Environment.model_validate(stack.wait())),
+    ):
+        return asyncio.run(ask(questions, pool))
+
+
+def table(
+    questions: Sequence[Question], local: Mapping[str, str], azure: Mapping[str, str]
+) -> Table:
+    rows = Table(show_lines=True)
+    rows.add_column("question", ratio=4)
+    for column in ("local", "Azure"):
+        rows.add_column(column, ratio=3, overflow="fold")
+    rows.add_column("same?", justify="center", min_width=5)
+    for question in questions:
+        here, there = local[question.name], azure.get(question.name, "not asked")
+        same = "" if question.name not in azure else "yes" if here == there else "[bold]NO[/bold]"
+        asked = f"{escape(question.text)}\n[dim]{question.name}[/dim]"
+        rows.add_row(asked, escape(here), escape(there), same)
+    return rows
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    description, _, rest = (__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser(
+        description=description,
+        epilog=rest.partition("\n\n")[2],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="a file of questions/; all of them"
+    )
+    parser.add_argument("--dedicated", action="store_true", help="a dedicated node, not a Spot one")
+    parser.add_argument("--vm-size", default=Pool().vm_size, help="the node's size")
+    parser.add_argument("--save", type=Path, metavar="FILE.json", help="the answers, to be sent in")
+    return parser.parse_args(words)
+
+
+def main(words: Sequence[str]) -> int:
+    given = parse(words)
+    questions = load_questions(given.names)
+    if unknown := set(given.names) - {question.name for question in questions}:
+        print(f"There is no question {', '.join(sorted(unknown))}.", file=sys.stderr)
+        return 2
+    print(f"Asking the local service {len(questions)} questions …", file=sys.stderr)
+    local = ask_here(questions)
+    azure: dict[str, str] = {}
+    if Environment().is_unset:
+        print("No Azure account is configured: Azure is not asked.", file=sys.stderr)
+    else:
+        endpoint = load_accounts().batch_endpoint
+        print(f"Asking {endpoint}: a node takes some minutes to boot …", file=sys.stderr)
+        azure = asyncio.run(
+            ask(questions, pool_for(is_dedicated=given.dedicated, vm_size=given.vm_size))
+        )
+    Console().print(table(questions, local, azure))
+    if given.save:
+        answers = [
+            {"question": q.name, "local": local[q.name], "azure": azure.get(q.name)}
+            for q in questions
+        ]
+        given.save.write_text(json.dumps(answers, indent=2, ensure_ascii=False) + "\n")
+    if not azure:
+        return 0
+    same = sum(azure[q.name] == local[q.name] for q in questions)
+    print(f"{same} of {len(questions)} answers are the same.")
+    return 0 if same == len(questions) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

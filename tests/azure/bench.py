@@ -1,0 +1,296 @@
+"""Where single questions are put to a Batch service: a pool of one node that all of them share."""
+
+import asyncio
+import importlib.util
+import sys
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from azure.batch import models
+from azure.batch.aio import BatchClient
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
+from azure.storage.blob.aio import BlobClient, ContainerClient
+
+from tasks.cleanup import delete_inputs
+from tasks.clients import Signer, batch_client, blob_service, code_of, make_signer
+from tasks.containers import make_containers
+from tasks.models import Ticket
+from tasks.parameters import Cleanup, Pool
+from tasks.pool import make_pool
+
+QUESTIONS = Path(__file__).with_name("questions")
+PATIENCE = timedelta(minutes=20)  # a node takes some minutes to boot; then all is over in a few
+SLOWEST_POLL_SECONDS = 2.0
+EVALUATION_PAUSE_SECONDS = 35
+CONDITIONS = models.OutputFileUploadCondition
+T = TypeVar("T")
+
+
+class NoNodeError(Exception):
+    """The pool cannot get its node."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A file of questions/: its docstring asks, `ask` finds out, `WANTED` is what we rely on."""
+
+    name: str
+    module: ModuleType
+
+    @property
+    def text(self) -> str:
+        return (self.module.__doc__ or "").strip().partition("\n")[0]
+
+    @property
+    def wanted(self) -> str:
+        return str(self.module.WANTED)
+
+
+@dataclass
+class Bench:
+    """A Batch service and a folder of blobs, with what questions are made of."""
+
+    batch: BatchClient
+    container: ContainerClient
+    folder: str  # all blobs lie in it: their names are those within
+    signer: Signer
+    pool_id: str
+    shared_job: str  # few jobs: a new account may have no more than twenty at a time
+    made: list[str] = field(default_factory=list)  # jobs
+
+    def fresh(self, kind: str) -> str:
+        return f"{kind}-{uuid.uuid4().hex[:12]}"
+
+    @property
+    def write_url(self) -> str:
+        """The container by a SAS that only writes: what the pipeline hands to nodes."""
+        return self.signer.container_url(self.container_name)
+
+    @property
+    def container_name(self) -> str:
+        return str(self.container.container_name)
+
+    def blob(self, name: str) -> BlobClient:
+        return self.container.get_blob_client(f"{self.folder}/{name}")
+
+    async def job(self, **fields: Any) -> str:
+        name = fields.pop("id", None) or self.fresh("job")
+        self.made.append(name)
+        info = models.BatchPoolInfo(pool_id=self.pool_id)
+        await self.batch.create_job(models.BatchJobCreateOptions(id=name, pool_info=info, **fields))
+        return name
+
+    async def resource(self, content: str, *, path: str, name: str = "") -> models.ResourceFile:
+        """A blob that the node finds under `path` in its working folder."""
+        name = name or self.fresh("resource")
+        blob = self.blob(name)
+        await blob.upload_blob(content.encode(), overwrite=True)
+        url = self.signer.blob_url(self.container_name, str(blob.blob_name))
+        return models.ResourceFile(http_url=url, file_path=path)
+
+    def output(
+        self,
+        pattern: str,
+        *,
+        path: str,
+        when: CONDITIONS = CONDITIONS.TASK_COMPLETION,
+        headers: dict[str, str] | None = None,
+        url: str = "",
+    ) -> models.OutputFile:
+        given = [models.OutputFileUploadHeader(name=n, value=v) for n, v in (headers or {}).items()]
+        to = models.OutputFileBlobContainerDestination(
+            container_url=url or self.write_url,
+            path=f"{self.folder}/{path}",
+            upload_headers=given or None,
+        )
+        return models.OutputFile(
+            file_pattern=pattern,
+            destination=models.OutputFileDestination(container=to),
+            upload_options=models.OutputFileUploadConfiguration(upload_condition=when),
+        )
+
+    async def add(self, script: str = "true", *, job: str = "", **fields: Any) -> tuple[str, str]:
+        """Add a batch task that runs a script from a resource file, as ours do.
+
+        Returns:
+            The job and the batch task, by their ids.
+        """
+        job = job or self.shared_job
+        name = self.fresh("task")
+        if "command_line" not in fields:
+            fields["command_line"] = "/bin/sh script.sh"
+            more = fields.pop("resource_files", [])
+            fields["resource_files"] = [await self.resource(script, path="script.sh"), *more]
+        options = models.BatchTaskCreateOptions(id=name, **fields)
+        await self.batch.create_task(job, options)
+        return job, name
+
+    async def run(self, script: str = "true", **fields: Any) -> models.BatchTask:
+        """As `add`; returns the batch task once it is completed."""
+        return await self.reached(*await self.add(script, **fields), state="completed")
+
+    async def reached(self, job: str, name: str, *, state: str) -> models.BatchTask:
+        async def look() -> models.BatchTask | None:
+            batch_task = await self.batch.get_task(job, name)
+            return batch_task if batch_task.state == state else None
+
+        return await self.until(look)
+
+    async def until(self, look: Callable[[], Awaitable[T | None]]) -> T:
+        """What `look` returns once there is something."""
+        pause = 0.02
+        while (seen := await look()) is None:
+            await asyncio.sleep(pause)
+            if pause == SLOWEST_POLL_SECONDS:
+                await self._check_pool()
+            pause = min(2 * pause, SLOWEST_POLL_SECONDS)
+        return seen
+
+    async def _check_pool(self) -> None:
+        pool = await self.batch.get_pool(self.pool_id)
+        codes = [error.code for error in pool.resize_errors or ()]
+        if codes and not (pool.current_dedicated_nodes or pool.current_low_priority_nodes):
+            raise NoNodeError(f"no node: {', '.join(map(str, codes))}")
+
+    async def stdout(self, batch_task: models.BatchTask) -> str:
+        job = str(batch_task.url).rstrip("/").split("/")[-3]
+        stream = await self.batch.download_task_file(job, str(batch_task.id), "stdout.txt")
+        return b"".join([chunk async for chunk in stream]).decode()
+
+    async def evaluate(self, formula: str) -> str:
+        """The node targets that a formula sets, or the code of its error; nothing is changed."""
+        options = models.BatchPoolEvaluateAutoScaleOptions(auto_scale_formula=formula)
+        try:
+            run = await self.batch.evaluate_pool_auto_scale(self.pool_id, options)
+        except HttpResponseError as error:
+            if "TooManyRequests" not in str(code_of(error)):
+                raise
+            await asyncio.sleep(EVALUATION_PAUSE_SECONDS)  # once each 30 s and pool
+            run = await self.batch.evaluate_pool_auto_scale(self.pool_id, options)
+        if run.error:
+            return str(run.error.code)
+        return " ".join(sorted(each for each in run.results.split(";") if "$Target" in each))
+
+    async def sizes(self, folder: str) -> dict[str, int]:
+        """The blobs of a folder, by their names within it."""
+        start = f"{self.folder}/{folder}/"
+        listing = self.container.list_blobs(start)
+        return {blob.name.removeprefix(start): blob.size async for blob in listing}
+
+
+def outcome(batch_task: models.BatchTask) -> str:
+    """How it ended, in a line."""
+    info = batch_task.execution_info
+    assert info is not None
+    if info.failure_info is None:
+        return "success"
+    return f"{info.failure_info.code}, exit code {info.exit_code}"
+
+
+async def refusal(request: Awaitable[object]) -> str:
+    """What the service says to a request: `taken`, or status and code."""
+    try:
+        await request
+    except HttpResponseError as error:
+        return f"{error.status_code} {code_of(error)}"
+    return "taken"
+
+
+def load_questions(names: Iterable[str] = ()) -> list[Question]:
+    """All of them, or those of the given names."""
+    wanted = set(names)
+    paths = sorted(QUESTIONS.glob("*.py"))
+    return [
+        Question(path.stem, load_module(path))
+        for path in paths
+        if not wanted or path.stem in wanted
+    ]
+
+
+def load_module(path: Path) -> ModuleType:
+    """A module that lies in no package."""
+    spec = importlib.util.spec_from_file_location(f"loaded_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+async def ask(questions: Sequence[Question], pool: Pool) -> dict[str, str]:
+    """Put all questions to the configured account, side by side. Returns answers by name.
+
+    The pool is a run's own, made as runs make it: it has no node after `PATIENCE`, whatever
+    becomes of us, and is deleted at the end with all else that was made.
+    """
+    async with open_bench(pool) as bench:
+        answers = await asyncio.gather(*(_answer(question, bench) for question in questions))
+    return {question.name: answer for question, answer in zip(questions, answers, strict=True)}
+
+
+async def _answer(question: Question, bench: Bench) -> str:
+    try:
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            return str(await question.module.ask(bench))
+    except HttpResponseError as error:
+        return f"refused: {error.status_code} {code_of(error)}"
+    except TimeoutError:
+        return "no answer in time"
+    except NoNodeError as error:
+        return str(error)
+
+
+@asynccontextmanager
+async def open_bench(pool: Pool) -> AsyncIterator[Bench]:
+    """The bench, and nothing of it left once the block ends."""
+    ticket = issue_ticket(PATIENCE)
+    name = Cleanup().container  # the one in which whoever runs the pipeline may write
+    await make_containers.fn(name)
+    async with batch_client() as batch, blob_service() as service:
+        signer = await make_signer(service, until=ticket.deadline)
+        container = service.get_container_client(name)
+        bench = Bench(batch, container, ticket.lock_id, signer, ticket.pool_id, ticket.job_id)
+        try:
+            await make_pool.fn(ticket, pool, files=1)
+            await bench.job(id=ticket.job_id)
+            yield bench
+        finally:
+            await asyncio.shield(_clear(bench))
+
+
+def issue_ticket(patience: timedelta) -> Ticket:
+    """The names of a pool and a job of our own, with the tags by which `sweep` knows them."""
+    now, run_id = datetime.now(UTC), uuid.uuid4().hex
+    return Ticket(
+        run_id=run_id,
+        lock_id=run_id[:16],
+        job_id=f"questions-{run_id}",
+        pool_id=f"questions-{run_id}",
+        owns_pool=True,
+        started_at=now,
+        deadline=now + patience,
+    )
+
+
+async def _clear(bench: Bench) -> None:
+    await _delete(f"pool {bench.pool_id}", bench.batch.begin_delete_pool(bench.pool_id))
+    await _delete(f"folder {bench.folder}", delete_inputs(bench.container, bench.folder))
+    for job in bench.made:
+        await _delete(f"job {job}", bench.batch.begin_delete_job(job))
+
+
+async def _delete(what: str, deletion: Awaitable[object]) -> None:
+    try:
+        await deletion
+    except ResourceNotFoundError:  # it was never made
+        pass
+    except AzureError as error:
+        if not (isinstance(error, HttpResponseError) and error.status_code == HTTPStatus.CONFLICT):
+            print(f"The {what} could not be deleted, do it by hand: {error}", file=sys.stderr)

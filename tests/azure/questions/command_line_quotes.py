@@ -1,0 +1,13 @@
+"""How does the agent split a command line with quotes?
+
+The start task is `/bin/sh -c '…'`; what else could break goes by environment settings.
+"""
+
+from bench import Bench
+
+WANTED = "[a b][c d][zero][e][]"
+COMMAND = """/bin/sh -c 'printf "[%s]" "a b" c\\ d "$0" "$1" ""' zero "e\""""
+
+
+async def ask(bench: Bench) -> str:
+    return await bench.stdout(await bench.run(command_line=COMMAND))

@@ -1,0 +1,14 @@
+"""Does a node upload an output file that is empty?
+
+The runner says how many seconds it wrote in the name of an empty file.
+"""
+
+from bench import Bench
+
+WANTED = "{'empty': 0}"
+
+
+async def ask(bench: Bench) -> str:
+    folder = bench.fresh("folder")
+    await bench.run(": >empty", output_files=[bench.output("empty", path=f"{folder}/empty")])
+    return str(await bench.sizes(folder))

@@ -1,0 +1,18 @@
+"""Is an environment setting with an empty value set?
+
+`SOURCE_SECONDS` is empty where a source does not say how long it is; the runner takes both.
+"""
+
+from azure.batch.models import EnvironmentSetting
+
+from bench import Bench
+
+WANTED = "set"
+
+
+async def ask(bench: Bench) -> str:
+    given = [EnvironmentSetting(name="GIVEN", value="")]
+    return (
+        await bench.stdout(await bench.run('printf %s "${GIVEN+set}"', environment_settings=given))
+        or "not set"
+    )

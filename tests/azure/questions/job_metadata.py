@@ -1,0 +1,11 @@
+"""Does a job take metadata of 2,000 characters?"""
+
+from azure.batch.models import BatchMetadataItem
+
+from bench import Bench, refusal
+
+WANTED = "taken"
+
+
+async def ask(bench: Bench) -> str:
+    return await refusal(bench.job(metadata=[BatchMetadataItem(name="long", value="x" * 2000)]))

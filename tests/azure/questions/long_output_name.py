@@ -1,0 +1,13 @@
+"""May an output's path have 1,000 characters?
+
+A blob's name may have 1,024; outputs mirror the paths of their sources.
+"""
+
+from bench import Bench, outcome
+
+WANTED = "success"
+
+
+async def ask(bench: Bench) -> str:
+    path = "/".join([bench.fresh("folder"), *["x" * 200] * 4]).ljust(1000, "y")
+    return outcome(await bench.run("echo a >file", output_files=[bench.output("file", path=path)]))

@@ -1,0 +1,10 @@
+"""How does a batch task end that exits with 0 and leaves no output file?"""
+
+from bench import CONDITIONS, Bench, outcome
+
+WANTED = "FileUploadMiscError, exit code 0"
+
+
+async def ask(bench: Bench) -> str:
+    output = bench.output("output.mp3", path=bench.fresh("blob"), when=CONDITIONS.TASK_SUCCESS)
+    return outcome(await bench.run(output_files=[output]))

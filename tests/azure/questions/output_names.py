@@ -1,0 +1,15 @@
+"""Is an output's path taken as the blob's name, whatever characters it has?"""
+
+from bench import Bench
+
+WANTED = "as given"
+NAMES = ["it's é.mp3", "100%25 #1?.mp3", "a+b&c.mp3", "{x} [y].mp3", "😀.mp3", "a/b c/d.mp3"]
+
+
+async def ask(bench: Bench) -> str:
+    folder = bench.fresh("folder")
+    await bench.run(
+        "echo a >file", output_files=[bench.output("file", path=f"{folder}/{n}") for n in NAMES]
+    )
+    found = sorted(await bench.sizes(folder))
+    return "as given" if found == sorted(NAMES) else str(found)

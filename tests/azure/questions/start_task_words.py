@@ -1,0 +1,18 @@
+"""Is what the start task printed found on the node as `startup/stdout.txt` and `stderr.txt`?
+
+Where start tasks fail, the run ends with these words.
+"""
+
+from bench import Bench
+
+WANTED = "['startup/stderr.txt', 'startup/stdout.txt']"
+
+
+async def ask(bench: Bench) -> str:
+    batch_task = await bench.run()
+    assert batch_task.node_info is not None
+    files = bench.batch.list_node_files(
+        bench.pool_id, str(batch_task.node_info.node_id), recursive=True
+    )
+    names = [file.name async for file in files]
+    return str(sorted(name for name in names if str(name).startswith("startup/std")))

@@ -1,0 +1,13 @@
+"""Does a command start in `AZ_BATCH_TASK_WORKING_DIR`, and may it write there?"""
+
+from bench import Bench
+
+WANTED = "there, and writes"
+SCRIPT = """
+cd -P "$AZ_BATCH_TASK_WORKING_DIR" && there=$PWD && cd - >/dev/null
+[ "$(pwd -P)" = "$there" ] && touch file && printf 'there, and writes'
+"""
+
+
+async def ask(bench: Bench) -> str:
+    return await bench.stdout(await bench.run(SCRIPT)) or "no"

@@ -1,0 +1,16 @@
+"""Does a container SAS with `w` alone upload a blob, and overwrite it?
+
+Nodes get no more; a batch task that is tried again overwrites what it left.
+"""
+
+from bench import Bench, outcome
+
+WANTED = "success; success; 4 bytes"
+
+
+async def ask(bench: Bench) -> str:
+    folder = bench.fresh("folder")
+    outputs = [bench.output("file", path=f"{folder}/file")]
+    first = outcome(await bench.run("echo a >file", output_files=outputs))
+    second = outcome(await bench.run("echo bcd >file", output_files=outputs))
+    return f"{first}; {second}; {(await bench.sizes(folder)).get('file')} bytes"
