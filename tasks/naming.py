@@ -157,17 +157,19 @@ class _Names:
         return next(name for name in candidates if self._is_free(name, claim))
 
     def _is_free(self, name: str, claim: _Claim) -> bool:
+        return self._is_open(name) and (
+            _folded(name) not in self._there or self._is_own(name, claim)
+        )
+
+    def _is_open(self, name: str) -> bool:
         folded = _folded(name)
-        if folded in self._given or folded in self._folders:
-            return False
-        return folded not in self._there or self._is_own(name, claim)
+        return folded not in self._given and folded not in self._folders
 
     def _is_own(self, name: str, claim: _Claim) -> bool:
         """Whether its output is there under this name: it is replaced if it is not up to date."""
-        folded = _folded(name)
-        if folded in self._given or folded in self._folders or folded not in self._there:
+        if not self._is_open(name) or _folded(name) not in self._there:
             return False
-        there, stamp = self._there[folded]
+        there, stamp = self._there[_folded(name)]
         is_its = (stamp.location, stamp.preset) == claim.holder or stamp.key == claim.key(name)
         return there == name and is_its
 
