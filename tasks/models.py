@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 State = Literal["converted", "skipped", "failed", "not_started", "interrupted"]
+NodeKind = Literal["spot", "dedicated"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,32 @@ class Outcome:
     node: str | None = None
     tries: int = 1
     seconds: float | None = None
+    added_at: datetime | None = None  # to the job
+    started_at: datetime | None = None  # its last try, and
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """When something began and ended; None: it has not."""
+
+    name: str
+    started_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node's life, as far as it was seen."""
+
+    id: str
+    kind: NodeKind
+    allocated_at: datetime
+    seen_at: datetime  # last
+    ready_at: datetime | None = None  # first
+    gone_at: datetime | None = None  # while its pool lived on
+    start_tasks: tuple[Span, ...] = ()  # one for each time it booted
+    outages: tuple[Span, ...] = ()  # "evicted" and "unusable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,3 +150,5 @@ class FileResult:
     source_seconds: float | None = None
     output_seconds: float | None = None
     output_bytes: int | None = None
+    started_at: str | None = None  # ISO 8601
+    ended_at: str | None = None

@@ -1,0 +1,347 @@
+"""Where a run's time went: what each node did when, and the chain of steps that took longest.
+
+Pure accounting, in seconds since the run began. Slots are inferred: Batch tells on which node a
+batch task ran and when its last try did, not in which slot.
+"""
+
+import heapq
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import pairwise, zip_longest
+from typing import Literal
+
+from tasks.models import Node, NodeKind, Outcome, Span, Ticket
+
+Activity = Literal["boot", "start_task", "converting", "idle", "evicted", "unusable"]
+RANKS: tuple[Activity, ...] = ("evicted", "unusable", "converting", "start_task", "boot", "idle")
+UNPAID = ("evicted",)
+SLACK_SECONDS = 0.05  # clocks of nodes, Batch and ours
+COMPLETION, CLEANUP, SUBMIT = "completion", "cleanup", "submit"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    name: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    activity: Activity
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One batch task on its node."""
+
+    key: str
+    attempt: int
+    state: Literal["succeeded", "failed", "running"]
+    node: str
+    slot: int
+    start: float
+    end: float
+    added: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A node, with what it did and what it converted."""
+
+    node: str
+    kind: NodeKind
+    start: float
+    end: float
+    is_gone: bool  # it vanished while its pool lived on
+    slots: int
+    periods: tuple[Period, ...]
+    bars: tuple[Bar, ...]
+
+    @property
+    def seconds(self) -> dict[Activity, float]:
+        totals: dict[Activity, float] = defaultdict(float)
+        for period in self.periods:
+            totals[period.activity] += period.end - period.start
+        return dict(totals)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A link of the longest path: a stage, a node's boot or start task, or a file."""
+
+    kind: Literal["stage", "boot", "start_task", "file"]
+    name: str  # of the stage, of the node, or the file's key
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    seconds: float
+    stages: tuple[Stage, ...] = ()
+    lanes: tuple[Lane, ...] = ()
+    path: tuple[Step, ...] = ()
+
+    @property
+    def node_seconds(self) -> dict[Activity, float]:
+        """What all nodes did, together."""
+        totals = dict.fromkeys(RANKS, 0.0)
+        for lane in self.lanes:
+            for activity, seconds in lane.seconds.items():
+                totals[activity] += seconds
+        return totals
+
+    @property
+    def converting_share(self) -> float | None:
+        """Of the time that nodes are paid for, how much one file at least was being converted."""
+        totals = self.node_seconds
+        paid = sum(seconds for activity, seconds in totals.items() if activity not in UNPAID)
+        return totals["converting"] / paid if paid else None
+
+    @property
+    def slot_share(self) -> float | None:
+        """The same for slots: nodes that convert one file in two slots are half used."""
+        paid = sum(
+            seconds * lane.slots
+            for lane in self.lanes
+            for activity, seconds in lane.seconds.items()
+            if activity not in UNPAID
+        )
+        busy = sum(bar.end - bar.start for lane in self.lanes for bar in lane.bars)
+        return min(1.0, busy / paid) if paid else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What was noted of a run while it went on."""
+
+    spans: Sequence[Span] = ()  # of its stages
+    nodes: Sequence[Node] = ()
+    outcomes: Sequence[Outcome] = ()
+
+
+def build_timeline(record: Record, *, ticket: Ticket, slots: int, now: datetime) -> Timeline:
+    clock = _Clock(ticket.started_at, now)
+    stages = tuple(_to_stage(span, clock) for span in record.spans)
+    until = next((s.end for s in reversed(stages) if s.name == CLEANUP), clock.end)
+    files = defaultdict(list)
+    for outcome in record.outcomes:
+        if outcome.node and outcome.started_at:
+            files[outcome.node].append(outcome)
+    # Of a shared pool, only the nodes that worked for this run are its own affair.
+    own = [node for node in record.nodes if ticket.owns_pool or node.id in files]
+    lanes = tuple(
+        build_lane(node, files[node.id], slots=slots, until=until, clock=clock)
+        for node in sorted(own, key=lambda node: (node.allocated_at, node.id))
+    )
+    return Timeline(clock.end, stages, lanes, longest_path(stages, lanes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    begin: datetime
+    now: datetime
+
+    @property
+    def end(self) -> float:
+        return (self.now - self.begin).total_seconds()
+
+    def read(self, moment: datetime | None, *, otherwise: float | None = None) -> float:
+        """Seconds since the run began, within the run."""
+        if moment is None:
+            return self.end if otherwise is None else otherwise
+        return min(max(0.0, (moment - self.begin).total_seconds()), self.end)
+
+
+def _to_stage(span: Span, clock: _Clock) -> Stage:
+    return Stage(span.name, clock.read(span.started_at), clock.read(span.ended_at))
+
+
+def build_lane(
+    node: Node, outcomes: Sequence[Outcome], *, slots: int, until: float, clock: _Clock
+) -> Lane:
+    bars = place_bars(node.id, outcomes, slots=slots, until=until, clock=clock)
+    start = clock.read(node.allocated_at)
+    end = max(start, min(clock.read(node.gone_at), until))
+    claims = [*_claims(node, bars, end=end, clock=clock), Period("idle", start, end)]
+    return Lane(
+        node=node.id,
+        kind=node.kind,
+        start=start,
+        end=end,
+        is_gone=node.gone_at is not None,
+        slots=max([slots, *(bar.slot + 1 for bar in bars)]),
+        periods=settle_periods(claims, start=start, end=end),
+        bars=bars,
+    )
+
+
+def place_bars(
+    node: str, outcomes: Sequence[Outcome], *, slots: int, until: float, clock: _Clock
+) -> tuple[Bar, ...]:
+    """Give each batch task the lowest slot that is free when it starts."""
+    free = list(range(slots))
+    busy: list[tuple[float, int]] = []
+    bars = []
+    for outcome in sorted(outcomes, key=lambda o: clock.read(o.started_at)):
+        start = clock.read(outcome.started_at)
+        end = max(start, clock.read(outcome.ended_at, otherwise=until))
+        while busy and (busy[0][0] <= start + SLACK_SECONDS or not free):
+            heapq.heappush(free, heapq.heappop(busy)[1])
+        slot = heapq.heappop(free)
+        heapq.heappush(busy, (end, slot))
+        added = clock.read(outcome.added_at, otherwise=start)
+        bars.append(Bar(outcome.key, outcome.attempt, outcome.state, node, slot, start, end, added))
+    return tuple(bars)
+
+
+def _claims(node: Node, bars: Sequence[Bar], *, end: float, clock: _Clock) -> Iterator[Period]:
+    """What is known of the node's time; where two say different things, the higher rank holds."""
+    yield from (Period("converting", bar.start, bar.end) for bar in bars)
+    for span in node.start_tasks:
+        done = clock.read(span.ended_at, otherwise=end)
+        yield Period("start_task", clock.read(span.started_at), done)
+    for outage in node.outages:
+        back = clock.read(outage.ended_at, otherwise=end)
+        activity: Activity = "evicted" if outage.name == "evicted" else "unusable"
+        yield Period(activity, clock.read(outage.started_at), back)
+    yield from _boots(node, bars, end=end, clock=clock)
+
+
+def _boots(node: Node, bars: Sequence[Bar], *, end: float, clock: _Clock) -> Iterator[Period]:
+    """From each time it came until it did something: its start task, a file, or be ready."""
+    came = [node.allocated_at, *(outage.ended_at for outage in node.outages)]
+    did = [clock.read(span.started_at) for span in node.start_tasks]
+    did += [bar.start for bar in bars]
+    did += [clock.read(node.ready_at)] if node.ready_at else []
+    did.sort()
+    for moment in filter(None, came):
+        begin = clock.read(moment)
+        after = bisect_left(did, begin)
+        yield Period("boot", begin, did[after] if after < len(did) else end)
+
+
+def settle_periods(claims: Iterable[Period], *, start: float, end: float) -> tuple[Period, ...]:
+    """One activity at each moment from start to end, by rank."""
+    edges: dict[float, Counter[Activity]] = defaultdict(Counter, {start: Counter(), end: Counter()})
+    for claim in claims:
+        begins, ends = max(start, claim.start), min(end, claim.end)
+        if begins < ends:
+            edges[begins][claim.activity] += 1
+            edges[ends][claim.activity] -= 1
+    counts: Counter[Activity] = Counter()
+    periods: list[Period] = []
+    for begins, ends in pairwise(sorted(edges)):
+        counts.update(edges[begins])
+        activity = next(rank for rank in RANKS if counts[rank])
+        if periods and periods[-1].activity == activity:
+            periods[-1] = replace(periods[-1], end=ends)
+        else:
+            periods.append(Period(activity, begins, ends))
+    return tuple(periods)
+
+
+def longest_path(stages: Sequence[Stage], lanes: Sequence[Lane]) -> tuple[Step, ...]:
+    """The chain that ended last, from the run's end back: each step waited for the one before it.
+
+    A file waited for the file before it in its slot, for its node, and for its wave's submission,
+    and the last of the three counts; the watcher for the file that ended last; any other stage for
+    the stage that ended last before it.
+    """
+    causes = _Causes(stages, lanes)
+    chain: list[Step] = []
+    step = causes.last
+    while step:
+        chain.append(step)
+        earlier = [cause for cause in causes.of(step) if _is_before(cause[1], step)]
+        step = max(earlier, key=lambda cause: cause[0])[1] if earlier else None
+    chain.reverse()
+    followers = zip_longest(chain, chain[1:])
+    return tuple(_trimmed(step, follower) for step, follower in followers if step)
+
+
+def _trimmed(step: Step, follower: Step | None) -> Step:
+    """A step that still went on when the next began counts until then."""
+    end = min(step.end, follower.start) if follower else step.end
+    return replace(step, end=max(step.start, end))
+
+
+def _is_before(one: Step, other: Step) -> bool:
+    return (one.start, one.end) < (other.start, other.end)
+
+
+class _Causes:
+    """What had to be over before a step could begin, with the moment from which it was."""
+
+    def __init__(self, stages: Sequence[Stage], lanes: Sequence[Lane]) -> None:
+        self._bars = {_file_step(bar): bar for lane in lanes for bar in lane.bars}
+        self._before = {
+            _file_step(after): _file_step(bar) for lane in lanes for bar, after in _in_slots(lane)
+        }
+        self._starts = {lane.node: list(_start_steps(lane)) for lane in lanes}
+        self._files = sorted(self._bars, key=lambda step: step.end)
+        self._stages = [self._stage_step(stage) for stage in stages]
+        self.last = max(self._stages, key=lambda step: step.end, default=None)
+
+    def of(self, step: Step) -> Iterator[tuple[float, Step]]:
+        match step.kind:
+            case "file":
+                yield from self._of_file(step)
+            case "start_task":
+                yield from _until(step.start, self._starts[step.name])
+            case _:
+                if step.name == COMPLETION and (file := self._last_file(step.end)):
+                    yield file.end, file
+                yield from _until(step.start, self._stages)
+
+    def _stage_step(self, stage: Stage) -> Step:
+        """Of the watcher's time, only what came after the last file."""
+        file = self._last_file(stage.end) if stage.name == COMPLETION else None
+        start = max(stage.start, file.end) if file else stage.start
+        return Step("stage", stage.name, min(start, stage.end), stage.end)
+
+    def _last_file(self, moment: float) -> Step | None:
+        place = bisect_right(self._files, moment + SLACK_SECONDS, key=lambda step: step.end)
+        return self._files[place - 1] if place else None
+
+    def _of_file(self, step: Step) -> Iterator[tuple[float, Step]]:
+        bar = self._bars[step]
+        if before := self._before.get(step):
+            yield before.end, before
+        yield from _until(bar.start, self._starts[bar.node])
+        submissions = [
+            s for s in self._stages if s.name.startswith(SUBMIT) and s.start <= bar.added
+        ]
+        if submissions:
+            yield min(bar.added, bar.start), max(submissions, key=lambda s: s.start)
+
+
+def _until(moment: float, steps: Iterable[Step]) -> Iterator[tuple[float, Step]]:
+    """Those that were over by then."""
+    return ((step.end, step) for step in steps if step.end <= moment + SLACK_SECONDS)
+
+
+def _start_steps(lane: Lane) -> Iterator[Step]:
+    """Each time that the node booted, and ran its start task."""
+    for period in lane.periods:
+        if period.activity == "boot" or period.activity == "start_task":  # noqa: PLR1714  narrows
+            yield Step(period.activity, lane.node, period.start, period.end)
+
+
+def _file_step(bar: Bar) -> Step:
+    return Step("file", f"{bar.key}-{bar.attempt}", bar.start, bar.end)
+
+
+def _in_slots(lane: Lane) -> Iterator[tuple[Bar, Bar]]:
+    """Each bar with the one after it in its slot."""
+    last: dict[int, Bar] = {}
+    for bar in lane.bars:
+        if bar.slot in last:
+            yield last[bar.slot], bar
+        last[bar.slot] = bar
