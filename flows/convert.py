@@ -12,7 +12,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Collection, Coroutine, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -44,11 +44,12 @@ from tasks.job import make_job
 from tasks.lock import Held, hold_lock
 from tasks.models import Conversion, Diagnosis, Evidence, Outcome, Plan, Refusal, Ticket
 from tasks.naming import job_id, lock_id
+from tasks.nodes import Roster
 from tasks.outputs import collect_outputs, download_outputs
 from tasks.parameters import Cleanup, Limits, Node, Output, Pool, Request, Run
 from tasks.plan import confirm_plan, make_plan
 from tasks.pool import make_pool, warm_pool_id
-from tasks.progress import Tally, publish
+from tasks.progress import Stopwatch, Tally, publish
 from tasks.report import Ledger, Report, make_report, write_report
 from tasks.settings import using
 from tasks.submission import submit_wave
@@ -79,6 +80,8 @@ class Work:
     ticket: Ticket
     plan: Plan | None = None
     tally: Tally = field(default_factory=Tally)
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    roster: Roster = field(default_factory=Roster)
     refusals: list[Refusal] = field(default_factory=list)
     outcomes: tuple[Outcome, ...] = ()
     evidence: Evidence | None = None
@@ -94,6 +97,8 @@ class Work:
             outcomes=self.outcomes,
             evidence=self.evidence or Evidence({}, {}, {}),
             diagnosis=self.diagnosis,
+            spans=tuple(self.stopwatch.spans),
+            nodes=self.roster.nodes,
         )
 
 
@@ -206,13 +211,14 @@ async def work_through(work: Work) -> Plan:
     """Plan, convert what is pending, and fetch what was asked for."""
     request = work.request
     try:
-        work.plan = plan = await make_plan(request)
+        work.plan = plan = await work.stopwatch.time("plan", make_plan(request))
         if request.run.dry_run:
             return plan
         if plan.pending:
             plan = await convert_locked(work, plan)
         if request.output.download_to:
-            await download_outputs(work.ledger(plan).converted, output=request.output)
+            downloading = download_outputs(work.ledger(plan).converted, output=request.output)
+            await work.stopwatch.time("download", downloading)
     except AzureError as error:
         raise explained(error) from error
     return plan
@@ -220,14 +226,17 @@ async def work_through(work: Work) -> Plan:
 
 async def convert_locked(work: Work, plan: Plan) -> Plan:
     """Convert under the lock on the output, as the plan stands then."""
-    request, ticket = work.request, work.ticket
-    await make_containers(request.cleanup.container, request.output.container)
+    request, timed = work.request, work.stopwatch.time
+    containers = request.cleanup.container, request.output.container
+    await timed("containers", make_containers(*containers))
+    lock = hold_lock(
+        work.ticket,
+        container=request.cleanup.container,
+        wait_seconds=request.limits.lock_wait_seconds,
+    )
     try:
-        async with hold_lock(
-            ticket,
-            container=request.cleanup.container,
-            wait_seconds=request.limits.lock_wait_seconds,
-        ) as held:
+        async with AsyncExitStack() as stack:
+            held = await timed("lock", stack.enter_async_context(lock))
             return await convert_held(work, plan, held)
     except OutputInUseError as error:
         if not work.is_settled:
@@ -237,8 +246,8 @@ async def convert_locked(work: Work, plan: Plan) -> Plan:
 
 
 async def convert_held(work: Work, plan: Plan, held: Held) -> Plan:
-    request, ticket = work.request, work.ticket
-    work.plan = plan = await confirm_plan(plan, request)
+    request, ticket, timed = work.request, work.ticket, work.stopwatch.time
+    work.plan = plan = await timed("confirm", confirm_plan(plan, request))
     if held.predecessor:
         await end_predecessor(held.predecessor, lock_id=ticket.lock_id)
     if not plan.pending:  # another run has just now converted them all
@@ -246,7 +255,8 @@ async def convert_held(work: Work, plan: Plan, held: Held) -> Plan:
     try:
         await convert_pending(work, plan, inputs=held.inputs)
         work.is_settled = True
-        await clean_up(ticket, request.cleanup, is_finished=work.diagnosis is None)
+        cleaning = clean_up(ticket, request.cleanup, is_finished=work.diagnosis is None)
+        await timed("cleanup", cleaning)
     except BaseException:
         await asyncio.shield(break_off(work))
         raise
@@ -254,10 +264,11 @@ async def convert_held(work: Work, plan: Plan, held: Held) -> Plan:
 
 
 async def convert_pending(work: Work, plan: Plan, *, inputs: Collection[str]) -> None:
-    request, ticket = work.request, work.ticket
+    request, ticket, timed = work.request, work.ticket, work.stopwatch.time
     work.tally.files = len(plan.pending)
-    await make_pool(ticket, request.pool, node=request.node, files=len(plan.pending))
-    await make_job(ticket, request)
+    pool = make_pool(ticket, request.pool, node=request.node, files=len(plan.pending))
+    await timed("pool", pool)
+    await timed("job", make_job(ticket, request))
     conversions: Sequence[Conversion] = plan.pending
     for attempt in range(1, ATTEMPTS + 1):
         ending = await convert_all(work, conversions, attempt=attempt, inputs=inputs)
@@ -267,15 +278,17 @@ async def convert_pending(work: Work, plan: Plan, *, inputs: Collection[str]) ->
         if work.diagnosis or not conversions:
             break
         inputs = ()  # they may be what was missing
-    work.evidence = await collect_outputs(work.outcomes, ticket=ticket, request=request)
+    collecting = collect_outputs(work.outcomes, ticket=ticket, request=request)
+    work.evidence = await timed("outputs", collecting)
 
 
 async def convert_all(
     work: Work, conversions: Sequence[Conversion], *, attempt: int, inputs: Collection[str]
 ) -> Ending:
     sending = send_waves(work, conversions, attempt=attempt, inputs=inputs)
+    watching = watch_completion(work.ticket, work.tally, work.roster)
     try:
-        return await beside(sending, watch_completion(work.ticket, work.tally))
+        return await beside(sending, work.stopwatch.time("completion", watching))
     except AzureError:  # a wave cannot go out, perhaps because somebody ended the job
         if ending := await look_once(work.ticket):
             return ending
@@ -286,19 +299,21 @@ async def send_waves(
     work: Work, conversions: Sequence[Conversion], *, attempt: int, inputs: Collection[str]
 ) -> None:
     """Upload and submit, wave by wave, while earlier waves convert."""
-    request, tally = work.request, work.tally
+    request, tally, timed = work.request, work.tally, work.stopwatch.time
     tally.is_closed = False
     present = set(inputs)
     for number, wave in enumerate(waves(conversions, request.limits.wave_files), start=1):
-        refused = await upload_wave(
+        uploading = upload_wave(
             wave, wave=number, ticket=work.ticket, request=request, present=present
         )
+        refused = await timed(f"upload wave {number}", uploading)
         locations = {refusal.source.location for refusal in refused}
         ready = [c for c in wave if c.source.location not in locations]
         present.update(c.content for c in ready)
-        refused += await submit_wave(
+        submitting = submit_wave(
             ready, wave=number, attempt=attempt, ticket=work.ticket, request=request
         )
+        refused += await timed(f"submit wave {number}", submitting)
         work.refusals += refused
         tally.refused += len(refused)
         tally.submitted += len(wave) - len(refused)
@@ -330,6 +345,7 @@ async def break_off(work: Work) -> None:
     with suppress(AzureError, TimeoutError):
         async with asyncio.timeout(LAST_LOOK_SECONDS), batch_client() as batch:
             work.outcomes = await list_outcomes(batch, work.ticket.job_id)
+            await work.roster.look(batch, work.ticket.pool_id, now=datetime.now(UTC))
             work.evidence = await collect_outputs.fn(
                 work.outcomes, ticket=work.ticket, request=work.request
             )

@@ -23,7 +23,7 @@ DELETIONS_A_REQUEST = 32
 logger = logging.getLogger(__name__)
 
 
-@task(name="cleanup", **STAGE)
+@task(name="cleanup", task_run_name="cleanup", **STAGE)
 async def clean_up(ticket: Ticket, cleanup: Cleanup, *, is_finished: bool) -> None:
     """End the job, delete the pool and, where the run came to its end, its uploads and logs."""
     async with batch_client() as batch:
@@ -39,7 +39,7 @@ async def clean_up(ticket: Ticket, cleanup: Cleanup, *, is_finished: bool) -> No
             await delete_inputs(container, ticket.lock_id)
 
 
-@task(name="predecessor", **STAGE)
+@task(name="predecessor", task_run_name="predecessor", **STAGE)
 async def end_predecessor(predecessor: Mapping[str, str], *, lock_id: str) -> None:
     """End what the last holder of the lock left running: whoever holds the lock may."""
     async with batch_client() as batch:

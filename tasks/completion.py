@@ -18,6 +18,7 @@ from tasks.clients import batch_client, code_of, is_transient
 from tasks.diagnosis import Sighting, diagnose, diagnose_end, diagnose_wait
 from tasks.models import Diagnosis, Outcome, Ticket
 from tasks.naming import key_and_attempt
+from tasks.nodes import Roster
 from tasks.progress import Progress, Tally, publish, seconds_left
 from tasks.stage import STAGE
 
@@ -26,7 +27,7 @@ SLOWEST_POLL_SECONDS = 15.0
 POLLS_A_SURVEY = 2.5  # in a minute of waiting, five requests for counts and four for the rest
 OUTAGE_SECONDS = 300  # that Batch may leave unanswered: what converts goes on meanwhile
 PAGE = 1000  # the most that Batch lists at once
-SELECT = ["id", "state", "executionInfo", "nodeInfo"]
+SELECT = ["id", "state", "creationTime", "executionInfo", "nodeInfo"]
 TAIL_BYTES = 2000
 JOB_STATES: dict[Any, Any] = {
     models.BatchJobState.DISABLING: "disabled",
@@ -48,11 +49,14 @@ class Ending:
     diagnosis: Diagnosis | None
 
 
-@task(name="completion", **STAGE | {"retries": 0})  # the watcher has a patience of its own
-async def watch_completion(ticket: Ticket, tally: Tally) -> Ending:
+# Without retries: the watcher has a patience of its own.
+@task(name="completion", task_run_name="completion", **STAGE | {"retries": 0})
+async def watch_completion(ticket: Ticket, tally: Tally, roster: Roster) -> Ending:
     """Watch until all that was submitted is completed, or cannot be any more."""
     async with batch_client() as batch:
-        return await Watcher(batch, ticket, tally).watch()
+        ending = await Watcher(batch, ticket, tally, roster).watch()
+        await roster.look(batch, ticket.pool_id, now=datetime.now(UTC))
+    return ending
 
 
 async def look_once(ticket: Ticket) -> Ending | None:
@@ -70,10 +74,11 @@ class Watcher:
     Requests that fail for a while end no run: what converts goes on without us.
     """
 
-    def __init__(self, batch: BatchClient, ticket: Ticket, tally: Tally) -> None:
+    def __init__(self, batch: BatchClient, ticket: Ticket, tally: Tally, roster: Roster) -> None:
         self._batch = batch
         self._ticket = ticket
         self._tally = tally
+        self._roster = roster
         self._sighting = Sighting(seconds_left=math.inf)
         self._surveyed_seconds = -math.inf
         self._answered_seconds = 0.0
@@ -121,6 +126,9 @@ class Watcher:
         if is_survey_due(elapsed_seconds, surveyed_seconds=self._surveyed_seconds):
             self._surveyed_seconds = elapsed_seconds
             sighting = await survey(self._batch, self._ticket, sighting)
+        if self._roster.is_due(elapsed_seconds=elapsed_seconds):
+            self._roster.put_off(elapsed_seconds=elapsed_seconds)
+            await self._roster.look(self._batch, self._ticket.pool_id, now=datetime.now(UTC))
         return sighting
 
     async def _settle(self) -> Ending | None:
@@ -274,21 +282,25 @@ async def list_outcomes(batch: BatchClient, job_id: str) -> tuple[Outcome, ...]:
 def to_outcome(batch_task: models.BatchTask) -> Outcome:
     key, attempt = key_and_attempt(batch_task.id)
     info = batch_task.execution_info
-    if batch_task.state != models.BatchTaskState.COMPLETED or info is None:
-        return Outcome(key, attempt, "running")
+    node = batch_task.node_info.node_id if batch_task.node_info else None
+    seen = Outcome(key, attempt, "running", node=node, added_at=batch_task.creation_time)
+    if info is None:
+        return seen
+    seen = replace(seen, started_at=info.start_time)
+    if batch_task.state != models.BatchTaskState.COMPLETED:
+        return seen
     failure = info.failure_info
     # An exit code of 0 whose upload failed is a failure: the result tells, not the code.
     is_success = info.result == models.BatchTaskExecutionResult.SUCCESS
-    return Outcome(
-        key,
-        attempt,
-        "succeeded" if is_success else "failed",
+    return replace(
+        seen,
+        state="succeeded" if is_success else "failed",
         exit_code=info.exit_code,
         code=(failure.code if failure else None) or "",
         message=(failure.message if failure else None) or "",
-        node=batch_task.node_info.node_id if batch_task.node_info else None,
         tries=info.retry_count + 1,
         seconds=duration_seconds(info),
+        ended_at=info.end_time,
     )
 
 

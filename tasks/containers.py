@@ -12,7 +12,7 @@ from tasks.stage import STAGE
 logger = logging.getLogger(__name__)
 
 
-@task(name="containers", **STAGE)
+@task(name="containers", task_run_name="containers", **STAGE)
 async def make_containers(*names: str) -> None:
     """Make those that are missing. What is there is used; none is ever deleted."""
     async with blob_service() as service:

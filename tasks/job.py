@@ -20,7 +20,7 @@ LEAST_WALL_CLOCK = timedelta(minutes=1)
 logger = logging.getLogger(__name__)
 
 
-@task(name="job", **STAGE)
+@task(name="job", task_run_name="job", **STAGE)
 async def make_job(ticket: Ticket, request: Request) -> None:
     async with blob_service() as service:
         runner = service.get_blob_client(

@@ -35,7 +35,7 @@ class Leftover:
     expires_at: datetime
 
 
-@task(name="find leftovers", **STAGE)
+@task(name="find leftovers", task_run_name="find leftovers", **STAGE)
 async def find_leftovers(container: str, *, now: datetime) -> tuple[Leftover, ...]:
     """All pools, jobs and uploads of ours whose time has passed."""
     async with batch_client() as batch, blob_service() as service:
@@ -91,7 +91,7 @@ def to_leftover(
     return Leftover(kind, name, tags["lock"], expires_at.astimezone(UTC))
 
 
-@task(name="delete leftovers", **STAGE)
+@task(name="delete leftovers", task_run_name="delete leftovers", **STAGE)
 async def delete_leftovers(container: str, leftovers: Iterable[Leftover]) -> tuple[Leftover, ...]:
     """Delete each under its lock. Returns those that are gone: a run that lives keeps its own."""
     deleted: list[Leftover] = []

@@ -92,7 +92,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class NodeLife:
     """A node's life, as far as it was seen."""
 
     id: str
@@ -152,3 +152,4 @@ class FileResult:
     output_bytes: int | None = None
     started_at: str | None = None  # ISO 8601
     ended_at: str | None = None
+    key: str | None = None  # of its conversion

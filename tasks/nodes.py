@@ -1,13 +1,15 @@
 """What became of the pool's nodes, pieced together from one cheap listing now and then."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from azure.batch import models
 from azure.batch.aio import BatchClient
+from azure.core.exceptions import AzureError
 
-from tasks.models import Node, NodeKind, Span
+from tasks.models import NodeKind, NodeLife, Span
 
 PAGE = 1000  # the most that Batch lists at once
 SELECT = ["id", "state", "stateTransitionTime", "allocationTime", "isDedicated", "startTaskInfo"]
@@ -15,6 +17,7 @@ QUICKEST_LOOK_SECONDS = 5.0
 SLOWEST_LOOK_SECONDS = 60.0
 READY = ("idle", "running")
 OUTAGES = {"preempted": "evicted", "unusable": "unusable", "starttaskfailed": "unusable"}
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +36,11 @@ class Roster:
     """The nodes seen so far, those that are gone among them."""
 
     def __init__(self) -> None:
-        self._nodes: dict[str, Node] = {}
+        self._nodes: dict[str, NodeLife] = {}
         self._due_seconds = 0.0
 
     @property
-    def nodes(self) -> tuple[Node, ...]:
+    def nodes(self) -> tuple[NodeLife, ...]:
         return tuple(self._nodes.values())
 
     def is_due(self, *, elapsed_seconds: float) -> bool:
@@ -45,12 +48,17 @@ class Roster:
 
     def put_off(self, *, elapsed_seconds: float) -> None:
         """The later it is, the longer until the next look is due."""
-        pause_seconds = max(QUICKEST_LOOK_SECONDS, elapsed_seconds / 4)
+        pause_seconds = max(QUICKEST_LOOK_SECONDS, elapsed_seconds / 2)
         self._due_seconds = elapsed_seconds + min(pause_seconds, SLOWEST_LOOK_SECONDS)
 
     async def look(self, batch: BatchClient, pool_id: str, *, now: datetime) -> None:
+        """Note what the nodes do. A look that fails is no reason to fail a run."""
         listing = batch.list_nodes(pool_id, select=SELECT, max_results=PAGE)
-        glimpses = [to_glimpse(node) async for node in listing]
+        try:
+            glimpses = [to_glimpse(node) async for node in listing]
+        except AzureError as error:
+            logger.debug("The nodes could not be listed: %s", error)
+            return
         self._nodes = observe(self._nodes, glimpses, now=now)
 
 
@@ -68,8 +76,8 @@ def to_glimpse(node: models.BatchNode) -> Glimpse:
 
 
 def observe(
-    nodes: Mapping[str, Node], glimpses: Iterable[Glimpse], *, now: datetime
-) -> dict[str, Node]:
+    nodes: Mapping[str, NodeLife], glimpses: Iterable[Glimpse], *, now: datetime
+) -> dict[str, NodeLife]:
     """The record after another look at all nodes that are there."""
     seen = {glimpse.id: glimpse for glimpse in glimpses}
     known = {name: node for name, node in nodes.items() if name not in seen}
@@ -79,8 +87,8 @@ def observe(
     return gone | {name: _seen(nodes.get(name), glimpse, now) for name, glimpse in seen.items()}
 
 
-def _seen(node: Node | None, glimpse: Glimpse, now: datetime) -> Node:
-    node = node or Node(glimpse.id, glimpse.kind, glimpse.allocated_at, now)
+def _seen(node: NodeLife | None, glimpse: Glimpse, now: datetime) -> NodeLife:
+    node = node or NodeLife(glimpse.id, glimpse.kind, glimpse.allocated_at, now)
     start_tasks = _with_start(node.start_tasks, glimpse.start_task)
     ready_at = glimpse.since if glimpse.state in READY else None
     return replace(
@@ -99,7 +107,7 @@ def _with_start(spans: tuple[Span, ...], span: Span | None) -> tuple[Span, ...]:
     return (*(s for s in spans if s.started_at != span.started_at), span)
 
 
-def _outages(node: Node) -> tuple[Span, ...]:
+def _outages(node: NodeLife) -> tuple[Span, ...]:
     """One that was gone and is back under its id was evicted."""
     gone = (Span("evicted", node.gone_at, None),) if node.gone_at else ()
     return (*node.outages, *gone)

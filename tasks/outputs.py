@@ -35,7 +35,7 @@ async def list_outputs(service: BlobServiceClient, container: str, prefix: str) 
         return {}
 
 
-@task(name="outputs", **STAGE)
+@task(name="outputs", task_run_name="outputs", **STAGE)
 async def collect_outputs(
     outcomes: Sequence[Outcome], *, ticket: Ticket, request: Request
 ) -> Evidence:
@@ -72,7 +72,7 @@ async def read_tail(logs: ContainerClient, folder: str) -> str:
     return (await stream.readall()).decode(errors="replace").strip() if stream else ""
 
 
-@task(name="download", **STAGE)
+@task(name="download", task_run_name="download", **STAGE)
 async def download_outputs(names: Iterable[str], *, output: Output) -> None:
     """Fetch outputs into the folder; those that are there already in full are left alone.
 

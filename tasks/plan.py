@@ -41,7 +41,7 @@ NAME_A_SOURCE = "Name a file, a folder, a glob or az://container/prefix with med
 PROBE_TIME = timedelta(hours=1)  # how long a URL for a look at a blob is good for
 
 
-@task(name="plan", **FIRST_STAGE)
+@task(name="plan", task_run_name="plan", **FIRST_STAGE)
 async def make_plan(request: Request) -> Plan:
     """Find, hash, name and probe the sources.
 
@@ -68,7 +68,7 @@ async def make_plan(request: Request) -> Plan:
     return Plan(pending=pending, done=done, refused=tuple(refused))
 
 
-@task(name="confirm", **STAGE)
+@task(name="confirm", task_run_name="confirm", **STAGE)
 async def confirm_plan(plan: Plan, request: Request) -> Plan:
     """The plan under the lock: what another run has converted meanwhile is dropped."""
     async with blob_service() as service:

@@ -43,7 +43,7 @@ RENEWALS = 5  # tries to renew a warm pool that other runs renew, or that is bei
 logger = logging.getLogger(__name__)
 
 
-@task(name="pool", **STAGE)
+@task(name="pool", task_run_name="pool", **STAGE)
 async def make_pool(ticket: Ticket, pool: Pool, *, files: int, node: Node = Node()) -> None:
     """Ask for the run's pool, and do not wait for it; or check that the shared one will do.
 

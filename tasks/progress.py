@@ -1,8 +1,14 @@
 """How far a run is: counted by its stages, told to whoever listens."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from tasks.models import Span
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +29,20 @@ class Tally:
     submitted: int = 0
     refused: int = 0
     is_closed: bool = False  # no further wave will come
+
+
+class Stopwatch:
+    """When each stage of a run began and ended."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+
+    async def time(self, name: str, stage: Awaitable[Result]) -> Result:
+        started_at = datetime.now(UTC)
+        try:
+            return await stage
+        finally:
+            self.spans.append(Span(name, started_at, datetime.now(UTC)))
 
 
 Listener = Callable[[object], None]  # called with a Progress, at the end with the Report

@@ -5,29 +5,39 @@ import logging
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, get_args
 
+from azure.core.exceptions import AzureError, ResourceExistsError
+from azure.storage.blob import ContentSettings
 from prefect import task
 
+from tasks.clients import blob_service, explained
 from tasks.files import fresh_file
 from tasks.models import (
     Conversion,
     Diagnosis,
     Evidence,
     FileResult,
+    NodeKind,
+    NodeLife,
     Outcome,
     Plan,
     Refusal,
+    Span,
     State,
     Ticket,
 )
-from tasks.naming import batch_task_id
+from tasks.naming import OWNER, batch_task_id
+from tasks.outputs import keep_aside
 from tasks.parameters import Request
+from tasks.picture import blob_name, draw, is_ours, path_beside
 from tasks.pool import nodes_wanted
 from tasks.sources import is_blob, local_path
 from tasks.stage import STAGE
+from tasks.timeline import Activity, Lane, Record, Timeline, build_timeline
 
 DONE = ("converted", "skipped")
 logger = logging.getLogger(__name__)
@@ -48,6 +58,8 @@ class Ledger:
     outcomes: tuple[Outcome, ...] = ()
     evidence: Evidence
     diagnosis: Diagnosis | None = None
+    spans: tuple[Span, ...] = ()
+    nodes: tuple[NodeLife, ...] = ()
 
     @property
     def converted(self) -> list[str]:
@@ -62,10 +74,25 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeUse:
+    """A node, and what its time went into."""
+
+    id: str
+    kind: NodeKind
+    started_at: str  # ISO 8601; in a shared pool, when the run did
+    ended_at: str
+    is_lost: bool  # it went while its pool lived on
+    hours: Mapping[Activity, float]
+    conversions: int
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     run: Mapping[str, Any]
     summary: Mapping[str, Any]
     files: tuple[FileResult, ...]
+    nodes: tuple[NodeUse, ...] = ()
+    timeline: Timeline = field(default=Timeline(0), repr=False)
 
     @property
     def is_success(self) -> bool:
@@ -76,11 +103,17 @@ class Report:
         counts = ((state, self.summary[state]) for state in get_args(State))
         return ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in counts if n)
 
+    def as_json(self) -> str:
+        nodes, files = ([asdict(row) for row in rows] for rows in (self.nodes, self.files))
+        parts = {"run": self.run, "summary": self.summary, "nodes": nodes, "files": files}
+        return json.dumps(parts, indent=2, default=str)
 
-@task(name="report", **STAGE)
+
+@task(name="report", task_run_name="report", **STAGE)
 async def make_report(ledger: Ledger) -> Report:
-    """Settle every conversion's state and write the report file, where one is asked for."""
+    """Settle every conversion's state, write the report where asked for, and store the picture."""
     report = write_report(ledger)
+    await store_picture(report, ledger)
     for file in report.files[:LOGGED_FILES]:
         if file.state not in DONE and not ledger.request.run.dry_run:
             logger.warning("%s: %s: %s", file.source, file.state.replace("_", " "), file.reason)
@@ -88,19 +121,72 @@ async def make_report(ledger: Ledger) -> Report:
 
 
 def write_report(ledger: Ledger) -> Report:
+    """The report; where a file is asked for, with its picture beside it."""
     report = build_report(ledger, now=datetime.now(UTC))
-    if (path := ledger.request.output.report) and not ledger.request.run.dry_run:
-        with fresh_file(local_path(path)) as file:
-            file.write(json.dumps(asdict(report), indent=2, default=str).encode())
+    if (name := ledger.request.output.report) and not ledger.request.run.dry_run:
+        path = local_path(name)
+        with fresh_file(path) as file:
+            file.write(report.as_json().encode())
+        write_picture(draw(report), path_beside(path))
     return report
+
+
+def write_picture(page: bytes, path: Path) -> None:
+    """Nobody named this file: what has its name and is no picture of ours is kept."""
+    with fresh_file(path) as file:
+        file.write(page)
+        if path.exists() and not is_ours(path):
+            keep_aside(path)
+
+
+async def store_picture(report: Report, ledger: Ledger) -> None:
+    """Beside the outputs, where this run had something to convert. It is no reason to fail."""
+    if not (name := report.run["picture"]):
+        return
+    settings = ContentSettings(content_type="text/html; charset=utf-8")
+    metadata = {"owner": OWNER, "run": ledger.ticket.run_id}
+    try:
+        async with blob_service() as service:
+            blob = service.get_blob_client(ledger.request.output.container, name)
+            await blob.upload_blob(
+                draw(report), overwrite=False, metadata=metadata, content_settings=settings
+            )
+        logger.info("The picture of this run: %s", name)
+    except ResourceExistsError:  # an earlier try of ours got through
+        pass
+    except AzureError as error:
+        logger.warning("The picture could not be stored. %s", explained(error).problem)
 
 
 def build_report(ledger: Ledger, *, now: datetime) -> Report:
     files = tuple(settle(ledger))
-    seconds = round((now - ledger.ticket.started_at).total_seconds(), 3)
+    record = Record(spans=ledger.spans, nodes=ledger.nodes, outcomes=ledger.outcomes)
+    slots = ledger.request.pool.slots_per_node
+    timeline = build_timeline(record, ticket=ledger.ticket, slots=slots, now=now)
     return Report(
-        run=describe_run(ledger, now=now), summary=summarise(files, seconds=seconds), files=files
+        run=describe_run(ledger, now=now),
+        summary=summarise(files, timeline),
+        files=files,
+        nodes=tuple(account_for(lane, ledger.ticket.started_at) for lane in timeline.lanes),
+        timeline=timeline,
     )
+
+
+def account_for(lane: Lane, began_at: datetime) -> NodeUse:
+    start, end = (began_at + timedelta(seconds=seconds) for seconds in (lane.start, lane.end))
+    return NodeUse(
+        id=lane.node,
+        kind=lane.kind,
+        started_at=start.isoformat(timespec="milliseconds"),
+        ended_at=end.isoformat(timespec="milliseconds"),
+        is_lost=lane.is_gone,
+        hours=in_hours(lane.seconds),
+        conversions=len(lane.bars),
+    )
+
+
+def in_hours(seconds: Mapping[Activity, float]) -> dict[Activity, float]:
+    return {activity: round(value / 3600, 6) for activity, value in seconds.items()}
 
 
 def describe_run(ledger: Ledger, *, now: datetime) -> dict[str, Any]:
@@ -114,11 +200,22 @@ def describe_run(ledger: Ledger, *, now: datetime) -> dict[str, Any]:
         "download_to": request.output.download_to,
         "job": ticket.job_id,
         "pool": ticket.pool_id,
+        "owns_pool": ticket.owns_pool,
+        "picture": picture_blob(ledger),
         "started_at": ticket.started_at.isoformat(timespec="seconds"),
         "ended_at": now.isoformat(timespec="seconds"),
         "diagnosis": asdict(ledger.diagnosis) if ledger.diagnosis else None,
         "dry_run": foresee(ledger) if request.run.dry_run else None,
     }
+
+
+def picture_blob(ledger: Ledger) -> str | None:
+    """The picture's name in the output container; None where there is nothing to show."""
+    request, ticket = ledger.request, ledger.ticket
+    if request.run.dry_run or not ledger.plan.pending:
+        return None
+    prefix = request.output.prefix
+    return blob_name(prefix=prefix, started_at=ticket.started_at, run_id=ticket.run_id)
 
 
 def foresee(ledger: Ledger) -> dict[str, Any]:
@@ -139,16 +236,23 @@ def foresee(ledger: Ledger) -> dict[str, Any]:
     }
 
 
-def summarise(files: Iterable[FileResult], *, seconds: float) -> dict[str, Any]:
+def summarise(files: Iterable[FileResult], timeline: Timeline) -> dict[str, Any]:
     files = list(files)
     states = Counter(file.state for file in files)
     return {
         **{state: states[state] for state in get_args(State)},
         "files": len(files),
-        "seconds": seconds,
+        "seconds": round(timeline.seconds, 3),
         "source_seconds": round(sum(f.source_seconds or 0 for f in files), 3),
         "output_bytes": sum(f.output_bytes or 0 for f in files),
+        "node_hours": in_hours(timeline.node_seconds),
+        "converting_share": in_thousandths(timeline.converting_share),
+        "slot_share": in_thousandths(timeline.slot_share),
     }
+
+
+def in_thousandths(share: float | None) -> float | None:
+    return None if share is None else round(share, 3)
 
 
 def settle(ledger: Ledger) -> list[FileResult]:
@@ -204,7 +308,14 @@ def _settle(conversion: Conversion, outcomes: list[Outcome], ledger: Ledger) -> 
         source_seconds=conversion.seconds,
         output_seconds=ledger.evidence.seconds.get(name),
         output_bytes=stamp.size_bytes if stamp and state == "converted" else None,
+        started_at=moment(last.started_at) if last else None,
+        ended_at=moment(last.ended_at) if last else None,
+        key=conversion.key,
     )
+
+
+def moment(found: datetime | None) -> str | None:
+    return found.isoformat(timespec="milliseconds") if found else None
 
 
 def judge(

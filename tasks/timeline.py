@@ -13,13 +13,13 @@ from datetime import datetime
 from itertools import pairwise, zip_longest
 from typing import Literal
 
-from tasks.models import Node, NodeKind, Outcome, Span, Ticket
+from tasks.models import NodeKind, NodeLife, Outcome, Span, Ticket
 
 Activity = Literal["boot", "start_task", "converting", "idle", "evicted", "unusable"]
 RANKS: tuple[Activity, ...] = ("evicted", "unusable", "converting", "start_task", "boot", "idle")
 UNPAID = ("evicted",)
 SLACK_SECONDS = 0.05  # clocks of nodes, Batch and ours
-COMPLETION, CLEANUP, SUBMIT = "completion", "cleanup", "submit"
+POOL, SUBMIT, COMPLETION, CLEANUP = "pool", "submit", "completion", "cleanup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,9 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A link of the longest path: a stage, a node's boot or start task, or a file."""
+    """A link of the longest path: a stage, a file, or what kept a node from files."""
 
-    kind: Literal["stage", "boot", "start_task", "file"]
+    kind: Literal["stage", "file", "boot", "start_task", "evicted"]
     name: str  # of the stage, of the node, or the file's key
     start: float
     end: float
@@ -122,7 +122,7 @@ class Record:
     """What was noted of a run while it went on."""
 
     spans: Sequence[Span] = ()  # of its stages
-    nodes: Sequence[Node] = ()
+    nodes: Sequence[NodeLife] = ()
     outcomes: Sequence[Outcome] = ()
 
 
@@ -164,7 +164,7 @@ def _to_stage(span: Span, clock: _Clock) -> Stage:
 
 
 def build_lane(
-    node: Node, outcomes: Sequence[Outcome], *, slots: int, until: float, clock: _Clock
+    node: NodeLife, outcomes: Sequence[Outcome], *, slots: int, until: float, clock: _Clock
 ) -> Lane:
     bars = place_bars(node.id, outcomes, slots=slots, until=until, clock=clock)
     start = clock.read(node.allocated_at)
@@ -201,7 +201,7 @@ def place_bars(
     return tuple(bars)
 
 
-def _claims(node: Node, bars: Sequence[Bar], *, end: float, clock: _Clock) -> Iterator[Period]:
+def _claims(node: NodeLife, bars: Sequence[Bar], *, end: float, clock: _Clock) -> Iterator[Period]:
     """What is known of the node's time; where two say different things, the higher rank holds."""
     yield from (Period("converting", bar.start, bar.end) for bar in bars)
     for span in node.start_tasks:
@@ -214,7 +214,7 @@ def _claims(node: Node, bars: Sequence[Bar], *, end: float, clock: _Clock) -> It
     yield from _boots(node, bars, end=end, clock=clock)
 
 
-def _boots(node: Node, bars: Sequence[Bar], *, end: float, clock: _Clock) -> Iterator[Period]:
+def _boots(node: NodeLife, bars: Sequence[Bar], *, end: float, clock: _Clock) -> Iterator[Period]:
     """From each time it came until it did something: its start task, a file, or be ready."""
     came = [node.allocated_at, *(outage.ended_at for outage in node.outages)]
     did = [clock.read(span.started_at) for span in node.start_tasks]
@@ -284,7 +284,8 @@ class _Causes:
         self._before = {
             _file_step(after): _file_step(bar) for lane in lanes for bar, after in _in_slots(lane)
         }
-        self._starts = {lane.node: list(_start_steps(lane)) for lane in lanes}
+        self._delays = {lane.node: list(_delays(lane)) for lane in lanes}
+        self._work = {lane.node: [_file_step(bar) for bar in lane.bars] for lane in lanes}
         self._files = sorted(self._bars, key=lambda step: step.end)
         self._stages = [self._stage_step(stage) for stage in stages]
         self.last = max(self._stages, key=lambda step: step.end, default=None)
@@ -293,8 +294,10 @@ class _Causes:
         match step.kind:
             case "file":
                 yield from self._of_file(step)
-            case "start_task":
-                yield from _until(step.start, self._starts[step.name])
+            case "boot" | "start_task" | "evicted":
+                yield from _until(step.start, self._delays[step.name])
+                yield from _until(step.start, self._work[step.name])
+                yield from _until(step.start, [s for s in self._stages if s.name == POOL])
             case _:
                 if step.name == COMPLETION and (file := self._last_file(step.end)):
                     yield file.end, file
@@ -314,7 +317,7 @@ class _Causes:
         bar = self._bars[step]
         if before := self._before.get(step):
             yield before.end, before
-        yield from _until(bar.start, self._starts[bar.node])
+        yield from _until(bar.start, self._delays[bar.node])
         submissions = [
             s for s in self._stages if s.name.startswith(SUBMIT) and s.start <= bar.added
         ]
@@ -327,11 +330,12 @@ def _until(moment: float, steps: Iterable[Step]) -> Iterator[tuple[float, Step]]
     return ((step.end, step) for step in steps if step.end <= moment + SLACK_SECONDS)
 
 
-def _start_steps(lane: Lane) -> Iterator[Step]:
-    """Each time that the node booted, and ran its start task."""
+def _delays(lane: Lane) -> Iterator[Step]:
+    """What kept a node from converting."""
     for period in lane.periods:
-        if period.activity == "boot" or period.activity == "start_task":  # noqa: PLR1714  narrows
-            yield Step(period.activity, lane.node, period.start, period.end)
+        match period.activity:
+            case "boot" | "start_task" | "evicted":
+                yield Step(period.activity, lane.node, period.start, period.end)
 
 
 def _file_step(bar: Bar) -> Step:

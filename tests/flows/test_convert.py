@@ -62,7 +62,7 @@ async def test_each_clip_becomes_an_mp3_of_its_length_at_192_kilobits(
         assert file.exit_code == 0
 
 
-async def test_a_run_leaves_nothing_behind_but_its_outputs(
+async def test_a_run_leaves_nothing_behind_but_its_outputs_and_their_picture(
     convert: Convert,
     library: Library,
     batch: BatchClient,
@@ -71,7 +71,7 @@ async def test_a_run_leaves_nothing_behind_but_its_outputs(
 ) -> None:
     report = await convert(library("a.mp4"))
     output, cleanup = (blobs.get_container_client(name) for name in containers)
-    assert [blob.name for blob in output.list_blobs()] == ["a.mp3"]
+    assert [blob.name for blob in output.list_blobs()] == ["a.mp3", report.run["picture"]]
     assert list(cleanup.list_blob_names()) == []
     living = [job.id for job in batch.list_jobs() if job.state != models.BatchJobState.DELETING]
     assert report.run["job"] not in living

@@ -1,7 +1,7 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +9,7 @@ from azure.batch import BatchClient, models
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from hypothesis import given
 from hypothesis import strategies as st
-from records import a_ticket
+from records import NOW, a_ticket
 
 from tasks.completion import (
     Ending,
@@ -25,6 +25,7 @@ from tasks.completion import (
 )
 from tasks.diagnosis import Sighting
 from tasks.models import Outcome, Ticket
+from tasks.nodes import Roster
 from tasks.parameters import Pool
 from tasks.pool import make_pool, tags
 from tasks.progress import Progress, Tally, listening
@@ -86,7 +87,8 @@ def a_batch_task(state: str, info: dict[str, Any] | None = None) -> models.Batch
 
 @pytest.mark.parametrize("state", ["preparing", "running"])
 def test_a_batch_task_that_is_not_completed_runs(state: str) -> None:
-    assert to_outcome(a_batch_task(state)) == Outcome("k", 2, "running")
+    seen = to_outcome(a_batch_task(state, {"startTime": "2026-11-22T12:00:00Z"}))
+    assert seen == Outcome("k", 2, "running", node="n", started_at=NOW)
 
 
 def test_an_exit_code_of_zero_with_a_failed_upload_is_a_failure() -> None:
@@ -100,7 +102,13 @@ def test_a_success_has_its_node_its_tries_and_its_seconds() -> None:
     times = {"startTime": "2026-11-22T12:00:00Z", "endTime": "2026-11-22T12:00:01.5Z"}
     info = {"exitCode": 0, "result": "success"} | times
     assert to_outcome(a_batch_task("completed", info)) == Outcome(
-        "k", 2, "succeeded", exit_code=0, node="n", tries=2, seconds=1.5
+        *("k", 2, "succeeded"),
+        exit_code=0,
+        node="n",
+        tries=2,
+        seconds=1.5,
+        started_at=NOW,
+        ended_at=NOW + timedelta(seconds=1.5),
     )
 
 
@@ -150,7 +158,7 @@ def submit(batch: BatchClient, ticket: Ticket, *scripts: str) -> Tally:
 
 async def watched(ticket: Ticket, tally: Tally) -> Ending:
     await make_pool.fn(ticket, Pool(spot_nodes=1), files=2)
-    ending: Ending = await watch_completion.fn(ticket, tally)
+    ending: Ending = await watch_completion.fn(ticket, tally, Roster())
     return ending
 
 

@@ -8,7 +8,7 @@ from azure.batch import BatchClient
 from records import NOW, a_ticket
 
 from tasks.clients import batch_client
-from tasks.models import Node, Span
+from tasks.models import NodeLife, Span
 from tasks.nodes import Glimpse, Roster, observe
 from tasks.parameters import Pool
 from tasks.pool import make_pool
@@ -23,8 +23,8 @@ IDLE = Glimpse("n", "spot", "idle", since=at(41), allocated_at=at(0), start_task
 EVICTED = replace(IDLE, state="preempted", since=at(90))
 
 
-def seen(*looks: tuple[float, list[Glimpse]]) -> dict[str, Node]:
-    nodes: dict[str, Node] = {}
+def seen(*looks: tuple[float, list[Glimpse]]) -> dict[str, NodeLife]:
+    nodes: dict[str, NodeLife] = {}
     for seconds, glimpses in looks:
         nodes = observe(nodes, glimpses, now=at(seconds))
     return nodes

@@ -9,11 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from records import NOW, a_conversion, a_request, a_source, a_ticket
 
-from tasks.models import Conversion, Diagnosis, Evidence, Outcome, Plan, Refusal, Stamp, State
+from tasks.models import (
+    Conversion,
+    Diagnosis,
+    Evidence,
+    NodeLife,
+    Outcome,
+    Plan,
+    Refusal,
+    Span,
+    Stamp,
+    State,
+)
 from tasks.naming import batch_task_id
 from tasks.parameters import Pool, Run
 from tasks.presets import PRESETS
 from tasks.report import Ledger, Report, build_report, explain, judge, settle, write_report
+from tasks.timeline import RANKS
 
 DIAGNOSIS = Diagnosis("DeadlinePassed", "The deadline has passed.", "", "Run again.")
 ONE = a_conversion(seconds=3.5)
@@ -236,6 +248,9 @@ def test_the_summary_counts_the_states_and_adds_up_the_files() -> None:
         "seconds": 90.0,
         "source_seconds": 3.5,
         "output_bytes": 9,
+        "node_hours": dict.fromkeys(RANKS, 0),
+        "converting_share": None,
+        "slot_share": None,
     }
 
 
@@ -271,7 +286,44 @@ def test_the_report_file_is_what_the_report_says(tmp_path: Path) -> None:
     assert content["run"]["diagnosis"]["code"] == "DeadlinePassed"
     assert content["files"][0]["source"] == "\udcff é.mp4"
     assert content["summary"] == dict(report.summary)
-    assert [p.name for p in path.parent.iterdir()] == ["r.json"]
+    assert content["run"]["picture"].startswith("reports/20261122T120000Z-")
+    assert sorted(p.name for p in path.parent.iterdir()) == ["r.html", "r.json"]
+
+
+def test_the_report_tells_what_the_time_of_each_node_went_into(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    minutes = [NOW + timedelta(minutes=n) for n in range(5)]
+    node = NodeLife(
+        "n", "spot", minutes[0], minutes[4], start_tasks=(Span("start", *minutes[1:3]),)
+    )
+    converted = outcome("succeeded", node="n", started_at=minutes[2], ended_at=minutes[3])
+    ledger = a_ledger(
+        request=a_request(output={"report": str(path)}), nodes=(node,), outcomes=(converted,)
+    )
+    report = build_report(ledger, now=minutes[4])
+    minute = round(1 / 60, 6)
+    hours = {"boot": minute, "start_task": minute, "converting": minute, "idle": minute}
+    (used,) = json.loads(report.as_json())["nodes"]
+    assert (used["id"], used["hours"], used["conversions"]) == ("n", hours, 1)
+    assert report.summary["node_hours"] == dict.fromkeys(RANKS, 0) | hours
+    assert report.summary["converting_share"] == 0.25
+    assert report.files[0].started_at == "2026-11-22T12:02:00.000+00:00"
+
+
+def test_a_file_that_is_no_picture_of_ours_is_kept_aside(tmp_path: Path) -> None:
+    report, picture = tmp_path / "index.json", tmp_path / "index.html"
+    picture.write_text("somebody's own")
+    request = a_request(output={"report": str(report)})
+    write_report(a_ledger(request=request))
+    write_report(a_ledger(request=request))
+    assert (tmp_path / "index.html~").read_text() == "somebody's own"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["index.html", "index.html~", "index.json"]
+
+
+def test_where_nothing_is_to_be_converted_there_is_no_picture_beside_the_outputs() -> None:
+    done = a_ledger(plan=a_plan(done=(ONE,)))
+    dry = a_ledger(request=a_request(run=Run(dry_run=True)))
+    assert [build_report(each, now=NOW).run["picture"] for each in (done, dry)] == [None, None]
 
 
 def test_without_a_report_file_none_is_written(

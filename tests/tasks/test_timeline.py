@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from records import NOW, a_ticket
 
-from tasks.models import Node, Outcome, Span
+from tasks.models import NodeLife, Outcome, Span
 from tasks.timeline import RANKS, Period, Record, Timeline, build_timeline, settle_periods
 
 TICKET = a_ticket(now=NOW)
@@ -23,7 +23,7 @@ def span(name: str, start: float, end: float | None) -> Span:
     return Span(name, at(start), None if end is None else at(end))
 
 
-def a_node(name: str = "n", **values: Any) -> Node:
+def a_node(name: str = "n", **values: Any) -> NodeLife:
     """A node that booted from 2 to 32 and ran its start task from then to 50."""
     given_values = {
         "kind": "spot",
@@ -32,7 +32,7 @@ def a_node(name: str = "n", **values: Any) -> Node:
         "ready_at": at(50),
         "start_tasks": (span("start task", 32, 50),),
     }
-    return Node(name, **(given_values | values))
+    return NodeLife(name, **(given_values | values))
 
 
 def file(key: str, start: float, end: float | None, **values: Any) -> Outcome:
@@ -188,6 +188,15 @@ def test_the_longest_path_leads_over_slow_uploads() -> None:
     assert path(nodes=[a_node()], outcomes=outcomes) == [
         *("plan", "pool", "job", "upload wave 1", "submit wave 1", "upload wave 2"),
         *("submit wave 2", "b-1", "completion", "outputs", "cleanup"),
+    ]
+
+
+def test_the_longest_path_leads_over_an_eviction() -> None:
+    starts = (span("start task", 32, 50), span("start task", 65, 70))
+    node = a_node(start_tasks=starts, outages=(span("evicted", 52, 60),))
+    assert path(nodes=[node], outcomes=[file("a", 71, 80)]) == [
+        *("plan", "pool", "boot", "start_task", "evicted", "boot", "start_task", "a-1"),
+        *("completion", "outputs", "cleanup"),
     ]
 
 
