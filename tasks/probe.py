@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, replace
 from errno import ENOMEM
+from http.client import HTTPException
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from tasks.endings import CHECKED_FORMATS, TAIL_BYTES, ends_midway
 from tasks.presets import Preset, StreamKind
 
 if TYPE_CHECKING:
@@ -107,9 +109,12 @@ def probe(location: str) -> Media:
             timeout=(_CONNECT_SECONDS, _READ_SECONDS),
             metadata_errors="replace",
         ) as container:
-            return _media(container)
-    except (av.FFmpegError, OSError) as error:
-        if error.errno == ENOMEM:
+            media = _media(container)
+            if _is_cut(container, location):
+                raise UnreadableMedia("cut short: it ends in the midst of a packet")
+            return media
+    except (av.FFmpegError, OSError, HTTPException) as error:
+        if getattr(error, "errno", None) == ENOMEM:
             raise MemoryError from None
         raise UnreadableMedia(_reason(error, location)) from None
 
@@ -297,21 +302,29 @@ def _reason(error: Exception, location: str) -> str:
     return "not a media file of a known format"
 
 
-def _first_bytes(location: str) -> bytes:
-    from http.client import HTTPException
+def _is_cut(container: "InputContainer", location: str) -> bool:
+    """Whether that can be seen at the end, where the length does not tell."""
+    name = container.format.name
+    if name not in CHECKED_FORMATS or (name == "mp3" and not _is_guessed(container)):
+        return False
+    end = container.size
+    return ends_midway(name, _bytes(location, begin=max(0, end - TAIL_BYTES), end=end))
 
+
+def _first_bytes(location: str) -> bytes:
     try:
-        with _opened(location) as file:
-            return bytes(file.read(12))
+        return _bytes(location, begin=0, end=12)
     except (OSError, HTTPException):
         return b""
 
 
-def _opened(location: str) -> BinaryIO:
+def _bytes(location: str, *, begin: int, end: int) -> bytes:
     if not _is_url(location):
-        return Path(location).open("rb")
+        with Path(location).open("rb") as file:
+            file.seek(begin)
+            return file.read(end - begin)
     from urllib.request import Request, urlopen
 
-    request = Request(location, headers={"Range": "bytes=0-11"})  # noqa: S310  # http or https
-    opened: BinaryIO = urlopen(request, timeout=_READ_SECONDS)  # noqa: S310  # as above
-    return opened
+    request = Request(location, headers={"Range": f"bytes={begin}-{end - 1}"})  # noqa: S310  # http or https
+    with urlopen(request, timeout=_READ_SECONDS) as answer:  # noqa: S310  # as above
+        return bytes(answer.read(end - begin))

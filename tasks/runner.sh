@@ -8,13 +8,14 @@
 #
 # Exits with ffmpeg's status where it failed, 65 (EX_DATAERR) where the check did, 64 (EX_USAGE) for
 # a bad setting, 127 without ffmpeg. An empty file `seconds-7.013` tells how many seconds were written.
-# Needs no more than sh (dash, busybox), od and wc. Values are never parsed by the shell again.
+# Needs no more than sh (dash, busybox), df, od and wc. Values are never parsed by the shell again.
 set -u
 
 # Where the start task puts a program that comes from storage.
 PATH=${AZ_BATCH_NODE_SHARED_DIR:+$AZ_BATCH_NODE_SHARED_DIR/bin:}$PATH
 
-# The same as FORMATS in probe.py. No playlist is among them: they open other files.
+# The same as in probe.py. No playlist is among them: they open other files.
+MOST_PIXELS=134217728
 FORMATS=aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,mxf,ogg,tta,w64,wav,wv
 
 fail() {
@@ -80,10 +81,32 @@ is_too_short() {
     [ $((expected - $1)) -gt "$tolerance" ]
 }
 
+room() {
+    [ "$expected" -lt 200000000 ] && echo 2000000 || echo $((expected / 100))
+}
+
 is_too_long() {
-    tolerance=$((expected / 100))
-    [ "$tolerance" -ge 2000000 ] || tolerance=2000000
-    [ $(($1 - expected)) -gt "$tolerance" ]
+    [ $(($1 - expected)) -gt "$(room)" ]
+}
+
+# Small files may decode into vast ones. A conversion gets most of the machine's memory and half of
+# what is free of the disk; what the shell or the system does not know of is not limited.
+limit_memory() {
+    while read -r name kib _; do
+        [ "$name" != MemTotal: ] || ulimit -v $((kib / 4 * 3))
+    done 2>/dev/null </proc/meminfo
+}
+
+limit_output() {
+    blocks=$(df -P -k . | { read -r _ && read -r _ _ _ free _ && echo "$free"; }) # of 512 bytes
+    case $blocks in
+        '' | *[!0-9]*) blocks= ;;
+        *) ulimit -f "$blocks" 2>/dev/null ;;
+    esac
+}
+
+fills_disk() {
+    [ -n "$blocks" ] && [ -f "$OUTPUT" ] && [ $(($(wc -c <"$OUTPUT") / 512 + 2048)) -gt "$blocks" ]
 }
 
 # Whether ffmpeg met the end of the file in the midst of something. It only warns of that.
@@ -124,17 +147,27 @@ command -v ffmpeg >/dev/null || fail 127 "ffmpeg is not on this node's PATH ($PA
 [ -f input ] || fail 66 "there is no file named input in $PWD"
 rm -f progress messages seconds-* "./$OUTPUT"
 
+if [ -n "$SOURCE_SECONDS" ]; then
+    expected=$(microseconds "$SOURCE_SECONDS")
+    # A little more than is too much: enough to tell.
+    set -- "$@" -t "$(seconds $((expected + $(room) + 1000000)) 3)"
+fi
+limit_memory
+limit_output
+
 # What ffmpeg says goes to stderr as ever, and its warnings also to a file, to be read below. A frame
 # that cannot be decoded is skipped (old MP3 files end in tags that are none); a tenth is too many.
 FFREPORT=file=messages:level=24 ffmpeg -hide_banner -nostdin -y -loglevel warning \
-    -max_error_rate 0.1 -protocol_whitelist file -format_whitelist "$FORMATS" -i file:input \
+    -max_error_rate 0.1 -max_pixels "$MOST_PIXELS" -protocol_whitelist file -format_whitelist "$FORMATS" -i file:input \
     "$@" -progress progress "file:$OUTPUT"
 status=$?
-[ "$status" -eq 0 ] || fail "$status" "ffmpeg failed with status $status"
+if [ "$status" -ne 0 ]; then
+    ! fills_disk || fail "$status" "the output takes more than half of the free disk"
+    fail "$status" "ffmpeg failed with status $status"
+fi
 
 written=$(reported_microseconds)
 if [ -n "$SOURCE_SECONDS" ]; then
-    expected=$(microseconds "$SOURCE_SECONDS")
     # The report stops at the start of the packet written last, which in a slow film is not the one
     # shown last: before anything is called short, the output's header is asked.
     if is_too_short "$written"; then

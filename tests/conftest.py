@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from deployments.local.server import running_server
 from stacks import LocalStack, local_stack
 from storage_proxy import StorageProxy, running_proxy
 
-pytest_plugins = ["media"]
+pytest_plugins = ["media", "impostors"]
 ROOT = pytest.StashKey[Path]()
 REAL = pytest.StashKey[dict[str, str]]()
 
@@ -131,6 +132,22 @@ def storage_faults(
     with running_proxy(account[name]) as proxy:
         monkeypatch.setenv(name, proxy.connection_string)
         yield proxy
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of its own, of 4 MiB; only root may make one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount, umount = shutil.which("mount"), shutil.which("umount")
+    if os.geteuid() or not (mount and umount):
+        pytest.skip("only root may make a disk")
+    command = [mount, "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"a disk cannot be made here: {made.stderr}")
+    yield folder
+    subprocess.run([umount, folder], check=True)
 
 
 @pytest.fixture

@@ -98,16 +98,16 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 def tools_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for PATH with all that the runner needs of a node beside sh and ffmpeg."""
     folder = tmp_path_factory.mktemp("tools")
-    for name in ("od", "rm", "tr", "wc"):
+    for name in ("df", "od", "rm", "tr", "wc"):
         (folder / name).symlink_to(shutil.which(name) or pytest.fail(f"no {name} here"))
     return folder
 
 
 @pytest.fixture(scope="session")
 def ffmpeg_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for PATH with an ffmpeg that is not the machine's."""
+    """A folder for PATH with an ffmpeg that is not the machine's: NODE_FFMPEG names another."""
     folder = tmp_path_factory.mktemp("ffmpeg")
-    (folder / "ffmpeg").symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
+    (folder / "ffmpeg").symlink_to(os.environ.get("NODE_FFMPEG") or imageio_ffmpeg.get_ffmpeg_exe())
     return folder
 
 

@@ -9,6 +9,7 @@ from socket import create_server
 import av
 import pytest
 from av.stream import Disposition
+from impostors import PLAYLISTS, Canary, with_external_data
 
 from tasks import probe as probe_module
 from tasks.presets import PRESETS, preset_for
@@ -237,22 +238,36 @@ def test_a_file_cut_before_its_index_is_told_so(clip: Clip, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "playlist",
-    [
-        "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{}\n#EXT-X-ENDLIST\n",
-        "ffconcat version 1.0\nfile '{}'\n",
-        '<?xml?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><BaseURL>{}</BaseURL></MPD>',
-        "v=0\no=- 0 0 IN IP4 127.0.0.1\nm=audio 4 RTP/AVP 0\n{}",
-    ],
-    ids=["hls", "concat", "dash", "sdp"],
+    ("suffix", "shape"),
+    [(".aac", {}), (".mp3", {"muxer": (("write_xing", "0"),)}), (".ts", {}), (".ogg", {})],
 )
+def test_a_file_cut_within_a_packet_is_told_so_where_its_length_does_not_tell(
+    clip: Clip, tmp_path: Path, server: "_Server", suffix: str, shape: dict[str, object]
+) -> None:
+    whole = clip(suffix, **shape).read_bytes()
+    (tmp_path / "a").write_bytes(whole[: len(whole) * 2 // 3 + 1])
+    for location in (tmp_path / "a", f"http://127.0.0.1:{server.server_port}/a?sig=canary"):
+        assert reason(location) == "cut short: it ends in the midst of a packet"
+
+
+@pytest.mark.parametrize("kind", PLAYLISTS)
 @pytest.mark.parametrize("suffix", [".mp4", ".m3u8"])
-def test_a_playlist_is_refused_whatever_its_name(
-    clip: Clip, tmp_path: Path, playlist: str, suffix: str
+def test_a_playlist_is_refused_whatever_its_name_and_opens_nothing(
+    tmp_path: Path, canary: Canary, kind: str, suffix: str
 ) -> None:
     path = tmp_path / f"a{suffix}"
-    path.write_text(playlist.format(clip(".ts")))
-    assert reason(path) == "not a media file of a known format"
+    for named in ("canary.ts", str(canary.file), canary.url):
+        path.write_bytes(PLAYLISTS[kind](named))
+        assert reason(path) == "not a media file of a known format"
+    assert not canary.was_asked()
+
+
+def test_a_film_whose_data_lie_in_another_file_does_not_open_it(
+    clip: Clip, tmp_path: Path, canary: Canary
+) -> None:
+    film = with_external_data(clip(".mov").read_bytes(), str(canary.file))
+    (tmp_path / "a.mov").write_bytes(film)
+    assert probe(str(tmp_path / "a.mov")).audio
 
 
 def test_what_is_not_there_or_no_file_is_told_so(tmp_path: Path) -> None:
@@ -371,7 +386,9 @@ def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.Monkey
         assert reason(f"http://127.0.0.1:{port}/a.mp4").startswith("it cannot be read: ")
 
 
-def test_a_url_cannot_make_it_read_a_file(clip: Clip, tmp_path: Path, server: _Server) -> None:
-    (tmp_path / "a.mp4").write_text(f"#EXTM3U\n#EXTINF:10,\nfile://{clip('.ts')}\n#EXT-X-ENDLIST\n")
-    address = f"http://127.0.0.1:{server.server_port}/a.mp4"
-    assert reason(address) == "not a media file of a known format"
+def test_a_url_cannot_make_it_read_another(tmp_path: Path, server: _Server, canary: Canary) -> None:
+    for named in (canary.url, str(canary.file)):
+        (tmp_path / "a.mp4").write_bytes(PLAYLISTS["hls"](named))
+        address = f"http://127.0.0.1:{server.server_port}/a.mp4"
+        assert reason(address) == "not a media file of a known format"
+    assert not canary.was_asked()

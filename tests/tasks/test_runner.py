@@ -10,11 +10,13 @@ from itertools import islice
 from pathlib import Path
 
 import av
+import bombs
 import pytest
 from av.stream import Disposition
+from impostors import PLAYLISTS, Canary, with_external_data
 
 from tasks.presets import PRESETS, preset_for
-from tasks.probe import FORMATS, expected_seconds, probe, source_arguments
+from tasks.probe import FORMATS, MOST_PIXELS, expected_seconds, probe, source_arguments
 
 RUNNER = Path(__file__).parents[2] / "tasks" / "runner.sh"
 SHELLS = [["/bin/sh"], ["dash"], ["busybox", "sh"], ["bash", "--posix"]]
@@ -447,23 +449,99 @@ def test_values_are_never_parsed_by_the_shell(node: Callable[..., Node], clip: C
         assert f"title={made.metadata['title']}" == title
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{}\n#EXT-X-ENDLIST\n",
-        "ffconcat version 1.0\nfile {}\n",
-    ],
-    ids=["hls", "concat"],
-)
-def test_a_playlist_reads_no_other_file(
-    node: Callable[..., Node], clip: Clip, tmp_path: Path, content: str
+@pytest.mark.parametrize("kind", PLAYLISTS)
+@pytest.mark.parametrize("target", ["canary.ts", "file", "url"])
+def test_a_playlist_opens_neither_files_nor_addresses(
+    node: Callable[..., Node], canary: Canary, kind: str, target: str
 ) -> None:
-    shutil.copyfile(clip(".ts"), tmp_path / "other.ts")
-    outcome = node(content.format("other.ts").encode()).run()
+    named = {"file": str(canary.file), "url": canary.url}.get(target, target)
+    outcome = node(PLAYLISTS[kind](named)).run()
     assert outcome.status not in (0, EX_DATAERR)
     assert outcome.last_line == f"runner: ffmpeg failed with status {outcome.status}"
     assert not (outcome.folder / "output.mp3").exists()
-    assert not list(outcome.folder.glob("seconds-*"))
+    assert not canary.was_asked()
+
+
+def test_a_film_whose_data_lie_in_another_file_does_not_open_it(
+    node: Callable[..., Node], clip: Clip, canary: Canary
+) -> None:
+    outcome = node(with_external_data(clip(".mov").read_bytes(), str(canary.file))).run(seconds=2)
+    assert outcome.status != 0
+    assert "Skipped opening external track" in outcome.stderr
+
+
+def test_without_its_allow_lists_ffmpeg_would_have_asked(
+    tmp_path: Path, ffmpeg_folder: Path, canary: Canary
+) -> None:
+    """The canary sings: the tests above can fail."""
+    (tmp_path / "input").write_bytes(PLAYLISTS["concat"](canary.url))
+    command = [ffmpeg_folder / "ffmpeg", "-nostdin", "-safe", "0", "-protocol_whitelist"]
+    asking = [*command, "file,http,tcp", "-i", tmp_path / "input", "-f", "null", "-"]
+    with subprocess.Popen(asking, stderr=subprocess.DEVNULL) as process:
+        canary.listener.settimeout(20)
+        assert canary.was_asked()
+        process.kill()
+
+
+def test_a_pattern_of_names_is_a_name(node: Callable[..., Node], clip: Clip) -> None:
+    here = node(clip(".wav"))
+    (here.folder / "input").rename(here.folder / "input%d")
+    assert here.run().status == 66
+
+
+def test_a_vast_cover_is_not_decoded(node: Callable[..., Node], clip: Clip) -> None:
+    outcome = node(bombs.art(clip(".flac").read_bytes(), side=12_000)).run(seconds=2)
+    assert outcome.status == 0, outcome.stderr
+    assert "exceeds specified max pixel count" in outcome.stderr
+
+
+def test_a_small_file_that_decodes_into_hours_is_left_soon(
+    node: Callable[..., Node], clip: Clip
+) -> None:
+    hours = bytearray(clip(".flac", audio=60).read_bytes())
+    hours[21:26] = bytes([hours[21] & 0xF0]) + (2 * 48_000).to_bytes(4, "big")  # samples in all
+    outcome = node(bytes(hours)).run(seconds=2)
+    assert outcome.status == EX_DATAERR
+    assert outcome.last_line.endswith(
+        "s were converted of 2.00 s: the source is longer than it says"
+    )
+    assert outcome.seconds < 6
+
+
+def test_an_output_that_would_fill_the_disk_fails_and_leaves_half_of_it(
+    node: Callable[..., Node], clip: Clip, small_disk: Path
+) -> None:
+    here = node(clip(".flac", audio=60))
+    shutil.copyfile(here.folder / "input", small_disk / "input")
+    free_bytes = shutil.disk_usage(small_disk).free
+    outcome = Node(small_disk, here.path).run(*PRESETS["wav"].arguments, output="output.wav")
+    assert outcome.status != 0
+    assert outcome.last_line == "runner: the output takes more than half of the free disk"
+    assert (small_disk / "output.wav").stat().st_size <= free_bytes / 2
+
+
+@pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="only Linux tells its memory")
+def test_ffmpeg_gets_most_of_the_memory_and_half_of_the_free_disk(
+    clip: Clip, tmp_path: Path, tools_folder: Path
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "ffmpeg").write_text("#!/bin/sh\nulimit -v\nulimit -f\nexit 1\n")
+    (tmp_path / "bin" / "ffmpeg").chmod(0o755)
+    shutil.copyfile(clip(".wav"), tmp_path / "input")
+    done = subprocess.run(
+        ["/bin/sh", str(RUNNER)],
+        cwd=tmp_path,
+        env=Node(tmp_path, f"{tmp_path}/bin:{tools_folder}").environment(
+            ("-c:a", "flac"), output="o.flac", seconds=""
+        ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    memory_kib, blocks = map(int, done.stdout.split())
+    (total_kib,) = re.findall(r"MemTotal: +(\d+)", Path("/proc/meminfo").read_text())
+    assert memory_kib == pytest.approx(int(total_kib) * 3 / 4, rel=0.01)
+    assert blocks * 512 == pytest.approx(shutil.disk_usage(tmp_path).free / 2, rel=0.2)
 
 
 def test_an_ffmpeg_that_fails_lends_its_status(node: Callable[..., Node], clip: Clip) -> None:
@@ -553,8 +631,10 @@ def test_it_ends_with_its_process_group(node: Callable[..., Node], clip: Clip) -
     pytest.fail("ffmpeg outlives the runner")
 
 
-def test_the_runner_and_the_probe_allow_the_same_formats() -> None:
+def test_the_runner_and_the_probe_allow_the_same() -> None:
+    (pixels,) = re.findall(r"^MOST_PIXELS=(.*)$", RUNNER.read_text(), re.MULTILINE)
     (formats,) = re.findall(r"^FORMATS=(.*)$", RUNNER.read_text(), re.MULTILINE)
+    assert int(pixels) == MOST_PIXELS
     assert tuple(formats.split(",")) == FORMATS
 
 

@@ -1,0 +1,109 @@
+"""Whether a file ends in the midst of something, in the formats that do not say how long they are.
+
+Pure functions of a file's last bytes. They say no where they cannot tell: tags may follow.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+TAIL_BYTES = 1 << 17  # two of Ogg's largest pages
+_LEAST_FRAMES = 3  # in a row, before they are taken for such
+_LEAST_HEADER_BYTES = 4
+_OGG_HEADER_BYTES = 27
+_MPEG_KBITS = {  # by version (1; 2 and 2.5) and layer: ISO 11172-3, 13818-3
+    (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (1, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (2, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (2, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_MPEG_HERTZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
+
+
+def ends_midway(format_name: str, tail: bytes) -> bool:
+    """Whether the format's last page, packet or frame is incomplete."""
+    check = _CHECKS.get(format_name)
+    return check is not None and check(tail)
+
+
+def _ends_within_page(tail: bytes) -> bool:
+    """Ogg, RFC 3533 section 6."""
+    at = tail.rfind(b"OggS")
+    if at < 0:
+        return False
+    if at + _OGG_HEADER_BYTES > len(tail):
+        return True
+    end_of_table = at + _OGG_HEADER_BYTES + tail[at + _OGG_HEADER_BYTES - 1]
+    table = tail[at + _OGG_HEADER_BYTES : end_of_table]
+    return end_of_table + sum(table) > len(tail)
+
+
+def _ends_within_packet(tail: bytes) -> bool:
+    """MPEG-TS: packets of 188 bytes, with 4 for a time before them or 16 for checks after them."""
+    for size, before in ((188, 0), (192, 4), (204, 0)):
+        for at in range(before, before + size):
+            syncs = tail[at::size]
+            if len(syncs) > _LEAST_FRAMES and syncs.count(0x47) == len(syncs):
+                return (len(tail) - at + before) % size != 0
+    return False
+
+
+def _ends_within_adts_frame(tail: bytes) -> bool:
+    return _ends_within_frame(tail, _adts_bytes)
+
+
+def _ends_within_mpeg_frame(tail: bytes) -> bool:
+    return _ends_within_frame(tail, _mpeg_bytes)
+
+
+def _ends_within_frame(tail: bytes, frame_bytes: Callable[[bytes], int]) -> bool:
+    """Whether a row of frames, each of which says its size, leads beyond the end."""
+    for begin in _syncs(tail):
+        at, frames = begin, 0
+        while at < len(tail) and (size := frame_bytes(tail[at : at + 8])):
+            at, frames = at + size, frames + 1
+        if frames > _LEAST_FRAMES:
+            rest = tail[at:]
+            return at > len(tail) or (len(rest) < _LEAST_HEADER_BYTES and rest[:1] == b"\xff")
+    return False
+
+
+def _syncs(tail: bytes) -> Iterator[int]:
+    at = tail.find(0xFF)
+    while at >= 0:
+        yield at
+        at = tail.find(0xFF, at + 1)
+
+
+def _adts_bytes(header: bytes) -> int:
+    """A frame's size, 0 where none begins: ISO 14496-3, 1.A.2.2."""
+    if len(header) < 6 or header[0] != 0xFF or header[1] & 0xF6 != 0xF0:  # noqa: PLR2004  bits
+        return 0
+    size = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
+    return size if size > 7 else 0  # noqa: PLR2004  bytes of its header
+
+
+def _mpeg_bytes(header: bytes) -> int:
+    """As above, of layers I to III; a free bit rate (0) tells no size."""
+    if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:  # noqa: PLR2004  bits
+        return 0
+    version, layer = header[1] >> 3 & 3, 4 - (header[1] >> 1 & 3)
+    rate, hertz, padding = header[2] >> 4, header[2] >> 2 & 3, header[2] >> 1 & 1
+    if version == 1 or layer == 4 or rate in (0, 15) or hertz == 3:  # noqa: PLR2004  reserved
+        return 0
+    generation = 1 if version == 3 else 2  # noqa: PLR2004  bits
+    bits = _MPEG_KBITS[generation, layer][rate - 1] * 1000
+    per_second = _MPEG_HERTZ[version][hertz]
+    if layer == 1:
+        return (12 * bits // per_second + padding) * 4
+    samples_of_8 = 72 if (generation, layer) == (2, 3) else 144
+    return samples_of_8 * bits // per_second + padding
+
+
+_CHECKS: Mapping[str, Callable[[bytes], bool]] = {
+    "aac": _ends_within_adts_frame,
+    "mp3": _ends_within_mpeg_frame,
+    "mpegts": _ends_within_packet,
+    "ogg": _ends_within_page,
+}
+CHECKED_FORMATS = frozenset(_CHECKS)
