@@ -38,7 +38,7 @@ from tasks.completion import (
 )
 from tasks.containers import make_containers
 from tasks.credentials import named_accounts
-from tasks.errors import FilesFailedError, OutputInUseError
+from tasks.errors import FilesFailedError, OutputInUseError, ReportUnwrittenError
 from tasks.events import announce_error, announce_report
 from tasks.job import make_job
 from tasks.lock import Held, hold_lock
@@ -144,6 +144,7 @@ async def convert(
 
     Raises:
         FilesFailedError: some files are not converted; it bears the report.
+        ReportUnwrittenError: its file cannot be written; it bears the report, too.
         ConvertError: nothing could be done; it says what to do about it.
     """
     request = Request(
@@ -173,9 +174,13 @@ async def run_request(request: Request) -> Report | State[Any]:
         plan = await work_through(work)
     except BaseException:
         if work.plan:
-            publish(write_report(work.ledger(work.plan)))
+            report_early_end(work.ledger(work.plan))
         raise
-    report = await make_report(work.ledger(plan))
+    try:
+        report = await make_report(work.ledger(plan))
+    except ReportUnwrittenError as unwritten:
+        publish(unwritten.report)
+        raise
     publish(report)
     if await is_cancelling(runtime.flow_run.id):
         return Cancelled(message=report.headline, data=report)  # Prefect takes no other end then
@@ -184,6 +189,15 @@ async def run_request(request: Request) -> Report | State[Any]:
         return report
     error = FilesFailedError(f"{report.headline}.", "The report has the reasons.", report)
     return Failed(message=report.headline, data=error)
+
+
+def report_early_end(ledger: Ledger) -> None:
+    """Say how far a run came that an error stops; that error is the one to be raised."""
+    try:
+        publish(write_report(ledger))
+    except ReportUnwrittenError as error:
+        publish(error.report)
+        STAGES.error(str(error))
 
 
 def issue_ticket(request: Request, *, run_id: str, run_count: int) -> Ticket:

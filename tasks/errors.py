@@ -33,12 +33,20 @@ class PoolError(ConvertError):
     """A pool that cannot do the work: no image, no nodes, or nodes that do not start."""
 
 
-class FilesFailedError(ConvertError):
-    """A run that came to its end without converting every file; `report` tells which, and why."""
+class ReportedError(ConvertError):
+    """A run that came to its end, yet not as it was asked to; `report` tells what became of it."""
 
     def __init__(self, problem: str, remedy: str, report: object = None) -> None:
         super().__init__(problem, remedy)
         self.report = report
+
+
+class FilesFailedError(ReportedError):
+    """Some files are not converted; the report tells which, and why."""
+
+
+class ReportUnwrittenError(ReportedError):
+    """The report cannot be written where it was asked for."""
 
 
 class DownloadError(ConvertError):

@@ -19,6 +19,8 @@ PRESET_METADATA = "convertpreset"
 UNSAFE = ("Cc", "Cs")  # Unicode's categories: control characters, and bytes that are no UTF-8
 UNSAFE_CHARACTERS = "\\\ufffe\uffff"  # would become a folder; cannot be written in XML
 LONGEST_NAME_BYTES = 255  # of a file, in what file systems there are
+LONGEST_BLOB_NAME = 1024  # in UTF-16, as Azure counts
+LONGEST_STAMP_BYTES = 7000  # of a source's path in the metadata, which may have 8 KiB in all
 LONGEST_STEM_BYTES = 180  # leaves room for a digest and a suffix
 
 
@@ -196,18 +198,34 @@ def _long_names(source: Source, path: PurePosixPath, suffix: str) -> Iterator[st
         yield str(path.with_name(f"{stem}.{digest[:length]}{suffix}"))
 
 
+def misfit(conversion: Conversion) -> str | None:
+    """Why the output cannot be stored; None: it can."""
+    length = len(conversion.output.encode("utf-16-le")) // 2
+    if length > LONGEST_BLOB_NAME:
+        return (
+            f"its output's name would have {length} characters: Azure takes {LONGEST_BLOB_NAME}."
+            " Shorten the names of its folders"
+        )
+    if any(len(part.encode()) > LONGEST_NAME_BYTES for part in conversion.output.split("/")):
+        return "a folder of its output would have too long a name: rename it"
+    if len(quote(os.fsencode(conversion.source.location))) > LONGEST_STAMP_BYTES:
+        return "its path is too long to be stored with its output: move it"
+    return None
+
+
 def safe_name(name: str) -> str:
     """A name that a blob and a file can bear, and that leads nowhere else.
 
-    Control characters, broken bytes, dot segments and a backslash are percent-encoded.
+    Control characters, broken bytes, a backslash, and dots at a segment's end (which Azure's
+    documentation forbids) are percent-encoded.
     """
     return "/".join(_safe_segment(segment) for segment in name.split("/"))
 
 
 def _safe_segment(segment: str) -> str:
-    if segment in (".", ".."):
-        return segment.replace(".", "%2E")
-    return "".join(quote(os.fsencode(char)) if _is_unsafe(char) else char for char in segment)
+    stem = segment.rstrip(".")
+    dots = "%2E" * (len(segment) - len(stem))
+    return "".join(quote(os.fsencode(char)) if _is_unsafe(char) else char for char in stem) + dots
 
 
 def _is_unsafe(char: str) -> bool:

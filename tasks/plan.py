@@ -1,6 +1,7 @@
 """The first stage: what is there, what is done, and what can be done. It makes nothing."""
 
 import os
+import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from tasks.errors import UsageError
 from tasks.fence import check_fence
 from tasks.hashing import hash_sources
 from tasks.models import Conversion, Plan, Refusal, Source, Stamp
-from tasks.naming import name_outputs
+from tasks.naming import misfit, name_outputs
 from tasks.outputs import list_outputs, local_target
 from tasks.parameters import Output, Request, Run
 from tasks.presets import Preset
@@ -28,16 +29,18 @@ from tasks.probe import (
 from tasks.prober import Finding, probe_each
 from tasks.sources import (
     AZURE,
+    NAME_A_SOURCE,
     UNREADABLE,
+    check_sources,
     find_blobs,
     find_local,
     is_blob,
     local_path,
     split_address,
+    starting_points,
 )
 from tasks.stage import FIRST_STAGE, STAGE
 
-NAME_A_SOURCE = "Name a file, a folder, a glob or az://container/prefix with media files."
 PROBE_TIME = timedelta(hours=1)  # how long a URL for a look at a blob is good for
 
 
@@ -59,7 +62,8 @@ async def make_plan(request: Request) -> Plan:
         contents = await hash_sources(readable)
         refused += [Refusal(s, "cannot be read") for s in readable if s not in contents]
         outputs = await list_outputs(service, output.container, output.prefix)
-        named = name_all(contents, output, outputs)
+        named, refused_names = part_misfits(name_all(contents, output, outputs))
+        refused += refused_names
         check_downloads(named, output)
         done, wanted = divide(named, outputs=outputs, run=request.run)
         probed = await probe_all(service, wanted, output.chosen)
@@ -98,6 +102,19 @@ def name_all(
     return tuple(
         name_outputs(contents, presets=output.chosen, prefix=output.prefix, outputs=outputs)
     )
+
+
+def part_misfits(
+    named: Iterable[Conversion],
+) -> tuple[tuple[Conversion, ...], tuple[Refusal, ...]]:
+    """Those whose output Azure can store under its name, and those whose output it cannot."""
+    fitting, refused = [], []
+    for conversion in named:
+        if reason := misfit(conversion):
+            refused.append(Refusal(conversion.source, reason, preset=conversion.preset))
+        else:
+            fitting.append(conversion)
+    return tuple(fitting), tuple(refused)
 
 
 def divide(
@@ -147,8 +164,8 @@ def check(request: Request) -> None:
     """
     if not request.sources:
         raise UsageError("No source is named.", NAME_A_SOURCE)
-    if not all(request.sources):
-        raise UsageError("A source is empty.", NAME_A_SOURCE)
+    check_fence(starting_points(request.sources))
+    check_sources(request.sources)
     check_overlap(request.sources, request.output)
     check_fence(path for path in (request.output.download_to, request.output.report) if path)
     check_targets(request.output)
@@ -170,9 +187,13 @@ def check_targets(output: Output) -> None:
 
 
 def is_writable(folder: Path) -> bool:
-    """Whether there is such a folder to write in, or one can be made."""
+    """Whether there is such a folder to write in, or one can be made: it is tried."""
     nearest = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
-    return os.path.isdir(nearest) and os.access(nearest, os.W_OK)  # noqa: PTH112  never fails
+    try:
+        tempfile.TemporaryFile(dir=nearest).close()
+    except OSError:  # also where everybody may write and nobody can, as in /proc
+        return False
+    return True
 
 
 def check_overlap(patterns: Iterable[str], output: Output) -> None:

@@ -15,6 +15,7 @@ from azure.storage.blob import ContentSettings
 from prefect import task
 
 from tasks.clients import blob_service, explained
+from tasks.errors import ReportUnwrittenError
 from tasks.files import fresh_file
 from tasks.models import (
     Conversion,
@@ -111,24 +112,45 @@ class Report:
 
 @task(name="report", task_run_name="report", **STAGE)
 async def make_report(ledger: Ledger) -> Report:
-    """Settle every conversion's state, write the report where asked for, and store the picture."""
-    report = write_report(ledger)
+    """Settle every conversion's state, store the picture, and write the report where asked for.
+
+    Raises:
+        ReportUnwrittenError: it cannot be written; the error bears it.
+    """
+    report = build_report(ledger, now=datetime.now(UTC))
     await store_picture(report, ledger)
     for file in report.files[:LOGGED_FILES]:
         if file.state not in DONE and not ledger.request.run.dry_run:
             logger.warning("%s: %s: %s", file.source, file.state.replace("_", " "), file.reason)
+    write_files(report, ledger.request)
     return report
 
 
 def write_report(ledger: Ledger) -> Report:
-    """The report; where a file is asked for, with its picture beside it."""
+    """The report; where a file is asked for, it is there, with its picture beside it.
+
+    Raises:
+        ReportUnwrittenError: as above.
+    """
     report = build_report(ledger, now=datetime.now(UTC))
-    if (name := ledger.request.output.report) and not ledger.request.run.dry_run:
-        path = local_path(name)
+    write_files(report, ledger.request)
+    return report
+
+
+def write_files(report: Report, request: Request) -> None:
+    if not request.output.report or request.run.dry_run:
+        return
+    path = local_path(request.output.report)
+    try:
         with fresh_file(path) as file:
             file.write(report.as_json().encode())
         write_picture(draw(report), path_beside(path))
-    return report
+    except OSError as error:
+        raise ReportUnwrittenError(
+            f"The report {path} cannot be written: {error.strerror}.",
+            "Make room or choose another file and run again: what is converted stays.",
+            report,
+        ) from error
 
 
 def write_picture(page: bytes, path: Path) -> None:

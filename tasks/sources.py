@@ -14,6 +14,7 @@ from tasks.errors import UsageError
 from tasks.models import Source
 
 AZURE = "az://"
+NAME_A_SOURCE = "Name a file, a folder, a glob or az://container/prefix with media files."
 UNREADABLE = "unreadable: "  # begins the version of what cannot be read; the reason follows
 MEDIA_SUFFIXES = frozenset(
     [
@@ -75,8 +76,10 @@ def find_local(pattern: str) -> Iterator[Source]:
     """The media files that a path or a glob names; a folder's, with all folders below it.
 
     Raises:
-        UsageError: there is nothing of that name.
+        UsageError: there is nothing of that name, or no name.
     """
+    if not pattern:
+        raise UsageError("A source is empty.", NAME_A_SOURCE)
     path = local_path(pattern)
     if os.path.isdir(path):  # noqa: PTH112  pathlib's fails where it may not look
         yield from _walk(path, root=path)
@@ -103,8 +106,14 @@ def _expand(pattern: str) -> Iterator[Source]:
 def _fixed_part(pattern: Path) -> Path:
     """The folder above the first part that has a wildcard: outputs mirror what is below it."""
     parts = pattern.parts
-    first = next(n for n, part in enumerate(parts) if glob.has_magic(part))
+    first = next((n for n, part in enumerate(parts) if glob.has_magic(part)), len(parts))
     return Path(*parts[:first])
+
+
+def starting_points(patterns: Iterable[str]) -> Iterator[Path]:
+    """Where the search for local sources begins."""
+    for path in (local_path(pattern) for pattern in patterns if not pattern.startswith(AZURE)):
+        yield path if os.path.lexists(path) else _fixed_part(path)
 
 
 def _walk(folder: Path, *, root: Path) -> Iterator[Source]:
@@ -143,8 +152,9 @@ def _unreadable(path: Path, reason: str, *, root: Path) -> Source:
 
 
 def _name_and_location(path: Path, *, root: Path) -> tuple[str, str]:
-    location = os.path.abspath(path)  # noqa: PTH100  resolving links would make two sources one
-    return path.relative_to(root).as_posix(), location
+    # Resolving links would make two sources one; but behind a link, `..` is its target's parent.
+    parent = os.path.realpath(path.parent) if ".." in path.parts else os.path.abspath(path.parent)  # noqa: PTH100  as above
+    return path.relative_to(root).as_posix(), os.path.join(parent, path.name)  # noqa: PTH118
 
 
 async def find_blobs(service: BlobServiceClient, address: str) -> AsyncIterator[Source]:
@@ -197,8 +207,6 @@ def check_sources(patterns: Iterable[str]) -> None:
         UsageError: see `find_local`.
     """
     for pattern in patterns:
-        if not pattern:
-            raise UsageError("A source is empty.", "Name a file, a folder or a glob.")
         if pattern.startswith(AZURE):
             split_address(pattern)
         else:

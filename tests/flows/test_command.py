@@ -1,7 +1,9 @@
 """The command as people run it: a process of its own, its words, its exit status, its signals."""
 
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -150,6 +152,39 @@ def test_rows_of_several_presets_are_told_apart(
     assert re.search(r"a\.mp4 +wav +converted .* a\.wav *\n", ended.stdout)
     assert len(re.findall(r"empty\.mp4 +(?:mp3|wav) +failed +the file is empty", ended.stdout)) == 2
     assert "2 converted, 2 failed in" in ended.stdout
+
+
+def test_a_full_disk_costs_no_conversion_and_the_next_run_fetches_what_is_there(
+    run: Run, library: Library, containers: tuple[str, str], small_disk: Path
+) -> None:
+    filler, report = small_disk / "filler", small_disk.parent / "r.json"
+    filler.write_bytes(bytes(shutil.disk_usage(small_disk).free - 8192))
+    words = (library("a.mp4", "b.mp4"), "--container", containers[0], "--download-to", small_disk)
+    ended = run(*words, "--report", report)
+    assert ended.returncode == 1
+    assert f"error: {small_disk}/" in ended.stderr
+    assert "No space left on device. Make room or choose another folder" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "2 converted in" in ended.stdout
+    assert json.loads(report.read_text())["summary"]["converted"] == 2
+    assert list(small_disk.iterdir()) == [filler]
+    filler.unlink()
+    ended = run(*words)
+    assert ended.returncode == 0, ended.stderr
+    assert "2 skipped in" in ended.stdout
+    assert sorted(path.name for path in small_disk.iterdir()) == ["a.mp3", "b.mp3"]
+
+
+def test_a_report_that_cannot_be_written_in_the_end_costs_no_conversion(
+    run: Run, library: Library, containers: tuple[str, str], small_disk: Path
+) -> None:
+    (small_disk / "filler").write_bytes(bytes(shutil.disk_usage(small_disk).free))
+    report = small_disk / "r.json"
+    ended = run(library("a.mp4"), "--container", containers[0], "--report", report)
+    assert ended.returncode == 1
+    assert "1 converted in" in ended.stdout
+    assert f"error: The report {report} cannot be written: No space left" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_where_no_source_is_good_it_says_so(run: Run, library: Library) -> None:

@@ -7,6 +7,8 @@ import pytest
 
 from tasks.errors import UsageError
 from tasks.fence import check_fence
+from tasks.parameters import Output, Request
+from tasks.plan import check, make_plan
 
 
 @pytest.fixture
@@ -37,3 +39,32 @@ def test_a_link_that_leads_elsewhere_is_refused(fenced: Path) -> None:
     (fenced / "media" / "link.mp4").symlink_to(fenced / "secret" / "a.mp4")
     with pytest.raises(UsageError, match="outside the folders"):
         check_fence([fenced / "media" / "link.mp4"])
+
+
+@pytest.mark.parametrize("source", ["secret", "secret/*.mp4", "media/../secret/*", "media/link/*"])
+def test_what_lies_elsewhere_is_not_even_looked_for(fenced: Path, source: str) -> None:
+    (fenced / "media" / "link").symlink_to(fenced / "secret")
+    with pytest.raises(UsageError, match="outside the folders"):
+        check(Request(sources=[f"{fenced}/{source}"]))
+
+
+@pytest.mark.parametrize("pattern", ["*/../../secret/a.mp4", "*/a.mp4", "sub/../link/a.mp4"])
+async def test_a_pattern_that_leads_elsewhere_finds_nothing_there(
+    fenced: Path, account: dict[str, str], pattern: str
+) -> None:
+    assert account
+    (fenced / "secret" / "a.mp4").write_text("secret")
+    (fenced / "media" / "sub").mkdir()
+    (fenced / "media" / "link").symlink_to(fenced / "secret")
+    with pytest.raises(UsageError, match="outside the folders"):
+        await make_plan.fn(Request(sources=[f"{fenced}/media/{pattern}"]))
+
+
+@pytest.mark.parametrize("field", ["download_to", "report"])
+@pytest.mark.parametrize("name", ["secret/x", "media/link/x", "media/../secret/x", "~/x"])
+def test_nothing_is_written_elsewhere(fenced: Path, field: str, name: str) -> None:
+    (fenced / "media" / "a.mp4").write_bytes(b"media")
+    (fenced / "media" / "link").symlink_to(fenced / "secret")
+    place = name if name.startswith("~") else f"{fenced}/{name}"
+    with pytest.raises(UsageError, match="outside the folders"):
+        check(Request(sources=[f"{fenced}/media"], output=Output(**{field: place})))

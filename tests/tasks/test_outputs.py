@@ -166,6 +166,20 @@ async def test_a_folder_that_cannot_be_written_is_an_error_that_says_so(
     assert [name for _, _, names in os.walk(tmp_path) for name in names if name[0] == "."] == []
 
 
+async def test_a_full_disk_is_an_error_that_says_so_and_no_part_of_a_file_stays(
+    container: ContainerClient, small_disk: Path
+) -> None:
+    container.upload_blob("talks/a.mp3", bytes(9 * 1024 * 1024))
+    output = Output(container=container.container_name, download_to=str(small_disk))
+    with pytest.raises(DownloadError) as caught:
+        await download_outputs.fn(["talks/a.mp3"], output=output)
+    assert str(caught.value) == (
+        f"{small_disk}/talks/a.mp3 cannot be written: No space left on device."
+        " Make room or choose another folder and run again: what is converted stays."
+    )
+    assert [name for _, _, names in os.walk(small_disk) for name in names] == []
+
+
 async def test_a_blob_that_is_gone_leaves_no_file(
     download: Any, container: ContainerClient, tmp_path: Path
 ) -> None:

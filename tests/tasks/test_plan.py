@@ -1,3 +1,4 @@
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from records import a_conversion, a_file, a_request, a_source
 from tasks.clients import blob_service
 from tasks.errors import UsageError
 from tasks.models import Conversion, Plan, Refusal, Stamp
+from tasks.naming import safe_name
 from tasks.parameters import Output, Request, Run
 from tasks.plan import (
     check,
@@ -21,6 +23,7 @@ from tasks.plan import (
     is_writable,
     judge,
     make_plan,
+    part_misfits,
     probe_all,
     renew,
 )
@@ -127,6 +130,36 @@ def test_a_folder_can_be_written_where_it_is_or_can_be_made(tmp_path: Path) -> N
     assert is_writable(tmp_path / "new" / "newer")
     assert not is_writable(tmp_path / "file")
     assert not is_writable(tmp_path / "file" / "below")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
+def test_a_folder_that_only_seems_to_be_writable_is_not() -> None:
+    assert not is_writable(Path("/proc/self"))
+
+
+def test_an_empty_source_is_told_so_before_it_is_taken_for_this_folder() -> None:
+    with pytest.raises(UsageError, match=r"A source is empty\. Name a file"):
+        check(Request(sources=[""], output=Output(download_to="out")))
+
+
+def test_what_azure_could_not_store_is_refused_and_the_others_are_not() -> None:
+    deep = "/".join(["x" * 200] * 5) + "/a.mp4"
+    fits = f"{deep[: -len('/a.mp4')]}/{'y' * 15}.mp4"
+    folder = "\x01" * 90 + "/a.mp4"
+    far = a_source("b.mp4", location="/" + "\u00e9" * 1200 + "/b.mp4")
+    named = [
+        *(a_conversion(a_source(name), output=safe_name(name)) for name in (fits, deep + "x" * 16)),
+        a_conversion(a_source(folder), output=safe_name(folder)),
+        a_conversion(far),
+    ]
+    fitting, refused = part_misfits(named)
+    assert [c.source.name for c in fitting] == [fits]
+    assert [r.reason.partition(":")[0] for r in refused] == [
+        "its output's name would have 1026 characters",
+        "a folder of its output would have too long a name",
+        "its path is too long to be stored with its output",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -142,6 +175,7 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_done(
     output: dict[str, str], problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
+    (tmp_path / "a.mp4").touch()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=problem):
         check(Request(sources=["a.mp4"], output=Output(**output)))

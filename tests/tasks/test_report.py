@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from records import NOW, a_conversion, a_request, a_source, a_ticket
 
+from tasks.errors import ReportUnwrittenError
 from tasks.models import (
     Conversion,
     Diagnosis,
@@ -308,6 +310,16 @@ def test_the_report_tells_what_the_time_of_each_node_went_into(tmp_path: Path) -
     assert report.summary["node_hours"] == dict.fromkeys(RANKS, 0) | hours
     assert report.summary["converting_share"] == 0.25
     assert report.files[0].started_at == "2026-11-22T12:02:00.000+00:00"
+
+
+def test_a_report_that_cannot_be_written_is_an_error_that_bears_it(small_disk: Path) -> None:
+    path = small_disk / "r.json"
+    (small_disk / "full").write_bytes(bytes(shutil.disk_usage(small_disk).free))
+    with pytest.raises(ReportUnwrittenError, match="No space left on device") as caught:
+        write_report(a_ledger(request=a_request(output={"report": str(path)})))
+    assert isinstance(caught.value.report, Report)
+    assert str(path) in str(caught.value)
+    assert [each.name for each in small_disk.iterdir()] == ["full"]
 
 
 def test_a_file_that_is_no_picture_of_ours_is_kept_aside(tmp_path: Path) -> None:

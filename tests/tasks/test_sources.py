@@ -1,5 +1,6 @@
 import hashlib
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,15 @@ from tasks.clients import blob_service
 from tasks.errors import UsageError
 from tasks.models import Source
 from tasks.plan import refuse_unread
-from tasks.sources import check_sources, find_blobs, find_local, is_media, local_path, split_address
+from tasks.sources import (
+    check_sources,
+    find_blobs,
+    find_local,
+    is_media,
+    local_path,
+    split_address,
+    starting_points,
+)
 
 
 @pytest.fixture
@@ -90,6 +99,51 @@ def test_a_link_to_a_file_is_followed_and_one_to_a_folder_is_not(library: Path) 
     (library / "link.mp4").symlink_to(library / "b.mp4")
     (library / "loop").symlink_to(library)
     assert found(library) == ["a[1].mp4", "b.mp4", "link.mp4", "talks/Day 1.MKV"]
+
+
+def test_behind_a_link_two_dots_are_its_targets_parent(library: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere" / "deep").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "a.mp4").write_bytes(b"other")
+    (library / "link").symlink_to(tmp_path / "elsewhere" / "deep")
+    (source,) = find_local(str(library / "link" / ".." / "a.mp4"))
+    assert Path(source.location).read_bytes() == b"other"
+    assert (source.name, source.size_bytes) == ("a.mp4", 5)
+    assert found(library / "talks" / "..") == found(library)
+
+
+def test_a_link_that_leads_to_itself_is_a_source_that_says_why(library: Path) -> None:
+    (library / "loop.mp4").symlink_to("loop.mp4")
+    (source,) = find_local(str(library / "loop.mp4"))
+    refusal = refuse_unread(source)
+    assert refusal
+    assert refusal.reason == "cannot be read: Too many levels of symbolic links"
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there are no devices here")
+def test_devices_and_sockets_are_no_files(library: Path) -> None:
+    (library / "zero.mp4").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(library / "socket.mp4"))
+        refusals = [refuse_unread(source) for source in find_local(str(library))]
+    assert {r.source.name: r.reason for r in refusals if r} == {
+        "zero.mp4": "cannot be read: it is not a file",
+        "socket.mp4": "cannot be read: it is not a file",
+    }
+
+
+def test_no_name_is_an_error_that_says_so() -> None:
+    with pytest.raises(UsageError, match="A source is empty"):
+        found("")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "point"),
+    [("/a/b*/c/*.mp4", "/a"), ("/none/a.mp4", "/none/a.mp4"), ("/*", "/"), ("/etc", "/etc")],
+)
+def test_a_search_begins_at_what_is_there_or_above_the_first_wildcard(
+    pattern: str, point: str
+) -> None:
+    assert list(starting_points(["az://c/x", pattern])) == [Path(point)]
 
 
 def test_what_is_no_file_or_leads_nowhere_is_a_source_that_says_why(library: Path) -> None:
