@@ -15,6 +15,7 @@ from collections.abc import Collection, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import PurePath
 from typing import Annotated, Any
 
 from azure.core.exceptions import AzureError
@@ -46,16 +47,19 @@ from tasks.models import Conversion, Diagnosis, Evidence, Outcome, Plan, Refusal
 from tasks.naming import job_id, lock_id
 from tasks.nodes import Roster
 from tasks.outputs import collect_outputs, download_outputs
+from tasks.page import show_report
 from tasks.parameters import Cleanup, Limits, Node, Output, Pool, Request, Run
 from tasks.plan import confirm_plan, make_plan
 from tasks.pool import make_pool, warm_pool_id
 from tasks.progress import Stopwatch, Tally, publish
 from tasks.report import Ledger, Report, make_report, write_report
 from tasks.settings import using
+from tasks.sources import AZURE
 from tasks.submission import submit_wave
 from tasks.uploads import upload_wave
 
 ATTEMPTS = 2  # the second is for what a transfer or a lost node spoilt
+NAME_PARTS = 2  # of a path in a run's name
 LAST_LOOK_SECONDS = 4  # that an interrupted run takes to see how far it came
 STAGES = logging.getLogger("tasks")
 
@@ -107,7 +111,15 @@ def describe() -> str:
     parameters: dict[str, Any] = runtime.flow_run.parameters
     first, *others = parameters["sources"] or ["nothing"]
     more = f" and {len(others)} more" if others else ""
-    return f"{first}{more} to {', '.join(Output.model_validate(parameters['output']).presets)}"
+    return (
+        f"{short(first)}{more} to {', '.join(Output.model_validate(parameters['output']).presets)}"
+    )
+
+
+def short(source: str) -> str:
+    """The end of a path: that is what tells one from another. Addresses stay whole."""
+    is_path = not source.startswith(AZURE)
+    return "/".join(PurePath(source).parts[-NAME_PARTS:]) if is_path else source
 
 
 async def end_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001  the names by which Prefect calls hooks
@@ -172,16 +184,20 @@ async def run_request(request: Request) -> Report | State[Any]:
     )
     try:
         plan = await work_through(work)
-    except BaseException:
+    except BaseException as reason:
         if work.plan:
-            report_early_end(work.ledger(work.plan))
+            report = report_early_end(work.ledger(work.plan))
+            if isinstance(reason, Exception):
+                await show_report(report, request)
         raise
     try:
         report = await make_report(work.ledger(plan))
     except ReportUnwrittenError as unwritten:
         publish(unwritten.report)
+        await show_report(unwritten.report, request)
         raise
     publish(report)
+    await show_report(report, request)
     if await is_cancelling(runtime.flow_run.id):
         return Cancelled(message=report.headline, data=report)  # Prefect takes no other end then
     announce_report(report)
@@ -191,13 +207,15 @@ async def run_request(request: Request) -> Report | State[Any]:
     return Failed(message=report.headline, data=error)
 
 
-def report_early_end(ledger: Ledger) -> None:
+def report_early_end(ledger: Ledger) -> Report:
     """Say how far a run came that an error stops; that error is the one to be raised."""
     try:
-        publish(write_report(ledger))
+        report = write_report(ledger)
     except ReportUnwrittenError as error:
-        publish(error.report)
         STAGES.error(str(error))
+        report = error.report
+    publish(report)
+    return report
 
 
 def issue_ticket(request: Request, *, run_id: str, run_count: int) -> Ticket:

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from tasks.leftovers import Leftover
 from tasks.models import FileResult
-from tasks.progress import Progress, listening
+from tasks.naming import printable
+from tasks.progress import Progress, detail, listening
 from tasks.report import DONE, Report
 
 OURS = ("tasks", "flows", "__main__")
@@ -123,22 +124,6 @@ class ConsoleHandler(logging.Handler):
         self._console.print(line, soft_wrap=True)
 
 
-def detail(progress: Progress) -> str:
-    parts = [
-        f"{progress.failed} failed" if progress.failed else "",
-        f"{progress.running} running",
-        f"{progress.nodes} node{'' if progress.nodes == 1 else 's'}",
-        f"{clock(progress.seconds_left)} left" if progress.seconds_left is not None else "",
-    ]
-    return ", ".join(part for part in parts if part)
-
-
-def clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
 def print_report(report: Report) -> None:
     """The table and the totals, on standard output."""
     console = Console()
@@ -195,11 +180,6 @@ def row(file: FileResult) -> dict[str, Text]:
         "size": Text("" if file.output_bytes is None else decimal(file.output_bytes)),
         "output or reason": Text(printable(told)),
     }
-
-
-def printable(text: str) -> str:
-    """Control characters of a hostile name would move the cursor or colour the screen."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def totals(report: Report) -> Iterator[str]:

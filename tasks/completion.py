@@ -19,6 +19,7 @@ from tasks.diagnosis import Sighting, diagnose, diagnose_end, diagnose_wait
 from tasks.models import Diagnosis, Outcome, Ticket
 from tasks.naming import key_and_attempt
 from tasks.nodes import Roster
+from tasks.page import ProgressBar
 from tasks.progress import Progress, Tally, publish, seconds_left
 from tasks.stage import STAGE
 
@@ -83,6 +84,7 @@ class Watcher:
         self._surveyed_seconds = -math.inf
         self._answered_seconds = 0.0
         self._told: set[str] = set()
+        self._bar = ProgressBar()
 
     async def watch(self) -> Ending:
         started_at = datetime.now(UTC)
@@ -105,13 +107,18 @@ class Watcher:
         try:
             self._sighting = await self._see()
             self._answered_seconds = self._sighting.elapsed_seconds
-            publish(to_progress(self._sighting, self._tally))
+            await self._show()
             return await self._settle() or await end(self._batch, self._ticket, self._sighting)
         except AzureError as error:
             if not self._is_bearable(error):
                 raise
             self._sighting = replace(self._sighting, is_answered=False)
             return None
+
+    async def _show(self) -> None:
+        progress = to_progress(self._sighting, self._tally)
+        publish(progress)
+        await self._bar.show(progress, elapsed_seconds=self._sighting.elapsed_seconds)
 
     def _is_bearable(self, error: AzureError) -> bool:
         unanswered_seconds = self._sighting.elapsed_seconds - self._answered_seconds

@@ -1,5 +1,7 @@
 """What stops a run. Each error says what is wrong and what to do about it."""
 
+from typing import Any
+
 
 class ConvertError(Exception):
     """The root of all errors that the pipeline raises on purpose."""
@@ -36,7 +38,7 @@ class PoolError(ConvertError):
 class ReportedError(ConvertError):
     """A run that came to its end, yet not as it was asked to; `report` tells what became of it."""
 
-    def __init__(self, problem: str, remedy: str, report: object = None) -> None:
+    def __init__(self, problem: str, remedy: str, report: Any = None) -> None:
         super().__init__(problem, remedy)
         self.report = report
 

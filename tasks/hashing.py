@@ -52,6 +52,7 @@ def shards(sources: Iterable[Source]) -> list[list[Source]]:
 
 @task(
     name="hash",
+    task_run_name="hash",
     cache_policy=INPUTS + TASK_SOURCE,
     persist_result=True,
     result_serializer="json",

@@ -235,3 +235,8 @@ def _is_unsafe(char: str) -> bool:
 def _folded(name: str) -> str:
     """What a file system that ignores case or composes accents takes for the same name."""
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
+
+
+def printable(text: str) -> str:
+    """A name as it can be shown: control characters would move the cursor or turn text round."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

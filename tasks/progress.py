@@ -68,3 +68,19 @@ def seconds_left(*, files: int, finished: int, elapsed_seconds: float) -> float 
     if not finished:
         return None
     return elapsed_seconds / finished * (files - finished)
+
+
+def detail(progress: Progress) -> str:
+    parts = [
+        f"{progress.failed} failed" if progress.failed else "",
+        f"{progress.running} running",
+        f"{progress.nodes} node{'' if progress.nodes == 1 else 's'}",
+        f"{clock(progress.seconds_left)} left" if progress.seconds_left is not None else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

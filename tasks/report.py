@@ -220,6 +220,7 @@ def describe_run(ledger: Ledger, *, now: datetime) -> dict[str, Any]:
         "container": request.output.container,
         "prefix": request.output.prefix,
         "download_to": request.output.download_to,
+        "report": request.output.report,
         "job": ticket.job_id,
         "pool": ticket.pool_id,
         "owns_pool": ticket.owns_pool,
