@@ -52,7 +52,7 @@ BLOCK_START = re.compile(r"^(\s+|(?:[#>+=-]+|\d+[.)])\s)")
 FFMPEG_LINE = re.compile(
     r'ffmpeg -hide_banner -nostdin -y .*? -progress progress "file:\$OUTPUT"', re.DOTALL
 )
-FORMATS = re.compile(r"^FORMATS=(\S+)$", re.MULTILINE)
+CONSTANT = re.compile(r"^([A-Z_]+)=(\S+)$", re.MULTILINE)  # of runner.sh
 logger = logging.getLogger(__name__)
 
 
@@ -206,15 +206,14 @@ def to_links(report: "Report", *, account: str, container: str) -> Iterator[str]
 def ffmpeg_line(preset: Preset) -> str:
     """The line that a node runs, as runner.sh has it."""
     script = RUNNER.decode()
-    formats, line = FORMATS.search(script), FFMPEG_LINE.search(script)
-    if not formats or not line:
+    found = FFMPEG_LINE.search(script)
+    if not found:
         raise AssertionError("runner.sh has another ffmpeg line")
-    return (
-        re.sub(r"\s*\\\n\s*", " ", line[0])
-        .replace('"$FORMATS"', formats[1])
-        .replace('"$@"', shlex.join(preset.arguments))
-        .replace('"file:$OUTPUT"', f"file:output{preset.suffix}")
-    )
+    line = re.sub(r"\s*\\\n\s*", " ", found[0])
+    for name, value in CONSTANT.findall(script):
+        line = line.replace(f'"${name}"', value)
+    line = line.replace('"file:$OUTPUT"', f"file:output{preset.suffix}")
+    return line.replace('"$@"', shlex.join(preset.arguments))
 
 
 def escaped(text: str) -> str:
