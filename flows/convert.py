@@ -39,7 +39,7 @@ from tasks.completion import (
 )
 from tasks.containers import make_containers
 from tasks.credentials import named_accounts
-from tasks.errors import FilesFailedError, OutputInUseError, ReportUnwrittenError
+from tasks.errors import AccountError, FilesFailedError, OutputInUseError, ReportUnwrittenError
 from tasks.events import announce_error, announce_report
 from tasks.job import make_job
 from tasks.lock import Held, hold_lock
@@ -252,7 +252,10 @@ async def work_through(work: Work) -> Plan:
             downloading = download_outputs(work.ledger(plan).converted, output=request.output)
             await work.stopwatch.time("download", downloading)
     except AzureError as error:
-        raise explained(error) from error
+        told = explained(error)
+        if work.plan:  # settings that did until now, as a sign-in that has expired since
+            told = AccountError(told.problem, told.remedy)
+        raise told from error
     return plan
 
 

@@ -1,19 +1,17 @@
-"""Clients of Batch and Blob Storage, signatures for the nodes, and what their errors mean.
+"""Clients of Batch and Blob Storage, and what their errors mean.
 
 The choice of the credential is the only branch between a laptop and Azure.
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
 
 from azure.batch.aio import BatchClient
 from azure.core.credentials import AzureNamedKeyCredential
-from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
@@ -21,14 +19,14 @@ from azure.core.exceptions import (
     ServiceRequestError,
     ServiceResponseError,
 )
-from azure.storage.blob import UserDelegationKey, generate_blob_sas, generate_container_sas
 from azure.storage.blob.aio import BlobServiceClient, ExponentialRetry
 
-from tasks.errors import AccountError
+from tasks.errors import AccountError, ConvertError, SettingsError
 from tasks.settings import Accounts, load_accounts
+from tasks.sign_in import SignIn
+from tasks.transport import opened_transport
 
 TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
-TIMEOUTS: Any = {"connection_timeout": 10, "read_timeout": 60}  # seconds
 BLOCK_BYTES = 4 * 1024 * 1024  # what one connection of a transfer holds in memory
 # The SDKs' own patience, one to two minutes for each request, is more than a stage's; see stage.py.
 BATCH_RETRIES: Any = {"retry_total": 3, "retry_backoff_factor": 0.5}
@@ -38,50 +36,47 @@ BLOCKS: Any = {
     "max_single_get_size": BLOCK_BYTES,
     "max_chunk_get_size": BLOCK_BYTES,
 }
-CLOCK_SKEW = timedelta(minutes=15)
 
 for noisy in ("azure", "urllib3", "aiohttp", "httpx", "httpcore", "msal"):
     logging.getLogger(noisy).setLevel(logging.WARNING)  # their INFO lines hold URLs with tokens
+logging.getLogger("azure.identity").setLevel(logging.ERROR)  # a failed sign-in is told by an error
 
 
 @asynccontextmanager
 async def batch_client() -> AsyncIterator[BatchClient]:
     """A client of the configured Batch account, for as long as the block runs."""
     accounts = load_accounts()
-    async with AsyncExitStack() as stack:
-        credential: AzureNamedKeyCredential | AsyncTokenCredential
-        if key := accounts.batch_key.get_secret_value():
-            credential = AzureNamedKeyCredential(accounts.batch_account, key)
-        else:
-            credential = await stack.enter_async_context(sign_in())
-        client = BatchClient(accounts.batch_endpoint, credential, **TIMEOUTS, **BATCH_RETRIES)
-        yield await stack.enter_async_context(client)
+    key, options = accounts.batch_key.get_secret_value(), BATCH_RETRIES
+    if accounts.batch_resource:
+        options = options | {"credential_scopes": [f"{accounts.batch_resource}/.default"]}
+    async with (
+        opened_transport() as transport,
+        BatchClient(
+            accounts.batch_endpoint,
+            AzureNamedKeyCredential(accounts.batch_account, key) if key else SignIn(),
+            transport=transport,
+            **options,
+        ) as client,
+    ):
+        yield client
 
 
 @asynccontextmanager
 async def blob_service() -> AsyncIterator[BlobServiceClient]:
     """A client of the configured storage account, for as long as the block runs."""
     accounts = load_accounts()
-    async with AsyncExitStack() as stack:
-        credential = None
-        if not has_storage_key(accounts):
-            credential = await stack.enter_async_context(sign_in())
-        service = BlobServiceClient.from_connection_string(
+    async with (
+        opened_transport() as transport,
+        BlobServiceClient.from_connection_string(
             connection_string(accounts),
-            credential=credential,
+            credential=None if has_storage_key(accounts) else SignIn(),
             # A policy belongs to one client: it is a link of that client's chain to the network.
             retry_policy=ExponentialRetry(initial_backoff=1, increment_base=2, retry_total=3),
-            **TIMEOUTS,
+            transport=transport,
             **BLOCKS,
-        )
-        yield await stack.enter_async_context(service)
-
-
-def sign_in() -> AsyncTokenCredential:
-    """Microsoft Entra ID, by whatever of its many ways is set up."""
-    from azure.identity.aio import DefaultAzureCredential  # takes half a second
-
-    return DefaultAzureCredential()
+        ) as service,
+    ):
+        yield service
 
 
 def has_storage_key(accounts: Accounts) -> bool:
@@ -111,66 +106,34 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, ServiceRequestError | ServiceResponseError | HttpResponseError)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Signer:
-    """Makes SAS tokens that end at `until`. Its tokens go to Azure and nowhere else."""
-
-    endpoint: str  # https://account.blob…
-    account: str
-    until: datetime
-    key: str | None
-    delegation: UserDelegationKey | None
-
-    def blob_url(self, container: str, blob: str) -> str:
-        """A URL that reads one blob."""
-        token = self._sign(
-            generate_blob_sas, container_name=container, blob_name=blob, permission="r"
-        )
-        return f"{self.endpoint}/{container}/{quote(blob)}?{token}"
-
-    def container_url(self, container: str) -> str:
-        """A URL that writes blobs into one container, and neither reads nor lists them."""
-        token = self._sign(generate_container_sas, container_name=container, permission="w")
-        return f"{self.endpoint}/{container}?{token}"
-
-    def _sign(self, generate: Callable[..., str], **what: str) -> str:
-        return generate(
-            account_name=self.account,
-            account_key=self.key,
-            user_delegation_key=self.delegation,
-            expiry=self.until,
-            **what,
-        )
-
-
-async def make_signer(service: BlobServiceClient, *, until: datetime) -> Signer:
-    """A signer by the account's key, else by a user-delegation key of who is signed in."""
-    key = getattr(service.credential, "account_key", None)
-    delegation = None
-    if key is None:
-        delegation = await service.get_user_delegation_key(datetime.now(UTC) - CLOCK_SKEW, until)
-    return Signer(
-        endpoint=service.url.rstrip("/"),
-        account=str(service.account_name),
-        until=until,
-        key=key,
-        delegation=delegation,
-    )
-
-
+ROLES = {"Batch": "Azure Batch Data Contributor", "Storage": "Storage Blob Data Contributor"}
 REMEDIES = {
-    401: "Check the key or sign in again.",
-    403: "Check the key, the account's name, the roles of who is signed in, and this clock.",
+    401: "Check the key.",
+    403: "Check the key, the account's name, its firewall, and this clock.",
     404: "Check the account's endpoint and the names in the parameters.",
 }
+SIGN_IN = (
+    "Run `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or the"
+    " accounts' keys."
+)
+AUTHORITY = "Check the network, AZURE_AUTHORITY_HOST and SSL_CERT_FILE."
+TENANT = (
+    "Sign in again, to the account's own tenant (`az login --tenant …`, AZURE_TENANT_ID); in a"
+    " cloud that is not the public one, set AZURE_AUTHORITY_HOST and AZURE_BATCH_RESOURCE."
+)
+ROLE = (
+    "Give who is signed in the role '{}' on the account (a new role takes some minutes), and check"
+    " the account's firewall."
+)
+LAST_TRIED = ("AzureDeveloperCliCredential", "BrokerCredential")
 QUOTA = "Ask for more in the Azure portal, Quotas, or wait for other runs to end."
+DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 
-def explained(error: AzureError) -> AccountError:
+def explained(error: AzureError) -> ConvertError:
     """An SDK's error as one that says which service it came from, and what to do."""
     if isinstance(error, ClientAuthenticationError) and error.status_code is None:
-        said = error.message.strip().partition("\n")[0]
-        return AccountError(f"Nobody is signed in to Azure: {said}", "Sign in, or set the keys.")
+        return not_signed_in(error.message)
     if not isinstance(error, HttpResponseError):
         return AccountError(
             f"Azure cannot be reached: {error}.", "Check the endpoint and the network."
@@ -179,11 +142,43 @@ def explained(error: AzureError) -> AccountError:
         return AccountError(f"An answer of Azure broke off: {error.message}.", "Run again.")
     service = "Storage" if hasattr(error, "error_code") else "Batch"
     code = code_of(error) or error.reason or ""
-    remedy = REMEDIES.get(error.status_code, "Try again later, or look the code up.")
-    return AccountError(
-        f"Azure {service} refused a request: {error.status_code} {code}.",
-        QUOTA if code.endswith("QuotaReached") else remedy,
-    )
+    problem = f"Azure {service} refused a request: {error.status_code} {code}."
+    if error.status_code in DENIED:
+        return denied(error, problem, service)
+    usual = REMEDIES.get(error.status_code, "Try again later, or look the code up.")
+    return AccountError(problem, QUOTA if code.endswith("QuotaReached") else usual)
+
+
+def not_signed_in(said: str) -> ConvertError:
+    """Out of what the credential says of all the ways that it has tried."""
+    tried = re.findall(r"^\t(\w+): (.*)", said, re.MULTILINE)
+    if refused := re.search(r"AADSTS\d+: [^\n]*", said):
+        words = refused[0].removesuffix("'").rstrip(".")
+        return SettingsError(f"Microsoft Entra ID refused the sign-in: {words}.", SIGN_IN)
+    if unreached := re.search(r"Cannot connect to [^\n]*", said):
+        return AccountError(f"Microsoft Entra ID cannot be reached: {unreached[0]}.", AUTHORITY)
+    if tried and tried[-1][0] not in LAST_TRIED:  # it did not go on: this one should have worked
+        return SettingsError(f"The sign-in by {tried[-1][0]} failed: {tried[-1][1]}.", SIGN_IN)
+    return SettingsError("Nobody is signed in to Azure, and no key is set.", SIGN_IN)
+
+
+def denied(error: HttpResponseError, problem: str, service: str) -> SettingsError:
+    """Where a key was refused, or else who is signed in."""
+    request: Any = error.response.request if error.response else None
+    headers = getattr(request, "headers", {})
+    if not headers.get("Authorization", "").startswith("Bearer "):
+        return SettingsError(problem, REMEDIES[error.status_code or 0])
+    if (code_of(error) or "").startswith("Authorization"):
+        return SettingsError(problem, ROLE.format(ROLES[service]))
+    detail = f" ({said})." if (said := detail_of(error).rstrip(".")) else "."
+    return SettingsError(problem.rstrip(".") + detail, TENANT)
+
+
+def detail_of(error: HttpResponseError) -> str:
+    """Why Batch, or Storage, does not believe a token, where it says so."""
+    values = getattr(error.model, "error_values", None) or ()
+    details = {value.key: value.value for value in values} | getattr(error, "additional_info", {})
+    return str(details.get("AuthenticationErrorDetail") or "")
 
 
 def code_of(error: HttpResponseError) -> str | None:

@@ -137,6 +137,13 @@ class Pool(Parameters):
         pattern=r"^[A-Za-z0-9_-]*$",
         description="A shared pool that is there already. Empty: a pool of the run's own.",
     )
+    identity: Name = Field(
+        "",
+        pattern=r"(?i)^(/subscriptions/[^/]+/resourceGroups/[^/]+/providers"
+        r"/Microsoft\.ManagedIdentity/userAssignedIdentities/[^/]+)?$",
+        description="The managed identity of the shared pool, by its resource id, through which"
+        " nodes reach blobs. Empty: by SAS tokens.",
+    )
     vm_size: str = Field(
         "Standard_D2ds_v5", min_length=1, description="The Azure VM size of a node."
     )
@@ -176,6 +183,14 @@ class Pool(Parameters):
             raise ValueError(
                 "the pool that id names scales itself: leave out keep_warm_minutes"
                 " and fallback_minutes"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_identity(self) -> Self:
+        if self.identity and not self.id:
+            raise ValueError(
+                "Batch gives no identity to a pool that a run makes: name a pool that has it by id"
             )
         return self
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from azure.storage.blob.aio import BlobServiceClient
 from prefect import task
 
-from tasks.clients import Signer, blob_service, make_signer
+from tasks.access import Signer, make_signer
+from tasks.clients import blob_service
 from tasks.errors import UsageError
 from tasks.fence import check_fence
 from tasks.hashing import hash_sources
@@ -18,6 +19,7 @@ from tasks.models import Conversion, Plan, Refusal, Source, Stamp
 from tasks.naming import misfit, name_outputs
 from tasks.outputs import list_outputs, local_target
 from tasks.parameters import Output, Request, Run
+from tasks.preflight import check_batch
 from tasks.presets import Preset
 from tasks.probe import (
     UnreadableMedia,
@@ -41,8 +43,6 @@ from tasks.sources import (
 )
 from tasks.stage import FIRST_STAGE, STAGE
 
-PROBE_TIME = timedelta(hours=1)  # how long a URL for a look at a blob is good for
-
 
 @task(name="plan", task_run_name="plan", **FIRST_STAGE)
 async def make_plan(request: Request) -> Plan:
@@ -53,6 +53,7 @@ async def make_plan(request: Request) -> Plan:
     """
     output = request.output
     check(request)
+    await check_batch()
     async with blob_service() as service:
         sources = await find_sources(service, request.sources)
         check_fence(source.location for source in sources if not is_blob(source))
@@ -258,13 +259,18 @@ async def probe_all(
 
     A source is looked into once, however many presets it is to be converted by.
     """
-    signer = await make_signer(service, until=datetime.now(UTC) + PROBE_TIME)
     by_name = {preset.name: preset for preset in presets}
     conversions = tuple(conversions)
     sources = tuple(dict.fromkeys(conversion.source for conversion in conversions))
+    signer = await make_signer(service, until=datetime.now(UTC) + probe_time(len(sources)))
     found = await probe_each(address(source, signer) for source in sources)
     media = dict(zip(sources, found, strict=True))
     return [judge(c, media[c.source], by_name[c.preset]) for c in conversions]
+
+
+def probe_time(sources: int) -> timedelta:
+    """How long the URLs for a look at so many blobs are good for."""
+    return timedelta(hours=1, seconds=sources)
 
 
 def address(source: Source, signer: Signer) -> str:

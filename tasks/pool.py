@@ -16,7 +16,8 @@ from azure.core.exceptions import (
 )
 from prefect import task
 
-from tasks.clients import CLOCK_SKEW, batch_client, blob_service, code_of, make_signer
+from tasks.access import CLOCK_SKEW, make_signer
+from tasks.clients import batch_client, blob_service, code_of
 from tasks.errors import PoolError
 from tasks.formulas import EVALUATION, Demand, scale_formula, until_deadline, while_warm
 from tasks.images import machine
@@ -52,7 +53,9 @@ async def make_pool(ticket: Ticket, pool: Pool, *, files: int, node: Node = Node
     """
     async with batch_client() as batch:
         if pool.id:
-            check_shared(await _get_shared(batch, pool.id), pool)
+            found = await _get_shared(batch, pool.id)
+            check_shared(found, pool)
+            check_identity(found, pool)
             return
         spec = await describe_pool(batch, ticket, pool, node=node, files=files)
         if not ticket.owns_pool:
@@ -314,6 +317,21 @@ async def _get_shared(batch: BatchClient, pool_id: str) -> models.BatchPool:
             f"There is no pool {pool_id!r}.",
             "Check pool.id, or leave it empty for a pool of the run's own.",
         ) from None
+
+
+def check_identity(found: models.BatchPool, pool: Pool) -> None:
+    """Refuse a shared pool that has not the identity by which nodes are to reach blobs.
+
+    Raises:
+        PoolError: it has another, or none.
+    """
+    given = found.identity.user_assigned_identities if found.identity else None
+    names = [identity.resource_id for identity in given or ()]
+    if pool.identity and pool.identity.lower() not in (name.lower() for name in names):
+        raise PoolError(
+            f"The shared pool {found.id!r} has not the identity {pool.identity}.",
+            f"It has {' and '.join(names) or 'none'}: name that, or leave pool.identity empty.",
+        )
 
 
 def check_shared(found: models.BatchPool, pool: Pool) -> None:

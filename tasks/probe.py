@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tasks.endings import CHECKED_FORMATS, TAIL_BYTES, ends_midway
 from tasks.presets import Preset, StreamKind
+from tasks.transport import trusted_file
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -174,12 +175,15 @@ def _address(location: str) -> str:
 
 
 def _options(location: str) -> dict[str, str]:
-    protocols = "http,https,tcp,tls" if _is_url(location) else "file"
-    return {
+    options = {
         "format_whitelist": ",".join(FORMATS),
-        "protocol_whitelist": protocols,
         "max_pixels": str(MOST_PIXELS),  # cover art is decoded, too
     }
+    if not _is_url(location):
+        return options | {"protocol_whitelist": "file"}
+    # Without these, FFmpeg asks for no certificate: whoever is in between would get the token.
+    verified = {"tls_verify": "1", "ca_file": trusted_file()}
+    return options | {"protocol_whitelist": "http,https,tcp,tls"} | verified
 
 
 def _refuse_what_is_no_file(location: str) -> None:

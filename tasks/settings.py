@@ -2,24 +2,42 @@
 
 import base64
 import binascii
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from dotenv import dotenv_values
 from pydantic import AliasGenerator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tasks.errors import SettingsError
 
+ENV_FILE = ".env"
 SETTINGS = {
     "batch_endpoint": "AZURE_BATCH_ENDPOINT",
     "batch_account": "AZURE_BATCH_ACCOUNT",
     "batch_key": "AZURE_BATCH_ACCESS_KEY",
+    "batch_resource": "AZURE_BATCH_RESOURCE",
     "storage_connection_string": "AZURE_STORAGE_CONNECTION_STRING",
     "storage_account": "AZURE_STORAGE_ACCOUNT",
     "storage_endpoint": "AZURE_STORAGE_SERVICE_ENDPOINT",
     "storage_key": "AZURE_STORAGE_KEY",
 }
+
+HANDED_ON = (
+    "AZURE_AUTHORITY_HOST",
+    "AZURE_CLIENT_CERTIFICATE_PASSWORD",
+    "AZURE_CLIENT_CERTIFICATE_PATH",
+    "AZURE_CLIENT_ID",
+    "AZURE_CLIENT_SECRET",
+    "AZURE_FEDERATED_TOKEN_FILE",
+    "AZURE_TENANT_ID",
+    "AZURE_TOKEN_CREDENTIALS",
+    "AZURE_USERNAME",
+    "SSL_CERT_FILE",
+)
+"""What azure-identity and Python's TLS read from the environment only."""
 
 
 class Accounts(BaseModel):
@@ -33,6 +51,11 @@ class Accounts(BaseModel):
     batch_account: str = Field("", description="The Batch account's name; needed with a key.")
     batch_key: SecretStr = Field(
         SecretStr(""), description="The Batch account's key. Empty: Microsoft Entra ID signs in."
+    )
+    batch_resource: str = Field(
+        "",
+        description="What a sign-in asks a token for, such as https://batch.<cloud>/, where it is"
+        " not the public cloud's.",
     )
     storage_connection_string: SecretStr = Field(
         SecretStr(""),
@@ -91,7 +114,7 @@ class Environment(BaseSettings, Accounts):
 
     model_config = SettingsConfigDict(
         alias_generator=AliasGenerator(validation_alias=SETTINGS.__getitem__),
-        env_file=".env",
+        env_file=ENV_FILE,
         extra="ignore",
         env_ignore_empty=True,
     )
@@ -137,7 +160,15 @@ def load_accounts() -> Accounts:
     Raises:
         SettingsError: some settings are there, but not all that belong together, or one is wrong.
     """
+    hand_on_env_file()
     return _chosen.get() or check_environment(Environment())
+
+
+def hand_on_env_file() -> None:
+    """Put what `.env` says of the sign-in into the environment, which comes first here too."""
+    for name, value in dotenv_values(ENV_FILE).items():
+        if name in HANDED_ON and value:
+            os.environ.setdefault(name, value)
 
 
 def check_environment(accounts: Environment) -> Accounts:

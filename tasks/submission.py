@@ -13,7 +13,8 @@ from azure.batch.aio import BatchClient
 from azure.core.exceptions import HttpResponseError
 from prefect import task
 
-from tasks.clients import CLOCK_SKEW, Signer, batch_client, blob_service, make_signer
+from tasks.access import CLOCK_SKEW, Access, node_access
+from tasks.clients import batch_client, blob_service
 from tasks.job import RUNNER
 from tasks.models import Conversion, Refusal, Ticket
 from tasks.naming import (
@@ -49,8 +50,10 @@ async def submit_wave(
         A refusal for each that Batch did not take.
     """
     async with blob_service() as service:
-        signer = await make_signer(service, until=ticket.deadline + CLOCK_SKEW)
-    writer = TaskWriter(signer=signer, ticket=ticket, request=request)
+        access = await node_access(
+            service, until=ticket.deadline + CLOCK_SKEW, identity=request.pool.identity
+        )
+    writer = TaskWriter(access=access, ticket=ticket, request=request)
     batch_tasks = {c.key: writer.write(c, attempt) for c in conversions}
     async with batch_client() as batch:
         refused = await add(batch, ticket.job_id, list(batch_tasks.values()))
@@ -108,7 +111,7 @@ def refusal(result: models.BatchTaskCreateResult) -> str | None:
 class TaskWriter:
     """Writes the batch task of a conversion. A source's name is in none of its command lines."""
 
-    signer: Signer
+    access: Access
     ticket: Ticket
     request: Request
 
@@ -139,26 +142,42 @@ class TaskWriter:
     @cached_property
     def _runner(self) -> models.ResourceFile:
         blob = runner_blob(self.ticket.lock_id, RUNNER)
-        url = self.signer.blob_url(self.request.cleanup.container, blob)
-        return models.ResourceFile(http_url=url, file_path="runner.sh")
+        return self._resource_file(self.request.cleanup.container, blob, path="runner.sh")
 
     def _input(self, conversion: Conversion) -> models.ResourceFile:
         if is_blob(conversion.source):
-            place = split_address(conversion.source.location)
+            container, blob = split_address(conversion.source.location)
         else:
-            place = (
-                self.request.cleanup.container,
-                input_blob(self.ticket.lock_id, conversion.content),
-            )
-        return models.ResourceFile(http_url=self.signer.blob_url(*place), file_path="input")
+            container = self.request.cleanup.container
+            blob = input_blob(self.ticket.lock_id, conversion.content)
+        return self._resource_file(container, blob, path="input")
+
+    def _resource_file(self, container: str, blob: str, *, path: str) -> models.ResourceFile:
+        return models.ResourceFile(
+            http_url=self.access.blob_url(container, blob),
+            identity_reference=self.access.identity,
+            file_path=path,
+        )
 
     @cached_property
     def _outputs_url(self) -> str:
-        return self.signer.container_url(self.request.output.container)
+        return self.access.container_url(self.request.output.container)
 
     @cached_property
     def _logs_url(self) -> str:
-        return self.signer.container_url(self.request.cleanup.container)
+        return self.access.container_url(self.request.cleanup.container)
+
+    def _destination(
+        self, url: str, *, path: str, headers: list[models.OutputFileUploadHeader] | None = None
+    ) -> models.OutputFileDestination:
+        return models.OutputFileDestination(
+            container=models.OutputFileBlobContainerDestination(
+                container_url=url,
+                identity_reference=self.access.identity,
+                path=path,
+                upload_headers=headers,
+            )
+        )
 
     def _output(self, conversion: Conversion) -> models.OutputFile:
         preset = self._presets[conversion.preset]
@@ -167,7 +186,7 @@ class TaskWriter:
         }
         return models.OutputFile(
             file_pattern=_file(preset),
-            destination=_container(
+            destination=self._destination(
                 self._outputs_url,
                 path=conversion.output,
                 headers=[
@@ -183,7 +202,7 @@ class TaskWriter:
         return [
             models.OutputFile(
                 file_pattern=pattern,
-                destination=_container(self._logs_url, path=folder),
+                destination=self._destination(self._logs_url, path=folder),
                 upload_options=_upload_on(models.OutputFileUploadCondition.TASK_COMPLETION),
             )
             for pattern in ("../std*.txt", "seconds-*")
@@ -192,16 +211,6 @@ class TaskWriter:
 
 def _file(preset: Preset) -> str:
     return f"output{preset.suffix}"
-
-
-def _container(
-    url: str, *, path: str, headers: list[models.OutputFileUploadHeader] | None = None
-) -> models.OutputFileDestination:
-    return models.OutputFileDestination(
-        container=models.OutputFileBlobContainerDestination(
-            container_url=url, path=path, upload_headers=headers
-        )
-    )
 
 
 def _upload_on(condition: models.OutputFileUploadCondition) -> models.OutputFileUploadConfiguration:

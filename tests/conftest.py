@@ -72,10 +72,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run tests against accounts with keys; those marked, or by ACCOUNTS=entra all, sign in."""
     if "account" not in metafunc.fixturenames:
         return
+    mark = metafunc.definition.get_closest_marker("accounts")
     if os.environ.get("ACCOUNTS") == "entra":
         metafunc.parametrize("account", ["entra"], indirect=True)
-    elif metafunc.definition.get_closest_marker("entra_too"):
-        metafunc.parametrize("account", ["key", "entra"], indirect=True)
+    elif mark:
+        metafunc.parametrize("account", mark.args, indirect=True)
 
 
 @pytest.fixture

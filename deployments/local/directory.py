@@ -51,6 +51,7 @@ class Directory:
     secret: str = field(repr=False)
     tenant: str = known_id("tenant")
     client: str = known_id("client")
+    node_client: str = known_id("nodes")
     node_identity: str = (
         f"/subscriptions/{known_id('subscription')}/resourceGroups/local/providers"
         "/Microsoft.ManagedIdentity/userAssignedIdentities/nodes"

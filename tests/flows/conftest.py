@@ -43,7 +43,7 @@ def unset(account: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[
     """Takes the accounts out of the environment."""
 
     def unset_all() -> None:
-        for setting in account:
+        for setting in account.keys() & SETTINGS.values():  # and not who signs in
             monkeypatch.delenv(setting)
 
     return unset_all

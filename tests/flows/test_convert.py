@@ -35,6 +35,7 @@ def outputs(report: Report) -> dict[str, str | None]:
     return {file.source: file.output for file in report.files}
 
 
+@pytest.mark.accounts("key", "entra")
 async def test_a_run_takes_its_accounts_from_the_block_that_it_names(
     convert: Convert, library: Library, block: str, unset: Callable[[], None], tmp_path: Path
 ) -> None:
@@ -46,6 +47,7 @@ async def test_a_run_takes_its_accounts_from_the_block_that_it_names(
     assert (tmp_path / "out" / "a.mp3").stat().st_size > 0
 
 
+@pytest.mark.accounts("key", "entra")
 async def test_each_clip_becomes_an_mp3_of_its_length_at_192_kilobits(
     convert: Convert, library: Library, tmp_path: Path
 ) -> None:
@@ -79,6 +81,7 @@ async def test_a_run_leaves_nothing_behind_but_its_outputs_and_their_picture(
     assert report.run["pool"] not in pools
 
 
+@pytest.mark.accounts("key", "entra")
 async def test_an_output_bears_its_key_its_source_and_its_type(
     convert: Convert, library: Library, blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:
@@ -90,6 +93,7 @@ async def test_an_output_bears_its_key_its_source_and_its_type(
     assert blob.metadata["convertsource"].endswith("/it%27s%20%C3%A9.mp4")
 
 
+@pytest.mark.accounts("key", "entra")
 async def test_a_rerun_skips_what_is_converted_and_makes_nothing(
     convert: Convert, library: Library, blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:
@@ -175,6 +179,7 @@ async def test_a_changed_source_is_converted_anew_onto_its_own_output(
     assert outputs(report) == {"a.mp4": "a.mp3"}
 
 
+@pytest.mark.accounts("key", "entra")
 async def test_bad_sources_fail_with_a_reason_and_the_good_are_converted(
     convert: Convert, library: Library, clip: Callable[..., Path]
 ) -> None:
@@ -262,6 +267,7 @@ async def test_a_blob_that_is_not_ours_is_never_overwritten(
     assert output.download_blob("a.mp3").readall() == b"somebody's own"
 
 
+@pytest.mark.accounts("key", "entra")
 async def test_sources_in_a_container_are_converted_without_a_copy(
     convert: Convert, samples: list[Path], blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:
@@ -407,6 +413,45 @@ async def test_a_shared_pool_is_used_and_left_alone(
     report = await convert(library("a.mp4"), pool=Pool(id=pool_id))
     assert states(report) == {"a.mp4": "converted"}
     assert batch.get_pool(pool_id).state == models.BatchPoolState.ACTIVE
+    batch.begin_delete_pool(pool_id)
+
+
+@pytest.mark.accounts("entra")
+async def test_nodes_with_a_managed_identity_are_given_no_token(
+    convert: Convert, library: Library, batch: BatchClient, tmp_path: Path
+) -> None:
+    pool_id = f"warm-{uuid.uuid4().hex[:8]}"
+    batch.create_pool(warm_pool(pool_id))
+    given = batch.get_pool(pool_id).identity
+    assert given
+    identity = (given.user_assigned_identities or [])[0].resource_id
+    report = await convert(
+        library("a b.mp4"),
+        pool=Pool(id=pool_id, identity=identity),
+        output={"download_to": str(tmp_path / "out")},
+        cleanup={"job": "keep"},
+    )
+    assert outputs(report) == {"a b.mp4": "a b.mp3"}
+    assert (tmp_path / "out" / "a b.mp3").stat().st_size > 0
+    (task,) = batch.list_tasks(report.run["job"])
+    assert identity in str(task.as_dict())
+    assert "sig=" not in str(task.as_dict())
+    batch.begin_delete_job(report.run["job"])
+    batch.begin_delete_pool(pool_id)
+
+
+@pytest.mark.accounts("entra")
+async def test_a_shared_pool_without_the_identity_is_refused(
+    convert: Convert, library: Library, batch: BatchClient
+) -> None:
+    pool_id = f"warm-{uuid.uuid4().hex[:8]}"
+    batch.create_pool(warm_pool(pool_id))
+    other = (
+        "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity"
+        "/userAssignedIdentities/other"
+    )
+    with pytest.raises(PoolError, match=r"has not the identity .*/other\. It has /subs"):
+        await convert(library("a.mp4"), pool=Pool(id=pool_id, identity=other))
     batch.begin_delete_pool(pool_id)
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from deployments.local.server import running_server
 from programs import CONVERT
+from stacks import LocalStack
+from tasks.settings import SETTINGS
 
 
 @pytest.fixture
@@ -38,7 +40,8 @@ def told(
             "PREFECT_LOGGING_ROOT_LEVEL": "DEBUG",
         }
         save_block(environment | account)
-        without = {name: v for name, v in environment.items() if name not in account}
+        signed_in = environment | account
+        without = {n: v for n, v in signed_in.items() if n not in SETTINGS.values()}
         for words, variables in (([], environment | account), (["--account", "canary"], without)):
             ended = subprocess.run(
                 [
@@ -74,9 +77,18 @@ def read_all(folder: Path) -> Iterator[bytes]:
             yield path.read_bytes()
 
 
-def test_no_key_and_no_token_is_told(told: bytes, account: dict[str, str]) -> None:
-    (storage_key,) = re.findall("AccountKey=([^;]+)", account["AZURE_STORAGE_CONNECTION_STRING"])
+@pytest.fixture
+def secrets(account: dict[str, str], account_stack: LocalStack) -> list[bytes]:
+    """Of both accounts, and of who signs in."""
+    (storage_key,) = re.findall("AccountKey=([^;]+)", account_stack.storage_connection)
+    given = (storage_key, account_stack.batch_key, account.get("AZURE_CLIENT_SECRET", storage_key))
+    return [secret.encode() for secret in given]
+
+
+@pytest.mark.accounts("key", "entra")
+def test_no_key_and_no_token_is_told(told: bytes, secrets: list[bytes]) -> None:
     assert b"SQLite format 3" in told, "the database was not read"
-    for secret in (storage_key, account["AZURE_BATCH_ACCESS_KEY"], "SharedKey "):
-        assert secret.encode() not in told
+    for secret in (*secrets, b"SharedKey "):
+        assert secret not in told
     assert not re.search(rb"sig=[\w%]{30,}", told)  # Prefect's own examples have a short one
+    assert not re.search(rb"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.", told), "a bearer token"

@@ -73,6 +73,7 @@ async def test_a_dry_run_names_all_that_a_killed_run_left_and_deletes_nothing(
     assert ticket.pool_id in living(batch)
 
 
+@pytest.mark.accounts("key", "entra")
 async def test_a_sweep_deletes_all_that_a_killed_run_left(
     killed: Killed, batch: BatchClient, blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:

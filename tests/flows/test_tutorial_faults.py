@@ -12,10 +12,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from azure.batch import BatchClient
 from azure.storage.blob import BlobServiceClient
-from azure.storage.blob.aio import BlobServiceClient as AsyncBlobServiceClient
 
 from programs import CONVERT
-from tasks.clients import CLOCK_SKEW, make_signer
+from tasks.access import CLOCK_SKEW, make_signer
+from tasks.clients import blob_service
 from tasks.completion import SELECT, poll_seconds
 from tasks.errors import AccountError, UsageError
 from tasks.parameters import Limits
@@ -121,9 +121,9 @@ async def test_12_names_are_taken_for_patterns(convert: Convert, library: Librar
 async def test_13_signatures_open_a_container_for_two_hours_whatever_the_run(
     account: dict[str, str],
 ) -> None:
-    connection = account["AZURE_STORAGE_CONNECTION_STRING"]
+    assert account
     deadline = datetime.now(UTC) + timedelta(minutes=30)
-    async with AsyncBlobServiceClient.from_connection_string(connection) as service:
+    async with blob_service() as service:
         signer = await make_signer(service, until=deadline + CLOCK_SKEW)
     source = parse_qs(urlsplit(signer.blob_url("input", "a")).query)
     output = parse_qs(urlsplit(signer.container_url("output")).query)

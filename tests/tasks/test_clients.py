@@ -1,10 +1,10 @@
 import logging
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from azure.batch import BatchClient
 from azure.core.exceptions import (
+    AzureError,
     ClientAuthenticationError,
     HttpResponseError,
     IncompleteReadError,
@@ -12,20 +12,21 @@ from azure.core.exceptions import (
     ServiceRequestError,
 )
 from azure.identity import AzureCliCredential
-from azure.storage.blob import BlobClient, BlobServiceClient, ContainerClient
+from azure.storage.blob import BlobServiceClient
 from pydantic import SecretStr
 
 from tasks.clients import (
-    Signer,
     batch_client,
     blob_service,
     connection_string,
     explained,
     has_storage_key,
     is_transient,
-    make_signer,
+    not_signed_in,
 )
+from tasks.errors import SettingsError
 from tasks.settings import Accounts
+from tasks.sign_in import TOKENS
 
 
 def accounts(**values: Any) -> Accounts:
@@ -72,50 +73,6 @@ async def test_the_configured_accounts_answer(
         assert isinstance([pool async for pool in client.list_pools()], list)
     async with blob_service() as service:
         assert await service.get_container_client(containers[0]).exists()
-
-
-async def a_signer() -> Signer:
-    async with blob_service() as service:
-        return await make_signer(service, until=datetime.now(UTC) + timedelta(minutes=1))
-
-
-async def test_a_signed_blob_can_be_read_and_neither_written_nor_its_neighbours_read(
-    blobs: BlobServiceClient, containers: tuple[str, str]
-) -> None:
-    container = blobs.create_container(containers[0])
-    name = "talks/it's é #1?%.mp4"
-    container.upload_blob(name, b"media")
-    container.upload_blob("other", b"media")
-    url = (await a_signer()).blob_url(containers[0], name)
-    with BlobClient.from_blob_url(url) as blob:
-        assert blob.download_blob().readall() == b"media"
-        with pytest.raises(HttpResponseError):
-            blob.upload_blob(b"more", overwrite=True)
-    _, _, token = url.partition("?")
-    other = f"{container.url}/other?{token}"
-    with BlobClient.from_blob_url(other) as blob, pytest.raises(HttpResponseError):
-        blob.download_blob()
-
-
-async def test_a_signed_container_can_be_written_and_neither_read_nor_listed(
-    blobs: BlobServiceClient, containers: tuple[str, str]
-) -> None:
-    container = blobs.create_container(containers[0])
-    url = (await a_signer()).container_url(containers[0])
-    with ContainerClient.from_container_url(url) as client:
-        client.upload_blob("a.mp3", b"media", overwrite=True)
-        with pytest.raises(HttpResponseError):
-            client.download_blob("a.mp3")
-        with pytest.raises(HttpResponseError):
-            list(client.list_blob_names())
-    assert list(container.list_blob_names()) == ["a.mp3"]
-
-
-async def test_a_signer_does_not_show_its_key(account: dict[str, str]) -> None:
-    assert account
-    signer = await a_signer()
-    assert signer.key
-    assert signer.key not in repr(signer)
 
 
 @pytest.mark.parametrize(
@@ -184,9 +141,91 @@ def test_who_is_not_signed_in_is_told_to_sign_in(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ClientAuthenticationError) as caught:
         AzureCliCredential().get_token("https://storage.azure.com/.default")
-    assert str(explained(caught.value)) == (
-        "Nobody is signed in to Azure: Azure CLI not found on path Sign in, or set the keys."
-    )
+    told = explained(caught.value)
+    assert isinstance(told, SettingsError)
+    assert str(told).startswith("Nobody is signed in to Azure, and no key is set. Run `az login`")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "…\n\tAzureCliCredential: unavailable.\n\tAzureDeveloperCliCredential: not found.\n…",
+            "Nobody is signed in to Azure, and no key is set.",
+        ),
+        (
+            "…\n\tEnvironmentCredential: unavailable.\n\tAzureCliCredential: timed out\n…",
+            "The sign-in by AzureCliCredential failed: timed out.",
+        ),
+        (
+            "…\n\tAzureCliCredential: ERROR: AADSTS70043: The refresh token has expired.\nTrace …",
+            "Microsoft Entra ID refused the sign-in: AADSTS70043: The refresh token has expired.",
+        ),
+    ],
+)
+def test_what_went_wrong_with_a_sign_in_is_found_in_what_the_credential_says(
+    said: str, told: str
+) -> None:
+    assert not_signed_in(said).problem == told
+
+
+FLAWS = [
+    ("refused", "Batch", "Microsoft Entra ID refused the sign-in: AADSTS7000222", "az login"),
+    ("expired", "Batch", "401 AuthenticationFailed (The token has expired).", "Sign in again"),
+    ("early", "Batch", "401 AuthenticationFailed (The token is not valid yet).", "Sign in again"),
+    ("audience", "Batch", "it must be for 'https://batch", "AZURE_BATCH_RESOURCE"),
+    ("issuer", "Batch", "it must be by 'https://sts", "az login --tenant"),
+    ("signature", "Batch", "Signature verification failed", "Sign in again"),
+    ("role", "Batch", "403 AuthorizationFailure.", "the role 'Azure Batch Data Contributor'"),
+    ("expired", "Storage", "403 AuthenticationFailed.", "Sign in again"),
+    ("audience", "Storage", "403 AuthenticationFailed.", "Sign in again"),
+]
+
+
+@pytest.mark.accounts("entra")
+@pytest.mark.parametrize(("flaw", "service", "problem", "remedy"), FLAWS)
+async def test_a_sign_in_that_does_not_do_is_told_with_its_cause_and_the_remedy(
+    flaw: str, service: str, problem: str, remedy: str, order: Any
+) -> None:
+    TOKENS.clear()
+    order("token", flaw=flaw)
+    with pytest.raises(AzureError) as caught:
+        await use(service)
+    TOKENS.clear()
+    error = explained(caught.value)
+    assert isinstance(error, SettingsError)
+    assert problem in error.problem
+    assert remedy in error.remedy
+
+
+async def use(service: str) -> None:
+    if service == "Batch":
+        async with batch_client() as batch:
+            await anext(batch.list_pools(), None)
+    else:
+        async with blob_service() as storage:
+            await anext(storage.list_containers(), None)
+
+
+@pytest.mark.accounts("entra")
+async def test_a_sign_in_that_cannot_be_reached_is_told(
+    account: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert account
+    monkeypatch.setenv("AZURE_AUTHORITY_HOST", "https://127.0.0.1:1")
+    with pytest.raises(ClientAuthenticationError) as caught:
+        await use("Batch")
+    assert "cannot be reached: Cannot connect to host 127.0.0.1:1" in str(explained(caught.value))
+
+
+@pytest.mark.accounts("entra")
+async def test_another_cloud_has_another_batch_to_ask_a_token_for(
+    account: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert account
+    monkeypatch.setenv("AZURE_BATCH_RESOURCE", "https://batch.example/")
+    with pytest.raises(ClientAuthenticationError, match="no resource 'https://batch"):
+        await use("Batch")
 
 
 def test_a_service_that_is_not_there_cannot_be_reached() -> None:

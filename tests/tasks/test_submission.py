@@ -8,7 +8,8 @@ from azure.batch import BatchClient, models
 from azure.core.exceptions import ServiceRequestError
 from records import MP3, NOW, a_conversion, a_request, a_source, a_ticket
 
-from tasks.clients import Signer, batch_client
+from tasks.access import Signer
+from tasks.clients import batch_client
 from tasks.models import Ticket
 from tasks.naming import batch_task_id
 from tasks.submission import TaskWriter, add, refusal, submit_wave
@@ -27,7 +28,7 @@ def job(batch: BatchClient) -> Any:
 
 
 def writer() -> TaskWriter:
-    return TaskWriter(signer=SIGNER, ticket=a_ticket(now=NOW), request=a_request())
+    return TaskWriter(access=SIGNER, ticket=a_ticket(now=NOW), request=a_request())
 
 
 def a_result(status: str, code: str | None = None) -> models.BatchTaskCreateResult:

@@ -22,6 +22,7 @@ from deployments.local.batch.service import Service
 from deployments.local.batch.transfers import Transfers
 
 if TYPE_CHECKING:
+    from deployments.local.batch.identity import NodeIdentity
     from deployments.local.directory import Directory
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,8 @@ def create_app(  # noqa: PLR0913 - what makes an account
         data=data.resolve(),
         max_nodes=max_nodes,
         node_path=node_path,
-        transfers=Transfers(bundle=bundle),
+        transfers=Transfers(bundle=bundle, identity=node_identity(directory)),
+        directory=directory,
     )
 
     @contextlib.asynccontextmanager
@@ -90,6 +92,14 @@ def create_app(  # noqa: PLR0913 - what makes an account
     app.router.redirect_slashes = False
     app.state.service = service
     return app
+
+
+def node_identity(directory: "Directory | None") -> "NodeIdentity | None":
+    if directory is None:
+        return None
+    from deployments.local.batch.identity import NodeIdentity  # with much below it
+
+    return NodeIdentity(directory)
 
 
 async def _refused(_: Request, error: Exception) -> Response:

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deployments.local.batch.allocation import Allocation
 from deployments.local.batch.clock import Clock
@@ -18,15 +19,26 @@ from deployments.local.batch.state import Job, Node, Pool, Task
 from deployments.local.batch.transfers import Transfers
 from deployments.local.batch.workers import Workers
 
+if TYPE_CHECKING:
+    from deployments.local.directory import Directory
+
 
 class Service:
-    def __init__(
-        self, *, account: str, data: Path, max_nodes: int, node_path: str, transfers: Transfers
+    def __init__(  # noqa: PLR0913 - what makes an account
+        self,
+        *,
+        account: str,
+        data: Path,
+        max_nodes: int,
+        node_path: str,
+        transfers: Transfers,
+        directory: "Directory | None",
     ) -> None:
         self.account = account
         self.data = data
         self.max_nodes = max_nodes
         self.node_path = node_path
+        self.directory = directory
         self.url = ""
         self.pools: dict[str, Pool] = {}
         self.jobs: dict[str, Job] = {}

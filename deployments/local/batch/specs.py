@@ -110,13 +110,21 @@ class UserIdentity(Spec):
     auto_user: AutoUser | None = None
 
 
+class IdentityReference(Spec):
+    resource_id: Text
+
+
 class ResourceFile(Spec):
     http_url: Url
     file_path: RelativePath
     file_mode: Annotated[str, StringConstraints(pattern=r"^[0-7]{3,4}$")] | None = None
     auto_storage_container_name: Refused = None
     storage_container_url: Refused = None
-    identity_reference: Refused = None
+    identity_reference: IdentityReference | None = None
+
+    @property
+    def is_by_identity(self) -> bool:
+        return self.identity_reference is not None
 
 
 class UploadHeader(Spec):
@@ -134,7 +142,7 @@ class ContainerDestination(Spec):
     container_url: Url
     path: Text | None = None
     upload_headers: Several[UploadHeader] | None = None
-    identity_reference: Refused = None
+    identity_reference: IdentityReference | None = None
 
 
 class Destination(Spec):
@@ -151,6 +159,10 @@ class OutputFile(Spec):
     file_pattern: Annotated[Text, StringConstraints(min_length=1)]
     destination: Destination
     upload_options: UploadOptions
+
+    @property
+    def is_by_identity(self) -> bool:
+        return self.destination.container.identity_reference is not None
 
 
 class StartTask(Spec):

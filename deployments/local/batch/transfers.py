@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from deployments.local.batch import folders
-from deployments.local.batch.specs import ContainerDestination, OutputFile, ResourceFile
+from deployments.local.batch.specs import (
+    ContainerDestination,
+    IdentityReference,
+    OutputFile,
+    ResourceFile,
+)
 from deployments.local.batch.state import Failure
 
 if TYPE_CHECKING:
     import aiohttp
     from azure.storage.blob import ContentSettings
+
+    from deployments.local.batch.identity import NodeIdentity
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +50,11 @@ class TransferError(Exception):
 class Transfers:
     """Downloads and uploads over one session, made when it is first needed."""
 
-    def __init__(self, *, bundle: Path | None = None) -> None:
+    def __init__(
+        self, *, bundle: Path | None = None, identity: "NodeIdentity | None" = None
+    ) -> None:
         self._bundle = bundle
+        self._identity = identity
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -87,12 +97,17 @@ class Transfers:
 
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            async with self.session.get(URL(file.http_url, encoded=True)) as response:
+            identity = self._acting_as(file.identity_reference)
+            headers = identity.headers() if identity else None
+            url = URL(file.http_url, encoded=True)
+            async with self.session.get(url, headers=headers) as response:
                 if response.status != 200:  # noqa: PLR2004 - HTTP's OK
                     return _download_failure(file, response.status, str(response.reason))
                 with target.open("wb") as sink:
                     async for chunk in response.content.iter_chunked(CHUNK_BYTES):
                         sink.write(chunk)
+        except LookupError as error:
+            return _download_failure(file, 401, str(error))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             return _download_failure(file, 0, type(error).__name__)
         return Failure(code="", message="")
@@ -140,6 +155,7 @@ class Transfers:
         try:
             container = ContainerClient.from_container_url(
                 to.container_url,
+                credential=self._acting_as(to.identity_reference),
                 max_single_put_size=BLOCK_BYTES,
                 max_block_size=BLOCK_BYTES,
                 retry_policy=ExponentialRetry(
@@ -151,8 +167,16 @@ class Transfers:
                 await container.upload_blob(
                     name, data, overwrite=True, metadata=metadata, content_settings=settings
                 )
-        except (AzureError, OSError, ValueError) as error:
+        except (AzureError, LookupError, OSError, ValueError) as error:
             raise TransferError(_upload_failure(source, to, error)) from error
+
+    def _acting_as(self, reference: IdentityReference | None) -> "NodeIdentity | None":
+        """Raises LookupError where the pool has no such identity."""
+        if reference is None:
+            return None
+        if self._identity is None or not self._identity.is_meant(reference):
+            raise LookupError("The pool does not have this identity")
+        return self._identity
 
 
 def matches(file: OutputFile, *, working_folder: Path, node_folder: Path) -> list[tuple[Path, str]]:
@@ -247,7 +271,7 @@ def _upload_failure(source: Path, to: ContainerDestination, error: Exception) ->
     azure_code = str(getattr(code_given, "value", code_given))
     if azure_code == "ContainerNotFound":
         code, message = "FileUploadContainerNotFound", "The output container does not exist"
-    elif status in (401, 403):
+    elif status in (401, 403) or isinstance(error, LookupError):
         code, message = "FileUploadAccessDenied", "Access to the output container is denied"
     else:
         code, message = "FileUploadMiscError", "Miscellaneous error while uploading a file"

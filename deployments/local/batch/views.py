@@ -1,12 +1,15 @@
 """What answers show of a record: one table of property and value for each kind."""
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from deployments.local.batch.folders import File
 from deployments.local.batch.state import Job, Node, Pool, Record, Run, Task, TaskState
 from deployments.local.batch.wire import View
+
+if TYPE_CHECKING:
+    from deployments.local.directory import Directory
 
 NODE_COUNTS = (
     "creating",
@@ -50,7 +53,7 @@ HISTORY: View[Record] = {
 }
 
 
-def pool(url: str) -> View[Pool]:
+def pool(url: str, *, directory: "Directory | None") -> View[Pool]:
     return {
         "id": lambda pool: pool.id,
         "displayName": lambda pool: pool.spec.display_name,
@@ -77,7 +80,18 @@ def pool(url: str) -> View[Pool]:
             nodeFillType=getattr(pool.spec.task_scheduling_policy, "node_fill_type", "spread")
         ),
         "metadata": lambda pool: _items(pool.spec.metadata),
+        "identity": lambda _: directory and _identity(directory),
     }
+
+
+def _identity(directory: "Directory") -> dict[str, Any]:
+    """Which Azure gives to pools that are made by its Resource Manager; here all have it."""
+    identity = {
+        "resourceId": directory.node_identity,
+        "clientId": directory.node_client,
+        "principalId": directory.node_client,
+    }
+    return {"type": "UserAssigned", "userAssignedIdentities": [identity]}
 
 
 def start_task(pool: Pool) -> dict[str, Any] | None:

@@ -1,10 +1,20 @@
 """The operations of the API, a module for each kind of resource."""
 
+from collections.abc import Iterable
+
 from starlette.requests import Request
 
+from deployments.local.batch.errors import not_supported
 from deployments.local.batch.service import Service
+from deployments.local.batch.specs import OutputFile, ResourceFile
 
 
 def of(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
+
+
+def check_identities(service: Service, files: Iterable[ResourceFile | OutputFile]) -> None:
+    """Raises BatchError where files name an identity and there is no directory to know it."""
+    if service.directory is None and any(file.is_by_identity for file in files):
+        raise not_supported("the property 'identityReference', without TLS,")

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from deployments.local.batch import autoscale, images, specs, views, wire
 from deployments.local.batch.allocation import scale_failure
 from deployments.local.batch.errors import BatchError, invalid_property
-from deployments.local.batch.operations import of
+from deployments.local.batch.operations import check_identities, of
 from deployments.local.batch.service import Service
 from deployments.local.batch.state import AllocationState, Pool, PoolState
 
@@ -31,6 +31,7 @@ async def add(request: Request) -> Response:
     images.check(spec.virtual_machine_configuration)
     _check_slots(spec)
     _check_scaling(spec)
+    check_identities(of(request), (spec.start_task and spec.start_task.resource_files) or ())
     pool = of(request).allocation.add(spec)
     location = f"{wire.base(request)}/pools/{pool.id}"
     return wire.empty(201, etag=pool.etag, modified=pool.modified, location=location)
@@ -65,13 +66,17 @@ async def listing(request: Request) -> Response:
     return wire.page(
         request,
         sorted(of(request).pools.items()),
-        views.pool(wire.base(request)),
+        _view(request),
         filterable=FILTERABLE,
     )
 
 
 async def get(request: Request) -> Response:
-    return wire.one(request, _pool(request), views.pool(wire.base(request)))
+    return wire.one(request, _pool(request), _view(request))
+
+
+def _view(request: Request) -> wire.View[Pool]:
+    return views.pool(wire.base(request), directory=of(request).directory)
 
 
 async def exists(request: Request) -> Response:

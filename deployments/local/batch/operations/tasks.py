@@ -9,7 +9,7 @@ from starlette.responses import Response
 from deployments.local.batch import specs, views, wire
 from deployments.local.batch.errors import BatchError, invalid_property
 from deployments.local.batch.job_board import check_open
-from deployments.local.batch.operations import of
+from deployments.local.batch.operations import check_identities, of
 from deployments.local.batch.state import Job, Task, TaskState
 
 LARGEST_COLLECTION = 100
@@ -35,6 +35,7 @@ async def add(request: Request) -> Response:
 
 def _add(request: Request, job: Job, spec: specs.TaskSpec) -> Task:
     service = of(request)
+    check_identities(service, (*(spec.resource_files or ()), *(spec.output_files or ())))
     pool = service.pools.get(job.pool_key)
     if pool is not None and spec.required_slots > pool.slots_per_node:
         raise invalid_property(

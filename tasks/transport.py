@@ -1,0 +1,48 @@
+"""The way to the network, and whom it trusts: what `SSL_CERT_FILE` names when a client is made.
+
+aiohttp, which is below the SDKs' async clients, goes on trusting whom it did when it was imported.
+"""
+
+import os
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import certifi
+
+if TYPE_CHECKING:
+    from azure.core.pipeline.transport import AioHttpTransport
+
+TIMEOUTS: Any = {"connection_timeout": 10, "read_timeout": 60}  # seconds
+
+
+@asynccontextmanager
+async def opened_transport() -> "AsyncIterator[AioHttpTransport]":
+    """What clients and credentials send their requests by, for as long as the block runs."""
+    import aiohttp
+    from azure.core.pipeline.transport import AioHttpTransport
+
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=trusted()),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=True,
+        auto_decompress=False,  # the SDKs do that
+    ) as session:
+        yield AioHttpTransport(session=session, session_owner=False, **TIMEOUTS)
+
+
+def trusted() -> ssl.SSLContext:
+    """Whom this process trusts by now."""
+    return _context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@lru_cache(maxsize=4)
+def _context(_file: str | None, _folder: str | None) -> ssl.SSLContext:
+    return ssl.create_default_context()  # OpenSSL reads both by itself
+
+
+def trusted_file() -> str:
+    """The same as a file, for what does not read the environment; FFmpeg verifies nothing else."""
+    return ssl.get_default_verify_paths().cafile or certifi.where()
