@@ -5,6 +5,7 @@ The Bicep compiler is on no package index; its grammar for tree-sitter is.
 
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
@@ -118,7 +119,7 @@ def literal(node: Node) -> Any:
     """A literal as Python has it; None for what is only known in Azure."""
     match node.type:
         case "string" if all(child.type != "interpolation" for child in node.children):
-            return "".join(text(child) for child in node.named_children)
+            return text(node)[1:-1].replace("\\'", "'").replace("\\n", "\n")
         case "number":
             return int(text(node))
         case "boolean":
@@ -130,7 +131,8 @@ def literal(node: Node) -> Any:
 
 def entries(node: Node) -> dict[str, Node]:
     """Of an object, by name."""
-    return {text(p.named_children[0]): p.named_children[-1] for p in node.named_children}
+    properties = [child for child in node.named_children if child.type == "object_property"]
+    return {text(each.named_children[0]): each.named_children[-1] for each in properties}
 
 
 def misfits(body: Node, model: type, models: ModuleType) -> Iterator[str]:
@@ -182,6 +184,8 @@ def _takes(kind: Any, value: object) -> bool:
     enums = [each for each in kinds if isinstance(each, type) and issubclass(each, Enum)]
     if enums and isinstance(value, str):
         return value in {member.value for each in enums for member in each}
+    if timedelta in kinds and isinstance(value, str):
+        return value.startswith("PT")
     number = isinstance(value, int) and not isinstance(value, bool) and float in kinds
     return number or type(value) in kinds
 

@@ -4,6 +4,7 @@ Nothing here compiles them: that takes the Bicep compiler, or `az deployment gro
 """
 
 import re
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,26 @@ import azure.mgmt.batch.models
 import azure.mgmt.storage.models
 import pytest
 from annotated_types import Le
+from azure.batch import BatchClient
+from azure.batch import models as m
 from azure.identity import DefaultAzureCredential
 from azure.mgmt.batch import BatchManagementClient
 from azure.mgmt.storage import StorageManagementClient
 
 from bicep import Bicep, arguments, called, entries, literal, misfits, text, walk
-from tasks.parameters import Cleanup, Limits, Output
+from deployments.local.batch.images import SUPPORTED
+from tasks.parameters import Cleanup, Limits, Node, Output, Pool
+from tasks.pool import start_task
 from tasks.settings import SETTINGS, Environment, check_environment
 
 FOLDER = Path(__file__).parents[3] / "deployments" / "azure"
 MAIN = Bicep(FOLDER / "main.bicep")
+POOL = Bicep(FOLDER / "pool.bicep")
+FILES = [pytest.param(MAIN, id="main"), pytest.param(POOL, id="pool")]
+FUNCTIONS = {"empty", "guid", "join", "resourceGroup", "subscriptionResourceId"} | {
+    "uniqueString",
+    "utcNow",
+}
 PARAMETERS = MAIN.of("parameter")
 RESOURCES = MAIN.of("resource")
 # https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
@@ -34,6 +45,7 @@ ROLES = {
 VERSIONS = {
     "Microsoft.Authorization/roleAssignments": "2022-04-01",
     "Microsoft.Batch/batchAccounts": "2025-06-01",
+    "Microsoft.Batch/batchAccounts/pools": "2025-06-01",
     "Microsoft.Consumption/budgets": "2024-08-01",
     "Microsoft.ManagedIdentity/userAssignedIdentities": "2024-11-30",
     "Microsoft.Storage/storageAccounts": "2025-06-01",
@@ -49,6 +61,7 @@ MODELS: dict[str, Any] = {
     "work": (STORAGE.BlobContainer, STORAGE),
     "sources": (STORAGE.BlobContainer, STORAGE),
     "lifecycle": (STORAGE.ManagementPolicy, STORAGE),
+    "pool": (BATCH.Pool, BATCH),
 }
 
 
@@ -64,23 +77,26 @@ def assignments() -> dict[str, tuple[str, str, str]]:
     return found
 
 
-def test_the_file_is_bicep() -> None:
-    assert MAIN.syntax_errors == []
+@pytest.mark.parametrize("file", FILES)
+def test_the_file_is_bicep(file: Bicep) -> None:
+    assert file.syntax_errors == []
 
 
-def test_every_parameter_is_explained_and_used() -> None:
-    for name, parameter in PARAMETERS.items():
+@pytest.mark.parametrize("file", FILES)
+def test_every_parameter_is_explained_and_used(file: Bicep) -> None:
+    for name, parameter in file.of("parameter").items():
         [description] = parameter.decorators["description"]
         assert description.endswith("."), name
-        assert name in MAIN.references
+        assert name in file.references
 
 
-@pytest.mark.parametrize(
-    "name", [name for name, p in PARAMETERS.items() if text(p.node.named_children[1]) == "int"]
-)
-def test_every_number_has_a_least_value(name: str) -> None:
-    [least] = PARAMETERS[name].decorators["minValue"]
-    assert literal(PARAMETERS[name].value) >= least
+@pytest.mark.parametrize("file", FILES)
+def test_every_number_has_a_least_value(file: Bicep) -> None:
+    numbers = [p for p in file.of("parameter").values() if text(p.node.named_children[1]) == "int"]
+    assert numbers
+    for parameter in numbers:
+        [least] = parameter.decorators["minValue"]
+        assert literal(parameter.value) >= least
 
 
 def test_every_default_is_among_the_values_that_are_allowed() -> None:
@@ -90,16 +106,17 @@ def test_every_default_is_among_the_values_that_are_allowed() -> None:
             assert literal(parameter.value) in allowed, name
 
 
-def test_every_variable_is_used_and_every_reference_resolves() -> None:
-    declared = {name for kind in MAIN.declarations for name in MAIN.of(kind)}
-    assert set(MAIN.of("variable")) <= MAIN.references
-    assert declared | MAIN.loop_variables >= MAIN.references
-    known = {"empty", "guid", "resourceGroup", "subscriptionResourceId", "uniqueString", "utcNow"}
-    assert known == MAIN.functions
+@pytest.mark.parametrize("file", FILES)
+def test_every_variable_is_used_and_every_reference_resolves(file: Bicep) -> None:
+    declared = {name for kind in file.declarations for name in file.of(kind)}
+    assert set(file.of("variable")) <= file.references
+    assert declared | file.loop_variables >= file.references
+    assert file.functions <= FUNCTIONS
 
 
 def test_api_versions_are_those_that_were_read_and_none_is_a_preview() -> None:
-    named = dict(resource.type_and_version for resource in RESOURCES.values())
+    resources = {**RESOURCES, **POOL.of("resource")}
+    named = dict(resource.type_and_version for resource in resources.values())
     assert named == VERSIONS
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\d", version) for version in named.values())
 
@@ -115,7 +132,8 @@ def test_the_sdk_speaks_no_older_version(resource: str, client: Any) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_every_property_and_value_is_known_to_the_sdk(name: str) -> None:
     model, models = MODELS[name]
-    assert list(misfits(RESOURCES[name].body, model, models)) == []
+    resource = (RESOURCES | POOL.of("resource"))[name]
+    assert list(misfits(resource.body, model, models)) == []
 
 
 def test_a_property_or_value_that_is_wrong_is_found(tmp_path: Path) -> None:
@@ -197,3 +215,55 @@ def test_the_example_sets_parameters_that_there_are(tmp_path: Path) -> None:
     assert required == {"principalId"} <= set(given)
     call = given["principalId"].value
     assert (called(call), arguments(call)) == ("readEnvironmentVariable", ["PRINCIPAL_ID"])
+
+
+def pool_property(*path: str) -> Any:
+    node = POOL.of("resource")["pool"].body
+    for name in ("properties", *path):
+        node = entries(node)[name]
+    return node
+
+
+def test_the_shared_pool_is_what_runs_ask_for() -> None:
+    defaults = {name: literal(p.value) for name, p in POOL.of("parameter").items()}
+    assert defaults["vmSize"] == Pool().vm_size
+    assert defaults["slotsPerNode"] == Pool().slots_per_node
+    assert defaults["spotNodes"] == Pool().spot_nodes
+    command = literal(pool_property("startTask", "commandLine"))
+    assert command == start_task(Node()).command_line
+
+
+def test_the_shared_pool_has_an_image_that_is_offered() -> None:
+    machine = pool_property("deploymentConfiguration", "virtualMachineConfiguration")
+    reference = {n: literal(v) for n, v in entries(entries(machine)["imageReference"]).items()}
+    [image] = [i for i in SUPPORTED if i["imageReference"] == reference]
+    assert image["nodeAgentSKUId"] == literal(entries(machine)["nodeAgentSkuId"])
+    assert "batchSupportEndOfLife" not in image
+
+
+def test_the_formula_of_the_shared_pool_is_one_that_batch_evaluates(batch: BatchClient) -> None:
+    lines = POOL.of("variable")["formula"].value.named_children[1].named_children[0]
+    values = {name: literal(p.value) for name, p in POOL.of("parameter").items()}
+    formula = "\n".join(text(line).strip("'") for line in lines.named_children)
+    formula = re.sub(r"\$\{(\w+)\}", lambda found: str(values[found[1]]), formula)
+    name = f"formula-{uuid.uuid4().hex[:8]}"
+    machine = m.VirtualMachineConfiguration(
+        image_reference=m.BatchVmImageReference(
+            publisher="canonical", offer="ubuntu-24_04-lts", sku="server"
+        ),
+        node_agent_sku_id="batch.node.ubuntu 24.04",
+    )
+    batch.create_pool(
+        m.BatchPoolCreateOptions(
+            id=name,
+            vm_size="Standard_D2ds_v5",
+            virtual_machine_configuration=machine,
+            enable_auto_scale=True,
+            auto_scale_formula=formula,
+        )
+    )
+    run = batch.get_pool(name).auto_scale_run
+    batch.begin_delete_pool(name)
+    assert run is not None
+    assert run.error is None
+    assert "$TargetLowPriorityNodes=0" in str(run.results)
