@@ -23,7 +23,13 @@ ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "deployments" / "azure"
 PAGE = (FOLDER / "README.md").read_text()
 MAIN, POOL = Bicep(FOLDER / "main.bicep"), Bicep(FOLDER / "pool.bicep")
-NOT_ASKED = {"create_task", "from_connection_string", "get_blob_client", "get_container_client"}
+NOT_ASKED = {
+    "close",
+    "create_task",
+    "from_connection_string",
+    "get_blob_client",
+    "get_container_client",
+}
 
 
 def block(mark: str) -> list[str]:
