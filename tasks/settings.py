@@ -46,7 +46,7 @@ class Accounts(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     batch_endpoint: str = Field(
-        "", description="The Batch account's URL, https://<account>.<region>.batch.azure.com."
+        "", description="The Batch account's URL, https://<account>.<region>.batch…"
     )
     batch_account: str = Field("", description="The Batch account's name; needed with a key.")
     batch_key: SecretStr = Field(
