@@ -11,7 +11,7 @@ from azure.storage.blob.aio import BlobServiceClient
 from prefect import task
 
 from tasks.access import Signer, make_signer
-from tasks.clients import blob_service
+from tasks.clients import BLOCK_BYTES, blob_service
 from tasks.errors import UsageError
 from tasks.fence import check_fence
 from tasks.hashing import hash_sources
@@ -42,6 +42,8 @@ from tasks.sources import (
     starting_points,
 )
 from tasks.stage import FIRST_STAGE, STAGE
+
+LARGEST_UPLOAD_BYTES = 50_000 * BLOCK_BYTES  # so many blocks has a blob at most
 
 
 @task(name="plan", task_run_name="plan", **FIRST_STAGE)
@@ -249,7 +251,15 @@ def check_downloads(conversions: Iterable[Conversion], output: Output) -> None:
 def refuse_unread(source: Source) -> Refusal | None:
     if source.version.startswith(UNREADABLE):
         return Refusal(source, f"cannot be read: {source.version.removeprefix(UNREADABLE)}")
-    return Refusal(source, "the file is empty") if source.size_bytes == 0 else None
+    if source.size_bytes == 0:
+        return Refusal(source, "the file is empty")
+    if source.size_bytes > LARGEST_UPLOAD_BYTES and not is_blob(source):
+        return Refusal(
+            source,
+            f"it is larger than {LARGEST_UPLOAD_BYTES >> 30} GiB: upload it"
+            " yourself, and name it as az://container/blob",
+        )
+    return None
 
 
 async def probe_all(

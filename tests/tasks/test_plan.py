@@ -25,6 +25,7 @@ from tasks.plan import (
     make_plan,
     part_misfits,
     probe_all,
+    refuse_unread,
     renew,
 )
 from tasks.presets import PRESETS
@@ -141,6 +142,15 @@ def test_a_folder_that_only_seems_to_be_writable_is_not() -> None:
 def test_an_empty_source_is_told_so_before_it_is_taken_for_this_folder() -> None:
     with pytest.raises(UsageError, match=r"A source is empty\. Name a file"):
         check(Request(sources=[""], output=Output(download_to="out")))
+
+
+def test_a_file_of_more_blocks_than_a_blob_has_is_refused_and_a_blob_of_them_is_not() -> None:
+    vast = a_source(size_bytes=200 << 30)
+    refusal = refuse_unread(vast)
+    assert refusal
+    assert refusal.reason.startswith("it is larger than 195 GiB: upload it yourself")
+    assert refuse_unread(a_source(size_bytes=200 << 30, location="az://c/a.mp4")) is None
+    assert refuse_unread(a_source(size_bytes=20 << 30)) is None
 
 
 def test_what_azure_could_not_store_is_refused_and_the_others_are_not() -> None:

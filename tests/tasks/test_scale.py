@@ -1,0 +1,87 @@
+"""A plan and its report for many files: time and memory grow no faster than the files.
+
+CI takes a thousand. The whole:  PLAN_FILES=100000 .venv/bin/pytest -n0 -s <this file>
+"""
+
+import io
+import os
+import sys
+import time
+import tracemalloc
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from records import a_request, a_ticket
+
+from flows.display import print_report
+from tasks.models import Evidence
+from tasks.plan import make_plan, renew
+from tasks.report import Ledger, write_report
+
+FILES = int(os.environ.get("PLAN_FILES", "1000"))
+PARTS = 4
+InFlow = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
+
+
+@dataclass
+class Cost:
+    """What each step took of so many files: seconds, and bytes that are still there after it."""
+
+    files: int
+    seconds: dict[str, float] = field(default_factory=dict)
+    bytes_kept: dict[str, int] = field(default_factory=dict)
+
+    @contextmanager
+    def of(self, step: str) -> Iterator[None]:
+        """Count what the block takes; tracing is exact, and slow."""
+        tracemalloc.start()
+        began = time.monotonic()
+        yield
+        self.seconds[step] = time.monotonic() - began
+        self.bytes_kept[step] = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+
+
+def fill(folder: Path, clip: Path, files: int) -> Path:
+    """So many names for one small clip, a hundred a folder."""
+    for number in range(files):
+        place = folder / f"{number // 100}"
+        place.mkdir(parents=True, exist_ok=True)
+        os.link(clip, place / f"talk {number}.m4a")
+    return folder
+
+
+async def measure(library: Path, files: int, containers: tuple[str, str], in_flow: InFlow) -> Cost:
+    cost = Cost(files)
+    request = a_request(containers, output={"report": str(library.parent / "r.json")})
+    request = request.model_copy(update={"sources": [str(library)]})
+    with cost.of("plan"):
+        plan = await in_flow(lambda: make_plan.fn(request))
+    assert len(plan.pending) == files
+    with cost.of("confirmation"):
+        assert renew(plan, request, outputs={}) == plan
+    ledger = Ledger(plan=plan, request=request, ticket=a_ticket(), evidence=Evidence({}, {}, {}))
+    with cost.of("report"), redirect_stdout(io.StringIO()) as said:
+        print_report(write_report(ledger))
+    assert f"{files} not started" in said.getvalue()
+    sys.stderr.write(f"{cost}\n")
+    return cost
+
+
+@pytest.mark.usefixtures("account")
+async def test_time_and_memory_grow_no_faster_than_the_files(
+    containers: tuple[str, str],
+    in_flow: InFlow,
+    clip: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    small, few = clip(".m4a", audio=0.1), FILES // PARTS
+    part = await measure(fill(tmp_path / "few", small, few), few, containers, in_flow)
+    whole = await measure(fill(tmp_path / "many", small, FILES), FILES, containers, in_flow)
+    for step, seconds in whole.seconds.items():
+        assert seconds < 2 * PARTS * part.seconds[step] + 1, step
+    assert whole.bytes_kept["plan"] < 1.5 * PARTS * part.bytes_kept["plan"]
