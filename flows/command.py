@@ -14,7 +14,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from platformdirs import user_data_path
 from pydantic import ValidationError
 
-from flows.signals import Terminated, heed_sigterm, run_beside_signals
+from flows.signals import Terminated, held_signals, run_beside_signals
 from flows.surroundings import delivered_logs, surroundings
 from tasks.errors import ConvertError, FilesFailedError, SettingsError, UsageError
 from tasks.parameters import (
@@ -62,7 +62,6 @@ for each in (convert_app, sweep_app):
 
 def main(app: App) -> int:
     """Run a command with the words of this process. Returns its exit status."""
-    heed_sigterm()
     gc.disable()  # until Prefect is imported: a fifth of that time went into looking for garbage
     words = sys.argv[1:]
     try:
@@ -157,8 +156,9 @@ def sample_clips() -> list[str]:
 
 def run_conversions(request: Request) -> int:
     """Run the flow and show it. Returns the exit status."""
-    from flows.convert import convert as flow
-    from flows.display import Display, print_report
+    with held_signals():
+        from flows.convert import convert as flow
+        from flows.display import Display, print_report
 
     keep_imports()
     display = Display()
@@ -186,8 +186,9 @@ def sweep(
     account: Annotated[BlockName, Parameter(help=Run.model_fields["account"].description)] = "",
 ) -> int:
     with surroundings(account=account):
-        from flows.display import Display, print_leftovers
-        from flows.sweep import sweep as flow
+        with held_signals():
+            from flows.display import Display, print_leftovers
+            from flows.sweep import sweep as flow
 
         keep_imports()
         with Display().showing(), delivered_logs():

@@ -4,6 +4,10 @@ python flows/convert.py [SOURCE]... [--preset mp3] [--download-to DIR] …
 """
 
 if __name__ == "__main__":  # ahead of Prefect, which takes a second: the command may only want help
+    from flows.start import end_on_signals
+
+    end_on_signals()
+
     from flows.command import convert_app, leave, main
 
     leave(main(convert_app))
@@ -42,7 +46,7 @@ from tasks.credentials import named_accounts
 from tasks.errors import AccountError, FilesFailedError, OutputInUseError, ReportUnwrittenError
 from tasks.events import announce_error, announce_report
 from tasks.job import make_job
-from tasks.lock import Held, hold_lock
+from tasks.lock import LEASE_SECONDS, RETRY_SECONDS, Held, has_predecessor, hold_lock
 from tasks.models import Conversion, Diagnosis, Evidence, Outcome, Plan, Refusal, Ticket
 from tasks.naming import job_id, lock_id
 from tasks.nodes import Roster
@@ -247,7 +251,9 @@ async def work_through(work: Work) -> Plan:
         if request.run.dry_run:
             return plan
         if plan.pending:
-            plan = await convert_locked(work, plan)
+            plan = await convert_locked(work, plan, wait_seconds=request.limits.lock_wait_seconds)
+        elif plan.done and await has_predecessor(work.ticket, container=request.cleanup.container):
+            plan = await end_remains(work, plan)
         if request.output.download_to:
             downloading = download_outputs(work.ledger(plan).converted, output=request.output)
             await work.stopwatch.time("download", downloading)
@@ -259,7 +265,15 @@ async def work_through(work: Work) -> Plan:
     return plan
 
 
-async def convert_locked(work: Work, plan: Plan) -> Plan:
+async def end_remains(work: Work, plan: Plan) -> Plan:
+    """End what a run left that was stopped when all was converted; one that lives keeps its own."""
+    try:
+        return await convert_locked(work, plan, wait_seconds=LEASE_SECONDS + RETRY_SECONDS)
+    except OutputInUseError:
+        return work.plan or plan
+
+
+async def convert_locked(work: Work, plan: Plan, *, wait_seconds: float) -> Plan:
     """Convert under the lock on the output, as the plan stands then."""
     request, timed = work.request, work.stopwatch.time
     containers = request.cleanup.container, request.output.container
@@ -267,7 +281,7 @@ async def convert_locked(work: Work, plan: Plan) -> Plan:
     lock = hold_lock(
         work.ticket,
         container=request.cleanup.container,
-        wait_seconds=request.limits.lock_wait_seconds,
+        wait_seconds=wait_seconds,
     )
     try:
         async with AsyncExitStack() as stack:
@@ -285,16 +299,17 @@ async def convert_held(work: Work, plan: Plan, held: Held) -> Plan:
     work.plan = plan = await timed("confirm", confirm_plan(plan, request))
     if held.predecessor:
         await end_predecessor(held.predecessor, lock_id=ticket.lock_id)
-    if not plan.pending:  # another run has just now converted them all
-        return plan
     try:
-        await convert_pending(work, plan, inputs=held.inputs)
+        if plan.pending:  # else all are converted just now, or had been
+            await convert_pending(work, plan, inputs=held.inputs)
         work.is_settled = True
         cleaning = clean_up(ticket, request.cleanup, is_finished=work.diagnosis is None)
         await timed("cleanup", cleaning)
     except BaseException:
         await asyncio.shield(break_off(work))
         raise
+    if work.diagnosis is None:
+        await held.forget()
     return plan
 
 
@@ -321,7 +336,12 @@ async def convert_all(
     work: Work, conversions: Sequence[Conversion], *, attempt: int, inputs: Collection[str]
 ) -> Ending:
     sending = send_waves(work, conversions, attempt=attempt, inputs=inputs)
-    watching = watch_completion(work.ticket, work.tally, work.roster)
+    watching = watch_completion(
+        work.ticket,
+        work.tally,
+        work.roster,
+        has_fallback=work.request.pool.fallback_minutes > 0,
+    )
     try:
         return await beside(sending, work.stopwatch.time("completion", watching))
     except AzureError:  # a wave cannot go out, perhaps because somebody ended the job

@@ -3,8 +3,9 @@
 import asyncio
 import signal
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future, wait
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -15,9 +16,27 @@ class Terminated(BaseException):
     """SIGTERM came. What is being ended then is not to be ended again."""
 
 
-def heed_sigterm() -> None:
+def heed_signals() -> None:
     """Raise `Terminated` in the main thread when SIGTERM comes, as Python does for Ctrl-C."""
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # as for what a shell runs beside itself
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def held_signals() -> Iterator[None]:
+    """Let signals wait until the block ends: imports, within which C code would garble them."""
+    came: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  as signal calls it
@@ -49,6 +68,7 @@ def run_beside_signals(run: Coroutine[Any, Any, Result]) -> Result:
         return ended.result()
     except (KeyboardInterrupt, Terminated):
         loop, task = started.result()
-        loop.call_soon_threadsafe(task.cancel)
+        with suppress(RuntimeError):  # its loop is closed: it has just ended
+            loop.call_soon_threadsafe(task.cancel)
         wait([ended])
         raise

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from flows.signals import heed_signals, held_signals
 from tasks.errors import ConvertError
 
 QUIET = {
@@ -37,6 +38,7 @@ def surroundings(*, account: str = "") -> Iterator[None]:
     else:
         accounts = load_accounts()  # half an account is told at once
         print(f"Using the Batch account at {accounts.batch_endpoint}", file=sys.stderr)
+    heed_signals()  # from here on there is something to end
     with ExitStack() as parts:
         try:
             stack = parts.enter_context(running_stack()) if is_local else None
@@ -53,9 +55,10 @@ def surroundings(*, account: str = "") -> Iterator[None]:
 
 def has_prefect_api() -> bool:
     """Whether a Prefect server is set, in the environment or in the user's profile."""
-    from prefect.settings import get_current_settings
+    with held_signals():
+        from prefect.settings import get_current_settings
 
-    return get_current_settings().api.url is not None
+        return get_current_settings().api.url is not None
 
 
 def check_prefect_api() -> None:
@@ -79,10 +82,11 @@ def check_prefect_api() -> None:
 
 
 def use_prefect_api(url: str) -> None:
-    from prefect.context import refresh_global_settings_context
-
     os.environ["PREFECT_API_URL"] = url
-    refresh_global_settings_context()
+    with held_signals():
+        from prefect.context import refresh_global_settings_context
+
+        refresh_global_settings_context()
 
 
 @contextmanager

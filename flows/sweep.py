@@ -4,6 +4,10 @@ python flows/sweep.py [--delete]
 """
 
 if __name__ == "__main__":  # as in convert.py
+    from flows.start import end_on_signals
+
+    end_on_signals()
+
     from flows.command import leave, main, sweep_app
 
     leave(main(sweep_app))

@@ -52,10 +52,13 @@ class Ending:
 
 # Without retries: the watcher has a patience of its own.
 @task(name="completion", task_run_name="completion", **STAGE | {"retries": 0})
-async def watch_completion(ticket: Ticket, tally: Tally, roster: Roster) -> Ending:
+async def watch_completion(
+    ticket: Ticket, tally: Tally, roster: Roster, *, has_fallback: bool = False
+) -> Ending:
     """Watch until all that was submitted is completed, or cannot be any more."""
+    sighting = Sighting(seconds_left=math.inf, has_fallback=has_fallback)
     async with batch_client() as batch:
-        ending = await Watcher(batch, ticket, tally, roster).watch()
+        ending = await Watcher(batch, ticket, tally, roster, sighting).watch()
         await roster.look(batch, ticket.pool_id, now=datetime.now(UTC))
     return ending
 
@@ -75,12 +78,19 @@ class Watcher:
     Requests that fail for a while end no run: what converts goes on without us.
     """
 
-    def __init__(self, batch: BatchClient, ticket: Ticket, tally: Tally, roster: Roster) -> None:
+    def __init__(
+        self,
+        batch: BatchClient,
+        ticket: Ticket,
+        tally: Tally,
+        roster: Roster,
+        sighting: Sighting,
+    ) -> None:
         self._batch = batch
         self._ticket = ticket
         self._tally = tally
         self._roster = roster
-        self._sighting = Sighting(seconds_left=math.inf)
+        self._sighting = sighting
         self._surveyed_seconds = -math.inf
         self._answered_seconds = 0.0
         self._told: set[str] = set()

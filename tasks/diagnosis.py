@@ -31,6 +31,7 @@ class Sighting:
     unusable_nodes: int = 0  # by Batch
     evicted_nodes: int = 0  # listed until they come back
     other_nodes: int = 0  # of the account's other pools
+    has_fallback: bool = False  # dedicated nodes stand in for Spot ones that do not come
 
     @property
     def completed(self) -> int:
@@ -68,6 +69,7 @@ class Row:
 
 
 FILES = "{0.running} converting, {0.active} waiting."
+SPOT = "Spot cores"
 RUN_AGAIN = "Run again for the rest."
 
 
@@ -83,23 +85,27 @@ def refused(code: str, meaning: str, remedy: str) -> Row:
 
 
 def at_quota(code: str, cores: str, other: str) -> tuple[Row, Row]:
-    """The account may have no more: others will let go of theirs, or there are no others."""
+    """The account may have no more, unless others let go of theirs or other nodes stand in."""
+
+    def is_passing(s: Sighting) -> bool:
+        return s.other_nodes > 0 or (s.has_fallback and cores == SPOT)
+
     detail = f"Batch says {code}: the account may have no more {cores}"
     remedy = f"Ask for more {cores} in the Azure portal (Quotas), or use {other}."
     return (
         Row(
             code,
-            lambda s: says(code)(s) and not s.other_nodes,
+            lambda s: says(code)(s) and not is_passing(s),
             "The pool cannot get any node.",
             f"{detail}.",
             remedy,
         ),
         Row(
             code,
-            lambda s: says(code)(s) and s.other_nodes > 0,
+            lambda s: says(code)(s) and is_passing(s),
             "The pool has no node yet.",
             f"{detail}; other pools have {{0.other_nodes}} nodes.",
-            f"It gets some when those end. {remedy}",
+            f"It gets some when those end, or others stand in. {remedy}",
             does="wait",
         ),
     )
@@ -174,8 +180,8 @@ TABLE: tuple[Row, ...] = (
     ),
     *at_quota("AccountCoreQuotaReached", "dedicated cores", "--pool.spot-nodes"),
     *at_quota("AccountVMSeriesCoreQuotaReached", "cores of this series", "another --pool.vm-size"),
-    *at_quota("AccountSpotCoreQuotaReached", "Spot cores", "--pool.dedicated-nodes"),
-    *at_quota("AccountLowPriorityCoreQuotaReached", "Spot cores", "--pool.dedicated-nodes"),
+    *at_quota("AccountSpotCoreQuotaReached", SPOT, "--pool.dedicated-nodes"),
+    *at_quota("AccountLowPriorityCoreQuotaReached", SPOT, "--pool.dedicated-nodes"),
     short(
         "AllocationFailed",
         "Azure has no room for the nodes",
@@ -192,7 +198,7 @@ TABLE: tuple[Row, ...] = (
         lambda s: not s.running and s.evicted_nodes > 0 and not s.good_nodes,
         "All Spot nodes are evicted.",
         "Azure gives them back when it has room.",
-        "Dedicated nodes are never evicted: --pool.dedicated-nodes.",
+        "Dedicated nodes are never evicted: --pool.dedicated-nodes, --pool.fallback-minutes.",
         does="wait",
     ),
     Row(

@@ -30,6 +30,15 @@ class Held:
 
     predecessor: Mapping[str, str]  # job and pool of a run that did not end well; else empty
     inputs: frozenset[str]  # content hashes that are uploaded already
+    blob: BlobClient
+    lease: BlobLeaseClient
+
+    async def forget(self) -> None:
+        """A run that came to its end leaves nothing for the next one, or for `sweep`, to end."""
+        try:
+            await self.blob.set_blob_metadata({}, lease=self.lease)
+        except AzureError as error:
+            logger.warning("The lock still names this run: %s", explained(error).problem)
 
 
 @asynccontextmanager
@@ -47,8 +56,17 @@ async def hold_lock(ticket: Ticket, *, container: str, wait_seconds: float) -> A
         async with _kept(inputs, blob, lease):
             predecessor = (await blob.get_blob_properties()).metadata
             await blob.set_blob_metadata(_holder(ticket), lease=lease)
-            yield Held(predecessor or {}, await _list_inputs(inputs, ticket.lock_id))
-            await _forget(blob, lease)
+            yield Held(predecessor or {}, await _list_inputs(inputs, ticket.lock_id), blob, lease)
+
+
+async def has_predecessor(ticket: Ticket, *, container: str) -> bool:
+    """Whether the lock names a run, which has not come to its end: it lives, or was stopped."""
+    async with blob_service() as service:
+        blob = service.get_blob_client(container, lock_blob(ticket.lock_id))
+        try:
+            return "job" in ((await blob.get_blob_properties()).metadata or {})
+        except ResourceNotFoundError:
+            return False
 
 
 @asynccontextmanager
@@ -154,14 +172,6 @@ async def _renew_until(lost: asyncio.Timeout, lease: BlobLeaseClient) -> None:
         except AzureError as error:
             if not is_transient(error):
                 return
-
-
-async def _forget(blob: BlobClient, lease: BlobLeaseClient) -> None:
-    """A run that ended well leaves no job or pool for the next one to end."""
-    try:
-        await blob.set_blob_metadata({}, lease=lease)
-    except AzureError as error:
-        logger.warning("The lock still names this run: %s", explained(error).problem)
 
 
 async def _release(inputs: ContainerClient, blob: BlobClient, lease: BlobLeaseClient) -> None:

@@ -1,89 +1,191 @@
-"""Runs that are killed with SIGKILL at any moment: the same command again does the rest.
+"""Runs that a signal ends in any stage or at any moment: the same command again does the rest.
 
-CI takes a sample. All stages, and N random moments from a seed:
+CI takes a sample. All stages by all signals, and N random moments from a seed:
     KILLS=all KILL_MOMENTS=20 KILL_SEED=7 .venv/bin/pytest tests/flows/test_kills.py
 """
 
 import contextlib
+import io
 import os
 import random
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 from azure.batch import BatchClient
 from azure.storage.blob import BlobServiceClient
 
 from programs import read_until
+from tasks.naming import key_and_attempt, lock_id
+from tasks.pool import read_tags
 
-STAGES = [
-    "Made the container output",
-    "Asked for the pool",
-    "Made the job",
-    "files to upload",
-    "batch tasks added",
-    "Deleted the pool",
-    "Deleted the job",
+FILES = 5
+STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
+BATCH_TASKS = re.compile(r"(\d+) (running|completed)")
+STAGES = {  # what is said, or how many batch tasks are how far, when each has begun
+    "plan": "Using the Batch account",
+    "containers": "Made the container",
+    "pool": "Asked for the pool",
+    "job": "Made the job",
+    "uploads": "files to upload",
+    "submission": "batch tasks added",
+    "converting": "1 running",
+    "outputs": f"{FILES} completed",
+    "cleanup": "Deleted the pool",
+    "cleanup of uploads": "Deleted the job",
+    "report": "Downloaded",
+}
+SAMPLE = [
+    (signal.SIGINT, "job"),
+    (signal.SIGTERM, "converting"),
+    (signal.SIGKILL, "submission"),
 ]
-SAMPLE = ["batch tasks added"]
+ALL = [(number, stage) for number in STATUS for stage in STAGES]
 MOMENTS = int(os.environ.get("KILL_MOMENTS", "1"))
 RANDOM = random.Random(int(os.environ.get("KILL_SEED", "1")))  # noqa: S311  no secret
 
 
-def check_rerun(
-    started: Any, source: Path, blobs: BlobServiceClient, containers: tuple[str, str]
-) -> str:
-    rest, _ = started(source, "--limits.wave-files", "2").communicate(timeout=150)
-    assert re.search(
-        r"^(\d+ converted|\d+ skipped|\d+ converted, \d+ skipped) in", rest, re.MULTILINE
-    ), rest
-    names = blobs.get_container_client(containers[0]).list_blob_names()
-    outputs = {name for name in names if not name.startswith("reports/")}
-    assert outputs == {f"{number}.mp3" for number in range(5)}
-    assert list(blobs.get_container_client(containers[1]).list_blob_names()) == []
-    return rest
+class Scene:
+    """A library of five files, a command that converts it, and what is left of its runs."""
+
+    def __init__(
+        self,
+        start: Callable[..., subprocess.Popen[str]],
+        source: Path,
+        batch: BatchClient,
+        blobs: BlobServiceClient,
+        containers: tuple[str, str],
+    ) -> None:
+        self._start = start
+        self._source = source
+        self._batch = batch
+        self._outputs, self._inputs = (blobs.get_container_client(name) for name in containers)
+        self._lock_id = lock_id(containers[0], "")
+
+    def start(self) -> subprocess.Popen[str]:
+        return self._start(self._source, "--limits.wave-files", "2", "--download-to", "out")
+
+    def wait_for(self, process: subprocess.Popen[str], mark: str) -> None:
+        if count := BATCH_TASKS.fullmatch(mark):
+            said = read_until(process.stdout, "Made the job")
+            self._wait_for_batch_tasks(said.split()[-1], count[2], least=int(count[1]))
+        else:
+            read_until(process.stdout, mark)
+
+    def _wait_for_batch_tasks(self, job_id: str, state: str, *, least: int) -> None:
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            counts = self._batch.get_job_task_counts(job_id).task_counts
+            if getattr(counts, state) + counts.completed >= least:
+                return
+        raise AssertionError(f"there were never {least} {state}")
+
+    def left_in_batch(self) -> set[str]:
+        """Pools and jobs of ours that stay."""
+        everything = (*self._batch.list_pools(), *self._batch.list_jobs())
+        return {
+            item.id
+            for item in everything
+            if item.state != "deleting" and read_tags(item.metadata).get("lock") == self._lock_id
+        }
+
+    def check_batch_tasks(self) -> None:
+        """No conversion has two batch tasks within a job."""
+        for job_id in {job.id for job in self._batch.list_jobs()} & self.left_in_batch():
+            keys = [key_and_attempt(each.id)[0] for each in self._batch.list_tasks(job_id)]
+            assert len(keys) == len(set(keys))
+
+    def check_end(self) -> None:
+        """Everything is converted and verified, and nothing of ours is left but the outputs."""
+        names = {f"{number}.mp3" for number in range(FILES)}
+        found = self._outputs.list_blob_names()
+        assert {name for name in found if not name.startswith("reports/")} == names
+        for name in names:
+            output = io.BytesIO(self._outputs.download_blob(name).readall())
+            source = self._source / f"{Path(name).stem}.mp4"
+            assert seconds(output) == pytest.approx(seconds(source), abs=0.5)
+        assert list(self._inputs.list_blob_names()) == []
+        assert self.left_in_batch() == set()
 
 
-@pytest.mark.parametrize("mark", STAGES if os.environ.get("KILLS") == "all" else SAMPLE)
-def test_after_a_kill_in_any_stage_the_same_command_converts_the_rest_and_ends_the_killed_run(  # noqa: PLR0913, PLR0917
+def seconds(media: Path | io.BytesIO) -> float:
+    with av.open(media if isinstance(media, io.BytesIO) else str(media)) as opened:
+        assert opened.duration
+        return opened.duration / 1_000_000
+
+
+@pytest.fixture
+def scene(
     started: Any,
     library: Callable[..., Path],
     batch: BatchClient,
     blobs: BlobServiceClient,
     containers: tuple[str, str],
-    mark: str,
+) -> Scene:
+    source = library(*(f"{number}.mp4" for number in range(FILES)))
+    return Scene(started, source, batch, blobs, containers)
+
+
+def send(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    """Ctrl-C goes to the whole group, as a terminal sends it. Perhaps the run is over by then."""
+    with contextlib.suppress(ProcessLookupError):
+        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+
+
+def check_death(process: subprocess.Popen[str], number: signal.Signals, scene: Scene) -> None:
+    """It ended soon, in its own words, and with what bills; or it was over before."""
+    sent_at = time.monotonic()
+    rest, _ = process.communicate(timeout=30)
+    assert time.monotonic() - sent_at < 10
+    assert "Traceback" not in rest
+    assert process.returncode in (0, STATUS[number])
+    if number == signal.SIGKILL:
+        scene.check_batch_tasks()
+    else:
+        assert scene.left_in_batch() == set()
+    if process.returncode in (130, 143):
+        assert re.search(r"^error: (interrupted|terminated)\. [A-Z].*\.$", rest, re.MULTILINE)
+
+
+def rerun(scene: Scene) -> None:
+    rest, _ = scene.start().communicate(timeout=150)
+    assert re.search(
+        r"^(\d+ converted|\d+ skipped|\d+ converted, \d+ skipped) in", rest, re.MULTILINE
+    ), rest
+    scene.check_end()
+
+
+@pytest.mark.parametrize(
+    ("number", "stage"),
+    ALL if os.environ.get("KILLS") == "all" else SAMPLE,
+    ids=lambda value: value.name if isinstance(value, signal.Signals) else value,
+)
+def test_after_a_signal_in_any_stage_the_same_command_does_the_rest_and_leaves_the_outputs_only(
+    scene: Scene, number: signal.Signals, stage: str
 ) -> None:
-    source = library(*(f"{number}.mp4" for number in range(5)))
-    process = started(source, "--limits.wave-files", "2")
-    said = read_until(process.stdout, mark)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    check_rerun(started, source, blobs, containers)
-    for name in re.findall(r"the pool (convert-1-\w+)", said):
-        assert name not in {pool.id for pool in batch.list_pools() if pool.state != "deleting"}
-        assert name not in {job.id for job in batch.list_jobs() if job.state != "deleting"}
+    process = scene.start()
+    scene.wait_for(process, STAGES[stage])
+    send(process, number)
+    check_death(process, number, scene)
+    rerun(scene)
 
 
-@pytest.mark.parametrize("seconds", [RANDOM.uniform(0.5, 8) for _ in range(MOMENTS)])
-def test_after_a_kill_at_any_moment_the_same_command_converts_the_rest(
-    started: Any,
-    library: Callable[..., Path],
-    blobs: BlobServiceClient,
-    containers: tuple[str, str],
-    seconds: float,
+@pytest.mark.parametrize(
+    ("number", "after_seconds"),
+    [(RANDOM.choice(list(STATUS)), RANDOM.uniform(0.1, 10)) for _ in range(MOMENTS)],
+)
+def test_after_a_signal_at_any_moment_the_same_command_does_the_rest_and_leaves_the_outputs_only(
+    scene: Scene, number: signal.Signals, after_seconds: float
 ) -> None:
-    source = library(*(f"{number}.mp4" for number in range(5)))
-    process = started(source, "--limits.wave-files", "2")
-    kill_after(process, seconds)
-    check_rerun(started, source, blobs, containers)
-
-
-def kill_after(process: Any, seconds: float) -> None:
+    process = scene.start()
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=seconds)
-    process.kill()
-    process.wait()
+        process.wait(timeout=after_seconds)
+    send(process, number)
+    check_death(process, number, scene)
+    rerun(scene)

@@ -99,6 +99,12 @@ def test_a_quota_that_other_pools_use_up_is_waited_for() -> None:
     assert "Spot cores" in found.remedy
 
 
+def test_a_spot_quota_is_waited_out_where_dedicated_nodes_stand_in() -> None:
+    assert waits(replace(SPOT_QUOTA, has_fallback=True)).code == "AccountSpotCoreQuotaReached"
+    dedicated = replace(SPOT_QUOTA, resize_codes=("AccountCoreQuotaReached",), has_fallback=True)
+    assert ends(dedicated).code == "AccountCoreQuotaReached"
+
+
 def test_evictions_are_told_when_no_node_is_left_and_name_the_remedy() -> None:
     evicted = replace(WAITING, nodes=2, evicted_nodes=2)
     assert "--pool.dedicated-nodes" in waits(evicted).remedy

@@ -10,7 +10,7 @@ from records import a_ticket
 
 from storage_proxy import Delay, StorageProxy
 from tasks.errors import OutputInUseError
-from tasks.lock import hold_lock
+from tasks.lock import has_predecessor, hold_lock
 from tasks.models import Ticket
 from tasks.naming import input_blob, lock_blob
 
@@ -118,12 +118,23 @@ async def test_a_lock_is_deleted_when_nothing_is_left_under_it(
 async def test_a_lock_stays_with_what_is_left_under_it_and_the_next_run_finds_that(
     hold: Callable[..., Any], container: ContainerClient, lock: BlobClient
 ) -> None:
-    async with hold():
+    async with hold() as held:
         upload(container)
+        await held.forget()
     assert lock.get_blob_properties().lease.state == "available"
+    assert not await has_predecessor(TICKET, container=container.container_name)
     async with hold() as held:
         assert held.inputs == {"c0"}
         assert held.predecessor == {}
+
+
+async def test_a_run_that_has_not_come_to_its_end_stays_named(
+    hold: Callable[..., Any], container: ContainerClient
+) -> None:
+    assert not await has_predecessor(TICKET, container=container.container_name)
+    async with hold():
+        upload(container)
+    assert await has_predecessor(TICKET, container=container.container_name)
 
 
 async def test_a_lock_is_let_go_on_an_error_and_names_whom_to_end(

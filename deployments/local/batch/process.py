@@ -27,16 +27,18 @@ class LaunchError(Exception):
 
 
 class Process:
-    def __init__(self, process: asyncio.subprocess.Process, reaper: Reaper) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, *, reaper: Reaper, ticket: int) -> None:
         self._process = process
         self._reaper = reaper
-        reaper.watch(process.pid)
+        self._ticket = ticket
+        reaper.watch(ticket, process.pid)
 
     @classmethod
     async def launch(
         cls, command_line: str, *, folder: Path, environment: Mapping[str, str], reaper: Reaper
     ) -> Self:
         """Starts the command in `folder`/wd, with stdout.txt and stderr.txt beside it."""
+        ticket, report = reaper.expect()
         try:
             argv = shlex.split(command_line)
             with (
@@ -51,9 +53,11 @@ class Process:
                     stdout=stdout,
                     stderr=stderr,
                     start_new_session=True,
+                    preexec_fn=report,
                 )
-                return cls(process, reaper)
+                return cls(process, reaper=reaper, ticket=ticket)
         except (OSError, ValueError, TypeError) as error:
+            reaper.forget(ticket)
             raise LaunchError(_launch_failure(error, command_line)) from error
 
     async def wait(self, clock: Clock, deadline: datetime | None) -> int | None:
@@ -83,7 +87,7 @@ class Process:
                 await asyncio.wait_for(self._process.wait(), GRACE_SECONDS)
         self._signal(signal.SIGKILL)
         await self._process.wait()
-        self._reaper.forget(self._process.pid)
+        self._reaper.forget(self._ticket)
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

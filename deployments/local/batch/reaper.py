@@ -1,32 +1,48 @@
 """Ends what runs on nodes when the service is killed and cannot do it itself.
 
 Run as a script, this file is the reaper: it hears of each process group over a pipe, and when the
-pipe closes, it kills those of which it has not heard that they ended.
+pipe closes, it kills those of which it has not heard that they ended. A process tells of itself
+before it executes its command, and holds the pipe open until then: none is ever unheard of.
 """
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 class Reaper:
-    """The service's side of the pipe; the process starts with the first group."""
+    """The service's side of the pipe. Groups go by tickets: a number may come twice."""
 
     def __init__(self) -> None:
-        self._groups: set[int] = set()
+        self._groups: dict[int, int] = {}
+        self._tickets = itertools.count(1)
         self.process: subprocess.Popen[bytes] | None = None
 
-    def watch(self, group: int) -> None:
-        self._groups.add(group)
-        self._tell(f"+{group}")
+    def expect(self) -> tuple[int, Callable[[], None]]:
+        """A ticket for a process to come, and what it is to call before it executes its command."""
+        ticket, pipe = next(self._tickets), self._pipe()
 
-    def forget(self, group: int) -> None:
+        def report() -> None:
+            signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # the reaper may have been killed
+            with contextlib.suppress(BrokenPipeError):
+                os.write(pipe, _line(ticket, os.getpid()))
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+        return ticket, report
+
+    def watch(self, ticket: int, group: int) -> None:
+        """Hear of it again: the reaper to which it has told of itself may be dead."""
+        self._groups[ticket] = group
+        self._tell(_line(ticket, group))
+
+    def forget(self, ticket: int) -> None:
         """Its number may from now on be that of another process."""
-        self._groups.discard(group)
-        self._tell(f"-{group}")
+        self._groups.pop(ticket, None)
+        self._tell(_line(ticket))
 
     def close(self) -> None:
         if self.process is not None and self.process.stdin is not None:
@@ -34,19 +50,23 @@ class Reaper:
             self.process.wait()
             self.process = None
 
-    def _tell(self, line: str) -> None:
+    def _tell(self, line: bytes) -> None:
         try:
-            self._write(line)
+            os.write(self._pipe(), line)
         except BrokenPipeError:  # it was killed: another is told of all that runs
             self.close()
-            for group in self._groups:
-                self._write(f"+{group}")
+            for ticket, group in self._groups.items():
+                os.write(self._pipe(), _line(ticket, group))
 
-    def _write(self, line: str) -> None:
+    def _pipe(self) -> int:
         if self.process is None:
             self.process = _start()
         assert self.process.stdin is not None  # noqa: S101 - it was started with a pipe
-        self.process.stdin.write(f"{line}\n".encode())
+        return self.process.stdin.fileno()
+
+
+def _line(*numbers: int) -> bytes:
+    return b"%s\n" % " ".join(map(str, numbers)).encode()
 
 
 def _start() -> subprocess.Popen[bytes]:
@@ -60,11 +80,14 @@ def _start() -> subprocess.Popen[bytes]:
 
 def reap(lines: Iterable[str]) -> None:
     """Reads to the end, then kills the groups that are left."""
-    groups: set[int] = set()
+    groups: dict[str, int] = {}
     for line in lines:
-        change = groups.add if line.startswith("+") else groups.discard
-        change(int(line[1:]))
-    for group in groups:
+        ticket, *started = line.split()
+        if started:
+            groups[ticket] = int(started[0])
+        else:
+            groups.pop(ticket, None)
+    for group in groups.values():
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
 

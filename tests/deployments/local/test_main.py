@@ -147,20 +147,12 @@ def test_when_it_is_killed_no_batch_task_goes_on_and_its_nodes_are_gone_with_the
     run_forever(env_file.read(data / "stack.env"), f"tail -f {watched} & exec tail -f {watched}")
     while len(processes_of(watched)) < 2:
         assert program.process.poll() is None
-    ask_often(env_file.read(data / "stack.env"))
     program.send(signal.SIGKILL)
     assert all_end(watched)
     assert list((data / "batch").iterdir())
 
     start_stack().wait_until("ready")
     assert list((data / "batch").iterdir()) == []
-
-
-def ask_often(settings: dict[str, str]) -> None:
-    """What answers several times has by then told its reaper of what it started before."""
-    with batch_client(settings) as client:
-        for _ in range(10):
-            assert list(client.list_pools())
 
 
 def run_forever(settings: dict[str, str], script: str) -> None:

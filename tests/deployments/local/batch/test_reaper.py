@@ -3,8 +3,10 @@
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -30,9 +32,11 @@ def test_what_still_runs_when_the_pipe_closes_is_killed_and_what_ended_is_not(
 ) -> None:
     running, ended = sleeper(), sleeper()
     reaper = Reaper()
+    tickets = {}
     for process in (running, ended):
-        reaper.watch(process.pid)
-    reaper.forget(ended.pid)
+        tickets[process], _ = reaper.expect()
+        reaper.watch(tickets[process], process.pid)
+    reaper.forget(tickets[ended])
     reaper.close()
     assert (running.wait(), ended.poll()) == (-signal.SIGKILL, None)
 
@@ -42,10 +46,30 @@ def test_a_reaper_that_was_killed_is_replaced_by_one_that_knows_all(
 ) -> None:
     first, second = sleeper(), sleeper()
     reaper = Reaper()
-    reaper.watch(first.pid)
+    reaper.watch(1, first.pid)
     assert reaper.process
     os.kill(reaper.process.pid, signal.SIGKILL)
     reaper.process.wait()
-    reaper.watch(second.pid)
+    reaper.watch(2, second.pid)
     reaper.close()
     assert (first.wait(), second.wait()) == (-signal.SIGKILL, -signal.SIGKILL)
+
+
+def test_a_process_whose_service_is_killed_as_it_starts_is_killed_too(
+    tmp_path: Path, all_end: Callable[[Path], bool]
+) -> None:
+    """It kills its service itself, before it tells of itself and before it executes its command."""
+    script = """
+import os, signal, subprocess, sys
+from deployments.local.batch.reaper import Reaper
+_, report = Reaper().expect()
+def start():
+    os.kill(os.getppid(), signal.SIGKILL)
+    report()
+subprocess.Popen(["tail", "-f", sys.argv[1]], start_new_session=True, preexec_fn=start)
+"""
+    watched, folder = tmp_path / "watched", Path(__file__).parents[4]
+    watched.touch()
+    ended = subprocess.run([sys.executable, "-c", script, watched], cwd=folder, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert all_end(watched)
