@@ -69,7 +69,7 @@ param budgetAmount int = 50
 @description('Who gets mail at 80 % of the budget and when more than all of it is foreseen. Empty: no budget.')
 param budgetEmails string[] = []
 
-@description('The first month of the budget. Leave it: a budget begins on the first of a month.')
+@description('The first day of the budget, always the first of a month. In a later month, deploy again with the one it has.')
 param budgetStart string = utcNow('yyyy-MM-01')
 
 var suffix = uniqueString(resourceGroup().id)

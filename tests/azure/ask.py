@@ -2,13 +2,13 @@
 
     python tests/azure/ask.py [NAME]... [--dedicated] [--vm-size SIZE] [--save FILE.json]
 
-COST: one node (Standard_D2ds_v5, Spot unless --dedicated), mostly for 5 to 10 minutes and for 25 at
+COST: one node (Standard_D2ds_v5, Spot unless --dedicated), we expect for ten minutes, and for 25 at
 most: the pool's own formula takes the node back after 20, seen at its next evaluation, even if
 this is killed. So at most 0.42 of what your region charges for an hour of that size, and far less
 than 1 GB of storage, deleted at the end. Bring the price: it differs by region and by day.
 
 The account is that of the pipeline: see deployments/azure/README.md. Without one, only the local
-service is asked. Exit status: 0, or 1 where answers differ or one could not be had.
+service is asked. Exit status: 0; 1 where answers differ or one could not be had; 130 after Ctrl-C.
 """
 
 import argparse
@@ -110,4 +110,8 @@ def main(words: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    try:
+        raise SystemExit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        print("Interrupted; what was made is deleted.", file=sys.stderr)
+        raise SystemExit(130) from None
