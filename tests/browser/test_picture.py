@@ -1,0 +1,201 @@
+"""The picture of a run as a person sees it: small and large, light and dark, by hand and by key."""
+
+import os
+import re
+import time
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, expect
+from runs import a_big_report
+
+from browser import DESKTOP, Window, open_window
+from tasks.picture import draw
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+PHONE = (390, 844)
+LOAD_SECONDS = 20  # for 100,000 files on a machine that is busy; 10,000 take about one
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five files on two nodes."""
+    path = tmp_path_factory.mktemp("picture") / "few.html"
+    path.write_bytes(draw(a_big_report(files=5, nodes=2, slots=2)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """10,000 files on eight nodes, with hostile names, failures and an eviction."""
+    path = tmp_path_factory.mktemp("picture") / "many.html"
+    path.write_bytes(draw(a_big_report(files=10_000)))
+    return path
+
+
+async def show(window: Window, path: Path) -> float:
+    """Open it. Returns the seconds until all is drawn."""
+    began = time.monotonic()
+    await window.page.goto(path.as_uri())
+    await window.page.locator("html[data-ready]").wait_for()
+    return time.monotonic() - began
+
+
+def check_quiet(window: Window) -> None:
+    assert window.requests == []
+    assert window.complaints == []
+
+
+@pytest.mark.parametrize("files", ["few", "many"])
+@pytest.mark.parametrize("is_dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+async def test_it_opens_by_itself_and_asks_nobody_for_anything(
+    browser: Browser,
+    request: pytest.FixtureRequest,
+    files: str,
+    is_dark: bool,  # noqa: FBT001  a table
+    size: tuple[int, int],
+) -> None:
+    async with open_window(browser, is_dark=is_dark, size=size) as window:
+        seconds = await show(window, request.getfixturevalue(files))
+        assert seconds < LOAD_SECONDS
+        paper = await window.page.evaluate("getComputedStyle(document.documentElement).background")
+        assert ("rgb(15, 20, 25)" if is_dark else "rgb(255, 255, 255)") in paper
+        width = await window.page.evaluate("document.documentElement.scrollWidth")
+        assert width <= size[0]
+        name = "-".join(request.node.callspec.id.split("-"))
+        await window.take_picture(f"picture-{name}", is_whole=files == "few")
+        check_quiet(window)
+
+
+@pytest.mark.parametrize("is_dark", [False, True], ids=["light", "dark"])
+async def test_who_cannot_see_it_is_served_too(
+    browser: Browser,
+    few: Path,
+    is_dark: bool,  # noqa: FBT001  a table
+) -> None:
+    async with open_window(browser, is_dark=is_dark) as window:
+        await show(window, few)
+        found = await Axe().run(window.page)
+        assert found.violations_count == 0, found.generate_report()
+        image = window.page.get_by_role("img")
+        assert re.search(r"\d converted", await image.aria_snapshot())
+
+
+async def test_names_in_it_are_text_and_nothing_else(window: Window, many: Path) -> None:
+    await show(window, many)
+    await window.page.get_by_label("Search").fill("pwned")
+    rows = window.page.locator("#files tbody tr")
+    await expect(rows).to_have_count(2)
+    text = " ".join(await rows.all_inner_texts())
+    assert "<script>document.title='pwned'</script>.mp4" in text
+    assert "<img src=x onerror=" in text
+    assert await window.page.locator("img[src]").count() == 0
+    assert "pwned" not in await window.page.title()
+    await window.page.get_by_label("Search").fill("right")
+    await expect(rows.first).to_contain_text("right\\u202eto left")
+    check_quiet(window)
+
+
+async def test_files_are_searched_filtered_sorted_and_turned_over(
+    window: Window, many: Path
+) -> None:
+    await show(window, many)
+    page = window.page
+    rows, where = page.locator("#files tbody tr"), page.locator("#files-pager [role=status]")
+    await expect(where).to_have_text("1\u2013100 of 10,001")
+    await page.locator("#files-pager").get_by_text("Next").click()
+    await expect(where).to_have_text("101\u2013200 of 10,001")
+    await page.get_by_label("Search").fill("TALK 00042")
+    await expect(where).to_have_text("1\u20131 of 1 found among 10,001")
+    await page.get_by_label("Search").fill("")
+    await page.get_by_label("State").select_option("failed")
+    await expect(where).to_have_text("1\u201349 of 49 found among 10,001")
+    await expect(rows.filter(has_text="53.06 s were converted of 120.07 s")).to_have_count(48)
+    await page.get_by_label("State").select_option("")
+    took = page.locator("#files").get_by_role("columnheader", name="Took")
+    for order in ("ascending", "descending"):
+        await took.get_by_role("button").click()
+        await expect(took).to_have_attribute("aria-sort", order)
+    seconds = [
+        float(text.split()[0]) for text in await rows.locator("td:nth-child(3)").all_inner_texts()
+    ]
+    assert seconds == sorted(seconds, reverse=True)
+    assert seconds[0] > seconds[-1]
+    await page.get_by_label("Search").fill("there is no such file")
+    await expect(where).to_have_text("Nothing is found.")
+
+
+async def test_a_bar_under_the_pointer_tells_its_file_and_nothing_jumps(
+    window: Window, few: Path
+) -> None:
+    await show(window, few)
+    canvas, details = window.page.locator("#canvas"), window.page.locator("#details")
+    box = await canvas.bounding_box()
+    table = await window.page.locator("#files").bounding_box()
+    assert box
+    told = set()
+    for x in range(int(box["width"] * 0.2), int(box["width"]), 12):
+        await canvas.hover(position={"x": x, "y": box["height"] - 30})
+        told.add((await details.inner_text()).partition("\n")[0])
+    assert {"Boot", "Start task", "Idle"} < told
+    assert any(name.endswith("a talk.mp4") for name in told)
+    assert await window.page.locator("#files").bounding_box() == table
+    await window.take_picture("picture-hover")
+
+
+async def test_the_timeline_is_walked_by_key_and_leads_to_the_table(
+    window: Window, many: Path
+) -> None:
+    await show(window, many)
+    page, details = window.page, window.page.locator("#details")
+    await page.locator("#scroller").focus()
+    await page.keyboard.press("ArrowRight")
+    await expect(details).to_contain_text("plan")
+    for _ in range(3):
+        await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("ArrowRight")
+    await expect(details).to_contain_text(re.compile(r"slot \d"))
+    first = await details.inner_text()
+    await page.keyboard.press("ArrowRight")
+    await expect(details).not_to_have_text(first)
+    name = (await details.inner_text()).partition("\n")[0]
+    await page.keyboard.press("Enter")
+    row = page.locator("#files tr.found")
+    await expect(row).to_be_in_viewport()
+    await expect(row).to_contain_text(name)
+    check_quiet(window)
+
+
+async def test_the_timeline_is_zoomed_by_button_and_by_key(window: Window, many: Path) -> None:
+    await show(window, many)
+    page = window.page
+    sizer = page.locator("#sizer")
+    whole = await sizer.evaluate("it => it.offsetWidth")
+    await page.get_by_role("button", name="Zoom in").click()
+    await page.locator("#scroller").press("+")
+    assert await sizer.evaluate("it => it.offsetWidth") > 3 * whole
+    await window.take_picture("picture-zoom")
+    await page.get_by_role("button", name="Whole run").click()
+    assert await sizer.evaluate("it => it.offsetWidth") == whole
+
+
+async def test_the_longest_path_is_told_in_words_too(window: Window, few: Path) -> None:
+    await show(window, few)
+    steps = await window.page.locator("#path li .name").all_inner_texts()
+    assert steps[0] == "plan"
+    assert any(step.startswith("start task on ") for step in steps)
+    assert any(step.endswith(("slot 1", "slot 2")) for step in steps)
+    assert steps[-1] == "download"
+
+
+@pytest.mark.skipif("PICTURE" not in os.environ, reason="takes a minute: PICTURE=100000 runs it")
+async def test_100_000_files_open_too(window: Window, tmp_path: Path) -> None:
+    path = tmp_path / "most.html"
+    path.write_bytes(draw(a_big_report(files=100_000, nodes=20, slots=4)))
+    assert await show(window, path) < LOAD_SECONDS
+    await window.page.get_by_label("Search").fill("talk 99990")
+    where = window.page.locator("#files-pager [role=status]")
+    await expect(where).to_have_text("1\u20131 of 1 found among 100,001")
+    check_quiet(window)
