@@ -349,7 +349,9 @@ class Timeline {
     if (mark && mark.start <= at + near) return { row, mark };
     if (row.place === undefined) return null;
     const period = data.nodes[row.place].periods.find(([, start, end]) => start <= at && at < end);
-    return period ? { row, mark: { start: period[1], end: period[2], activity: period[0] } } : null;
+    if (!period) return null;
+    const name = period[0] === "converting" ? "Idle, while another slot converts" : undefined;
+    return { row, mark: { start: period[1], end: period[2], activity: period[0], name } };
   }
 
   point(event) {
@@ -528,7 +530,7 @@ function showLegend() {
     const swatch = element("canvas", { width: 44, height: 24, "aria-hidden": "true" });
     fill(swatch.getContext("2d"), name, colours(), [0, 0, 44, 24]);
     return element("li", {}, swatch, text);
-  }));
+  }), ...(data.path.length ? [element("li", {}, element("span", { class: "line" }), "longest path")] : []));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
   paint();
 }
