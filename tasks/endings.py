@@ -1,10 +1,12 @@
-"""Whether a file ends in the midst of something, in the formats that do not say how long they are.
+"""Whether a file ends in the midst of something, where FFmpeg takes its length from its size.
 
-Pure functions of a file's last bytes. They say no where they cannot tell: tags may follow.
+Pure functions of a file's last bytes, or of its first. They say no where they cannot tell: tags may
+follow.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 
+HEAD_BYTES = 1 << 16
 TAIL_BYTES = 1 << 17  # two of Ogg's largest pages
 _LEAST_FRAMES = 3  # in a row, before they are taken for such
 _LEAST_HEADER_BYTES = 4
@@ -24,6 +26,21 @@ def ends_midway(format_name: str, tail: bytes) -> bool:
     """Whether the format's last page, packet or frame is incomplete."""
     check = _CHECKS.get(format_name)
     return check is not None and check(tail)
+
+
+def lacks_bytes(format_name: str, head: bytes, *, size_bytes: int) -> bool:
+    """Whether the format's first bytes tell of more than there are."""
+    if format_name == "w64":  # Sony Wave64: a GUID, then the size of all
+        return int.from_bytes(head[16:24], "little") > size_bytes
+    return format_name == "caf" and _last_chunk_ends(head) > size_bytes
+
+
+def _last_chunk_ends(head: bytes) -> int:
+    """Where the last of CAF's chunks that can be seen from here ends; a recorder may say -1."""
+    at = 8
+    while at + 12 <= len(head):
+        at += 12 + max(0, int.from_bytes(head[at + 4 : at + 12], "big", signed=True))
+    return at
 
 
 def _ends_within_page(tail: bytes) -> bool:
@@ -46,6 +63,19 @@ def _ends_within_packet(tail: bytes) -> bool:
             if len(syncs) > _LEAST_FRAMES and syncs.count(0x47) == len(syncs):
                 return (len(tail) - at + before) % size != 0
     return False
+
+
+def _ends_within_program(tail: bytes) -> bool:
+    """MPEG-PS: from the last pack on, each packet says its size; ISO 13818-1, 2.5.3."""
+    at = tail.rfind(b"\0\0\1\xba")
+    if at < 0:
+        return False
+    header = tail[at : at + 14].ljust(14)
+    is_mpeg2 = header[4] & 0xC0 == 0x40  # noqa: PLR2004  bits
+    at += 14 + (header[13] & 7) if is_mpeg2 else 12
+    while tail[at : at + 3] == b"\0\0\1" and tail[at + 3 : at + 4] > b"\xb9":
+        at += 6 + int.from_bytes(tail[at + 4 : at + 6].ljust(2, b"\xff"), "big")
+    return at > len(tail)
 
 
 def _ends_within_adts_frame(tail: bytes) -> bool:
@@ -103,7 +133,9 @@ def _mpeg_bytes(header: bytes) -> int:
 _CHECKS: Mapping[str, Callable[[bytes], bool]] = {
     "aac": _ends_within_adts_frame,
     "mp3": _ends_within_mpeg_frame,
+    "mpeg": _ends_within_program,
     "mpegts": _ends_within_packet,
     "ogg": _ends_within_page,
 }
 CHECKED_FORMATS = frozenset(_CHECKS)
+SIZED_FORMATS = frozenset({"caf", "w64"})

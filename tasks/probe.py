@@ -7,7 +7,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from tasks.endings import CHECKED_FORMATS, TAIL_BYTES, ends_midway
+from tasks.endings import (
+    CHECKED_FORMATS,
+    HEAD_BYTES,
+    SIZED_FORMATS,
+    TAIL_BYTES,
+    ends_midway,
+    lacks_bytes,
+)
 from tasks.presets import Preset, StreamKind
 from tasks.transport import trusted_file
 
@@ -112,7 +119,7 @@ def probe(location: str) -> Media:
         ) as container:
             media = _media(container)
             if _is_cut(container, location):
-                raise UnreadableMedia("cut short: it ends in the midst of a packet")
+                raise UnreadableMedia("cut short: its end is missing")
             return media
     except (av.FFmpegError, OSError, HTTPException) as error:
         if getattr(error, "errno", None) == ENOMEM:
@@ -200,7 +207,10 @@ def _refuse_what_is_no_file(location: str) -> None:
 
 def _media(container: "InputContainer") -> Media:
     audio = next(iter(container.streams.audio), None)
-    video = next((s for s in container.streams.video if not _is_picture(s)), None)
+    films = (stream for stream in container.streams.video if not _is_picture(stream))
+    video = next((film for film in films if film.codec_context), None)
+    if audio and audio.codec_context is None:
+        raise UnreadableMedia("its sound is of no known kind: it is damaged, or very odd")
     if audio is None and video is None:
         raise UnreadableMedia("it has neither an audio nor a video stream")
     return Media(
@@ -307,8 +317,11 @@ def _reason(error: Exception, location: str) -> str:
 
 
 def _is_cut(container: "InputContainer", location: str) -> bool:
-    """Whether that can be seen at the end, where the length does not tell."""
+    """Whether that can be seen at the end or the beginning, where the length does not tell."""
     name = container.format.name
+    if name in SIZED_FORMATS:
+        head = _bytes(location, begin=0, end=HEAD_BYTES)
+        return lacks_bytes(name, head, size_bytes=container.size)
     if name not in CHECKED_FORMATS or (name == "mp3" and not _is_guessed(container)):
         return False
     end = container.size

@@ -118,6 +118,12 @@ def answer(location: str) -> dict[str, Any]:
         return asdict(probe(location))
     except UnreadableMedia as error:
         return {"reason": str(error)}
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001  one odd file must not end the run
+        return {
+            "reason": f"it cannot be looked into ({type(error).__name__}): it is odd, or damaged"
+        }
 
 
 def serve(*, seconds: int) -> None:

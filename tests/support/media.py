@@ -31,6 +31,7 @@ class _Container:
 _CONTAINERS = {
     ".aac": _Container("adts", "", "aac"),
     ".avi": _Container("avi", "mpeg4", "libmp3lame"),
+    ".caf": _Container("caf", "", "pcm_s16le"),
     ".flac": _Container("flac", "", "flac"),
     ".flv": _Container("flv", "libx264", "aac"),
     ".m4a": _Container("mp4", "", "aac"),
@@ -38,8 +39,10 @@ _CONTAINERS = {
     ".mov": _Container("mov", "libx264", "aac"),
     ".mp3": _Container("mp3", "", "libmp3lame"),
     ".mp4": _Container("mp4", "libx264", "aac"),
+    ".mpg": _Container("mpeg", "mpeg2video", "mp2"),
     ".ogg": _Container("ogg", "", "libopus"),
     ".ts": _Container("mpegts", "libx264", "aac"),
+    ".w64": _Container("w64", "", "pcm_s16le"),
     ".wav": _Container("wav", "", "pcm_s16le"),
     ".webm": _Container("webm", "libvpx", "libopus"),
 }

@@ -13,6 +13,7 @@ KINDS = {
     "mp3": ("mp3", ".mp3", {"muxer": (("write_xing", "0"),)}),
     "mpegts": ("mpegts", ".ts", {}),
     "m2ts": ("mpegts", ".ts", {"muxer": (("mpegts_m2ts_mode", "1"),)}),
+    "mpeg": ("mpeg", ".mpg", {}),
     "ogg": ("ogg", ".ogg", {}),
 }
 

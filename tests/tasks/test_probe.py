@@ -197,6 +197,12 @@ def test_flac_gets_16_bits_where_the_source_or_the_user_has_no_more() -> None:
     assert source_arguments(Media(Stream(7), None, 7), MP3) == ()
 
 
+def test_sound_of_no_known_kind_is_told_so(clip: Clip, tmp_path: Path) -> None:
+    whole = clip(".mp4").read_bytes()
+    (tmp_path / "a.mp4").write_bytes(whole.replace(b"mp4a", b"zzzz").replace(b"esds", b"zzzz"))
+    assert reason(tmp_path / "a.mp4").startswith("its sound is of no known kind")
+
+
 def test_a_film_without_sound_is_told_so(clip: Clip) -> None:
     media = probe(str(clip(".mp4", audio=0)))
     assert missing_stream(media, MP3) == "it has no audio stream, which preset mp3 needs"
@@ -239,15 +245,24 @@ def test_a_file_cut_before_its_index_is_told_so(clip: Clip, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("suffix", "shape"),
-    [(".aac", {}), (".mp3", {"muxer": (("write_xing", "0"),)}), (".ts", {}), (".ogg", {})],
+    [
+        (".aac", {}),
+        (".caf", {}),
+        (".mp3", {"muxer": (("write_xing", "0"),)}),
+        (".mpg", {}),
+        (".ogg", {}),
+        (".ts", {}),
+        (".w64", {}),
+    ],
 )
 def test_a_file_cut_within_a_packet_is_told_so_where_its_length_does_not_tell(
     clip: Clip, tmp_path: Path, server: "_Server", suffix: str, shape: dict[str, object]
 ) -> None:
     whole = clip(suffix, **shape).read_bytes()
+    assert probe(str(clip(suffix, **shape))).audio
     (tmp_path / "a").write_bytes(whole[: len(whole) * 2 // 3 + 1])
     for location in (tmp_path / "a", f"http://127.0.0.1:{server.server_port}/a?sig=canary"):
-        assert reason(location) == "cut short: it ends in the midst of a packet"
+        assert reason(location) == "cut short: its end is missing"
 
 
 @pytest.mark.parametrize("kind", PLAYLISTS)

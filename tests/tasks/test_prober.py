@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from socket import create_server
+from typing import Any
 
 import bombs
 import pytest
@@ -102,6 +103,13 @@ async def test_a_file_that_takes_for_ever_is_refused(monkeypatch: pytest.MonkeyP
     with create_server(("127.0.0.1", 0)) as silent:
         (refused,) = await probe_each([f"http://127.0.0.1:{silent.getsockname()[1]}/a.mp4"])
     assert str(refused) == "it takes too long to look into"
+
+
+async def test_a_file_at_which_the_reader_stumbles_is_refused_by_itself(clip: Clip) -> None:
+    odd: Any = 5  # no file is known at which it stumbles
+    found = await probe_each([odd, str(clip(".mp4"))])
+    assert str(found[0]) == "it cannot be looked into (AttributeError): it is odd, or damaged"
+    assert isinstance(found[1], Media)
 
 
 @on_linux
