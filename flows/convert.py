@@ -20,7 +20,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Any
 
 from azure.core.exceptions import AzureError
 from prefect import flow, get_client, runtime
@@ -29,7 +29,6 @@ from prefect.context import FlowRunContext
 from prefect.flows import Flow
 from prefect.logging.handlers import APILogHandler
 from prefect.states import Cancelled, Failed
-from pydantic import Field
 
 from tasks.cancellation import is_cancelling
 from tasks.cleanup import clean_up, end_predecessor
@@ -143,8 +142,8 @@ async def end_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
     on_crashed=[end_run],
     persist_result=False,
 )
-async def convert(
-    sources: Annotated[list[str], Field(description=Request.model_fields["sources"].description)],
+async def convert(  # noqa: D417  Prefect's form has the others' words from their models
+    sources: list[str],
     output: Output = Output(),
     run: Run = Run(),
     pool: Pool = Pool(),
@@ -157,6 +156,9 @@ async def convert(
     Every source ends, by each preset, in one state: converted, skipped, failed, not started or
     interrupted.
     What is converted already is skipped: running again does only what is missing.
+
+    Args:
+        sources: Files, folders, globs or az://container/prefix.
 
     Raises:
         FilesFailedError: some files are not converted; it bears the report.

@@ -13,6 +13,8 @@ from cyclopts import App, Parameter
 from prefect import serve as serve_deployments
 from prefect.deployments.runner import RunnerDeployment
 from prefect.events import DeploymentEventTrigger
+from prefect.flows import load_flow_from_entrypoint
+from prefect.runner.storage import LocalStorage
 from prefect.schedules import Schedule
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
@@ -50,8 +52,8 @@ class Deployment(Strict):
     triggers: list[Annotated[DeploymentEventTrigger, BeforeValidator(_with_known_keys)]] = []
 
     def to_serve(self) -> RunnerDeployment:
-        return RunnerDeployment.from_entrypoint(
-            self.entrypoint,
+        served = RunnerDeployment.from_flow(
+            load_flow_from_entrypoint(self.entrypoint),
             name=self.name,
             description=self.description,
             tags=self.tags,
@@ -59,6 +61,9 @@ class Deployment(Strict):
             schedules=self.schedules,
             triggers=list(self.triggers),
         )
+        # Else one that `prefect deploy` knows already loses its way to the code.
+        served.storage = LocalStorage(str(ROOT))
+        return served
 
 
 class PrefectFile(Strict):

@@ -13,34 +13,34 @@ if __name__ == "__main__":  # as in convert.py
     leave(main(sweep_app))
 
 from datetime import UTC, datetime
-from typing import Annotated
 
 from azure.core.exceptions import AzureError
 from prefect import flow
-from pydantic import Field
 
 from tasks.clients import explained
 from tasks.credentials import named_accounts
 from tasks.events import announce_sweep
 from tasks.leftovers import Leftover, delete_leftovers, find_leftovers
-from tasks.parameters import BlockName, Cleanup, ContainerName, Run
+from tasks.parameters import BlockName, Cleanup, ContainerName
 from tasks.settings import using
 
 
 @flow(name="sweep", persist_result=False)
 async def sweep(
-    dry_run: Annotated[  # noqa: FBT002  a switch in Prefect's form
-        bool, Field(description="Say what would be deleted, and delete nothing.")
-    ] = True,
-    container: Annotated[
-        ContainerName, Field(description="The blob container of the runs' uploads.")
-    ] = Cleanup().container,
-    account: Annotated[BlockName, Field(description=Run.model_fields["account"].description)] = "",
+    dry_run: bool = True,  # noqa: FBT001, FBT002  a switch in Prefect's form
+    container: ContainerName = Cleanup().container,
+    account: BlockName = "",
 ) -> tuple[Leftover, ...]:
     """Delete pools, jobs and uploads of runs that were killed.
 
     Only what bears this project's tag, is past its run's deadline, and whose lock no run holds.
     Returns what was deleted, or would be.
+
+    Args:
+        dry_run: Say what would be deleted, and delete nothing.
+        container: The blob container of the runs' uploads.
+        account: A Prefect block of type Azure accounts to take the accounts from. Empty: the
+            environment.
     """
     with using(await named_accounts(account)):
         try:

@@ -15,7 +15,7 @@ from deployments.local.child import start_child, stop_child
 from deployments.local.errors import StackError
 from deployments.local.folder import DataFolder
 from deployments.local.locks import Lock
-from deployments.local.ports import LOOPBACK, free_port
+from deployments.local.ports import LOOPBACK, free_port, preferred_port
 
 START_SECONDS = 180  # the first start makes the database: 27 s have been seen on a busy machine
 PROGRAM = ("-m", "uvicorn", "--factory", "prefect.server.api.server:create_app")
@@ -23,13 +23,15 @@ FLAGS = ("--log-level", "warning", "--timeout-graceful-shutdown", "2")
 
 
 @contextmanager
-def running_server(data: Path | None = None) -> Iterator["Server"]:
+def running_server(data: Path | None = None, *, port: int = 0) -> Iterator["Server"]:
     """A Prefect server for as long as the block runs; it is still starting at first.
+
+    Where `port` is 0 or taken, it listens on another.
 
     Raises:
         StackUsageError: The data folder cannot be had.
     """
-    server = Server(DataFolder.at(data))
+    server = Server(DataFolder.at(data), port=port)
     try:
         server.start()
         yield server
@@ -40,13 +42,13 @@ def running_server(data: Path | None = None) -> Iterator["Server"]:
 class Server:
     """A Prefect server on loopback, with a database for each version of Prefect."""
 
-    def __init__(self, folder: DataFolder) -> None:
+    def __init__(self, folder: DataFolder, *, port: int) -> None:
         """Nothing runs yet."""
         self.home = folder.path / f"prefect-{version('prefect')}"
         self.home.mkdir(mode=0o700, exist_ok=True)
         self.log = self.home / "server.log"
         self.starting = Lock.at(self.home / "starting")
-        self.port = 0
+        self.port = port
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -77,7 +79,7 @@ class Server:
         self.starting.close()
 
     def _start_process(self) -> None:
-        self.port = free_port(0)
+        self.port = free_port(preferred_port(self.port))
         with self.log.open("wb") as log:
             self.process = start_child(
                 [sys.executable, *PROGRAM, *FLAGS, "--host", LOOPBACK, "--port", str(self.port)],

@@ -18,7 +18,7 @@ async def test_each_run_ends_in_one_event_about_its_output_that_names_the_run(
     convert: Convert, library: Library, containers: tuple[str, str], tmp_path: Path
 ) -> None:
     place = f"az://{containers[0]}"
-    async with listening_for(name="batch-convert.", resource=place) as next_event:
+    async with listening_for("batch-convert.", about=place) as next_event:
         folder = library("good.mp4")
         await convert(folder, run=Run(dry_run=True))
         await convert(folder)

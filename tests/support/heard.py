@@ -3,25 +3,30 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 from prefect.events import Event
 from prefect.events.clients import get_events_subscriber
-from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
+from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 180  # a worker starts a process for a run, on a machine that may be busy
+NextEvent = Callable[[], Awaitable[Event]]
 
 
 @asynccontextmanager
-async def listening_for(
-    *, name: str, resource: str
-) -> AsyncIterator[Callable[[], Awaitable[Event]]]:
-    """Gives what waits for the next event of that name (or prefix, with a dot) and resource."""
-    names = EventNameFilter(prefix=[name]) if name.endswith(".") else EventNameFilter(name=[name])
-    wanted = EventFilter(event=names, resource=EventResourceFilter(id=[resource]))
+async def listening_for(prefix: str, *, about: str) -> AsyncIterator[NextEvent]:
+    """Gives what waits for the next event, by its name and any of its resources.
+
+    None from before: the subscriber is told of the last minute, too.
+    """
+    since = datetime.now(UTC)
+    wanted = EventFilter(
+        event=EventNameFilter(prefix=[prefix]), any_resource=EventAnyResourceFilter(id=[about])
+    )
     async with get_events_subscriber(filter=wanted) as subscriber:
 
         async def next_event() -> Event:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                return await anext(aiter(subscriber))
+                return await anext(event async for event in subscriber if event.occurred >= since)
 
         yield next_event

@@ -36,7 +36,7 @@ def test_a_file_that_fails_by_two_presets_is_named_once() -> None:
 @pytest.mark.usefixtures("prefect_server")
 async def test_an_error_of_ours_is_told_in_its_words_and_any_other_by_its_kind() -> None:
     output = Output(container="errors", prefix="talks/")
-    async with listening_for(name=FAILED, resource="az://errors/talks") as next_event:
+    async with listening_for(FAILED, about="az://errors/talks") as next_event:
         announce_error(UsageError("No source is named.", "Name one."), output)
         assert (await next_event()).payload["headline"] == "No source is named. Name one."
         announce_error(ValueError("https://s/?sig=canary"), output)
@@ -46,7 +46,7 @@ async def test_an_error_of_ours_is_told_in_its_words_and_any_other_by_its_kind()
 @pytest.mark.usefixtures("prefect_server")
 async def test_a_sweep_that_deleted_something_says_what() -> None:
     leftovers = [Leftover(kind, "a", "0" * 16, NOW) for kind in ("pool", "job", "pool")]
-    async with listening_for(name=SWEPT, resource="az://swept") as next_event:
+    async with listening_for(SWEPT, about="az://swept") as next_event:
         announce_sweep([], "swept")
         announce_sweep(leftovers, "swept")
         payload = (await next_event()).payload

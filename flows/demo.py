@@ -1,0 +1,192 @@
+"""Everything at work on this machine: Prefect's UI, a worker, a schedule, and clips to convert.
+
+python flows/demo.py [--data DIR]
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from cyclopts import App, Parameter
+from platformdirs import user_data_path
+
+from flows.command import INTERRUPTED, main
+from flows.samples import make_samples
+from flows.surroundings import QUIET, use_prefect_api
+from tasks.errors import ConvertError
+
+ROOT = Path(__file__).parents[1]
+PREFECT_FILE = ROOT / "deployments" / "prefect.yaml"
+POOL = "local"
+BLOCK = "demo"
+UI_PORT = 4200
+EVERY_SECONDS = 120
+FIRST_SECONDS = 30  # from the start of the deployment to the first run
+WORKER = {"PREFECT_WORKER_QUERY_SECONDS": "2"}
+WORKER_GRACE_SECONDS = 10  # for the runs that it has
+POLL_SECONDS = 0.5
+
+app = App(
+    name="demo.py",
+    usage="Usage: python flows/demo.py [--data DIR]",
+    help="Start Prefect's server, the local Azure and a worker, and convert a library of sample"
+    " clips every two minutes. Ctrl-C ends all of it.",
+    help_format="plaintext",
+    version_flags=[],
+)
+app["--help"].show = False
+
+
+@app.default
+def demo(
+    *,
+    data: Annotated[
+        Path | None,
+        Parameter(metavar="DIR", help="Keep everything here. [default: in your data folder]"),
+    ] = None,
+) -> int:
+    folder = (data or user_data_path("batch-convert") / "demo").expanduser().absolute()
+    print("Starting Prefect's server, the local Azure and a worker …", file=sys.stderr)
+    with running_demo(folder) as (url, worker):
+        print(guide(url, folder), flush=True)
+        try:
+            while worker.poll() is None:
+                time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is being ended is ended once
+            print("Ending all of it …", file=sys.stderr)
+            return INTERRUPTED
+    raise ConvertError("The worker ended by itself.", f"See {folder / 'worker.log'}.")
+
+
+@contextmanager
+def running_demo(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The UI's address and the worker. All of it ends with the block."""
+    from deployments.local.errors import StackError
+    from deployments.local.server import running_server
+    from deployments.local.stack import running_stack
+
+    with ExitStack() as parts:
+        try:
+            server = parts.enter_context(running_server(folder, port=UI_PORT))
+            stack = parts.enter_context(running_stack(folder))
+            make_samples(folder / "library")
+            api, settings = server.wait(), stack.wait()
+        except StackError as error:
+            raise ConvertError(str(error), "") from error
+        environment = own_environment() | settings | fence(folder)
+        environment |= {"PREFECT_API_URL": api, "PREFECT_HOME": str(server.home)}
+        use_prefect_api(api)
+        fill_block(settings)
+        deploy(folder, environment)
+        yield api.removesuffix("/api"), parts.enter_context(running_worker(folder, environment))
+
+
+def own_environment() -> dict[str, str]:
+    """This process's, without the accounts and the Prefect settings that the user works with."""
+    theirs = ("AZURE_", "PREFECT_")
+    return {name: v for name, v in os.environ.items() if not name.startswith(theirs)} | QUIET
+
+
+def fence(folder: Path) -> dict[str, str]:
+    folders = (str(folder / "library"), str(folder / "converted"))
+    return {"CONVERT_FOLDERS": os.pathsep.join(folders)}
+
+
+def fill_block(settings: Mapping[str, str]) -> None:
+    """Put the local account into a block, for people to see and to name in the form."""
+    from tasks.credentials import AzureAccounts
+    from tasks.settings import SETTINGS
+
+    fields = {field: settings[name] for field, name in SETTINGS.items() if name in settings}
+    AzureAccounts(**fields).save(BLOCK, overwrite=True)
+
+
+def deploy(folder: Path, environment: Mapping[str, str]) -> None:
+    """Deploy what prefect.yaml has for the local work pool, as the command does it.
+
+    Raises:
+        ConvertError: Prefect refuses; with its words.
+    """
+    from prefect import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name=POOL, type="process"), overwrite=True)
+    file = folder / "prefect.yaml"
+    content = yaml.safe_load(PREFECT_FILE.read_text())
+    file.write_text(yaml.safe_dump(adapted(content, folder, now=datetime.now(UTC))))
+    told = subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", file],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if told.returncode:
+        raise ConvertError("Prefect did not take the deployments.", told.stdout)
+
+
+def adapted(content: Mapping[str, Any], folder: Path, *, now: datetime) -> dict[str, Any]:
+    """The deployments of the local pool, on the demo's library, with a schedule that fires soon."""
+    first = now + timedelta(seconds=FIRST_SECONDS)
+    soon = {"slug": "demo", "interval": EVERY_SECONDS, "anchor_date": first.isoformat()}
+    local = [each for each in content["deployments"] if each["work_pool"]["name"] == POOL]
+    fetch = {"download_to": str(folder / "converted")}
+    for deployment in local:
+        deployment["parameters"] |= {"sources": [str(folder / "library")], "output": fetch}
+        for schedule in deployment["schedules"]:
+            schedule["parameters"]["output"] |= fetch
+        deployment["schedules"].append(soon)
+    return {**content, "deployments": local}
+
+
+@contextmanager
+def running_worker(
+    folder: Path, environment: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    from deployments.local.child import start_child, stop_child
+
+    program = ("-m", "prefect", "worker", "start", "--type", "process", "--pool", POOL)
+    with (folder / "worker.log").open("wb") as log:
+        worker = start_child(
+            [sys.executable, *program],
+            log=log,
+            folder=folder,
+            environment={**environment, **WORKER},
+            grace_seconds=WORKER_GRACE_SECONDS,
+        )
+    try:
+        yield worker
+    finally:
+        stop_child(worker)
+
+
+def guide(url: str, folder: Path) -> str:
+    return f"""
+Prefect's UI   {url}
+Library        {folder / "library"}
+Converted      {folder / "converted"}
+
+Every two minutes, a schedule converts what is new in the library; the first run begins in half a
+minute. Put files of yours there, and see the next run convert those alone.
+
+In the UI, a run's page shows how far it is, and under Artifacts its report. To run it with other
+parameters, open Deployments, convert-local, Run, Custom run. Blocks has the account of this demo,
+with its keys hidden: write {BLOCK} into Account in the box Run to use it.
+
+Ctrl-C ends all of it."""
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(app))

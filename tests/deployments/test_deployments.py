@@ -1,0 +1,200 @@
+"""The deployments of prefect.yaml end to end: a real server, a real worker, the local stack.
+
+The worker's home is a folder of the test's, so that prefect.yaml runs as it is.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+import pytest_asyncio
+from azure.batch import BatchClient
+from azure.storage.blob import BlobServiceClient
+from prefect import get_client
+from prefect.client.schemas.actions import (
+    DeploymentScheduleUpdate,
+    DeploymentUpdate,
+    WorkPoolCreate,
+)
+from prefect.client.schemas.schedules import IntervalSchedule
+from prefect.events import emit_event
+from prefect.flow_runs import wait_for_flow_run
+
+from flows.samples import make_samples
+from flows.serve import PREFECT_FILE, ROOT
+from heard import listening_for
+from programs import read_until
+from stacks import LocalStack
+from tasks.naming import job_id
+from tasks.parameters import Pool
+from workers import PREFECT, running_worker
+
+PATIENCE_SECONDS = 120
+OUTPUT = "az://output"
+ENDED = "batch-convert.run."
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With a library of two clips in its folder Media."""
+    home = tmp_path_factory.mktemp("home")
+    clips = make_samples(home / "samples")
+    (home / "Media" / "talks").mkdir(parents=True)
+    for number, clip in enumerate(clips[:2], start=1):
+        shutil.copy(clip, home / "Media" / "talks" / f"day {number}.mp4")
+    return home
+
+
+@pytest.fixture(scope="module")
+def environment(stack: LocalStack, prefect_server: str, home: Path) -> dict[str, str]:
+    fence = os.pathsep.join(str(home / name) for name in ("Media", "Converted"))
+    return {
+        "HOME": str(home),
+        "PREFECT_API_URL": prefect_server,
+        "CONVERT_FOLDERS": fence,
+        **stack.settings,
+    }
+
+
+@pytest.fixture(scope="module")
+def deployed(environment: dict[str, str]) -> Iterator[list[str]]:
+    """All deployments of the file, and a worker for the work pool local."""
+    with (
+        running_worker(pool="local", environment=environment),
+        get_client(sync_client=True) as client,
+    ):
+        client.create_work_pool(WorkPoolCreate(name="azure", type="process"), overwrite=True)
+        subprocess.run(
+            [PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", PREFECT_FILE],
+            cwd=ROOT,
+            env=os.environ | environment,
+            check=True,
+            timeout=PATIENCE_SECONDS,
+        )
+        yield [deployment.name for deployment in client.read_deployments()]
+
+
+@pytest_asyncio.fixture
+async def convert_local(deployed: list[str]) -> UUID:
+    assert "convert-local" in deployed
+    async with get_client() as client:
+        return (await client.read_deployment_by_name("convert/convert-local")).id
+
+
+async def test_a_schedule_fires_by_itself_with_its_own_parameters_and_the_next_run_skips(
+    convert_local: UUID, home: Path
+) -> None:
+    often = DeploymentScheduleUpdate(
+        slug="often",
+        schedule=IntervalSchedule(
+            interval=timedelta(seconds=20), anchor_date=datetime.now(UTC) + timedelta(seconds=7)
+        ),
+        parameters={"output": {"presets": ["flac"], "download_to": "~/Converted"}},
+    )
+    async with listening_for(ENDED, about=OUTPUT) as next_event:
+        await reschedule(convert_local, often)
+        first, second = await next_event(), await next_event()
+        await reschedule(convert_local)
+    assert first.payload["headline"] == "2 converted"
+    assert second.payload["headline"] == "2 skipped"
+    converted = {path.name for path in (home / "Converted").rglob("*") if path.is_file()}
+    assert converted == {"day 1.flac", "day 2.flac"}
+
+
+async def reschedule(deployment: UUID, *schedules: DeploymentScheduleUpdate) -> None:
+    async with get_client() as client:
+        await client.update_deployment(deployment, DeploymentUpdate(schedules=list(schedules)))
+
+
+async def test_a_run_with_one_field_of_a_box_set_keeps_the_defaults_of_the_others(
+    convert_local: UUID, batch: BatchClient, home: Path
+) -> None:
+    run = await started(convert_local, {"pool": {"slots_per_node": 1}, "cleanup": {"pool": "keep"}})
+    ended = await wait_for_flow_run(run, timeout=PATIENCE_SECONDS)
+    assert ended.state
+    assert ended.state.is_completed(), ended.state.message
+    pool = batch.get_pool(job_id(run.hex, run_count=1))
+    assert pool.task_slots_per_node == 1
+    assert pool.vm_size == Pool().vm_size
+    assert (home / "Converted" / "talks" / "day 1.mp3").is_file()
+    batch.begin_delete_pool(pool.id)
+
+
+async def started(deployment: UUID, parameters: dict[str, Any]) -> UUID:
+    async with get_client() as client:
+        run = await client.create_flow_run_from_deployment(deployment, parameters=parameters)
+    return run.id
+
+
+async def test_a_retry_from_the_ui_plans_anew_and_converts_what_is_missing(
+    convert_local: UUID, prefect_server: str, home: Path
+) -> None:
+    broken = home / "Media" / "retried" / "day 3.mp4"
+    broken.parent.mkdir()
+    broken.write_text("no film")
+    shutil.copy(home / "Media" / "talks" / "day 1.mp4", broken.with_name("day 4.mp4"))
+    run = await started(convert_local, {"sources": [str(broken.parent)]})
+    async with listening_for(ENDED, about=f"prefect.flow-run.{run}") as next_event:
+        assert (await next_event()).payload["headline"] == "1 converted, 1 failed"
+        ended = await wait_for_flow_run(run, timeout=PATIENCE_SECONDS)
+        assert ended.state
+        assert ended.state.is_failed()
+        shutil.copy(home / "Media" / "talks" / "day 2.mp4", broken)
+        await retry(prefect_server, run)
+        assert (await next_event()).payload["headline"] == "1 converted, 1 skipped"
+
+
+async def retry(server: str, run: UUID) -> None:
+    """As the UI does it."""
+    state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from the UI"}
+    async with httpx.AsyncClient() as client:
+        answer = await client.post(
+            f"{server}/flow_runs/{run}/set_state", json={"state": state, "force": False}
+        )
+    assert answer.json()["status"] == "ACCEPT"
+
+
+@pytest.fixture
+def served(environment: dict[str, str]) -> Iterator[None]:
+    """The deployments of the work pool azure, by one process without a worker."""
+    with subprocess.Popen(
+        [sys.executable, ROOT / "flows" / "serve.py", "azure"],
+        env=os.environ | environment | {"PREFECT_RUNNER_POLL_FREQUENCY": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        read_until(process.stdout, "being served")
+        yield
+        process.terminate()
+        process.communicate()
+
+
+@pytest.mark.usefixtures("served")
+async def test_media_that_arrives_starts_a_run_by_an_event(
+    blobs: BlobServiceClient, home: Path
+) -> None:
+    media = blobs.create_container("media")
+    for folder in ("talks", "others"):
+        media.upload_blob(f"{folder}/2026/a.mp4", (home / "Media/talks/day 1.mp4").read_bytes())
+    async with listening_for(ENDED, about=f"{OUTPUT}/talks/2026") as next_event:
+        emit_event(
+            "media.arrived",
+            resource={
+                "prefect.resource.id": "az://media/talks/2026",
+                "container": "media",
+                "prefix": "talks/2026",
+            },
+        )
+        assert (await next_event()).payload["headline"] == "1 converted"
+    outputs = blobs.get_container_client("output")
+    assert outputs.get_blob_client("talks/2026/a.mp3").exists()
+    assert not outputs.get_blob_client("others/2026/a.mp3").exists()
