@@ -13,7 +13,7 @@ from prefect import task
 
 from tasks.clients import batch_client, blob_service
 from tasks.models import Ticket
-from tasks.naming import OWNER, lock_blob
+from tasks.naming import OWNER, is_own, lock_blob
 from tasks.parameters import Cleanup
 from tasks.stage import STAGE
 
@@ -91,11 +91,12 @@ async def _unless_gone() -> AsyncIterator[None]:
 
 
 async def delete_inputs(container: ContainerClient, lock_id: str) -> None:
-    """Delete all that lies under the lock, but the lock itself."""
+    """Delete all of ours that lies under the lock, but the lock itself."""
+    listing = container.list_blobs(name_starts_with=f"{lock_id}/", include=["metadata"])
     names = [
-        name
-        async for name in container.list_blob_names(name_starts_with=f"{lock_id}/")
-        if name != lock_blob(lock_id)
+        blob.name
+        async for blob in listing
+        if blob.name != lock_blob(lock_id) and is_own(blob.metadata)
     ]
     for start in range(0, len(names), DELETIONS_A_REQUEST):
         await container.delete_blobs(*names[start : start + DELETIONS_A_REQUEST])

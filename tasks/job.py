@@ -10,7 +10,7 @@ from prefect import task
 
 from tasks.clients import batch_client, blob_service, code_of
 from tasks.models import Ticket
-from tasks.naming import runner_blob
+from tasks.naming import OWN, runner_blob
 from tasks.parameters import Request
 from tasks.pool import check_own, tags
 from tasks.stage import STAGE
@@ -26,7 +26,7 @@ async def make_job(ticket: Ticket, request: Request) -> None:
         runner = service.get_blob_client(
             request.cleanup.container, runner_blob(ticket.lock_id, RUNNER)
         )
-        await runner.upload_blob(RUNNER, overwrite=True)
+        await runner.upload_blob(RUNNER, overwrite=True, metadata=OWN)
     spec = job_spec(ticket, request, now=datetime.now(UTC))
     async with batch_client() as batch:
         try:

@@ -14,9 +14,9 @@ from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFo
 from azure.storage.blob.aio import BlobClient, BlobLeaseClient, ContainerClient
 
 from tasks.clients import blob_service, explained, is_transient
-from tasks.errors import OutputInUseError
+from tasks.errors import OutputInUseError, UsageError
 from tasks.models import Ticket
-from tasks.naming import OWNER, input_blob, lock_blob
+from tasks.naming import OWN, input_blob, is_own, lock_blob
 
 LEASE_SECONDS = 30
 RENEWAL_SECONDS = 10
@@ -36,7 +36,7 @@ class Held:
     async def forget(self) -> None:
         """A run that came to its end leaves nothing for the next one, or for `sweep`, to end."""
         try:
-            await self.blob.set_blob_metadata({}, lease=self.lease)
+            await self.blob.set_blob_metadata(OWN, lease=self.lease)
         except AzureError as error:
             logger.warning("The lock still names this run: %s", explained(error).problem)
 
@@ -48,15 +48,28 @@ async def hold_lock(ticket: Ticket, *, container: str, wait_seconds: float) -> A
     Raises:
         OutputInUseError: another run holds it and has not let go of it in time, or has taken it
             while this one could not renew it.
+        UsageError: names that are the run's to give are taken by somebody else's blobs.
     """
     async with blob_service() as service:
         inputs = service.get_container_client(container)
+        await _check_names(inputs, ticket.lock_id)
         blob = inputs.get_blob_client(lock_blob(ticket.lock_id))
         lease = await _acquire(blob, wait_seconds=wait_seconds)
         async with _kept(inputs, blob, lease):
-            predecessor = (await blob.get_blob_properties()).metadata
+            predecessor = await _last_holder(blob)
             await blob.set_blob_metadata(_holder(ticket), lease=lease)
-            yield Held(predecessor or {}, await _list_inputs(inputs, ticket.lock_id), blob, lease)
+            yield Held(predecessor, await _list_inputs(inputs, ticket.lock_id), blob, lease)
+
+
+async def _check_names(inputs: ContainerClient, lock_id: str) -> None:
+    listing = inputs.list_blobs(name_starts_with=f"{lock_id}/", include=["metadata"])
+    async for blob in listing:
+        if not is_own(blob.metadata):
+            raise UsageError(
+                f"The container {inputs.container_name!r} has a blob that no run of ours made, of"
+                f" a name that is ours to give: {blob.name!r}.",
+                "Choose another container for uploads: --cleanup.container.",
+            )
 
 
 async def has_predecessor(ticket: Ticket, *, container: str) -> bool:
@@ -64,9 +77,15 @@ async def has_predecessor(ticket: Ticket, *, container: str) -> bool:
     async with blob_service() as service:
         blob = service.get_blob_client(container, lock_blob(ticket.lock_id))
         try:
-            return "job" in ((await blob.get_blob_properties()).metadata or {})
+            return bool(await _last_holder(blob))
         except ResourceNotFoundError:
             return False
+
+
+async def _last_holder(blob: BlobClient) -> Mapping[str, str]:
+    """As the lock names it; empty where it came to its end."""
+    metadata = (await blob.get_blob_properties()).metadata or {}
+    return metadata if "job" in metadata else {}
 
 
 @asynccontextmanager
@@ -109,8 +128,7 @@ def _current_task() -> asyncio.Task[object]:
 
 
 def _holder(ticket: Ticket) -> dict[str, str]:
-    return {
-        "owner": OWNER,
+    return OWN | {
         "run": ticket.run_id,
         "job": ticket.job_id,
         "pool": ticket.pool_id if ticket.owns_pool else "",
@@ -138,7 +156,7 @@ async def _acquire(blob: BlobClient, *, wait_seconds: float) -> BlobLeaseClient:
 async def _try_acquire(blob: BlobClient) -> BlobLeaseClient | None:
     try:
         if not await blob.exists():
-            await blob.upload_blob(b"", overwrite=False)
+            await blob.upload_blob(b"", overwrite=False, metadata=OWN)
         return await blob.acquire_lease(lease_duration=LEASE_SECONDS)
     except (ResourceExistsError, ResourceNotFoundError):  # leased, or just now made or deleted
         return None
@@ -178,8 +196,9 @@ async def _release(inputs: ContainerClient, blob: BlobClient, lease: BlobLeaseCl
     """The lock goes when nothing is left under it; else it stays and tells whose that is."""
     folder = blob.blob_name.rpartition("/")[0] + "/"
     try:
-        names = {name async for name in inputs.list_blob_names(name_starts_with=folder)}
-        if names == {blob.blob_name}:
+        listing = inputs.list_blobs(name_starts_with=folder, include=["metadata"])
+        left = {each.name: each.metadata async for each in listing}
+        if set(left) == {blob.blob_name} and is_own(left[blob.blob_name]):
             await blob.delete_blob(lease=lease)
         else:
             await lease.release()

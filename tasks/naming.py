@@ -13,6 +13,7 @@ from tasks.models import Conversion, Source, Stamp
 from tasks.presets import Preset
 
 OWNER = "batch-convert"  # the tag of all that is ours
+OWN = {"owner": OWNER}  # as a blob's metadata
 KEY_METADATA = "convertkey"  # metadata names may not hold hyphens
 SOURCE_METADATA = "convertsource"
 PRESET_METADATA = "convertpreset"
@@ -65,6 +66,11 @@ def job_id(run_id: str, *, run_count: int) -> str:
 def lock_id(container: str, prefix: str) -> str:
     """The same for all runs into one output, whatever machine they are on."""
     return hashlib.sha256(f"{container}/{prefix.strip('/')}".encode()).hexdigest()[:16]
+
+
+def is_own(metadata: Mapping[str, str] | None) -> bool:
+    """Whether a run of ours made the blob: a name proves nothing."""
+    return (metadata or {}).get("owner") == OWNER
 
 
 def lock_blob(lock: str) -> str:

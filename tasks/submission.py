@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -18,6 +18,7 @@ from tasks.clients import batch_client, blob_service
 from tasks.job import RUNNER
 from tasks.models import Conversion, Refusal, Ticket
 from tasks.naming import (
+    OWN,
     batch_task_id,
     input_blob,
     key_and_attempt,
@@ -168,30 +169,29 @@ class TaskWriter:
         return self.access.container_url(self.request.cleanup.container)
 
     def _destination(
-        self, url: str, *, path: str, headers: list[models.OutputFileUploadHeader] | None = None
+        self, url: str, *, path: str, headers: Mapping[str, str]
     ) -> models.OutputFileDestination:
         return models.OutputFileDestination(
             container=models.OutputFileBlobContainerDestination(
                 container_url=url,
                 identity_reference=self.access.identity,
                 path=path,
-                upload_headers=headers,
+                upload_headers=[
+                    models.OutputFileUploadHeader(name=name, value=value)
+                    for name, value in headers.items()
+                ],
             )
         )
 
     def _output(self, conversion: Conversion) -> models.OutputFile:
         preset = self._presets[conversion.preset]
-        headers = {"x-ms-blob-content-type": preset.content_type} | {
-            f"x-ms-meta-{name}": value for name, value in stamp_metadata(conversion).items()
-        }
+        kind = {"x-ms-blob-content-type": preset.content_type}
         return models.OutputFile(
             file_pattern=_file(preset),
             destination=self._destination(
                 self._outputs_url,
                 path=conversion.output,
-                headers=[
-                    models.OutputFileUploadHeader(name=n, value=v) for n, v in headers.items()
-                ],
+                headers=kind | as_headers(stamp_metadata(conversion)),
             ),
             upload_options=_upload_on(models.OutputFileUploadCondition.TASK_SUCCESS),
         )
@@ -202,7 +202,7 @@ class TaskWriter:
         return [
             models.OutputFile(
                 file_pattern=pattern,
-                destination=self._destination(self._logs_url, path=folder),
+                destination=self._destination(self._logs_url, path=folder, headers=as_headers(OWN)),
                 upload_options=_upload_on(models.OutputFileUploadCondition.TASK_COMPLETION),
             )
             for pattern in ("../std*.txt", "seconds-*")
@@ -211,6 +211,10 @@ class TaskWriter:
 
 def _file(preset: Preset) -> str:
     return f"output{preset.suffix}"
+
+
+def as_headers(metadata: Mapping[str, str]) -> dict[str, str]:
+    return {f"x-ms-meta-{name}": value for name, value in metadata.items()}
 
 
 def _upload_on(condition: models.OutputFileUploadCondition) -> models.OutputFileUploadConfiguration:

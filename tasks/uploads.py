@@ -13,7 +13,7 @@ from prefect import task
 from tasks.clients import blob_service
 from tasks.each import each
 from tasks.models import Conversion, Refusal, Source, Ticket
-from tasks.naming import input_blob
+from tasks.naming import OWN, input_blob
 from tasks.parameters import Request
 from tasks.sources import is_blob
 from tasks.stage import STAGE
@@ -85,7 +85,11 @@ async def upload(blob: BlobClient, source: Source) -> str | None:
         if has_changed(file, source):
             return CHANGED
         await blob.upload_blob(
-            file, length=source.size_bytes, overwrite=True, max_concurrency=CONNECTIONS
+            file,
+            length=source.size_bytes,
+            overwrite=True,
+            max_concurrency=CONNECTIONS,
+            metadata=OWN,
         )
         if has_changed(file, source):  # the blob bears the hash of what was there before
             await blob.delete_blob()

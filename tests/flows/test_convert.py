@@ -18,7 +18,7 @@ from azure.storage.blob import BlobClient, BlobLeaseClient, BlobServiceClient
 from flows.convert import convert as convert_flow
 from storage_proxy import Delay, StorageProxy
 from tasks.errors import FilesFailedError, OutputInUseError, PoolError, UsageError
-from tasks.naming import lock_blob, lock_id
+from tasks.naming import OWN, lock_blob, lock_id
 from tasks.parameters import Limits, Node, Output, Pool, Run
 from tasks.progress import Progress, listening
 from tasks.report import Report
@@ -518,7 +518,7 @@ async def test_a_second_run_onto_one_output_gives_up_and_names_the_first(
     blob = blobs.create_container(containers[1]).get_blob_client(
         lock_blob(lock_id(containers[0], ""))
     )
-    blob.upload_blob(b"", metadata={"job": "convert-1-other", "since": "noon"})
+    blob.upload_blob(b"", metadata=OWN | {"job": "convert-1-other", "since": "noon"})
     lease = blob.acquire_lease(lease_duration=60)
     with pytest.raises(OutputInUseError, match="convert-1-other, since noon"):
         await convert(library("a.mp4"), limits=Limits(lock_wait_seconds=0))

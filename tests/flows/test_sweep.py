@@ -14,7 +14,7 @@ from tasks.containers import make_containers
 from tasks.job import make_job
 from tasks.leftovers import Leftover
 from tasks.models import Ticket
-from tasks.naming import input_blob, lock_blob
+from tasks.naming import OWN, input_blob, lock_blob
 from tasks.parameters import Cleanup, Node, Pool, Request
 from tasks.pool import make_pool, warm_pool_id
 
@@ -45,7 +45,7 @@ def killed(
         request = Request(sources=["a.mp4"], cleanup=Cleanup(container=containers[1]))
         await make_pool.fn(ticket, Pool(), files=1)
         await make_job.fn(ticket, request)
-        inputs.upload_blob(input_blob(ticket.lock_id, "0" * 64), b"media")
+        inputs.upload_blob(input_blob(ticket.lock_id, "0" * 64), b"media", metadata=OWN)
         tags = {"owner": "batch-convert", "expires_at": deadline.isoformat()}
         inputs.upload_blob(lock_blob(ticket.lock_id), b"", metadata=tags)
         return ticket

@@ -8,7 +8,7 @@ from records import a_ticket
 
 from tasks.cleanup import clean_up, end_predecessor, is_ours
 from tasks.models import Ticket
-from tasks.naming import input_blob, lock_blob, log_folder
+from tasks.naming import OWN, input_blob, lock_blob, log_folder
 from tasks.parameters import Cleanup
 from tasks.pool import tags
 
@@ -124,7 +124,9 @@ async def test_uploads_and_logs_go_when_the_run_came_to_its_end_and_the_lock_sta
     gone = [input_blob(ticket.lock_id, f"c{n}") for n in range(260)]
     gone.append(log_folder(ticket.lock_id, ticket.run_id) + "k-1/stderr.txt")
     for name in (*kept, *gone):
-        container.upload_blob(name, b"")
+        container.upload_blob(name, b"", metadata=OWN)
+    kept.append(input_blob(ticket.lock_id, "theirs"))
+    container.upload_blob(kept[-1], b"of a name like ours")
     cleanup = Cleanup(container=containers[1])
     await clean_up.fn(ticket, cleanup, is_finished=False)
     assert len(list(container.list_blob_names())) == len(kept) + len(gone)

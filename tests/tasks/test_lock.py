@@ -12,7 +12,7 @@ from storage_proxy import Delay, StorageProxy
 from tasks.errors import OutputInUseError
 from tasks.lock import has_predecessor, hold_lock
 from tasks.models import Ticket
-from tasks.naming import input_blob, lock_blob
+from tasks.naming import OWN, input_blob, lock_blob
 
 TICKET = a_ticket()
 
@@ -45,7 +45,7 @@ def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def upload(container: ContainerClient) -> None:
-    container.upload_blob(input_blob(TICKET.lock_id, "c0"), b"media")
+    container.upload_blob(input_blob(TICKET.lock_id, "c0"), b"media", metadata=OWN)
 
 
 async def for_ever(hold: Callable[..., Any], then: Callable[[], None]) -> None:
