@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.batch import BatchClient
 
 from storage_proxy import Bandwidth, Delay, Drop, Fault, Refusal, StorageProxy
 from tasks.parameters import Limits, Pool
+from tasks.progress import Progress, listening
 from tasks.report import Report
 
 FILES = int(os.environ.get("FAULT_FILES", "10"))
@@ -100,10 +102,36 @@ async def test_the_run_ends_soon_with_a_diagnosis_where_no_node_can_work(
     assert report.summary["seconds"] < 60
 
 
-async def test_a_failed_start_task_is_quoted(convert: Convert, source: Path, order: Order) -> None:
+async def test_a_failed_start_task_is_quoted_within_a_minute_though_an_upload_takes_longer(
+    convert: Convert, source: Path, order: Order, storage_faults: StorageProxy
+) -> None:
     order("starttask")
+    storage_faults.order(Delay(seconds=120, method="PUT", blob="*/inputs/*"))
     report = await convert(source)
+    assert report.run["diagnosis"]["code"] == "StartTaskFailed"
     assert "This failure was ordered as a fault." in report.run["diagnosis"]["detail"]
+    assert report.summary["seconds"] < 60
+
+
+@pytest.mark.usefixtures("free_quota")
+@pytest.mark.parametrize("what", ["pool", "job"])
+async def test_a_pool_or_job_that_somebody_deletes_ends_the_run_with_that_reason(
+    convert: Convert, source: Path, order: Order, batch: BatchClient, what: str
+) -> None:
+    order("boot", seconds=3600)
+    delete = {"pool": batch.begin_delete_pool, "job": batch.begin_delete_job}[what]
+    deleted: list[str] = []
+
+    def delete_once(news: object) -> None:
+        if isinstance(news, Progress) and news.nodes and not deleted:
+            (name,) = (p.id for p in batch.list_pools() if p.state == "active")
+            deleted.append(name)
+            delete(name)
+
+    with listening(delete_once):
+        report = await convert(source)
+    assert report.run["diagnosis"]["code"] == f"{what.capitalize()}Deleted"
+    assert states(report) == {"not_started": FILES}
 
 
 @pytest.mark.parametrize(
