@@ -4,10 +4,14 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from azure.storage.blob import BlobServiceClient
 
 from deployments.local.server import running_server
 from programs import CONVERT
@@ -16,26 +20,39 @@ from tasks.settings import SETTINGS
 
 
 @pytest.fixture
-def told(
-    account: dict[str, str],
-    containers: tuple[str, str],
-    library: Callable[..., Path],
-    clip: Callable[..., Path],
-    tmp_path: Path,
-) -> bytes:
-    """All that two runs with converted and failed files say and leave, at the noisiest level.
-
-    The first has the accounts in its environment, the second from a block.
-    """
+def sources(
+    library: Callable[..., Path], clip: Callable[..., Path], blobs: BlobServiceClient
+) -> list[str]:
+    """Good and bad ones: three files, and two blobs, which are looked into by a token."""
     folder = library("good.mp4")
     (folder / "text.mp4").write_text("no film")
     whole = clip(".mp4", audio=20, muxer=(("movflags", "faststart"),)).read_bytes()
     (folder / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    container = blobs.create_container(f"source-{uuid.uuid4().hex[:8]}")
+    for name in ("good.mp4", "text.mp4"):
+        container.upload_blob(f"b/{name}", (folder / name).read_bytes())
+    return [str(folder), f"az://{container.container_name}"]
+
+
+@pytest.fixture
+def told(
+    account: dict[str, str],
+    containers: tuple[str, str],
+    sources: list[str],
+    tmp_path: Path,
+) -> bytes:
+    """All that two runs with converted and failed files say and leave, at the noisiest level.
+
+    The first has the accounts in its environment, the second from a block. What all processes of
+    the machine were called with meanwhile counts, and what the runs leave among temporary files.
+    """
+    (tmp_path / "temporary").mkdir()
     said = b""
-    with running_server(tmp_path / "server") as server:
+    with watching() as called, running_server(tmp_path / "server") as server:
         environment = os.environ | {
             "PREFECT_API_URL": server.wait(),
             "PREFECT_HOME": str(tmp_path / "prefect"),
+            "TMPDIR": str(tmp_path / "temporary"),
             "PREFECT_LOGGING_LEVEL": "DEBUG",
             "PREFECT_LOGGING_ROOT_LEVEL": "DEBUG",
         }
@@ -45,7 +62,7 @@ def told(
         for words, variables in (([], environment | account), (["--account", "canary"], without)):
             ended = subprocess.run(
                 [
-                    *(*CONVERT, folder, "--force", *words),
+                    *(*CONVERT, *sources, "--force", *words),
                     *("--container", containers[0], "--cleanup.container", containers[1]),
                     *("--download-to", "out", "--report", "report.json"),
                     *("--cleanup.inputs", "keep"),
@@ -57,9 +74,29 @@ def told(
                 check=False,
             )
             assert ended.returncode == 1, ended.stderr
-            assert b"1 converted, 2 failed" in ended.stdout
+            assert b"2 converted, 3 failed" in ended.stdout
             said += ended.stdout + ended.stderr
-    return said + b"".join(read_all(tmp_path))
+    assert not Path("/proc").exists() or any(b"tasks.prober" in words for words in called)
+    return said + b"".join(called) + b"".join(read_all(tmp_path))
+
+
+@contextmanager
+def watching() -> Iterator[set[bytes]]:
+    """The words with which all processes were called while the block lasted, where they show."""
+    called: set[bytes] = set()
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.05):
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                with suppress(OSError):
+                    called.add(path.read_bytes())
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    yield called
+    over.set()
+    thread.join()
 
 
 def save_block(environment: dict[str, str]) -> None:
