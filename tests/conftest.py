@@ -69,8 +69,11 @@ def tls_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run tests against accounts with keys; those marked, or by ACCOUNTS=entra all, sign in."""
-    if "account" not in metafunc.fixturenames:
+    """Run tests against accounts with keys; those marked, or by ACCOUNTS=entra all, sign in.
+
+    By ACCOUNTS=azure, tests/azure has one account, of whatever kind.
+    """
+    if "account" not in metafunc.fixturenames or os.environ.get("ACCOUNTS") == "azure":
         return
     mark = metafunc.definition.get_closest_marker("accounts")
     if os.environ.get("ACCOUNTS") == "entra":
