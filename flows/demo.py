@@ -18,8 +18,9 @@ import yaml
 from cyclopts import App, Parameter
 from platformdirs import user_data_path
 
-from flows.command import INTERRUPTED, main
+from flows.command import INTERRUPTED, TERMINATED, main
 from flows.samples import make_samples
+from flows.signals import Terminated
 from flows.surroundings import QUIET, use_prefect_api
 from tasks.errors import ConvertError
 
@@ -60,10 +61,10 @@ def demo(
         try:
             while worker.poll() is None:
                 time.sleep(POLL_SECONDS)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Terminated) as stop:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is being ended is ended once
             print("Ending all of it …", file=sys.stderr)
-            return INTERRUPTED
+            return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
     raise ConvertError("The worker ended by itself.", f"See {folder / 'worker.log'}.")
 
 

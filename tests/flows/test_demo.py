@@ -1,0 +1,61 @@
+"""The demo: what it deploys, and that it leaves nothing running."""
+
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from flows.demo import PREFECT_FILE, ROOT, adapted
+from flows.serve import PrefectFile
+from programs import read_until
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+DEMO = [sys.executable, ROOT / "flows" / "demo.py"]
+
+
+def test_it_deploys_the_local_part_of_the_file_on_its_own_library_and_adds_a_schedule() -> None:
+    content = yaml.safe_load(PREFECT_FILE.read_text())
+    (deployment,) = PrefectFile.model_validate(adapted(content, Path("/demo"), now=NOW)).deployments
+    assert deployment.name == "convert-local"
+    assert deployment.parameters["sources"] == ["/demo/library"]
+    assert deployment.parameters["output"] == {"download_to": "/demo/converted"}
+    *nights, soon = deployment.schedules
+    assert {schedule.parameters["output"]["download_to"] for schedule in nights} == {
+        "/demo/converted"
+    }
+    assert (soon.slug, soon.anchor_date.isoformat()) == ("demo", "2026-11-22T12:00:30+00:00")
+
+
+def running_in(folder: Path) -> list[str]:
+    """The processes at work in a folder, as far as the system tells (Linux does)."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        with suppress(OSError):  # it has just ended, or is another user's
+            found.append(str(link.readlink()))
+    return [place for place in found if place.startswith(str(folder))]
+
+
+def test_it_says_where_to_look_and_ctrl_c_ends_all_of_it(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [*DEMO, "--data", tmp_path], stdout=subprocess.PIPE, text=True, process_group=0
+    ) as process:
+        try:
+            told = read_until(process.stdout, "Ctrl-C ends all of it.")
+            (url,) = (line.split()[-1] for line in told.splitlines() if "Prefect's UI" in line)
+            deployment = httpx.get(f"{url}/api/deployments/name/convert/convert-local").json()
+            assert "demo" in {schedule["slug"] for schedule in deployment["schedules"]}
+            blocks = httpx.post(f"{url}/api/block_documents/filter", json={}).text
+            assert '"demo"' in blocks
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 130
+        finally:
+            process.kill()
+    assert running_in(tmp_path) == []
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url)
