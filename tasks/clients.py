@@ -168,7 +168,8 @@ def denied(error: HttpResponseError, problem: str, service: str) -> SettingsErro
     headers = getattr(request, "headers", {})
     if not headers.get("Authorization", "").startswith("Bearer "):
         return SettingsError(problem, REMEDIES[error.status_code or 0])
-    if (code_of(error) or "").startswith("Authorization"):
+    is_unbelieved = (code_of(error) or "").startswith("Authentication")
+    if error.status_code == HTTPStatus.FORBIDDEN and not is_unbelieved:
         return SettingsError(problem, ROLE.format(ROLES[service]))
     detail = f" ({said})." if (said := detail_of(error).rstrip(".")) else "."
     return SettingsError(problem.rstrip(".") + detail, TENANT)

@@ -27,7 +27,8 @@ class Kept:
         return now < self.since + KEPT and now < ends - MARGIN
 
 
-TOKENS: dict[tuple[str | None, ...], Kept] = {}
+TOKENS: dict[tuple[object, ...], Kept] = {}
+"""By who signs in, for which resource, and what else was asked, such as a tenant."""
 
 
 class SignIn:
@@ -39,12 +40,12 @@ class SignIn:
     async def get_token_info(
         self, *scopes: str, options: TokenRequestOptions | None = None
     ) -> AccessTokenInfo:
+        asked = {name: value for name, value in (options or {}).items() if name != "claims"}
         who = tuple(os.environ.get(name) for name in IDENTITY)
-        kept = TOKENS.get((*who, *scopes))
-        now = datetime.now(UTC)
+        key = (who, scopes, tuple(sorted(asked.items())))
+        kept, now = TOKENS.get(key), datetime.now(UTC)
         if kept is None or not kept.is_fresh(now) or (options or {}).get("claims"):
-            kept = Kept(await ask(*scopes, options=options), now)
-            TOKENS[*who, *scopes] = kept
+            kept = TOKENS[key] = Kept(await ask(*scopes, options=options), now)
         return kept.token
 
     async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
