@@ -69,17 +69,28 @@ def tls_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run tests against accounts with keys; those marked, or by ACCOUNTS=entra all, sign in.
+    """Run tests against accounts with keys, and a sample of them where clients sign in too.
 
-    By ACCOUNTS=azure, tests/azure has one account, of whatever kind.
+    ACCOUNTS=entra runs all of them there, but for those that are about keys; by ACCOUNTS=azure,
+    tests/azure has one account, of whatever kind.
     """
     if "account" not in metafunc.fixturenames or os.environ.get("ACCOUNTS") == "azure":
         return
     mark = metafunc.definition.get_closest_marker("accounts")
     if os.environ.get("ACCOUNTS") == "entra":
-        metafunc.parametrize("account", ["entra"], indirect=True)
+        kinds = ["entra"] if mark is None or "entra" in mark.args else []
+        metafunc.parametrize("account", kinds, indirect=True)
     elif mark:
         metafunc.parametrize("account", mark.args, indirect=True)
+
+
+@pytest.fixture(scope="session")
+def usual_stack(request: pytest.FixtureRequest) -> LocalStack:
+    """The one that tests are on which are not marked."""
+    entra = os.environ.get("ACCOUNTS") == "entra"
+    stack = request.getfixturevalue("tls_stack" if entra else "stack")
+    assert isinstance(stack, LocalStack)
+    return stack
 
 
 @pytest.fixture

@@ -88,11 +88,11 @@ async def test_a_script_that_is_cancelled_as_it_ends_is_cancelled(
 
 
 @pytest.fixture(scope="module")
-def worker(stack: LocalStack, prefect_server: str) -> Iterator[Worker]:
+def worker(usual_stack: LocalStack, prefect_server: str) -> Iterator[Worker]:
     """A process worker with the stack's account."""
     assert prefect_server
     pool = f"workers-{uuid.uuid4().hex[:8]}"
-    with running_worker(pool=pool, environment=stack.settings) as worker:
+    with running_worker(pool=pool, environment=usual_stack.settings) as worker:
         yield worker
 
 

@@ -194,6 +194,7 @@ def test_where_no_source_is_good_it_says_so(run: Run, library: Library) -> None:
     assert "None of the sources could be converted." in ended.stdout
 
 
+@pytest.mark.accounts("key")
 def test_an_account_that_refuses_the_key_is_named_with_a_remedy(
     run: Run, library: Library, account: dict[str, str]
 ) -> None:

@@ -123,6 +123,7 @@ def test_a_refusal_of_storage_names_its_code(blobs: BlobServiceClient) -> None:
     )
 
 
+@pytest.mark.accounts("key")
 def test_a_key_that_is_wrong_is_told_by_what_to_check(account: dict[str, str]) -> None:
     from azure.core.credentials import AzureNamedKeyCredential
 
