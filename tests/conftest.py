@@ -113,9 +113,11 @@ def account(account_stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> dict[
 
 
 @pytest.fixture
-def batch(account: dict[str, str], account_stack: LocalStack) -> Iterator[BatchClient]:
-    """A client of the stack's Batch service, by its key."""
-    key = AzureNamedKeyCredential(account["AZURE_BATCH_ACCOUNT"], account_stack.batch_key)
+def batch(account: dict[str, str], request: pytest.FixtureRequest) -> Iterator[BatchClient]:
+    """A client of the account's Batch service, by its key."""
+    secret = account.get("AZURE_BATCH_ACCESS_KEY")
+    secret = secret or request.getfixturevalue("account_stack").batch_key
+    key = AzureNamedKeyCredential(account["AZURE_BATCH_ACCOUNT"], secret)
     with BatchClient(account["AZURE_BATCH_ENDPOINT"], key) as client:
         yield client
 

@@ -52,7 +52,7 @@ async def test_clients_of_a_process_share_a_token_for_each_resource(
     claims = jwt.decode(first.token, options={"verify_signature": False})
     assert claims["oid"] == settings["AZURE_CLIENT_ID"]
     async with batch_client() as batch:
-        assert [pool async for pool in batch.list_pools()] == []
+        await anext(batch.list_pools(), None)
     assert len(TOKENS) == 2
 
 
@@ -81,7 +81,7 @@ async def test_a_sign_in_is_read_from_an_env_file_too(
     monkeypatch.chdir(tls_stack.data)
     (tls_stack.data / ".env").symlink_to(tls_stack.data / "stack.env")
     async with batch_client() as batch:
-        assert [pool async for pool in batch.list_pools()] == []
+        await anext(batch.list_pools(), None)
     (tls_stack.data / ".env").unlink()
 
 
