@@ -42,11 +42,17 @@ from tasks.completion import (
 )
 from tasks.containers import make_containers
 from tasks.credentials import named_accounts
-from tasks.errors import AccountError, FilesFailedError, OutputInUseError, ReportUnwrittenError
+from tasks.errors import (
+    AccountError,
+    ConvertError,
+    FilesFailedError,
+    OutputInUseError,
+    ReportUnwrittenError,
+)
 from tasks.events import announce_error, announce_report
 from tasks.job import make_job
 from tasks.lock import LEASE_SECONDS, RETRY_SECONDS, Held, has_predecessor, hold_lock
-from tasks.models import Conversion, Diagnosis, Evidence, Outcome, Plan, Refusal, Ticket
+from tasks.models import Check, Conversion, Diagnosis, Evidence, Outcome, Plan, Refusal, Ticket
 from tasks.naming import job_id, lock_id
 from tasks.nodes import Roster
 from tasks.outputs import collect_outputs, download_outputs
@@ -54,6 +60,7 @@ from tasks.page import show_report
 from tasks.parameters import Cleanup, Limits, Node, Output, Pool, Request, Run
 from tasks.plan import confirm_plan, make_plan
 from tasks.pool import make_pool, warm_pool_id
+from tasks.preflight import preflight
 from tasks.progress import Stopwatch, Tally, publish
 from tasks.report import Ledger, Report, make_report, write_report
 from tasks.settings import using
@@ -94,6 +101,7 @@ class Work:
     evidence: Evidence | None = None
     diagnosis: Diagnosis | None = None
     is_settled: bool = False  # what came of each file is known; what is left is to clean up
+    checks: tuple[Check, ...] = ()
 
     def ledger(self, plan: Plan) -> Ledger:
         return Ledger(
@@ -106,6 +114,7 @@ class Work:
             diagnosis=self.diagnosis,
             spans=tuple(self.stopwatch.spans),
             nodes=self.roster.nodes,
+            checks=self.checks,
         )
 
 
@@ -250,6 +259,7 @@ async def work_through(work: Work) -> Plan:
     request = work.request
     try:
         work.plan = plan = await work.stopwatch.time("plan", make_plan(request))
+        work.plan = plan = await plan_and_check(work)
         if request.run.dry_run:
             return plan
         if plan.pending:
@@ -265,6 +275,22 @@ async def work_through(work: Work) -> Plan:
             told = AccountError(told.problem, told.remedy)
         raise told from error
     return plan
+
+
+async def plan_and_check(work: Work) -> Plan:
+    """Ask the accounts while the sources are read. What they lack explains a plan that failed."""
+    planning = asyncio.create_task(make_plan(work.request))
+    checking = asyncio.create_task(preflight(work.request, work.ticket))
+    try:
+        await asyncio.wait({planning, checking}, return_when=asyncio.FIRST_EXCEPTION)
+        if planning.done() and isinstance(planning.exception(), ConvertError):
+            return await planning
+        work.checks = await checking
+        return await planning
+    finally:
+        for each in (planning, checking):
+            each.cancel()
+        await asyncio.gather(planning, checking, return_exceptions=True)
 
 
 async def end_remains(work: Work, plan: Plan) -> Plan:

@@ -43,6 +43,13 @@ STYLES = {
 }
 
 
+CHECK_STATES = {
+    "passed": Text("ok", style="green"),
+    "failed": Text("wrong", style="bold red"),
+    "unchecked": Text("not checked", style="yellow"),
+}
+
+
 class Display:
     """Shows a run on a terminal or in a log; keeps its report."""
 
@@ -136,6 +143,8 @@ def print_report(report: Report) -> None:
         console.print(f"… and {len(report.files) - len(rows)} files converted or skipped.")
     for line in totals(report):
         console.print(line, highlight=False, soft_wrap=True)
+    if dry_run := report.run["dry_run"]:
+        print_checks(dry_run["checks"], console)
 
 
 def print_leftovers(leftovers: Sequence[Leftover], *, are_deleted: bool) -> None:
@@ -217,3 +226,17 @@ def forecast(dry_run: dict[str, Any], *, failed: int) -> Iterator[str]:
             f"On a pool of {plan['spot_nodes']} spot and {plan['dedicated_nodes']} dedicated nodes,"
             f" {plan['vm_size']}, {plan['slots_per_node']} files at once on each."
         )
+    guess = plan["estimate"]
+    price = f", {guess['cost']:.2f} at your price" if guess["cost"] is not None else ""
+    yield f"Some {guess['node_hours']:g} node hours{price} ({guess['basis']})."
+
+
+def print_checks(checks: Sequence[Mapping[str, str]], console: Console) -> None:
+    """What a run needs of its accounts, and how to mend what it lacks."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("account", "state", "what to do"):
+        table.add_column(column, overflow="fold")
+    for check in checks:
+        told = Text(" ".join(filter(None, (check["detail"], check["remedy"]))))
+        table.add_row(check["what"], CHECK_STATES[check["state"]], told)
+    console.print(table)

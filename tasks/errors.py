@@ -27,6 +27,13 @@ class AccountError(ConvertError):
     """Azure refused a request, or could not be reached."""
 
 
+class PreflightError(AccountError):
+    """The accounts lack something that the run needs; there is a line for each."""
+
+    def __str__(self) -> str:
+        return f"{self.problem}\n{self.remedy}"
+
+
 class OutputInUseError(ConvertError):
     """Another run holds the lock on the same output."""
 

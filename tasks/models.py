@@ -116,6 +116,16 @@ class Diagnosis:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """A row of the table of what a run needs of its accounts."""
+
+    what: str
+    state: Literal["passed", "failed", "unchecked"] = "passed"
+    detail: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Stamp:
     """What an output blob says of itself; all but the size is empty on one that is not ours."""
 

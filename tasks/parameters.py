@@ -258,6 +258,18 @@ class Limits(Parameters):
         le=86400,
         description="How long to wait for another run that converts into the same output.",
     )
+    max_node_hours: float = Field(
+        0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Start nothing new once so many hours of nodes are used. 0: no limit.",
+    )
+    price_per_node_hour: float = Field(
+        0,
+        ge=0,
+        allow_inf_nan=False,
+        description="What a node costs you in an hour, in your currency: for what runs cost.",
+    )
 
 
 class Cleanup(Parameters):

@@ -16,8 +16,10 @@ from prefect import task
 
 from tasks.clients import blob_service, explained
 from tasks.errors import ReportUnwrittenError
+from tasks.estimate import estimate
 from tasks.files import fresh_file
 from tasks.models import (
+    Check,
     Conversion,
     Diagnosis,
     Evidence,
@@ -61,6 +63,7 @@ class Ledger:
     diagnosis: Diagnosis | None = None
     spans: tuple[Span, ...] = ()
     nodes: tuple[NodeLife, ...] = ()
+    checks: tuple[Check, ...] = ()
 
     @property
     def converted(self) -> list[str]:
@@ -97,7 +100,9 @@ class Report:
 
     @property
     def is_success(self) -> bool:
-        return self.run["dry_run"] is not None or all(f.state in DONE for f in self.files)
+        if dry_run := self.run["dry_run"]:
+            return all(check["state"] != "failed" for check in dry_run["checks"])
+        return all(f.state in DONE for f in self.files)
 
     @property
     def headline(self) -> str:
@@ -256,6 +261,15 @@ def foresee(ledger: Ledger) -> dict[str, Any]:
         "spot_nodes": spot,
         "dedicated_nodes": dedicated,
         "slots_per_node": pool.slots_per_node,
+        "estimate": asdict(
+            estimate(
+                pending,
+                nodes=spot + dedicated,
+                slots=pool.slots_per_node,
+                price_per_node_hour=ledger.request.limits.price_per_node_hour,
+            )
+        ),
+        "checks": [asdict(check) for check in ledger.checks],
     }
 
 

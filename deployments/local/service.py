@@ -34,6 +34,8 @@ class Service(uvicorn.Server):
                 ssl_certfile=certificate.chain if certificate else None,
                 ssl_keyfile=certificate.key if certificate else None,
                 access_log=False,
+                date_header=False,  # the application's own may be skewed on purpose
+                server_header=False,
                 log_config=None,
                 lifespan="on",
                 timeout_graceful_shutdown=STOP_SECONDS,

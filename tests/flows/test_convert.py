@@ -17,7 +17,7 @@ from azure.storage.blob import BlobClient, BlobLeaseClient, BlobServiceClient
 
 from flows.convert import convert as convert_flow
 from storage_proxy import Delay, StorageProxy
-from tasks.errors import FilesFailedError, OutputInUseError, PoolError, UsageError
+from tasks.errors import FilesFailedError, OutputInUseError, PreflightError, UsageError
 from tasks.naming import OWN, lock_blob, lock_id
 from tasks.parameters import Limits, Node, Output, Pool, Run
 from tasks.progress import Progress, listening
@@ -346,10 +346,19 @@ def of_container(proxy: StorageProxy, container: str) -> list[tuple[str, str]]:
 async def test_a_dry_run_says_what_would_be_done_and_touches_nothing(
     convert: Convert, library: Library, blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:
-    report = await convert(library("a.mp4", "b.mp4", "c.mp4"), run=Run(dry_run=True))
+    report = await convert(
+        library("a.mp4", "b.mp4", "c.mp4"),
+        run=Run(dry_run=True),
+        limits=Limits(price_per_node_hour=2),
+    )
     assert report.run["dry_run"]["conversions"] == 3
     assert report.run["dry_run"]["uploads"] == 3
     assert report.run["dry_run"]["spot_nodes"] == 2
+    assert 0.16 < report.run["dry_run"]["estimate"]["node_hours"] < 0.2
+    assert report.run["dry_run"]["estimate"]["cost"] == pytest.approx(0.34, abs=0.04)
+    assert "5 minutes to boot for each of 2 nodes" in report.run["dry_run"]["estimate"]["basis"]
+    checks = {check["what"]: check["state"] for check in report.run["dry_run"]["checks"]}
+    assert checks["signatures"] == "passed"
     assert not any(blobs.get_container_client(name).exists() for name in containers)
 
 
@@ -401,7 +410,7 @@ async def test_outputs_inside_a_source_are_refused(convert: Convert, library: Li
 async def test_a_shared_pool_that_does_not_exist_is_refused(
     convert: Convert, library: Library
 ) -> None:
-    with pytest.raises(PoolError, match="There is no pool 'nosuch'"):
+    with pytest.raises(PreflightError, match="There is no pool 'nosuch'"):
         await convert(library("a.mp4"), pool=Pool(id="nosuch"))
 
 

@@ -12,7 +12,9 @@ import uvicorn
 @contextmanager
 def served(app: Any, **options: Any) -> Iterator[int]:
     """The free port on which uvicorn serves the application for as long as the block runs."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", **options)
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_level="error", date_header=False, **options
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -27,7 +27,12 @@ BODY = (
     '<?xml version="1.0" encoding="utf-8"?>'
     "<Error><Code>{code}</Code><Message>This fault was ordered</Message></Error>"
 )
-CODES = {429: "TooManyRequests", 500: "InternalError", 503: "ServerBusy"}
+CODES = {
+    403: "AuthorizationFailure",
+    429: "TooManyRequests",
+    500: "InternalError",
+    503: "ServerBusy",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +56,10 @@ class Fault:
 class Refusal(Fault):
     """An answer of an error, with or without `Retry-After`."""
 
-    status: Literal[429, 500, 503]
+    status: Literal[403, 429, 500, 503]
     retry_after_seconds: int | None = None
+    code: str = ""
+    """Azure's, if another than is usual for the status."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,9 +245,10 @@ async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
 async def _refuse(refusal: Refusal, receive: Receive, send: Send) -> None:
     async for _ in _chunks(receive):
         pass
-    body = BODY.format(code=CODES[refusal.status]).encode()
+    code = refusal.code or CODES[refusal.status]
+    body = BODY.format(code=code).encode()
     headers = {"content-type": "application/xml", "content-length": str(len(body))}
-    headers["x-ms-error-code"] = CODES[refusal.status]
+    headers["x-ms-error-code"] = code
     if refusal.retry_after_seconds is not None:
         headers["retry-after"] = str(refusal.retry_after_seconds)
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
@@ -278,7 +286,6 @@ def running_proxy(connection_string: str) -> Iterator[StorageProxy]:
         proxy,
         lifespan="off",
         server_header=False,
-        date_header=False,
         timeout_graceful_shutdown=1,
     ) as proxy.port:
         yield proxy

@@ -40,7 +40,7 @@ class Refusal(StrikingOrder):
     """Requests are answered with an error, with or without `Retry-After`."""
 
     kind: Literal["answer"]
-    status: Literal[408, 429, 500, 502, 503, 504]
+    status: Literal[403, 408, 429, 500, 502, 503, 504]
     retry_after: Annotated[int, Field(ge=0)] | None = None
     operation: str = "*"
     """Which requests, as a pattern: `POST /jobs/*/addtaskcollection`."""
@@ -161,6 +161,13 @@ class ClockRate(Order):
     rate: Annotated[float, Field(gt=0, le=100_000, strict=False)]
 
 
+class Skew(Order):
+    """The clock by which requests are judged is off by so much; negative is behind."""
+
+    kind: Literal["skew"]
+    seconds: Annotated[float, Field(ge=-86_400, le=86_400, strict=False)]
+
+
 class Seed(Order):
     """What is by chance is from here on the same each time."""
 
@@ -181,6 +188,7 @@ Fault = Annotated[
     | BadToken
     | Boot
     | ClockRate
+    | Skew
     | Seed,
     Field(discriminator="kind"),
 ]
@@ -208,6 +216,7 @@ class Faults:
         self._standing: list[_Standing] = []
         self._random = random.Random()  # noqa: S311 - reproducible on purpose
         self._lag = timedelta()
+        self.skew = timedelta()
         self._history: dict[int, deque[tuple[datetime, dict[str, Any]]]] = {}
 
     def order(self, order: Order) -> None:
@@ -223,6 +232,9 @@ class Faults:
                 self._service.nodes.lose(lost, "The node was lost by order")
             case Eviction(pool=str(pool), node=str(node)) if order.names_a_node:
                 self._evict(self._service.node(pool, node), order)
+            case Skew():
+                self._stand_alone(order)
+                self.skew = timedelta(seconds=order.seconds)
             case Lag():
                 self._stand_alone(order)
                 self._watch_counts(order)
@@ -240,7 +252,7 @@ class Faults:
     def clear(self) -> None:
         self._standing.clear()
         self._history.clear()
-        self._lag = timedelta()
+        self._lag = self.skew = timedelta()
         self._service.clock.run_at(1.0)
 
     def _strike(self, sort: type[Kind], /, **matching: str) -> Kind | None:

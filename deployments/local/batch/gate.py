@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
@@ -54,6 +54,7 @@ API_VERSIONS = frozenset(
     }
 )
 REFUSALS = {
+    403: "AuthorizationFailure",
     408: "OperationTimedOut",
     429: "TooManyRequests",
     500: "InternalError",
@@ -76,7 +77,7 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        send = _with_common_headers(scope, send)
+        send = _with_common_headers(scope, send, now=self._now(scope))
         try:
             body = await self._admit(scope, receive)
         except BatchError as error:
@@ -84,6 +85,11 @@ class Gate:
             await wire.failure(error)(scope, receive, send)
             return
         await self._serve(scope, _replay(body, receive), send)
+
+    def _now(self, scope: Scope) -> datetime:
+        """The time by which requests are judged; orders of faults always by the true one."""
+        is_order = scope["path"].startswith("/_local/")
+        return datetime.now(UTC) + (timedelta() if is_order else self.service.faults.skew)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets the operation answer, unless a fault was ordered for it."""
@@ -113,7 +119,7 @@ class Gate:
 
     def _authenticate(self, scope: Scope, headers: dict[str, str], url: str) -> None:
         """Raises BatchError unless who asks may; a token is taken over TLS only."""
-        now = datetime.now(UTC)
+        now = self._now(scope)
         is_signed = headers.get("authorization", "").startswith("SharedKey ")
         if self.directory and scope["scheme"] == "https" and not is_signed:
             from deployments.local.batch import bearer  # takes a tenth of a second
@@ -223,9 +229,9 @@ async def _swallow(_: Message) -> None:
     """Takes an answer that nobody is to see."""
 
 
-def _with_common_headers(scope: Scope, send: Send) -> Send:
+def _with_common_headers(scope: Scope, send: Send, *, now: datetime) -> Send:
     wanted = Headers(scope=scope)
-    common = wire.common_headers()
+    common = wire.common_headers() | {"Date": wire.format_http_time(now)}
     with contextlib.suppress(KeyError):
         if wanted["return-client-request-id"].lower() == "true":
             common["client-request-id"] = wanted["client-request-id"]

@@ -204,7 +204,11 @@ def serve(data: Path, *, max_nodes: int = MAX_NODES) -> Iterator[Lab]:
         port = probe.getsockname()[1]
     called: set[tuple[str, str]] = set()
     config = uvicorn.Config(
-        recording(app, called), host="127.0.0.1", port=port, log_level="warning"
+        recording(app, called),
+        host="127.0.0.1",
+        port=port,
+        log_level="warning",
+        date_header=False,
     )
     server, loops = uvicorn.Server(config), list[asyncio.AbstractEventLoop]()
 

@@ -1,6 +1,7 @@
 """Faults on demand, as the real client meets them."""
 
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -188,12 +189,14 @@ def test_start_tasks_fail_on_so_many_nodes_or_on_all(lab: Any, faults: Any, unti
 )
 def test_a_pool_that_cannot_grow_says_why(lab: Any, faults: Any, until: Any, code: str) -> None:
     faults.order("resize", code=code)
-    lab.client.create_pool(lab.pool_options("stuck", target_low_priority_nodes=2))
+    target = "dedicated" if code == "AccountCoreQuotaReached" else "low_priority"
+    wanted = {f"target_{target}_nodes": 2}
+    lab.client.create_pool(lab.pool_options("stuck", **wanted))
     pool = until(lambda: (p := lab.client.get_pool("stuck")).allocation_state == "steady" and p)
     assert [error.code for error in pool.resize_errors] == [code]
-    assert (pool.current_low_priority_nodes, pool.target_low_priority_nodes) == (0, 2)
+    assert not list(lab.client.list_nodes("stuck"))
     faults.clear()
-    again = m.BatchPoolResizeOptions(target_low_priority_nodes=2)
+    again = m.BatchPoolResizeOptions(**wanted)
     lab.client.begin_resize_pool("stuck", again, polling_interval=0).wait()
     lab.nodes("stuck", count=2)
     assert not lab.client.get_pool("stuck").resize_errors
@@ -359,3 +362,28 @@ def test_when_the_clock_passes_the_formulas_deadline_the_pool_has_no_nodes(
     assert run.timestamp > deadline
     assert "$TargetLowPriorityNodes=0" in run.results
     assert lab.client.get_task(job_id, task_id).state == "active"
+
+
+@pytest.mark.parametrize(
+    ("code", "nodes"),
+    [("AccountCoreQuotaReached", (1, 0)), ("AccountSpotCoreQuotaReached", (0, 1))],
+)
+def test_a_quota_is_of_one_kind_of_node_only(
+    lab: Any, faults: Any, code: str, nodes: tuple[int, int]
+) -> None:
+    faults.order("resize", code=code)
+    pool_id = lab.pool(target_low_priority_nodes=1, target_dedicated_nodes=1)
+    pool = lab.client.get_pool(pool_id)
+    assert (pool.current_low_priority_nodes, pool.current_dedicated_nodes) == nodes
+    assert [error.code for error in pool.resize_errors] == [code]
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(600, 200), (1200, 403), (-1200, 403)])
+def test_requests_are_judged_by_a_clock_that_is_off(
+    lab: Any, faults: Any, seconds: int, status: int
+) -> None:
+    faults.order("skew", seconds=seconds)
+    response = lab.send("GET", "/pools")
+    assert response.status_code == status
+    said = parsedate_to_datetime(response.headers["Date"])
+    assert abs((said - datetime.now(UTC)).total_seconds() - seconds) < 10
