@@ -258,7 +258,6 @@ async def work_through(work: Work) -> Plan:
     """Plan, convert what is pending, and fetch what was asked for."""
     request = work.request
     try:
-        work.plan = plan = await work.stopwatch.time("plan", make_plan(request))
         work.plan = plan = await plan_and_check(work)
         if request.run.dry_run:
             return plan
@@ -279,8 +278,9 @@ async def work_through(work: Work) -> Plan:
 
 async def plan_and_check(work: Work) -> Plan:
     """Ask the accounts while the sources are read. What they lack explains a plan that failed."""
-    planning = asyncio.create_task(make_plan(work.request))
-    checking = asyncio.create_task(preflight(work.request, work.ticket))
+    timed = work.stopwatch.time
+    planning = asyncio.create_task(timed("plan", make_plan(work.request)))
+    checking = asyncio.create_task(timed("preflight", preflight(work.request, work.ticket)))
     try:
         await asyncio.wait({planning, checking}, return_when=asyncio.FIRST_EXCEPTION)
         if planning.done() and isinstance(planning.exception(), ConvertError):

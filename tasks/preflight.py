@@ -94,7 +94,7 @@ class Answer:
         return self.error is None or self.status in GRANTED
 
 
-@task(name="preflight", **STAGE)
+@task(name="preflight", task_run_name="preflight", **STAGE)
 async def preflight(request: Request, ticket: Ticket) -> tuple[Check, ...]:
     """Every check, whatever the others say. In a dry run those that fail are only told.
 
