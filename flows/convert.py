@@ -369,6 +369,7 @@ async def convert_all(
         work.tally,
         work.roster,
         has_fallback=work.request.pool.fallback_minutes > 0,
+        max_node_hours=work.request.limits.max_node_hours,
     )
     try:
         return await beside(sending, work.stopwatch.time("completion", watching))
@@ -386,6 +387,8 @@ async def send_waves(
     tally.is_closed = False
     present = set(inputs)
     for number, wave in enumerate(waves(conversions, request.limits.wave_files), start=1):
+        if tally.is_stopped:
+            return
         uploading = upload_wave(
             wave, wave=number, ticket=work.ticket, request=request, present=present
         )

@@ -199,6 +199,8 @@ def totals(report: Report) -> Iterator[str]:
     if summary["failed"] == len(report.files):
         yield "None of the sources could be converted."
     yield f"{report.headline} in {summary['seconds']:.1f} s."
+    if any(summary["node_hours"].values()):
+        yield spent(summary)
     if diagnosis := run["diagnosis"]:
         yield f"{diagnosis['summary']} {diagnosis['detail']} {diagnosis['remedy']}"
     if summary["converted"] or summary["skipped"]:
@@ -209,6 +211,14 @@ def totals(report: Report) -> Iterator[str]:
             if fetched
             else (f"Outputs: container {place}. --download-to DIR fetches them.")
         )
+
+
+def spent(summary: Mapping[str, Any]) -> str:
+    """The node hours by what they went into, and the money, if a price was given."""
+    hours = {name.replace("_", " "): n for name, n in summary["node_hours"].items() if n}
+    parts = ", ".join(f"{n:.3g} {name}" for name, n in hours.items())
+    cost = f"; {summary['cost']:.2f} at your price" if summary["cost"] is not None else ""
+    return f"Node hours: {parts}{cost}."
 
 
 def forecast(dry_run: dict[str, Any], *, failed: int) -> Iterator[str]:

@@ -16,11 +16,13 @@ from prefect import task
 from tasks.cancellation import Cancellation
 from tasks.clients import batch_client, code_of, is_transient
 from tasks.diagnosis import Sighting, diagnose, diagnose_end, diagnose_wait
+from tasks.formulas import EVALUATION, NO_NODES
 from tasks.models import Diagnosis, Outcome, Ticket
 from tasks.naming import key_and_attempt
 from tasks.nodes import Roster
 from tasks.page import ProgressBar
 from tasks.progress import Progress, Tally, publish, seconds_left
+from tasks.spending import paid_hours
 from tasks.stage import STAGE
 
 QUICKEST_POLL_SECONDS = 0.25
@@ -53,10 +55,17 @@ class Ending:
 # Without retries: the watcher has a patience of its own.
 @task(name="completion", task_run_name="completion", **STAGE | {"retries": 0})
 async def watch_completion(
-    ticket: Ticket, tally: Tally, roster: Roster, *, has_fallback: bool = False
+    ticket: Ticket,
+    tally: Tally,
+    roster: Roster,
+    *,
+    has_fallback: bool = False,
+    max_node_hours: float = 0,
 ) -> Ending:
     """Watch until all that was submitted is completed, or cannot be any more."""
-    sighting = Sighting(seconds_left=math.inf, has_fallback=has_fallback)
+    sighting = Sighting(
+        seconds_left=math.inf, has_fallback=has_fallback, max_node_hours=max_node_hours
+    )
     async with batch_client() as batch:
         ending = await Watcher(batch, ticket, tally, roster, sighting).watch()
         await roster.look(batch, ticket.pool_id, now=datetime.now(UTC))
@@ -146,6 +155,17 @@ class Watcher:
         if self._roster.is_due(elapsed_seconds=elapsed_seconds):
             self._roster.put_off(elapsed_seconds=elapsed_seconds)
             await self._roster.look(self._batch, self._ticket.pool_id, now=datetime.now(UTC))
+        return await self._heed_limit(sighting)
+
+    async def _heed_limit(self, sighting: Sighting) -> Sighting:
+        """Once the hours are spent, let nothing new begin: no wave, no file, no node."""
+        nodes, since = self._roster.nodes, self._ticket.started_at
+        hours = paid_hours(nodes, since=since, now=datetime.now(UTC))
+        sighting = replace(sighting, node_hours=hours)
+        if sighting.is_spent and not self._tally.is_stopped:
+            await drain(self._batch, self._ticket)
+            self._tally.is_stopped = True
+            sighting = await see_counts(self._batch, self._ticket, sighting)
         return sighting
 
     async def _settle(self) -> Ending | None:
@@ -163,6 +183,17 @@ class Watcher:
         if wait and wait.code not in self._told:
             logger.warning("%s %s %s", wait.summary, wait.detail, wait.remedy)
             self._told.add(wait.code)
+
+
+async def drain(batch: BatchClient, ticket: Ticket) -> None:
+    """Let what converts be finished and nothing else begin; a node that is done leaves our pool."""
+    waiting = models.BatchJobDisableOptions(disable_tasks=models.DisableBatchJobOption.WAIT)
+    await batch.begin_disable_job(ticket.job_id, waiting)
+    if ticket.owns_pool:
+        scaling = models.BatchPoolEnableAutoScaleOptions(
+            auto_scale_formula=NO_NODES, auto_scale_evaluation_interval=EVALUATION
+        )
+        await batch.enable_pool_auto_scale(ticket.pool_id, scaling)
 
 
 async def end(batch: BatchClient, ticket: Ticket, sighting: Sighting) -> Ending | None:

@@ -32,6 +32,12 @@ class Sighting:
     evicted_nodes: int = 0  # listed until they come back
     other_nodes: int = 0  # of the account's other pools
     has_fallback: bool = False  # dedicated nodes stand in for Spot ones that do not come
+    node_hours: float = 0  # that have been paid for
+    max_node_hours: float = 0  # 0: no limit
+
+    @property
+    def is_spent(self) -> bool:
+        return 0 < self.max_node_hours <= self.node_hours
 
     @property
     def completed(self) -> int:
@@ -131,6 +137,21 @@ TABLE: tuple[Row, ...] = (
         "The deadline has passed.",
         FILES,
         "Run again for the rest, with more nodes or a later --limits.deadline-minutes.",
+    ),
+    Row(
+        "NodeHoursSpent",
+        lambda s: s.is_spent and not s.running,
+        "The limit on node hours is reached.",
+        "{0.node_hours:.2f} of {0.max_node_hours:g} node hours are used; {0.active} waiting.",
+        "Run again for the rest, with a higher --limits.max-node-hours if need be.",
+    ),
+    Row(
+        "NodeHoursSpent",
+        lambda s: s.is_spent,
+        "The limit on node hours is reached: nothing new starts.",
+        FILES,
+        "What converts is finished.",
+        does="wait",
     ),
     Row(
         "JobDeleted",

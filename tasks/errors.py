@@ -27,7 +27,7 @@ class AccountError(ConvertError):
     """Azure refused a request, or could not be reached."""
 
 
-class PreflightError(AccountError):
+class PreflightError(SettingsError):
     """The accounts lack something that the run needs; there is a line for each."""
 
     def __str__(self) -> str:

@@ -11,6 +11,11 @@ from tasks.parameters import Pool
 
 EVALUATION = timedelta(minutes=5)  # the least that Batch allows
 
+NO_NODES = (
+    "$TargetLowPriorityNodes = 0;\n$TargetDedicatedNodes = 0;\n"
+    "$NodeDeallocationOption = taskcompletion;"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:

@@ -163,3 +163,4 @@ class FileResult:
     started_at: str | None = None  # ISO 8601
     ended_at: str | None = None
     key: str | None = None  # of its conversion
+    cost: float | None = None  # its part of what the nodes cost; None without a price

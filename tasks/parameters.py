@@ -207,7 +207,7 @@ class Node(Parameters):
     agent: Name = Field(
         "",
         pattern=r"^(batch\.node\..+)?$",
-        description="The node agent of an image of your own, such as 'batch.node.ubuntu 24.04'.",
+        description="The node agent of an image of your own, such as 'batch.node.el 9'.",
     )
     ffmpeg: Annotated[str, Parameter(metavar="WORD")] = Field(
         "apt",

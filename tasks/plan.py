@@ -19,7 +19,6 @@ from tasks.models import Conversion, Plan, Refusal, Source, Stamp
 from tasks.naming import misfit, name_outputs
 from tasks.outputs import list_outputs, local_target
 from tasks.parameters import Output, Request, Run
-from tasks.preflight import check_batch
 from tasks.presets import Preset
 from tasks.probe import (
     UnreadableMedia,
@@ -55,7 +54,6 @@ async def make_plan(request: Request) -> Plan:
     """
     output = request.output
     check(request)
-    await check_batch()
     async with blob_service() as service:
         sources = await find_sources(service, request.sources)
         check_fence(source.location for source in sources if not is_blob(source))

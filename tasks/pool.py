@@ -53,13 +53,9 @@ async def make_pool(ticket: Ticket, pool: Pool, *, files: int, node: Node = Node
     """
     async with batch_client() as batch:
         if pool.id:
-<<<<<<< HEAD
-            found = await _get_shared(batch, pool.id)
+            found = await get_shared(batch, pool.id)
             check_shared(found, pool)
             check_identity(found, pool)
-=======
-            check_shared(await get_shared(batch, pool.id), pool)
->>>>>>> 478702d (Check the accounts before anything is made, all at once, and estimate node hours in a dry run)
             return
         spec = await describe_pool(batch, ticket, pool, node=node, files=files)
         if not ticket.owns_pool:

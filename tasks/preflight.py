@@ -1,18 +1,3 @@
-<<<<<<< HEAD
-"""What is looked at before anything is made."""
-
-from tasks.clients import batch_client
-
-
-async def check_batch() -> None:
-    """Ask the Batch account for next to nothing.
-
-    Raises:
-        AzureError: it cannot be reached, or refuses who asks.
-    """
-    async with batch_client() as batch:
-        await anext(batch.list_pools(max_results=1), None)
-=======
 """Before money is spent: whether the accounts will do. It asks side by side, and makes nothing.
 
 Permission to write and to delete is tried on what is not there: Azure authorises a request before
@@ -21,8 +6,7 @@ keeps even that from being made. A dry run can therefore ask all that a run asks
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -32,43 +16,29 @@ from azure.batch import models
 from azure.batch.aio import BatchClient
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError
+from azure.core.pipeline.transport import AioHttpTransport
 from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClient
 from prefect import task
 
-from tasks.clients import (
-    CLOCK_SKEW,
-    TIMEOUTS,
-    Signer,
-    batch_client,
-    blob_service,
-    code_of,
-    explained,
-    is_transient,
-    make_signer,
-)
+from tasks.access import CLOCK_SKEW, LONGEST_DELEGATION, Signer, make_signer
+from tasks.clients import batch_client, blob_service, code_of, explained, is_transient
 from tasks.errors import PoolError, PreflightError
 from tasks.images import machine
 from tasks.models import Check, Ticket
 from tasks.parameters import Request
-from tasks.pool import check_shared, get_shared
+from tasks.pool import check_identity, check_shared, get_shared
 from tasks.quota import check_quota
 from tasks.sources import AZURE, split_address
 from tasks.stage import STAGE
+from tasks.transport import opened_transport
 
 PAUSES_SECONDS = (0, 1, 2)  # before each try: the SDKs themselves are told not to try again
 ONCE: Any = {"retry_total": 0}
 ABSENT = "preflight"  # a blob, a pool and a job that nobody makes
 NEVER: Any = {"etag": "0x0", "match_condition": MatchConditions.IfNotModified}
 GRANTED = (404, 412)  # it is not there, or not as the condition says: but who asks may
-LONGEST_SIGNATURE = timedelta(days=7)  # that a user-delegation key can give
 TOLERATED_SKEW = timedelta(minutes=5)  # a third of what breaks signatures
-BATCH_REMEDIES = {
-    "AuthorizationFailure": "Give who is signed in the role Azure Batch Data Contributor on the"
-    " Batch account.",
-}
-STORAGE_REMEDIES = {
-    "AuthorizationFailure": "Let this network through the storage account's firewall, and check"
-    " the key.",
+REMEDIES = {  # where Azure's code tells more than the status
     "AuthorizationPermissionMismatch": "Give who is signed in the role Storage Blob Data"
     " Contributor on the storage account.",
     "KeyBasedAuthenticationNotPermitted": "The storage account takes no keys: leave the key out and"
@@ -145,11 +115,11 @@ async def check_batch(batch: BatchClient, request: Request, ticket: Ticket) -> A
         ask(lambda: batch.update_pool(ABSENT, models.BatchPoolUpdateOptions(metadata=[]), **ONCE)),
         ask(lambda: batch.update_job(ABSENT, models.BatchJobUpdateOptions(metadata=[]), **ONCE)),
     )
-    checks = [judge("Batch account", [images], remedies=BATCH_REMEDIES)]
+    checks = [judge("Batch account", [images])]
     if images.error:
         checks += [unanswered("pools and jobs", "Batch"), unanswered("nodes", "Batch")]
     else:
-        checks.append(judge("pools and jobs", changes, remedies=BATCH_REMEDIES))
+        checks.append(judge("pools and jobs", changes))
         checks.append(await check_nodes(batch, images.value, request, ticket))
     return checks, skews([images, *changes])
 
@@ -163,13 +133,15 @@ async def check_nodes(
     """The shared pool, or the image of a pool that is yet to be made."""
     try:
         if request.pool.id:
-            check_shared(await get_shared(batch, request.pool.id), request.pool)
+            found_pool = await get_shared(batch, request.pool.id)
+            check_shared(found_pool, request.pool)
+            check_identity(found_pool, request.pool)
             return Check("nodes", detail=f"The pool {request.pool.id} fits.")
         found = machine(request.node, images, now=datetime.now(UTC), until=ticket.deadline)
     except PoolError as error:
         return Check("nodes", "failed", error.problem, error.remedy)
     except AzureError as error:
-        return judge("nodes", [Answer(error=error)], remedies=BATCH_REMEDIES)
+        return judge("nodes", [Answer(error=error)])
     return Check("nodes", detail=f"{request.pool.vm_size}, {found.node_agent_sku_id}.")
 
 
@@ -178,55 +150,74 @@ async def check_storage(service: BlobServiceClient, request: Request, ticket: Ti
     listed, deleted, signed = await asyncio.gather(
         ask(lambda: list_one(service.get_container_client(outputs))),
         ask(lambda: service.get_blob_client(inputs, ABSENT).delete_blob(**ONCE)),
-        ask(lambda: make_signer(service, until=min(ticket.deadline + CLOCK_SKEW, latest()))),
+        ask(lambda: make_signer(service, until=ticket.deadline + CLOCK_SKEW)),
     )
-    checks = [judge("storage account", [listed], remedies=STORAGE_REMEDIES)]
+    checks = [judge("storage account", [listed])]
     answers = [listed, deleted, signed]
-    if listed.error and not listed.is_granted:
-        return [*checks, *(unanswered(what, "Storage") for what in ("signatures", "deleting"))], []
-    if signed.error:
-        checks.append(judge("signatures", [signed], remedies=STORAGE_REMEDIES))
+    if not listed.is_granted:
+        rest = ("reading, writing", "deleting")
+        return [*checks, *(unanswered(what, "Storage") for what in rest)], skews(answers)
+    if signed.error and not request.pool.identity:
+        checks.append(judge("reading, writing", [signed]))
     else:
-        tried = await asyncio.gather(*try_signatures(signed.value, request))
+        async with opened_transport() as transport:
+            guest = Guest(signed.value, transport)
+            visitor = Host(service) if request.pool.identity else guest
+            tried = await asyncio.gather(*visits(visitor, request))
         answers += tried
-        checks.append(judge("signatures", tried[:3], remedies=STORAGE_REMEDIES))
+        checks.append(judge("reading, writing", tried[:3]))
         checks += [judge_ffmpeg(answer, request) for answer in tried[3:]]
-    checks.append(judge("deleting", [deleted], remedies=STORAGE_REMEDIES))
+    checks.append(judge("deleting", [deleted]))
     return checks, skews(answers)
 
 
-def latest() -> datetime:
-    """Beyond it no signature may last; that the deadline is too far off is another check's."""
-    return datetime.now(UTC) + LONGEST_SIGNATURE
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Reads and writes as who is signed in: an identity's own roles show only on its nodes."""
+
+    service: BlobServiceClient
+
+    async def read(self, container: str, blob: str) -> None:
+        await self.service.get_blob_client(container, blob).get_blob_properties(**ONCE)
+
+    async def write(self, container: str) -> None:
+        """Into a blob that is not there, on the condition that it is."""
+        blob = self.service.get_blob_client(container, ABSENT)
+        await blob.upload_blob(b"", overwrite=True, **NEVER, **ONCE)
 
 
-def try_signatures(signer: Signer, request: Request) -> Iterator[Awaitable[Answer]]:
-    """Read and write with what the nodes will have."""
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """Reads and writes with what the nodes will have."""
+
+    signer: Signer
+    transport: AioHttpTransport
+
+    async def read(self, container: str, blob: str) -> None:
+        url = self.signer.blob_url(container, blob)
+        async with BlobClient.from_blob_url(url, transport=self.transport) as client:
+            await client.get_blob_properties(**ONCE)
+
+    async def write(self, container: str) -> None:
+        url = self.signer.container_url(container)
+        async with ContainerClient.from_container_url(url, transport=self.transport) as client:
+            blob = client.get_blob_client(ABSENT)
+            await blob.upload_blob(b"", overwrite=True, **NEVER, **ONCE)
+
+
+def visits(visitor: Host | Guest, request: Request) -> Iterator[Awaitable[Answer]]:
     inputs = request.cleanup.container
-    yield ask(lambda: read(signer.blob_url(inputs, ABSENT)))
-    yield ask(lambda: write(signer.container_url(inputs)))
-    yield ask(lambda: write(signer.container_url(request.output.container)))
+    yield ask(lambda: visitor.read(inputs, ABSENT))
+    yield ask(lambda: visitor.write(inputs))
+    yield ask(lambda: visitor.write(request.output.container))
     if request.node.ffmpeg.startswith(AZURE) and not request.pool.id:
         place = split_address(request.node.ffmpeg)
-        yield ask(lambda: read(signer.blob_url(*place)))
+        yield ask(lambda: visitor.read(*place))
 
 
 async def list_one(container: ContainerClient) -> None:
     async for _ in container.list_blob_names(results_per_page=1, **ONCE):
         break
-
-
-async def read(url: str) -> None:
-    async with BlobClient.from_blob_url(url, **TIMEOUTS) as blob:
-        await blob.get_blob_properties(**ONCE)
-
-
-async def write(url: str) -> None:
-    """Into a blob that is not there, on the condition that it is."""
-    async with AsyncExitStack() as stack:
-        container = ContainerClient.from_container_url(url, **TIMEOUTS)
-        await stack.enter_async_context(container)
-        await container.get_blob_client(ABSENT).upload_blob(b"", overwrite=True, **NEVER, **ONCE)
 
 
 async def ask(request: Callable[[], Awaitable[Any]]) -> Answer:
@@ -265,7 +256,7 @@ def unanswered(what: str, service: str) -> Check:
     return Check(what, "unchecked", f"{service} does not answer.")
 
 
-def judge(what: str, answers: Iterable[Answer], *, remedies: Mapping[str, str]) -> Check:
+def judge(what: str, answers: Iterable[Answer]) -> Check:
     """The first answer that is a refusal decides; the remedy is by Azure's code."""
     for answer in answers:
         if answer.is_granted or answer.error is None:
@@ -274,7 +265,7 @@ def judge(what: str, answers: Iterable[Answer], *, remedies: Mapping[str, str]) 
         if answer.status and is_transient(answer.error):
             return Check(what, "unchecked", f"{told.problem} Azure is busy.")
         code = code_of(answer.error) if isinstance(answer.error, HttpResponseError) else None
-        remedy = remedies.get(code or "", told.remedy)
+        remedy = REMEDIES.get(code or "", told.remedy)
         return Check(what, "failed", told.problem, remedy)
     return Check(what)
 
@@ -283,7 +274,7 @@ def judge_ffmpeg(answer: Answer, request: Request) -> Check:
     if answer.status == 404:  # noqa: PLR2004  HTTP's NOT FOUND
         problem = f"There is no {request.node.ffmpeg}."
         return Check("ffmpeg", "failed", problem, "Upload a static build of ffmpeg there.")
-    return judge("ffmpeg", [answer], remedies=STORAGE_REMEDIES)
+    return judge("ffmpeg", [answer])
 
 
 def judge_clock(found: Iterable[timedelta]) -> Check:
@@ -306,7 +297,7 @@ def judge_clock(found: Iterable[timedelta]) -> Check:
 def judge_deadline(request: Request) -> Check:
     """What nodes read and write by must outlast the run, and a warm pool's nodes."""
     minutes = request.limits.deadline_minutes + request.pool.keep_warm_minutes
-    if timedelta(minutes=minutes) + 2 * CLOCK_SKEW <= LONGEST_SIGNATURE:
+    if timedelta(minutes=minutes) + 2 * CLOCK_SKEW <= LONGEST_DELEGATION:
         return Check("deadline")
     return Check(
         "deadline",
@@ -314,4 +305,3 @@ def judge_deadline(request: Request) -> Check:
         "The nodes' signatures would have to last for more than seven days.",
         "Choose an earlier --limits.deadline-minutes, or fewer --pool.keep-warm-minutes.",
     )
->>>>>>> 478702d (Check the accounts before anything is made, all at once, and estimate node hours in a dry run)

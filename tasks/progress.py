@@ -23,12 +23,13 @@ class Progress:
 
 @dataclass(slots=True)
 class Tally:
-    """What the waves have handed to Batch so far. The watcher reads it; only the waves write."""
+    """What the waves have handed to Batch so far. The watcher reads it, and may stop them."""
 
     files: int = 0
     submitted: int = 0
     refused: int = 0
     is_closed: bool = False  # no further wave will come
+    is_stopped: bool = False  # by the watcher: no further wave may go out
 
 
 class Stopwatch:

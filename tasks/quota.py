@@ -12,10 +12,12 @@ from azure.core.exceptions import AzureError
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tasks.clients import explained, sign_in
+from tasks.clients import explained
 from tasks.models import Check
 from tasks.parameters import Pool
 from tasks.settings import load_accounts
+from tasks.sign_in import SignIn
+from tasks.transport import opened_transport
 
 if TYPE_CHECKING:
     from azure.mgmt.batch.models import BatchAccount, SupportedSku
@@ -62,9 +64,12 @@ async def look_up(
 
     host = urlsplit(load_accounts().batch_endpoint).hostname
     async with (
-        sign_in() as credential,
+        opened_transport() as transport,
         BatchManagementClient(
-            credential, management.subscription, management.endpoint or None
+            SignIn(),
+            management.subscription,
+            management.endpoint or None,
+            transport=transport,
         ) as client,
     ):
         async for account in client.batch_account.list():

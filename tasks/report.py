@@ -39,6 +39,7 @@ from tasks.parameters import Request
 from tasks.picture import blob_name, draw, is_ours, path_beside
 from tasks.pool import nodes_wanted
 from tasks.sources import is_blob, local_path
+from tasks.spending import share_cost
 from tasks.stage import STAGE
 from tasks.timeline import Activity, Lane, Record, Timeline, build_timeline
 
@@ -190,10 +191,12 @@ def build_report(ledger: Ledger, *, now: datetime) -> Report:
     record = Record(spans=ledger.spans, nodes=ledger.nodes, outcomes=ledger.outcomes)
     slots = ledger.request.pool.slots_per_node
     timeline = build_timeline(record, ticket=ledger.ticket, slots=slots, now=now)
+    price = ledger.request.limits.price_per_node_hour
+    cost = round(timeline.paid_seconds / 3600 * price, 6) if price else None
     return Report(
         run=describe_run(ledger, now=now),
-        summary=summarise(files, timeline),
-        files=files,
+        summary=summarise(files, timeline) | {"cost": cost},
+        files=share_cost(files, cost=cost),
         nodes=tuple(account_for(lane, ledger.ticket.started_at) for lane in timeline.lanes),
         timeline=timeline,
     )

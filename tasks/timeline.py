@@ -98,11 +98,15 @@ class Timeline:
         return totals
 
     @property
+    def paid_seconds(self) -> float:
+        """Of all nodes, together."""
+        return sum(n for activity, n in self.node_seconds.items() if activity not in UNPAID)
+
+    @property
     def converting_share(self) -> float | None:
         """Of the time that nodes are paid for, how much one file at least was being converted."""
-        totals = self.node_seconds
-        paid = sum(seconds for activity, seconds in totals.items() if activity not in UNPAID)
-        return totals["converting"] / paid if paid else None
+        paid = self.paid_seconds
+        return self.node_seconds["converting"] / paid if paid else None
 
     @property
     def slot_share(self) -> float | None:

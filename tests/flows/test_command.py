@@ -203,7 +203,8 @@ def test_an_account_that_refuses_the_key_is_named_with_a_remedy(
     )
     ended = run(library("a.mp4"), AZURE_STORAGE_CONNECTION_STRING=wrong)
     assert ended.returncode == 2
-    assert "error: Azure Storage refused a request: 403 AuthorizationFailure." in ended.stderr
+    assert "error: 1 of 9 checks failed:" in ended.stderr
+    assert "Azure Storage refused a request: 403 AuthorizationFailure." in ended.stderr
     assert "Check the key" in ended.stderr
     assert "Traceback" not in ended.stderr
 

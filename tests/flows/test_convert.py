@@ -358,7 +358,7 @@ async def test_a_dry_run_says_what_would_be_done_and_touches_nothing(
     assert report.run["dry_run"]["estimate"]["cost"] == pytest.approx(0.34, abs=0.04)
     assert "5 minutes to boot for each of 2 nodes" in report.run["dry_run"]["estimate"]["basis"]
     checks = {check["what"]: check["state"] for check in report.run["dry_run"]["checks"]}
-    assert checks["signatures"] == "passed"
+    assert checks["reading, writing"] == "passed"
     assert not any(blobs.get_container_client(name).exists() for name in containers)
 
 
@@ -459,7 +459,7 @@ async def test_a_shared_pool_without_the_identity_is_refused(
         "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity"
         "/userAssignedIdentities/other"
     )
-    with pytest.raises(PoolError, match=r"has not the identity .*/other\. It has /subs"):
+    with pytest.raises(PreflightError, match=r"has not the identity .*/other\. It has /subs"):
         await convert(library("a.mp4"), pool=Pool(id=pool_id, identity=other))
     batch.begin_delete_pool(pool_id)
 
