@@ -49,6 +49,7 @@ def test_there_is_hope_while_something_runs_or_a_node_may_come(sighting: Sightin
     [
         ("Cancelled", replace(WAITING, is_cancelled=True)),
         ("DeadlinePassed", replace(WAITING, seconds_left=0, running=2, is_steady=False)),
+        ("NodeHoursSpent", replace(WAITING, node_hours=2, max_node_hours=1.5)),
         ("JobDeleted", replace(WAITING, job="deleted")),
         ("JobEnded", replace(WAITING, job="ended")),
         ("PoolDeleted", replace(WAITING, has_pool=False)),
@@ -164,3 +165,13 @@ def test_what_was_ended_before_the_deadline_was_ended_by_somebody() -> None:
     found = diagnose_end(WAITING, ended)
     assert found
     assert (found.code, found.detail) == ("JobEnded", "1 converting, 0 waiting.")
+
+
+def test_what_converts_when_the_node_hours_are_spent_is_waited_for() -> None:
+    spent = replace(WAITING, node_hours=2, max_node_hours=1.5, running=1, job="disabled")
+    assert waits(spent).code == "NodeHoursSpent"
+    assert ends(replace(spent, running=0)).detail == "2.00 of 1.5 node hours are used; 3 waiting."
+
+
+def test_without_a_limit_no_number_of_node_hours_is_too_many() -> None:
+    assert diagnose(replace(WAITING, node_hours=1e6)) is None

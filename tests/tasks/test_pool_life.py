@@ -4,21 +4,26 @@ import base64
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from azure.batch import BatchClient, models
+from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.rest import HttpRequest
 from records import a_ticket
 
 from deployments.local.batch import create_app
 from servers import served
 from tasks.clients import batch_client
+from tasks.completion import watch_completion
 from tasks.errors import PoolError
 from tasks.models import Ticket
+from tasks.nodes import Roster
 from tasks.parameters import Node, Pool
 from tasks.pool import check_formula, make_pool, read_tags, warm_pool_id
+from tasks.progress import Tally
 
 KEY = base64.b64encode(b"of these tests only").decode()
 PATIENCE_SECONDS = 60
@@ -41,6 +46,14 @@ def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[st
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
         yield settings
+
+
+@pytest.fixture
+def batch(account: dict[str, str]) -> Iterator[BatchClient]:
+    """A client of it."""
+    key = AzureNamedKeyCredential(account["AZURE_BATCH_ACCOUNT"], KEY)
+    with BatchClient(account["AZURE_BATCH_ENDPOINT"], key) as client:
+        yield client
 
 
 def until(look: Callable[[], object]) -> None:
@@ -191,3 +204,54 @@ async def test_a_formula_that_batch_cannot_evaluate_is_not_set(
     async with batch_client() as client:
         with pytest.raises(PoolError, match=r"cannot evaluate the formula .* 'nonsense' is not"):
             await check_formula(client, ticket.pool_id, "$TargetDedicatedNodes = nonsense;")
+
+
+async def test_a_run_whose_spot_nodes_do_not_come_goes_on_with_dedicated_ones(
+    batch: BatchClient, order: Order
+) -> None:
+    ticket = a_run(batch, "true", "true")
+    order("resize", code="AccountSpotCoreQuotaReached")
+    await make_pool.fn(ticket, Pool(spot_nodes=1, fallback_minutes=10), files=2)
+    order("clock", rate=FAST)
+    tally = Tally(files=2, submitted=2, is_closed=True)
+    ending = await watch_completion.fn(ticket, tally, Roster(), has_fallback=True)
+    assert ending.diagnosis is None
+    assert [outcome.state for outcome in ending.outcomes] == ["succeeded", "succeeded"]
+
+
+async def test_when_the_node_hours_are_spent_what_runs_is_finished_and_no_node_is_left(
+    batch: BatchClient, order: Order
+) -> None:
+    ticket = a_run(batch, "sleep 12", *["true"] * 3)
+    await make_pool.fn(ticket, Pool(spot_nodes=1, slots_per_node=1), files=4)
+    tally = Tally(files=9, submitted=4)
+    ending = await watch_completion.fn(ticket, tally, Roster(), max_node_hours=5 / 3600)
+    assert ending.diagnosis
+    assert ending.diagnosis.code == "NodeHoursSpent"
+    assert [(outcome.key, outcome.state) for outcome in ending.outcomes] == [("k0", "succeeded")]
+    assert tally.is_stopped
+    until(lambda: nodes(batch, ticket.pool_id) == (0, 0))
+    order("clock", rate=FAST)
+    looked = batch.get_pool(ticket.pool_id).auto_scale_run
+    assert looked
+    until(lambda: scaled_at(batch, ticket.pool_id) > looked.timestamp + timedelta(minutes=10))
+    assert nodes(batch, ticket.pool_id) == (0, 0)
+
+
+def scaled_at(batch: BatchClient, pool_id: str) -> datetime:
+    found = batch.get_pool(pool_id).auto_scale_run
+    assert found
+    return found.timestamp
+
+
+def a_run(batch: BatchClient, *scripts: str) -> Ticket:
+    """The ticket of a run whose job has these batch tasks, and whose pool is yet to be made."""
+    ticket = a_ticket()
+    ticket = replace(ticket, deadline=ticket.started_at + 100 * HOUR)
+    info = models.BatchPoolInfo(pool_id=ticket.pool_id)
+    batch.create_job(models.BatchJobCreateOptions(id=ticket.job_id, pool_info=info))
+    for number, script in enumerate(scripts):
+        command = f"/bin/sh -c '{script}'"
+        batch_task = models.BatchTaskCreateOptions(id=f"k{number}-1", command_line=command)
+        batch.create_task(ticket.job_id, batch_task)
+    return ticket

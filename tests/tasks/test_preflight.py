@@ -64,7 +64,7 @@ async def test_accounts_that_will_do_pass_and_nothing_is_made(
     assert not any(blobs.get_container_client(name).exists() for name in containers)
 
 
-@pytest.mark.entra_too
+@pytest.mark.accounts("key", "entra")
 async def test_they_pass_too_where_the_containers_are_there_and_are_left_as_they_are(
     look: Preflight, blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:
@@ -96,7 +96,7 @@ async def test_a_wrong_key_of_batch(look: Preflight, monkeypatch: pytest.MonkeyP
     assert "Check the key" in checks["Batch account"].remedy
 
 
-@pytest.mark.entra_too
+@pytest.mark.accounts("key", "entra")
 @pytest.mark.parametrize("operation", ["PATCH /pools/*", "PATCH /jobs/*"])
 async def test_a_role_that_only_reads_batch(
     look: Preflight, order: Order, account: dict[str, str], operation: str

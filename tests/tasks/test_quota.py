@@ -42,7 +42,7 @@ async def test_where_nobody_is_signed_in_it_says_so(
     monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")
     found = await check_quota(Pool())
     assert found.state == "unchecked"
-    assert found.detail.startswith("Nobody is signed in to Azure")
+    assert found.detail.startswith("The sign-in by EnvironmentCredential failed")
 
 
 def test_a_size_that_the_region_does_not_offer() -> None:
