@@ -12,6 +12,7 @@ from records import NOW, a_conversion, a_request, a_source, a_ticket
 
 from tasks.errors import ReportUnwrittenError
 from tasks.models import (
+    Check,
     Conversion,
     Diagnosis,
     Evidence,
@@ -24,7 +25,7 @@ from tasks.models import (
     State,
 )
 from tasks.naming import batch_task_id
-from tasks.parameters import Pool, Run
+from tasks.parameters import Limits, Pool, Run
 from tasks.presets import PRESETS
 from tasks.report import Ledger, Report, build_report, explain, judge, settle, write_report
 from tasks.timeline import RANKS
@@ -253,7 +254,25 @@ def test_the_summary_counts_the_states_and_adds_up_the_files() -> None:
         "node_hours": dict.fromkeys(RANKS, 0),
         "converting_share": None,
         "slot_share": None,
+        "cost": None,
     }
+
+
+def test_a_dry_run_that_finds_something_wrong_is_no_success() -> None:
+    request = a_request(run=Run(dry_run=True))
+    wrong = Check("clock", "failed", "It is wrong.", "Set it right.")
+    report = a_report(request=request, checks=(Check("nodes"), wrong))
+    assert not report.is_success
+    assert report.run["dry_run"]["checks"][1]["detail"] == "It is wrong."
+
+
+def test_by_a_price_the_run_and_each_file_have_a_cost() -> None:
+    request = a_request(limits=Limits(price_per_node_hour=2))
+    nodes = (NodeLife("n", "spot", allocated_at=NOW, seen_at=NOW),)
+    outcomes = (outcome("succeeded", seconds=3.0),)
+    report = a_report(request=request, outcomes=outcomes, evidence=there(ONE), nodes=nodes)
+    assert report.summary["cost"] == 2 * 90 / 3600
+    assert [file.cost for file in report.files] == [2 * 90 / 3600]
 
 
 def test_a_run_succeeds_when_all_is_converted_or_skipped() -> None:
