@@ -42,6 +42,7 @@ PROGRESS, FILES, REPORT = (
 PAUSE_SECONDS = 5.0  # between two updates of the progress
 PATIENCE_SECONDS = 10.0  # with Prefect's server
 TABLE_ROWS = 1000  # 20 ms and 0.3 MB of Prefect's database; the picture and the report have all
+SHELL_WIDTH = 64  # characters of a line of shell: what both of Prefect's interfaces have room for
 FAILURES = 50  # that the report to read has
 ORDER = ("failed", "interrupted", "not_started", "converted", "skipped")
 MARKDOWN = re.compile(r"([!-/:-@\[-`{-~])")  # all of ASCII's punctuation may be escaped
@@ -151,11 +152,11 @@ def to_markdown(report: "Report", request: Request) -> Iterator[str]:
     if summary["converted"] or summary["failed"]:
         yield "\n## The ffmpeg line\n"
         for preset in request.output.chosen:
-            own = (
-                " and what its cover art or its sample size asks for" if preset.holds_cover else ""
+            more = (
+                "; a source's cover art or sample size can add to it" if preset.holds_cover else ""
             )
-            yield f"\n{code(preset.name)}, for each source{own}:\n"
-            yield f"```sh\n{ffmpeg_line(preset)}\n```"
+            yield f"\n{code(preset.name)}{more}:\n"
+            yield in_shell(ffmpeg_words(preset))
 
 
 def to_totals(report: "Report", request: Request) -> Iterator[tuple[str, str]]:
@@ -192,28 +193,44 @@ def to_links(report: "Report", *, account: str, container: str) -> Iterator[str]
     prefix = f", under {code(run['prefix'])}" if run["prefix"] else ""
     yield f"- Outputs: [{escaped(container)}](<{container}>){prefix}"
     if name := run["picture"]:
-        # A link would ask whoever follows it for a signature; this asks for the sign-in they have.
-        words = ["az", "storage", "blob", "download", "--auth-mode", "login", "--account-name"]
-        words += [account, "-c", run["container"], "-n", name, "-f", "picture.html"]
-        yield f"- Picture of the run: the blob {code(name)} there. To fetch it:"
-        yield f"\n```sh\n{printable(shlex.join(words))}\n```\n"
+        # A link would ask whoever follows it for a signature; this asks for what they have.
+        is_azure = container.startswith("https://")
+        login = ["--auth-mode", "login", "--account-name", account] if is_azure else []
+        words = ["az", "storage", "blob", "download", *login]
+        words += ["--container", run["container"], "--name", name, "--file", "picture.html"]
+        where = "" if is_azure else ", with the local stack's settings in the environment"
+        yield f"- Picture of the run: the blob {code(name)} there. To fetch it{where}:\n"
+        yield f"{in_shell([printable(word) for word in words])}\n"
     if run["download_to"]:
         yield f"- Downloads: {code(run['download_to'])}"
     if run["report"]:
         yield f"- Report: {code(run['report'])}, with the picture beside it"
 
 
-def ffmpeg_line(preset: Preset) -> str:
+def ffmpeg_words(preset: Preset) -> list[str]:
     """The line that a node runs, as runner.sh has it."""
     script = RUNNER.decode()
     found = FFMPEG_LINE.search(script)
     if not found:
         raise AssertionError("runner.sh has another ffmpeg line")
-    line = re.sub(r"\s*\\\n\s*", " ", found[0])
-    for name, value in CONSTANT.findall(script):
-        line = line.replace(f'"${name}"', value)
-    line = line.replace('"file:$OUTPUT"', f"file:output{preset.suffix}")
-    return line.replace('"$@"', shlex.join(preset.arguments))
+    values = {f"${name}": [value] for name, value in CONSTANT.findall(script)}
+    values |= {"$@": list(preset.arguments), "file:$OUTPUT": [f"file:output{preset.suffix}"]}
+    return [
+        new
+        for word in shlex.split(found[0].replace("\\\n", ""))
+        for new in values.get(word, [word])
+    ]
+
+
+def in_shell(words: Iterable[str]) -> str:
+    """A command in a block of its own, in lines that can be read without scrolling."""
+    lines = [""]
+    for word in map(shlex.quote, words):
+        if lines[-1] and len(lines[-1]) + len(word) > SHELL_WIDTH:
+            lines.append("   ")
+        lines[-1] += f" {word}" if lines[-1] else word
+    text = " \\\n".join(lines)
+    return f"```sh\n{text}\n```"
 
 
 def escaped(text: str) -> str:

@@ -1,7 +1,7 @@
 """What a run shows on its page in Prefect, before anybody draws it."""
 
 import json
-import shlex
+import subprocess
 from typing import Any
 
 import pytest
@@ -18,8 +18,9 @@ from tasks.page import (
     about_table,
     code,
     escaped,
-    ffmpeg_line,
+    ffmpeg_words,
     in_cell,
+    in_shell,
     to_markdown,
     to_rows,
 )
@@ -71,7 +72,7 @@ def test_the_report_to_read_has_totals_failures_with_reasons_pool_node_hours_and
     assert f"# {escaped(REPORT.headline)}\n" in TEXT
     for word in ("| Pool |", "| Node hours |", "| Spent converting |", "53\\.06 s were converted"):
         assert word in TEXT
-    assert ffmpeg_line(MP3) in TEXT
+    assert in_shell(ffmpeg_words(MP3)) in TEXT
 
 
 def test_no_row_of_the_report_to_read_is_broken_by_a_name() -> None:
@@ -89,14 +90,24 @@ def test_of_many_failures_the_report_to_read_has_some_and_counts_the_rest() -> N
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
 def test_the_ffmpeg_line_is_the_runners_with_the_presets_arguments(preset: Any) -> None:
-    line = ffmpeg_line(preset)
-    assert line.startswith("ffmpeg -hide_banner -nostdin -y ")
-    assert line.endswith(f" -progress progress file:output{preset.suffix}")
-    assert "$" not in line
-    for word in ("-max_error_rate 0.1", "-protocol_whitelist file", "-i file:input"):
-        assert word in line
-        assert word in RUNNER.decode()
-    assert set(preset.arguments) < set(shlex.split(line))
+    words = ffmpeg_words(preset)
+    assert words[:4] == ["ffmpeg", "-hide_banner", "-nostdin", "-y"]
+    assert words[-3:] == ["-progress", "progress", f"file:output{preset.suffix}"]
+    assert not any("$" in word or word.isspace() for word in words)
+    assert set(preset.arguments) < set(words)
+    for line in ("-max_error_rate 0.1", "-protocol_whitelist file", "-i file:input"):
+        assert line in " ".join(words)
+        assert line in RUNNER.decode()
+
+
+def test_a_command_is_shown_in_lines_that_a_shell_takes_as_one() -> None:
+    words = ["printf", r"%s\n", *(f"--option-{n}" for n in range(30)), "it's", "$(no)", "a b"]
+    _, *lines, _ = in_shell(words).splitlines()
+    assert max(map(len, lines)) < 80
+    printed = subprocess.run(
+        ["/bin/sh"], input="\n".join(lines), text=True, check=True, capture_output=True
+    )
+    assert printed.stdout.splitlines() == words[2:]
 
 
 @pytest.mark.parametrize(
