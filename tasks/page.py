@@ -30,6 +30,7 @@ from tasks.naming import printable
 from tasks.parameters import Request
 from tasks.presets import Preset
 from tasks.progress import Progress, detail
+from tasks.timeline import UNPAID
 
 if TYPE_CHECKING:
     from tasks.report import Report
@@ -172,7 +173,8 @@ def to_totals(report: "Report", request: Request) -> Iterator[tuple[str, str]]:
     hours = {name: value for name, value in summary["node_hours"].items() if value}
     if hours:
         said = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in hours.items())
-        yield "Node hours", f"{sum(hours.values()):.4f}: {said}"
+        paid = sum(value for name, value in hours.items() if name not in UNPAID)
+        yield "Node hours", f"{paid:.4f} to pay for: {said}"
     if summary["converting_share"] is not None:
         yield "Spent converting", f"{summary['converting_share']:.0%} of the nodes' time"
 

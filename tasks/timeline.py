@@ -225,10 +225,22 @@ def _boots(node: NodeLife, bars: Sequence[Bar], *, end: float, clock: _Clock) ->
     did += [bar.start for bar in bars]
     did += [clock.read(node.ready_at)] if node.ready_at else []
     did.sort()
+    yield from _restarts(node, bars, clock=clock)
     for moment in filter(None, came):
         begin = clock.read(moment)
         after = bisect_left(did, begin)
         yield Period("boot", begin, did[after] if after < len(did) else end)
+
+
+def _restarts(node: NodeLife, bars: Sequence[Bar], *, clock: _Clock) -> Iterator[Period]:
+    """A new start task with no outage seen before it: it was gone between looks, or rebooted."""
+    for earlier, later in pairwise(node.start_tasks):
+        since = earlier.ended_at or earlier.started_at
+        if any(o.ended_at and since <= o.ended_at <= later.started_at for o in node.outages):
+            continue
+        start = clock.read(later.started_at)
+        ends = [clock.read(since), *(bar.end for bar in bars if bar.end <= start + SLACK_SECONDS)]
+        yield Period("boot", min(start, max(ends)), start)
 
 
 def settle_periods(claims: Iterable[Period], *, start: float, end: float) -> tuple[Period, ...]:

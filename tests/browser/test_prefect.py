@@ -85,7 +85,7 @@ async def test_a_runs_page_has_its_name_its_stages_and_its_artifacts(
         await text_of(window, stage).wait_for()
     await window.take_picture(picture_name("run", interface))
     await text_of(window, "Artifacts").click()
-    for key in finished.artifacts:
+    for key in ("convert-files", "convert-report"):  # the task runs' lie below
         await window.page.get_by_text(key).first.wait_for()
     await window.take_picture(picture_name("artifacts", interface))
 

@@ -84,6 +84,18 @@ def test_an_evicted_node_is_not_paid_for_and_boots_again() -> None:
     assert found.converting_share == pytest.approx(10 / (98 - 10))
 
 
+def test_a_node_that_started_again_unseen_booted_since_its_last_file() -> None:
+    again = (span("start task", 32, 50), span("start task", 75, 85))
+    found = timeline(nodes=[a_node(start_tasks=again)], outcomes=[file("a", 52, 60)])
+    assert activities(found)[2:] == [
+        ("idle", 50, 52),
+        ("converting", 52, 60),
+        ("boot", 60, 75),
+        ("start_task", 75, 85),
+        ("idle", 85, 100),
+    ]
+
+
 def test_a_node_that_vanished_ends_there() -> None:
     found = timeline(nodes=[a_node(gone_at=at(60))])
     assert (found.lanes[0].end, found.lanes[0].is_gone) == (60, True)
