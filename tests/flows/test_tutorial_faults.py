@@ -1,5 +1,6 @@
 """The twenty faults of the tutorial that this project grew out of: each is impossible here."""
 
+import asyncio
 import os
 import re
 import subprocess
@@ -12,6 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from azure.batch import BatchClient
 from azure.storage.blob import BlobServiceClient
+from black_hole import black_hole
+from records import a_conversion, a_file, a_request, a_ticket
 
 from programs import CONVERT
 from tasks.access import CLOCK_SKEW, make_signer
@@ -19,6 +22,7 @@ from tasks.clients import blob_service
 from tasks.completion import SELECT, poll_seconds
 from tasks.errors import AccountError, UsageError
 from tasks.parameters import Limits
+from tasks.uploads import upload_wave
 
 ROOT = Path(__file__).parents[2]
 Convert = Callable[..., Any]
@@ -172,8 +176,20 @@ async def test_17_no_limits_no_logs_and_outputs_are_never_fetched(
     assert [name for name in names if name.endswith("/stderr.txt")]
 
 
-def test_18_uploads_go_one_after_the_other() -> None:
-    assert Limits().uploads_at_once > 1
+async def test_18_uploads_go_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = Limits().uploads_at_once
+    assert together > 1
+    wave = [a_conversion(a_file(tmp_path / f"{n}.mp4"), content=f"c{n}") for n in range(together)]
+    with black_hole(together=together) as hole:  # it answers once that many have come
+        monkeypatch.setenv("AZURE_BATCH_ENDPOINT", "http://127.0.0.1:1")
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", hole.connection_string)
+        async with asyncio.timeout(30):
+            refused = await upload_wave.fn(
+                wave, wave=1, ticket=a_ticket(), request=a_request(), present=()
+            )
+    assert refused == ()
 
 
 def test_19_it_asks_questions_on_the_terminal(

@@ -16,9 +16,10 @@ CHUNK_BYTES = 1 << 20
 class BlackHole:
     """Where it listens, and how much it has taken."""
 
-    def __init__(self) -> None:
-        """Nothing has come yet."""
+    def __init__(self, together: int) -> None:
+        """Nothing has come yet; answers wait until so many requests have come at once."""
         self.port = 0
+        self._together = asyncio.Barrier(together)
         self.bytes_taken = 0
 
     @property
@@ -37,6 +38,7 @@ class BlackHole:
                 chunk = await reader.read(min(left, CHUNK_BYTES))
                 left -= len(chunk)
                 self.bytes_taken += len(chunk)
+            await self._together.wait()
             writer.write(CREATED)
             await writer.drain()
         writer.close()
@@ -50,15 +52,14 @@ class BlackHole:
 
 
 @contextmanager
-def black_hole() -> Iterator[BlackHole]:
+def black_hole(*, together: int = 1) -> Iterator[BlackHole]:
     """One that listens in a thread until the block ends."""
-    hole, loop = BlackHole(), asyncio.new_event_loop()
-    server = loop.run_until_complete(
-        asyncio.start_server(hole.serve, "127.0.0.1", 0, limit=1 << 21)
-    )
-    hole.port = server.sockets[0].getsockname()[1]
+    hole, loop = BlackHole(together), asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
+    listening = asyncio.start_server(hole.serve, "127.0.0.1", 0, limit=2 * CHUNK_BYTES)
+    server = asyncio.run_coroutine_threadsafe(listening, loop).result()
+    hole.port = server.sockets[0].getsockname()[1]
     yield hole
     loop.call_soon_threadsafe(server.close)
     loop.call_soon_threadsafe(loop.stop)
