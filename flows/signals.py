@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, TypeVar
 
+HEARING_SECONDS = 0.5  # a signal that another thread gets does not wake the one that waits
 Result = TypeVar("Result")
 
 
@@ -63,8 +64,11 @@ def run_beside_signals(run: Coroutine[Any, Any, Result]) -> Result:
         except BaseException as error:  # noqa: BLE001  it goes to who waits
             ended.set_exception(error)
 
-    threading.Thread(target=work, name="run", daemon=True).start()
     try:
+        with held_signals():
+            threading.Thread(target=work, name="run", daemon=True).start()
+        while not wait([ended], timeout=HEARING_SECONDS).done:
+            pass
         return ended.result()
     except (KeyboardInterrupt, Terminated):
         loop, task = started.result()
