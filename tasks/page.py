@@ -175,6 +175,8 @@ def to_totals(report: "Report", request: Request) -> Iterator[tuple[str, str]]:
         said = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in hours.items())
         paid = sum(value for name, value in hours.items() if name not in UNPAID)
         yield "Node hours", f"{paid:.4f} to pay for: {said}"
+    if summary["cost"] is not None:
+        yield "Cost", f"{summary['cost']:.2f} at your price"
     if summary["converting_share"] is not None:
         yield "Spent converting", f"{summary['converting_share']:.0%} of the nodes' time"
 

@@ -100,7 +100,8 @@ function showFigures(summary) {
     ["Took", duration(summary.seconds),
       summary.source_seconds ? `for ${duration(summary.source_seconds)} of media` : ""],
     ["Written", size(summary.output_bytes), ""],
-    ["Node time", duration(total * 3600), count(data.nodes.length, "node")],
+    ["Node time", duration(total * 3600), count(data.nodes.length, "node")
+      + (summary.cost === null ? "" : `, ${summary.cost.toFixed(2)} at your price`)],
     ["Spent converting", percent(summary.converting_share),
       summary.slot_share === null ? "" : `${percent(summary.slot_share)} of the slots' time`],
   ];
