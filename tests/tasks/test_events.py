@@ -10,13 +10,14 @@ from tasks.leftovers import Leftover
 from tasks.models import FileResult
 from tasks.parameters import Output
 from tasks.report import Report, summarise
+from tasks.timeline import Timeline
 
 FAILED = "batch-convert.run.failed"
 
 
 def a_report(*files: FileResult) -> Report:
     run = {"container": "output", "prefix": "", "dry_run": None, "diagnosis": None}
-    return Report(run=run, summary=summarise(files, seconds=1.0), files=files)
+    return Report(run=run, summary=summarise(files, Timeline(1.0)), files=files)
 
 
 def test_it_names_twenty_of_the_files_that_are_not_converted_and_counts_all() -> None:
