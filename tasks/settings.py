@@ -46,7 +46,7 @@ class Accounts(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     batch_endpoint: str = Field(
-        "", description="The Batch account's URL, https://<account>.<region>.batch…"
+        "", description="The Batch account's URL, https://ACCOUNT.REGION.batch…"
     )
     batch_account: str = Field("", description="The Batch account's name; needed with a key.")
     batch_key: SecretStr = Field(
@@ -54,7 +54,7 @@ class Accounts(BaseModel):
     )
     batch_resource: str = Field(
         "",
-        description="What a sign-in asks a token for, such as https://batch.<cloud>/, where it is"
+        description="What a sign-in asks a token for, such as https://batch.CLOUD/, where it is"
         " not the public cloud's.",
     )
     storage_connection_string: SecretStr = Field(
