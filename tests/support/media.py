@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from itertools import cycle
 from math import pi, sin
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ class _Shape:
     layout: str = "mono"
     size: tuple[int, int] = (64, 48)
     frames_per_second: int = 10
+    lasting: tuple[int, ...] = (1,)  # frames of a second that the pictures last, in turn
     cover: str = ""  # its codec
     sample_format: str = ""
     seekable: bool = True
@@ -180,9 +182,10 @@ def _chapters(shape: _Shape) -> Iterator[Any]:
 
 
 def _pictures(shape: _Shape) -> Iterator[av.VideoFrame]:
-    return (
-        _picture(shape, number) for number in range(round(shape.video * shape.frames_per_second))
-    )
+    number, turns = 0, cycle(shape.lasting)
+    while number < round(shape.video * shape.frames_per_second):
+        yield _picture(shape, number)
+        number += next(turns)
 
 
 def _picture(shape: _Shape, number: int) -> av.VideoFrame:

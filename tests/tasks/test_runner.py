@@ -310,6 +310,9 @@ def test_sound_shorter_than_its_film_is_whole(node: Callable[..., Node], clip: C
     assert outcome.seconds == pytest.approx(7, abs=0.1)
 
 
+UNEVEN = {"frames_per_second": 100, "lasting": (1, 3, 2, 150, 1, 40)}
+
+
 @pytest.mark.parametrize(
     ("preset", "shape"),
     [
@@ -322,12 +325,16 @@ def test_sound_shorter_than_its_film_is_whole(node: Callable[..., Node], clip: C
         ("mp3", {"suffix": ".mp3", "cover": "png"}),
         ("mp4-720p", {"suffix": ".mp4", "audio": 0, "video": 10, "frames_per_second": 1}),
         ("webm", {"suffix": ".mp4", "audio": 0, "video": 10, "frames_per_second": 1}),
+        ("mp3", {"suffix": ".mp4", "audio": 6, "video": 9, **UNEVEN}),
+        ("mp4-720p", {"suffix": ".mp4", "audio": 9, "video": 9, **UNEVEN}),
+        ("mp4-720p", {"suffix": ".mkv", "audio": 0, "video": 9, **UNEVEN}),
+        ("webm", {"suffix": ".mov", "audio": 6, "video": 9, **UNEVEN}),
     ],
 )
 def test_what_the_probe_expects_is_what_ffmpeg_writes(
     node: Callable[..., Node], clip: Clip, preset: str, shape: dict[str, object]
 ) -> None:
-    """Late sound, tags, formats that count otherwise, and films of a frame a second."""
+    """Late sound, tags, formats that count otherwise, films of a slow or a changing rate."""
     source, chosen = clip(**shape), PRESETS[preset]
     seconds = expected_seconds(probe(str(source)), chosen)
     assert seconds
