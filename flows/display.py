@@ -25,6 +25,7 @@ OURS = ("tasks", "flows", "__main__")
 SAID_OTHERWISE = ("prefect.flow_runs", "prefect.task_runs", "tasks.report", "asyncio")
 PLAIN_SECONDS = 5.0  # between lines of progress where there is no terminal
 PLAIN_WIDTH = 160
+SHOWN_HOURS = 0.005
 TABLE_ROWS = 100  # where there are more files, only those that are not converted get a row
 COLUMNS: Mapping[str, Mapping[str, Any]] = {
     "file": {"overflow": "fold"},
@@ -199,7 +200,7 @@ def totals(report: Report) -> Iterator[str]:
     if summary["failed"] == len(report.files):
         yield "None of the sources could be converted."
     yield f"{report.headline} in {summary['seconds']:.1f} s."
-    if any(summary["node_hours"].values()):
+    if any(shown_hours(summary)):
         yield spent(summary)
     if diagnosis := run["diagnosis"]:
         yield f"{diagnosis['summary']} {diagnosis['detail']} {diagnosis['remedy']}"
@@ -213,10 +214,15 @@ def totals(report: Report) -> Iterator[str]:
         )
 
 
+def shown_hours(summary: Mapping[str, Any]) -> dict[str, str]:
+    """What node hours went into, but for less than half a minute's."""
+    hours = summary["node_hours"].items()
+    return {name.replace("_", " "): f"{n:.2f}" for name, n in hours if n >= SHOWN_HOURS}
+
+
 def spent(summary: Mapping[str, Any]) -> str:
     """The node hours by what they went into, and the money, if a price was given."""
-    hours = {name.replace("_", " "): n for name, n in summary["node_hours"].items() if n}
-    parts = ", ".join(f"{n:.3g} {name}" for name, n in hours.items())
+    parts = ", ".join(f"{hours} {name}" for name, hours in shown_hours(summary).items())
     cost = f"; {summary['cost']:.2f} at your price" if summary["cost"] is not None else ""
     return f"Node hours: {parts}{cost}."
 
