@@ -171,7 +171,9 @@ def run_conversions(request: Request) -> int:
     finally:
         if display.report:
             print_report(display.report)
-    return CONVERTED if display.report and display.report.is_success else FAILED
+    if not display.report:
+        raise ConvertError("The run was cancelled in Prefect, while it planned.", "Run again.")
+    return CONVERTED if display.report.is_success else FAILED
 
 
 @sweep_app.default

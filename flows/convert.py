@@ -30,7 +30,7 @@ from prefect.flows import Flow
 from prefect.logging.handlers import APILogHandler
 from prefect.states import Cancelled, Failed
 
-from tasks.cancellation import is_cancelling
+from tasks.cancellation import CANCELLED, LOOK_SECONDS, is_cancelling
 from tasks.cleanup import clean_up, end_predecessor
 from tasks.clients import batch_client, explained
 from tasks.completion import (
@@ -100,6 +100,7 @@ class Work:
     outcomes: tuple[Outcome, ...] = ()
     evidence: Evidence | None = None
     diagnosis: Diagnosis | None = None
+    is_watched: bool = False  # the watcher looks whether the run is cancelled
     is_settled: bool = False  # what came of each file is known; what is left is to clean up
     checks: tuple[Check, ...] = ()
 
@@ -198,13 +199,15 @@ async def run_request(request: Request) -> Report | State[Any]:
         ticket=issue_ticket(request, run_id=run_id, run_count=runtime.flow_run.run_count),
     )
     try:
-        plan = await work_through(work)
+        plan = await unless_cancelled(work)
     except BaseException as reason:
         if work.plan:
             report = report_early_end(work.ledger(work.plan))
             if isinstance(reason, Exception):
                 await show_report(report, request)
         raise
+    if plan is None:
+        return Cancelled(message=CANCELLED.summary)
     try:
         report = await make_report(work.ledger(plan))
     except ReportUnwrittenError as unwritten:
@@ -220,6 +223,36 @@ async def run_request(request: Request) -> Report | State[Any]:
         return report
     error = FilesFailedError(f"{report.headline}.", "The report has the reasons.", report)
     return Failed(message=report.headline, data=error)
+
+
+async def unless_cancelled(work: Work) -> Plan | None:
+    """Work through a run, or as far as it comes until somebody cancels it in Prefect."""
+    working = asyncio.create_task(work_through(work))
+    asking = asyncio.create_task(until_cancelled(work))
+    try:
+        await asyncio.wait({working, asking}, return_when=asyncio.FIRST_COMPLETED)
+        if asking.done():
+            working.cancel()
+        return await working
+    except asyncio.CancelledError:
+        if not asking.done():  # a signal
+            raise
+        work.diagnosis = work.diagnosis or CANCELLED
+        return work.plan
+    finally:
+        await end_both(working, asking)
+
+
+async def until_cancelled(work: Work) -> None:
+    """While batch tasks run, the watcher looks, and ends them in its own way."""
+    while work.is_watched or not await is_cancelling(runtime.flow_run.id):  # noqa: ASYNC110  it asks
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def end_both(*tasks: asyncio.Task[Any]) -> None:
+    for each in tasks:
+        each.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def report_early_end(ledger: Ledger) -> Report:
@@ -288,9 +321,7 @@ async def plan_and_check(work: Work) -> Plan:
         work.checks = await checking
         return await planning
     finally:
-        for each in (planning, checking):
-            each.cancel()
-        await asyncio.gather(planning, checking, return_exceptions=True)
+        await end_both(planning, checking)
 
 
 async def end_remains(work: Work, plan: Plan) -> Plan:
@@ -372,11 +403,14 @@ async def convert_all(
         max_node_hours=work.request.limits.max_node_hours,
     )
     try:
+        work.is_watched = True
         return await beside(sending, work.stopwatch.time("completion", watching))
     except AzureError:  # a wave cannot go out, perhaps because somebody ended the job
         if ending := await look_once(work.ticket):
             return ending
         raise
+    finally:
+        work.is_watched = False
 
 
 async def send_waves(
@@ -421,9 +455,7 @@ async def beside(sending: Coroutine[Any, Any, None], watch: Coroutine[Any, Any, 
             waves_task.result()
         return await watch_task
     finally:
-        for each in both:
-            each.cancel()
-        await asyncio.gather(*both, return_exceptions=True)
+        await end_both(waves_task, watch_task)
 
 
 async def break_off(work: Work) -> None:

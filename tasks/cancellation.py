@@ -10,7 +10,12 @@ import httpx
 from prefect import get_client, runtime
 from prefect.exceptions import PrefectHTTPStatusError
 
+from tasks.models import Diagnosis
+
 LOOK_SECONDS = 5.0  # between two looks
+CANCELLED = Diagnosis(
+    "Cancelled", "The run was cancelled in Prefect.", "None was converting.", "Run again."
+)
 logger = logging.getLogger(__name__)
 
 

@@ -6,11 +6,13 @@ import re
 import signal
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from azure.batch import BatchClient
+from azure.storage.blob import BlobServiceClient
 from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 from prefect.client.schemas.objects import FlowRun
@@ -19,7 +21,8 @@ from prefect.states import Cancelling
 
 from programs import read_until
 from stacks import LocalStack
-from tasks.naming import job_id
+from storage_proxy import Delay, StorageProxy
+from tasks.naming import OWN, job_id, lock_blob, lock_id
 from workers import Worker, running_worker
 
 ROOT = Path(__file__).parents[2]
@@ -73,6 +76,44 @@ async def test_a_cancelled_script_stops_within_thirty_seconds_and_cleans_up(
     assert await is_cancelled(run_id)
     (pool_id,) = re.findall(r"the pool (convert-1-\w+)", said)
     assert pool_id not in living(batch)
+
+
+async def test_a_script_is_cancelled_while_it_waits_for_the_lock(
+    started: Any, source: Path, containers: tuple[str, str], blobs: BlobServiceClient
+) -> None:
+    inputs = blobs.create_container(containers[1])
+    lock = inputs.upload_blob(lock_blob(lock_id(containers[0], "")), b"", metadata=OWN)
+    lock.acquire_lease(-1)
+    process = started(source, "--limits.lock-wait-seconds", "600")
+    read_until(process.stdout, "Waiting for another run")
+    run_id = await run_of(source)
+    await cancel(run_id)
+    rest, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "The run was cancelled in Prefect. None was converting. Run again." in rest
+    assert "1 not started in" in rest
+    assert await is_cancelled(run_id)
+
+
+async def test_a_script_is_cancelled_while_it_plans(
+    started: Any, source: Path, storage_faults: StorageProxy
+) -> None:
+    storage_faults.order(Delay(seconds=60, comp="list"))
+    process = started(source, environment=dict(os.environ))
+    run_id = await eventually(source)
+    await cancel(run_id)
+    rest, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "error: The run was cancelled in Prefect, while it planned. Run again." in rest
+    assert await is_cancelled(run_id)
+
+
+async def eventually(source: Path) -> uuid.UUID:
+    """The run, once it is there."""
+    async with asyncio.timeout(60):
+        while True:
+            with suppress(ValueError):
+                return await run_of(source)
 
 
 async def test_a_script_that_is_cancelled_as_it_ends_is_cancelled(
