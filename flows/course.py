@@ -1,0 +1,130 @@
+"""The course of a run: plan, take the lock, convert what is pending, clean up, fetch."""
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack, suppress
+from datetime import UTC, datetime
+
+from azure.core.exceptions import AzureError
+
+from flows.waves import convert_pending, end_both
+from flows.work import Work
+from tasks.cleanup import clean_up, end_predecessor
+from tasks.clients import batch_client, explained
+from tasks.completion import list_outcomes
+from tasks.containers import make_containers
+from tasks.errors import AccountError, ConvertError, OutputInUseError
+from tasks.lock import LEASE_SECONDS, RETRY_SECONDS, Held, has_predecessor, hold_lock
+from tasks.models import Plan
+from tasks.outputs import collect_outputs, download_outputs
+from tasks.plan import confirm_plan, make_plan
+from tasks.preflight import preflight
+
+LAST_LOOK_SECONDS = 4  # that an interrupted run takes to see how far it came
+STAGES = logging.getLogger("tasks")  # whose lines a run's page shows
+
+
+async def work_through(work: Work) -> Plan:
+    """Plan, convert what is pending, and fetch what was asked for."""
+    request = work.request
+    try:
+        work.plan = plan = await plan_and_check(work)
+        if request.run.dry_run:
+            return plan
+        if plan.pending:
+            plan = await convert_locked(work, plan, wait_seconds=request.limits.lock_wait_seconds)
+        elif plan.done and await has_predecessor(work.ticket, container=request.cleanup.container):
+            plan = await end_remains(work, plan)
+        if request.output.download_to:
+            downloading = download_outputs(work.ledger(plan).converted, output=request.output)
+            await work.stopwatch.time("download", downloading)
+    except AzureError as error:
+        told = explained(error)
+        if work.plan:  # settings that did until now, as a sign-in that has expired since
+            told = AccountError(told.problem, told.remedy)
+        raise told from error
+    return plan
+
+
+async def plan_and_check(work: Work) -> Plan:
+    """Ask the accounts while the sources are read. What they lack explains a plan that failed."""
+    timed = work.stopwatch.time
+    planning = asyncio.create_task(timed("plan", make_plan(work.request)))
+    checking = asyncio.create_task(timed("preflight", preflight(work.request, work.ticket)))
+    try:
+        await asyncio.wait({planning, checking}, return_when=asyncio.FIRST_EXCEPTION)
+        if planning.done() and isinstance(planning.exception(), ConvertError):
+            return await planning
+        work.checks = await checking
+        return await planning
+    finally:
+        await end_both(planning, checking)
+
+
+async def end_remains(work: Work, plan: Plan) -> Plan:
+    """End what a run left that was stopped when all was converted; one that lives keeps its own."""
+    try:
+        return await convert_locked(work, plan, wait_seconds=LEASE_SECONDS + RETRY_SECONDS)
+    except OutputInUseError:
+        return work.plan or plan
+
+
+async def convert_locked(work: Work, plan: Plan, *, wait_seconds: float) -> Plan:
+    """Convert under the lock on the output, as the plan stands then."""
+    request, timed = work.request, work.stopwatch.time
+    containers = request.cleanup.container, request.output.container
+    await timed("containers", make_containers(*containers))
+    lock = hold_lock(
+        work.ticket,
+        container=request.cleanup.container,
+        wait_seconds=wait_seconds,
+    )
+    try:
+        async with AsyncExitStack() as stack:
+            held = await timed("lock", stack.enter_async_context(lock))
+            return await convert_held(work, plan, held)
+    except OutputInUseError as error:
+        if not work.is_settled:
+            raise
+        STAGES.warning("%s All files had come to their end by then.", error.problem)
+        return work.plan or plan
+
+
+async def convert_held(work: Work, plan: Plan, held: Held) -> Plan:
+    request, ticket, timed = work.request, work.ticket, work.stopwatch.time
+    work.plan = plan = await timed("confirm", confirm_plan(plan, request))
+    if held.predecessor:
+        await end_predecessor(held.predecessor, lock_id=ticket.lock_id)
+    try:
+        if plan.pending:  # else all are converted just now, or had been
+            await convert_pending(work, plan, inputs=held.inputs)
+        work.is_settled = True
+        cleaning = clean_up(ticket, request.cleanup, is_finished=work.diagnosis is None)
+        await timed("cleanup", cleaning)
+    except BaseException:
+        await asyncio.shield(break_off(work))
+        raise
+    if work.diagnosis is None:
+        await held.forget()
+    return plan
+
+
+async def break_off(work: Work) -> None:
+    """See how far a run came that is stopped, then end what it left running."""
+    with suppress(AzureError, TimeoutError):
+        async with asyncio.timeout(LAST_LOOK_SECONDS), batch_client() as batch:
+            work.outcomes = await list_outcomes(batch, work.ticket.job_id)
+            await work.roster.look(batch, work.ticket.pool_id, now=datetime.now(UTC))
+            work.evidence = await collect_outputs.fn(
+                work.outcomes, ticket=work.ticket, request=work.request
+            )
+    try:
+        await clean_up.fn(work.ticket, work.request.cleanup, is_finished=False)
+    except AzureError as error:
+        STAGES.error(
+            "%s If the pool %s and the job %s were made, they end by themselves at %s.",
+            explained(error).problem,
+            work.ticket.pool_id,
+            work.ticket.job_id,
+            work.ticket.deadline.isoformat(timespec="seconds"),
+        )

@@ -1,0 +1,42 @@
+"""A run under way: what it was asked to do, and what has come of it so far."""
+
+from dataclasses import dataclass, field
+
+from tasks.models import Check, Diagnosis, Evidence, Outcome, Plan, Refusal, Ticket
+from tasks.nodes import Roster
+from tasks.parameters import Request
+from tasks.progress import Stopwatch, Tally
+from tasks.report import Ledger
+
+
+@dataclass(kw_only=True)
+class Work:
+    """A run under way: what it was asked to do, and what has come of it so far."""
+
+    request: Request
+    ticket: Ticket
+    plan: Plan | None = None
+    tally: Tally = field(default_factory=Tally)
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    roster: Roster = field(default_factory=Roster)
+    refusals: list[Refusal] = field(default_factory=list)
+    outcomes: tuple[Outcome, ...] = ()
+    evidence: Evidence | None = None
+    diagnosis: Diagnosis | None = None
+    is_watched: bool = False  # the watcher looks whether the run is cancelled
+    is_settled: bool = False  # what came of each file is known; what is left is to clean up
+    checks: tuple[Check, ...] = ()
+
+    def ledger(self, plan: Plan) -> Ledger:
+        return Ledger(
+            plan=plan,
+            request=self.request,
+            ticket=self.ticket,
+            refusals=tuple(self.refusals),
+            outcomes=self.outcomes,
+            evidence=self.evidence or Evidence({}, {}, {}),
+            diagnosis=self.diagnosis,
+            spans=tuple(self.stopwatch.spans),
+            nodes=self.roster.nodes,
+            checks=self.checks,
+        )
