@@ -82,6 +82,24 @@ async def test_all_are_converted_although(
     assert states(report) == {"converted": FILES}
 
 
+@pytest.mark.usefixtures("free_quota")
+async def test_all_are_converted_although_a_node_is_lost_for_good(
+    convert: Convert, source: Path, order: Order, batch: BatchClient
+) -> None:
+    lost: list[str] = []
+
+    def lose_once(news: object) -> None:
+        if isinstance(news, Progress) and news.running and not lost:
+            (pool,) = (p.id for p in batch.list_pools() if p.state == "active")
+            lost.append(next(iter(batch.list_nodes(pool))).id)
+            order("lose", pool=pool, node=lost[0])
+
+    with listening(lose_once):
+        report = await convert(source, pool=Pool(spot_nodes=2))
+    assert lost
+    assert states(report) == {"converted": FILES}
+
+
 FATAL: dict[str, dict[str, Any]] = {
     "StartTaskFailed": {"kind": "starttask"},
     "UnsupportedVMSize": {"kind": "resize", "code": "UnsupportedVMSize"},
