@@ -26,7 +26,9 @@ MAIN, POOL = Bicep(FOLDER / "main.bicep"), Bicep(FOLDER / "pool.bicep")
 NOT_ASKED = {
     "close",
     "create_task",
+    "from_blob_url",
     "from_connection_string",
+    "from_container_url",
     "get_blob_client",
     "get_container_client",
 }
