@@ -1,18 +1,18 @@
 """The account's quotas and the region's VM sizes: only Azure's management API tells them.
 
-It needs the extra `quota`, AZURE_SUBSCRIPTION_ID and a sign-in with a role that reads the account;
-without, the check says what it lacks.
+It needs the extra `quota`, AZURE_SUBSCRIPTION_ID and a sign-in with a role that reads the
+subscription; without, the check says what it lacks.
 """
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from azure.core.exceptions import AzureError
+from azure.core.exceptions import AzureError, HttpResponseError
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tasks.clients import explained
+from tasks.clients import code_of, explained
 from tasks.models import Check
 from tasks.parameters import Pool
 from tasks.settings import load_accounts
@@ -21,6 +21,11 @@ from tasks.transport import opened_transport
 
 if TYPE_CHECKING:
     from azure.mgmt.batch.models import BatchAccount, SupportedSku
+
+REMEDIES = {
+    "AuthorizationFailed": "Give who is signed in the role 'Reader' on the subscription.",
+    "SubscriptionNotFound": "Check AZURE_SUBSCRIPTION_ID.",
+}
 
 
 class Management(BaseSettings):
@@ -46,14 +51,22 @@ async def check_quota(pool: Pool) -> Check:
     try:
         account, sizes = await look_up(management, pool.vm_size)
     except AzureError as error:
-        return unknown(explained(error).problem)
+        return unanswered(error)
     if account is None:
         return unknown("The Batch account is not in AZURE_SUBSCRIPTION_ID.")
     return judge_size(sizes, pool) or judge_cores(account, sizes, pool)
 
 
-def unknown(why: str) -> Check:
-    return Check("quota", "unchecked", why)
+def unknown(why: str, remedy: str = "") -> Check:
+    return Check("quota", "unchecked", why, remedy)
+
+
+def unanswered(error: AzureError) -> Check:
+    if not isinstance(error, HttpResponseError) or error.status_code is None:
+        return unknown(explained(error).problem)  # before or after Resource Manager
+    code = code_of(error) or error.reason or ""
+    problem = f"Azure Resource Manager refused a request: {error.status_code} {code}."
+    return unknown(problem, REMEDIES.get(code, ""))
 
 
 async def look_up(
@@ -62,7 +75,7 @@ async def look_up(
     """The configured account, and what its region offers under the name of this size."""
     from azure.mgmt.batch.aio import BatchManagementClient
 
-    host = urlsplit(load_accounts().batch_endpoint).hostname
+    place = urlsplit(load_accounts().batch_endpoint)
     async with (
         opened_transport() as transport,
         BatchManagementClient(
@@ -73,7 +86,7 @@ async def look_up(
         ) as client,
     ):
         async for account in client.batch_account.list():
-            if account.account_endpoint == host:
+            if account.account_endpoint in (place.hostname, place.netloc):
                 offered = client.location.list_supported_virtual_machine_skus(account.location)
                 same = [sku async for sku in offered if is_same(sku, vm_size)]
                 return account, same

@@ -181,7 +181,10 @@ def chosen_port(asked: int | None, default: int) -> int:
 
 
 def batch_service(folder: DataFolder, *, nodes: int, security: Security | None) -> "ASGIApp":
-    """The local Batch service, without the nodes of one that was killed; over TLS, Entra ID too."""
+    """The local Batch service, without the nodes of one that was killed.
+
+    Over TLS, Entra ID and Resource Manager are at its address too.
+    """
     from deployments.local.batch import create_app
 
     shutil.rmtree(folder.path / "batch", ignore_errors=True)
@@ -196,10 +199,11 @@ def batch_service(folder: DataFolder, *, nodes: int, security: Security | None) 
     )
     if security is None:
         return app
-    from deployments.local import entra
+    from deployments.local import entra, management
 
-    faults = app.state.service.faults
-    return entra.create_app(security.directory, flaw_of=faults.token_flaw, otherwise=app)
+    service, directory = app.state.service, security.directory
+    managed = management.create_app(service, directory=directory, otherwise=app)
+    return entra.create_app(directory, flaw_of=service.faults.token_flaw, otherwise=managed)
 
 
 def serve(service: "Service", listener: socket.socket, azurite: Azurite) -> None:

@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 BATCH = "https://batch.core.windows.net/"
 STORAGE = "https://storage.azure.com"
+MANAGEMENT = "https://management.azure.com"
+RESOURCES = (BATCH, STORAGE, MANAGEMENT)
 """The resources that the SDKs ask tokens for, by the names that the public cloud gives them."""
 TOKEN_SECONDS = 3600
 CLOCK_SKEW = timedelta(minutes=5)  # that who checks a token forgives
@@ -37,7 +39,8 @@ class Flaw(StrEnum):
     """Another tenant gave it out."""
     SIGNATURE = "signature"
     ROLE = "role"
-    """It is as it should be, and who bears it has no role on the Batch account."""
+    """It is as it should be, and who bears it has no role, neither on the Batch account nor on the
+    subscription."""
 
 
 class BadToken(Exception):  # noqa: N818 - it says what the token is
@@ -51,6 +54,7 @@ class Directory:
     secret: str = field(repr=False)
     tenant: str = known_id("tenant")
     client: str = known_id("client")
+    subscription: str = known_id("subscription")
     node_client: str = known_id("nodes")
     node_identity: str = (
         f"/subscriptions/{known_id('subscription')}/resourceGroups/local/providers"
@@ -123,8 +127,8 @@ class Directory:
         check_claims(claims, resource=resource, issuer=self.issuer, now=now)
         return str(claims["oid"])
 
-    def may_use_batch(self, bearer: str) -> bool:
-        """Whether the bearer has a role on the Batch account."""
+    def has_role(self, bearer: str) -> bool:
+        """Whether the bearer may use the Batch account, and read the subscription."""
         return bearer == self.client
 
 
@@ -141,7 +145,7 @@ def flawed(flaw: Flaw | None, now: datetime) -> dict[str, Any]:
         case Flaw.EARLY:
             return {"nbf": moment + TOKEN_SECONDS, "exp": moment + 2 * TOKEN_SECONDS}
         case Flaw.AUDIENCE:
-            return {"aud": "https://management.azure.com/"}
+            return {"aud": "https://graph.microsoft.com/"}
         case Flaw.ISSUER:
             return {"iss": issuer(nobody), "tid": nobody}
         case Flaw.ROLE:

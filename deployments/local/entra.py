@@ -10,16 +10,13 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
 from jwt.algorithms import RSAAlgorithm
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Match, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.routing import Route
+from starlette.types import ASGIApp
 
-from deployments.local.certificate import NAMES
-from deployments.local.directory import ALGORITHM, BATCH, STORAGE, TOKEN_SECONDS, Directory, Flaw
+from deployments.local.directory import ALGORITHM, RESOURCES, TOKEN_SECONDS, Directory, Flaw
+from deployments.local.sharing import beside
 
 EVERYTHING = "/.default"  # ends a scope: all that is granted on the resource before it
 LARGEST_FORM_BYTES = 1 << 16
@@ -47,19 +44,7 @@ def create_app(directory: Directory, *, flaw_of: FlawOf, otherwise: ASGIApp) -> 
         Route("/{tenant}/v2.0/.well-known/openid-configuration", endpoints.configuration),
         Route("/{tenant}/discovery/v2.0/keys", endpoints.keys),
     ]
-    entra = Starlette(
-        routes=routes,
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=NAMES, www_redirect=False)],
-        exception_handlers={RefusedToken: _refused},
-    )
-
-    async def either(scope: Scope, receive: Receive, send: Send) -> None:
-        is_for_entra = scope["type"] == "http" and any(
-            route.matches(scope)[0] is Match.FULL for route in routes
-        )
-        await (entra if is_for_entra else otherwise)(scope, receive, send)
-
-    return either
+    return beside(otherwise, routes=routes, refusals={RefusedToken: _refused})
 
 
 class Endpoints:
@@ -125,7 +110,7 @@ def check(form: Mapping[str, str], *, tenant: str, directory: Directory) -> str:
         )
     scope = form.get("scope", "")
     resource = scope.removesuffix(EVERYTHING)
-    if resource not in (BATCH, STORAGE) or not scope.endswith(EVERYTHING):
+    if resource not in RESOURCES or not scope.endswith(EVERYTHING):
         raise RefusedToken(
             500011, "invalid_resource", f"There is no resource {resource!r} in this tenant."
         )

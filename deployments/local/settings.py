@@ -59,6 +59,8 @@ def with_sign_in(security: Security, *, batch_url: str, blob_url: str) -> dict[s
         "AZURE_TENANT_ID": directory.tenant,
         "AZURE_CLIENT_ID": directory.client,
         "AZURE_CLIENT_SECRET": directory.secret,
+        "AZURE_SUBSCRIPTION_ID": directory.subscription,
+        "AZURE_RESOURCE_MANAGER_ENDPOINT": batch_url,
         "SSL_CERT_FILE": bundle,
         "REQUESTS_CA_BUNDLE": bundle,
     }

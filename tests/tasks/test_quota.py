@@ -1,5 +1,6 @@
-"""What the management API says; the API itself is not to be had here."""
+"""What Resource Manager says of the account: the stack's own over TLS, and the decisions alone."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -10,8 +11,22 @@ from azure.mgmt.batch.models import (
     VirtualMachineFamilyCoreQuota,
 )
 
+from tasks.models import Check
 from tasks.parameters import Pool
 from tasks.quota import check_quota, judge_cores, judge_size
+from tasks.sign_in import TOKENS
+
+Order = Callable[..., None]
+entra = pytest.mark.accounts("entra")
+by_key = pytest.mark.accounts("key")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_sign_in() -> Iterator[None]:
+    """Tokens of other tests are forgotten, and those of these tests with their flaws."""
+    TOKENS.clear()
+    yield
+    TOKENS.clear()
 
 
 def an_account(**quotas: Any) -> BatchAccount:
@@ -24,6 +39,95 @@ def a_size(cores: str = "2") -> SupportedSku:
     return size
 
 
+@entra
+async def test_an_account_with_the_cores_and_the_size_passes(account: dict[str, str]) -> None:
+    assert account
+    assert await check_quota(Pool()) == Check("quota")
+    assert await check_quota(Pool(spot_nodes=0, dedicated_nodes=1)) == Check("quota")
+
+
+@entra
+async def test_a_size_is_found_on_whichever_page_and_in_any_case(account: dict[str, str]) -> None:
+    assert account
+    assert await check_quota(Pool(vm_size="STANDARD_E4DS_V5")) == Check("quota")
+
+
+@entra
+async def test_a_size_that_the_region_has_withdrawn(account: dict[str, str], order: Order) -> None:
+    assert account
+    order("size", vmSize="standard_d*ds_v5")
+    found = await check_quota(Pool())
+    assert (found.state, found.detail, found.remedy) == (
+        "failed",
+        "This region does not offer Standard_D2ds_v5 to Batch.",
+        "Choose another --pool.vm-size.",
+    )
+    assert (await check_quota(Pool(vm_size="Standard_D2s_v5"))).state == "passed"
+
+
+@entra
+@pytest.mark.parametrize(
+    ("nodes", "pool", "cores"),
+    [
+        ("spot", Pool(), "Spot"),
+        ("dedicated", Pool(spot_nodes=0, dedicated_nodes=1), "dedicated"),
+    ],
+)
+async def test_cores_too_few_for_the_first_node_of_the_pool(
+    account: dict[str, str], order: Order, nodes: str, pool: Pool, cores: str
+) -> None:
+    assert account
+    order("quota", nodes=nodes, cores=1)
+    found = await check_quota(pool)
+    assert (found.state, found.detail, found.remedy) == (
+        "failed",
+        f"The account may have 1 {cores} cores; a Standard_D2ds_v5 has 2.",
+        "Ask for more in the Azure portal (Quotas).",
+    )
+
+
+@entra
+async def test_who_may_not_read_the_subscription_is_told_of_the_role(
+    account: dict[str, str], order: Order
+) -> None:
+    assert account
+    order("token", flaw="role", resource="https://management.*")
+    found = await check_quota(Pool())
+    assert (found.state, found.detail, found.remedy) == (
+        "unchecked",
+        "Azure Resource Manager refused a request: 403 AuthorizationFailed.",
+        "Give who is signed in the role 'Reader' on the subscription.",
+    )
+
+
+@entra
+async def test_a_subscription_that_is_not_there(
+    account: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert account
+    monkeypatch.setenv("AZURE_SUBSCRIPTION_ID", "00000000-0000-0000-0000-000000000000")
+    found = await check_quota(Pool())
+    assert (found.state, found.detail, found.remedy) == (
+        "unchecked",
+        "Azure Resource Manager refused a request: 404 SubscriptionNotFound.",
+        "Check AZURE_SUBSCRIPTION_ID.",
+    )
+
+
+@entra
+async def test_an_account_of_another_subscription(
+    account: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = account["AZURE_BATCH_ENDPOINT"].rpartition(":")[2]
+    monkeypatch.setenv("AZURE_BATCH_ENDPOINT", f"https://localhost:{port}")
+    found = await check_quota(Pool())
+    assert (found.state, found.detail) == (
+        "unchecked",
+        "The Batch account is not in AZURE_SUBSCRIPTION_ID.",
+    )
+
+
+@by_key
 async def test_without_a_subscription_it_says_that_it_could_not(account: dict[str, str]) -> None:
     assert account
     found = await check_quota(Pool())
@@ -33,6 +137,7 @@ async def test_without_a_subscription_it_says_that_it_could_not(account: dict[st
     )
 
 
+@by_key
 async def test_where_nobody_is_signed_in_it_says_so(
     account: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

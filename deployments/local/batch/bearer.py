@@ -15,7 +15,7 @@ def verify(headers: Mapping[str, str], *, directory: Directory, url: str, now: d
         bearer = directory.check(token, resource=BATCH, now=now)
     except BadToken as error:
         raise unauthorized(str(error), directory=directory, url=url) from None
-    if not directory.may_use_batch(bearer):
+    if not directory.has_role(bearer):
         raise BatchError("AuthorizationFailure", PrincipalId=bearer)
 
 

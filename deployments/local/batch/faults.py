@@ -146,6 +146,22 @@ class BadToken(StrikingOrder):
     """For which resource, as a pattern: `https://batch.*`."""
 
 
+class CoreQuota(Order):
+    """Resource Manager tells of so few cores; pools are not held to it."""
+
+    kind: Literal["quota"]
+    nodes: Literal["spot", "dedicated"]
+    cores: Annotated[int, Field(ge=0)]
+
+
+class SizeWithdrawal(Order):
+    """Resource Manager does not list sizes; pools of them are made nevertheless."""
+
+    kind: Literal["size"]
+    vm_size: str
+    """Which ones, as a pattern: `Standard_D*ds_v5`."""
+
+
 class Boot(StrikingOrder):
     """Nodes take so long to boot."""
 
@@ -186,6 +202,8 @@ Fault = Annotated[
     | UploadFailure
     | Loss
     | BadToken
+    | CoreQuota
+    | SizeWithdrawal
     | Boot
     | ClockRate
     | Skew
@@ -284,6 +302,16 @@ class Faults:
     def token_flaw(self, resource: str) -> str | None:
         order = self._strike(BadToken, resource=resource)
         return order.flaw if order else None
+
+    def core_quota(self, nodes: str, usual: int) -> int:
+        """The least that was ordered; never more than usual."""
+        orders = [standing.order for standing in self._standing]
+        lower = [o.cores for o in orders if isinstance(o, CoreQuota) and o.nodes == nodes]
+        return min([usual, *lower])
+
+    def is_withdrawn(self, vm_size: str) -> bool:
+        orders = [standing.order for standing in self._standing]
+        return any(isinstance(o, SizeWithdrawal) and _fits(o, {"vm_size": vm_size}) for o in orders)
 
     def boot_seconds(self, pool: Pool) -> float:
         order = self._strike(Boot, pool=pool.id)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from azure.batch import BatchClient
@@ -154,16 +155,21 @@ def by_key(settings: dict[str, str], tls_stack: LocalStack) -> Iterator[BatchCli
 
 
 @pytest.fixture
-def order_flaw(by_key: BatchClient) -> Iterator[Callable[[str], None]]:
-    """Orders a flaw of all tokens for Batch; it is taken back after the test."""
+def order(by_key: BatchClient) -> Iterator[Callable[..., None]]:
+    """Orders a fault of the TLS stack; all are taken back after the test."""
     address = "/_local/faults?api-version=2025-06-01"
 
-    def order(flaw: str) -> None:
-        body = {"kind": "token", "flaw": flaw, "resource": "https://batch.*"}
+    def order_fault(**body: Any) -> None:
         by_key.send_request(HttpRequest("POST", address, json=body)).raise_for_status()
 
-    yield order
+    yield order_fault
     by_key.send_request(HttpRequest("DELETE", address)).raise_for_status()
+
+
+@pytest.fixture
+def order_flaw(order: Callable[..., None]) -> Callable[[str], None]:
+    """Orders a flaw of all tokens for Batch."""
+    return lambda flaw: order(kind="token", flaw=flaw, resource="https://batch.*")
 
 
 @pytest.fixture

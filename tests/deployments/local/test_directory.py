@@ -29,7 +29,7 @@ def check(token: str, *, now: datetime = NOW) -> str:
 
 def test_a_token_tells_who_bears_it() -> None:
     assert check(issue()) == DIRECTORY.client
-    assert DIRECTORY.may_use_batch(DIRECTORY.client)
+    assert DIRECTORY.has_role(DIRECTORY.client)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_token_holds_for_its_time_and_the_skew_of_clocks() -> None:
 
 
 def test_who_has_no_role_bears_a_true_token_and_may_not_use_batch() -> None:
-    assert not DIRECTORY.may_use_batch(check(issue(Flaw.ROLE)))
+    assert not DIRECTORY.has_role(check(issue(Flaw.ROLE)))
 
 
 @pytest.mark.parametrize("missing", ["aud", "iss", "exp", "nbf", "oid"])

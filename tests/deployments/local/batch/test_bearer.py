@@ -14,7 +14,7 @@ from azure.identity import DefaultAzureCredential
     [
         ("expired", "expired"),
         ("early", "not valid yet"),
-        ("audience", "management.azure.com"),
+        ("audience", "graph.microsoft.com"),
         ("issuer", "issued by"),
         ("signature", "Signature"),
     ],
