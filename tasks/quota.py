@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 REMEDIES = {
     "AuthorizationFailed": "Give who is signed in the role 'Reader' on the subscription.",
+    "InvalidSubscriptionId": "Check AZURE_SUBSCRIPTION_ID.",
     "SubscriptionNotFound": "Check AZURE_SUBSCRIPTION_ID.",
 }
 

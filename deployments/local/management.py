@@ -28,6 +28,7 @@ LOCATION = "local"
 PAGE = 25  # sizes; a client that reads one page only is found out
 API_VERSIONS = ("2024-07-01", "2025-06-01")
 QUERY_PARAMETERS = {"api-version", "$skiptoken"}
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 ACCOUNTS = "/{subscription}/providers/Microsoft.Batch/batchAccounts"
 SIZES = "/{subscription}/providers/Microsoft.Batch/locations/{location}/virtualMachineSkus"
 
@@ -77,9 +78,7 @@ class Endpoints:
         """Raises RefusedRequest unless who asks may."""
         bearer = check_token(request, self.directory)
         check_query(request)
-        if request.path_params["subscription"].lower() != self.directory.subscription:
-            message = f"There is no subscription {request.path_params['subscription']!r}."
-            raise RefusedRequest(404, "SubscriptionNotFound", message)
+        check_subscription(request.path_params["subscription"], self.directory)
         if not self.directory.has_role(bearer):
             scope = f"/subscriptions/{self.directory.subscription}"
             message = f"The client {bearer!r} has no role that allows {action!r} over {scope!r}."
@@ -112,6 +111,15 @@ def check_query(request: Request) -> None:
     if version not in API_VERSIONS:
         known = f"api-versions are {', '.join(API_VERSIONS)}"
         raise not_registered(f"API version {version[:40]!r}", known)
+
+
+def check_subscription(subscription: str, directory: Directory) -> None:
+    if not UUID.fullmatch(subscription):
+        message = f"The subscription {subscription[:40]!r} is no UUID."
+        raise RefusedRequest(400, "InvalidSubscriptionId", message)
+    if subscription.lower() != directory.subscription:
+        message = f"There is no subscription {subscription!r}."
+        raise RefusedRequest(404, "SubscriptionNotFound", message)
 
 
 def not_registered(what: str, known: str) -> RefusedRequest:

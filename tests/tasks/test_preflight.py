@@ -214,6 +214,15 @@ async def test_a_deadline_beyond_what_signatures_may_last(look: Preflight) -> No
     assert "--limits.deadline-minutes" in checks["deadline"].remedy
 
 
+@pytest.mark.accounts("entra")
+async def test_an_account_without_the_cores_of_one_node(look: Preflight, order: Order) -> None:
+    order("quota", nodes="spot", cores=1)
+    checks = await look()
+    assert wrong(checks) == {"quota"}
+    assert checks["quota"].detail == "The account may have 1 Spot cores; a Standard_D2ds_v5 has 2."
+    assert checks["quota"].remedy == "Ask for more in the Azure portal (Quotas)."
+
+
 async def test_what_is_busy_is_not_wrong(look: Preflight, order: Order) -> None:
     order("answer", status=503, operation="PATCH /pools/*")
     checks = await look()

@@ -101,15 +101,22 @@ async def test_who_may_not_read_the_subscription_is_told_of_the_role(
 
 
 @entra
+@pytest.mark.parametrize(
+    ("subscription", "answer"),
+    [
+        ("00000000-0000-0000-0000-000000000000", "404 SubscriptionNotFound"),
+        ("mine", "400 InvalidSubscriptionId"),
+    ],
+)
 async def test_a_subscription_that_is_not_there(
-    account: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    account: dict[str, str], monkeypatch: pytest.MonkeyPatch, subscription: str, answer: str
 ) -> None:
     assert account
-    monkeypatch.setenv("AZURE_SUBSCRIPTION_ID", "00000000-0000-0000-0000-000000000000")
+    monkeypatch.setenv("AZURE_SUBSCRIPTION_ID", subscription)
     found = await check_quota(Pool())
     assert (found.state, found.detail, found.remedy) == (
         "unchecked",
-        "Azure Resource Manager refused a request: 404 SubscriptionNotFound.",
+        f"Azure Resource Manager refused a request: {answer}.",
         "Check AZURE_SUBSCRIPTION_ID.",
     )
 

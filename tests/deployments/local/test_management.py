@@ -113,6 +113,7 @@ def test_a_bearer_without_a_role_may_not_read(
         (f"{SIZES.format('mars')}?{VERSION}", {}, 400, "NoRegisteredProviderFound"),
         (f"{SIZES.format('local')}?{VERSION}&$skiptoken=x", {}, 400, "InvalidSkipToken"),
         (f"{ACCOUNTS}?{VERSION}", {"resource": BATCH}, 401, "InvalidAuthenticationToken"),
+        (f"{ACCOUNTS}?{VERSION}", {"subscription": "mine"}, 400, "InvalidSubscriptionId"),
         (f"{ACCOUNTS}?{VERSION}", {"subscription": NOBODYS}, 404, "SubscriptionNotFound"),
         (f"{ACCOUNTS}?{VERSION}&$filter=x", {}, 501, "NotImplemented"),
         (f"{ACCOUNTS}?{VERSION}", {"method": "DELETE"}, 501, "NotImplemented"),
@@ -144,3 +145,10 @@ def test_a_token_for_resource_manager_does_not_do_for_batch(
     )
     assert answer.status_code == 401
     assert MANAGEMENT in answer.text
+
+
+def test_a_name_that_a_web_page_could_have_is_not_answered(settings: dict[str, str]) -> None:
+    address = f"{settings['AZURE_RESOURCE_MANAGER_ENDPOINT']}/subscriptions/{NOBODYS}/{ACCOUNTS}"
+    trusted = ssl.create_default_context(cafile=settings["SSL_CERT_FILE"])
+    answer = httpx.get(address, headers={"Host": "rebound.example"}, verify=trusted)
+    assert (answer.status_code, answer.text) == (400, "Invalid host header")
