@@ -128,7 +128,8 @@ async def convert(  # noqa: D417  Prefect's form has the others' words from thei
         with using(await named_accounts(run.account)):
             return await run_request(request)
     except Exception as error:
-        announce_error(error, output)
+        if not run.dry_run:
+            announce_error(error, output)
         raise
 
 

@@ -111,13 +111,10 @@ async def convert_held(work: Work, plan: Plan, held: Held) -> Plan:
 
 async def break_off(work: Work) -> None:
     """See how far a run came that is stopped, then end what it left running."""
-    with suppress(AzureError, TimeoutError):
-        async with asyncio.timeout(LAST_LOOK_SECONDS), batch_client() as batch:
-            work.outcomes = await list_outcomes(batch, work.ticket.job_id)
-            await work.roster.look(batch, work.ticket.pool_id, now=datetime.now(UTC))
-            work.evidence = await collect_outputs.fn(
-                work.outcomes, ticket=work.ticket, request=work.request
-            )
+    if not work.is_settled:
+        with suppress(AzureError, TimeoutError):
+            async with asyncio.timeout(LAST_LOOK_SECONDS):
+                await look_last(work)
     try:
         await clean_up.fn(work.ticket, work.request.cleanup, is_finished=False)
     except AzureError as error:
@@ -128,3 +125,12 @@ async def break_off(work: Work) -> None:
             work.ticket.job_id,
             work.ticket.deadline.isoformat(timespec="seconds"),
         )
+
+
+async def look_last(work: Work) -> None:
+    """Both or neither: what succeeded without evidence would count as failed."""
+    async with batch_client() as batch:
+        outcomes = await list_outcomes(batch, work.ticket.job_id)
+        await work.roster.look(batch, work.ticket.pool_id, now=datetime.now(UTC))
+    evidence = await collect_outputs.fn(outcomes, ticket=work.ticket, request=work.request)
+    work.outcomes, work.evidence = outcomes, evidence

@@ -9,18 +9,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
+import httpx
 import yaml
 from cyclopts import App, Parameter
 from platformdirs import user_data_path
 
 from flows.command import INTERRUPTED, TERMINATED, main
 from flows.samples import make_samples
-from flows.signals import Terminated
+from flows.signals import Terminated, heed_signals
 from flows.surroundings import QUIET, use_prefect_api
 from tasks.errors import ConvertError
 
@@ -34,6 +35,8 @@ FIRST_SECONDS = 30  # from the start of the deployment to the first run
 WORKER = {"PREFECT_WORKER_QUERY_SECONDS": "2"}
 WORKER_GRACE_SECONDS = 10  # for the runs that it has
 POLL_SECONDS = 0.5
+LIVING = ["PENDING", "RUNNING", "CANCELLING"]
+CANCEL_SECONDS = 20  # that runs have to clean up
 
 app = App(
     name="demo.py",
@@ -55,6 +58,7 @@ def demo(
     ] = None,
 ) -> int:
     folder = (data or user_data_path("batch-convert") / "demo").expanduser().absolute()
+    heed_signals()
     print("Starting Prefect's server, the local Azure and a worker …", file=sys.stderr)
     with running_demo(folder) as (url, worker):
         print(guide(url, folder), flush=True)
@@ -64,8 +68,24 @@ def demo(
         except (KeyboardInterrupt, Terminated) as stop:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is being ended is ended once
             print("Ending all of it …", file=sys.stderr)
+            cancel_runs()
             return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
     raise ConvertError("The worker ended by itself.", f"See {folder / 'worker.log'}.")
+
+
+def cancel_runs() -> None:
+    """Cancel what runs, and wait for its end: a worker that is ended leaves it as running."""
+    from prefect import get_client
+    from prefect.client.schemas.filters import FlowRunFilter
+    from prefect.states import Cancelling
+
+    living = FlowRunFilter.model_validate({"state": {"type": {"any_": LIVING}}})
+    patience = time.monotonic() + CANCEL_SECONDS
+    with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
+        for run in client.read_flow_runs(flow_run_filter=living):
+            client.set_flow_run_state(run.id, Cancelling())
+        while client.read_flow_runs(flow_run_filter=living) and time.monotonic() < patience:
+            time.sleep(POLL_SECONDS)
 
 
 @contextmanager
@@ -143,7 +163,8 @@ def adapted(content: Mapping[str, Any], folder: Path, *, now: datetime) -> dict[
     first = now + timedelta(seconds=FIRST_SECONDS)
     soon = {"slug": "demo", "interval": EVERY_SECONDS, "anchor_date": first.isoformat()}
     local = [each for each in content["deployments"] if each["work_pool"]["name"] == POOL]
-    fetch = {"download_to": str(folder / "converted")}
+    converted = folder / "converted"
+    fetch = {"download_to": str(converted), "report": str(converted / "report.json")}
     for deployment in local:
         deployment["parameters"] |= {"sources": [str(folder / "library")], "output": fetch}
         for schedule in deployment["schedules"]:
@@ -180,7 +201,8 @@ Library        {folder / "library"}
 Converted      {folder / "converted"}
 
 Every two minutes, a schedule converts what is new in the library; the first run begins in half a
-minute. Put files of yours there, and see the next run convert those alone.
+minute. Put files of yours there, and see the next run convert those alone. After
+each run, report.html beside the converted files shows what its nodes did.
 
 In the UI, a run's page shows how far it is, and under Artifacts its report. To run it with other
 parameters, open Deployments, convert-local, Run, Custom run. Blocks has the account of this demo,

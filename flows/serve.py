@@ -16,7 +16,7 @@ from prefect.events import DeploymentEventTrigger
 from prefect.flows import load_flow_from_entrypoint
 from prefect.runner.storage import LocalStorage
 from prefect.schedules import Schedule
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from flows.command import keep_imports, main
 from tasks.errors import UsageError
@@ -86,8 +86,17 @@ class PrefectFile(Strict):
 
 
 def read_prefect_file(path: Path) -> PrefectFile:
-    """All of a prefect.yaml. A key that we do not know is an error: Prefect would pass it over."""
-    return PrefectFile.model_validate(yaml.safe_load(path.read_text()))
+    """All of a prefect.yaml. A key that we do not know is an error: Prefect would pass it over.
+
+    Raises:
+        UsageError: there is no such file, or it is not as it should be.
+    """
+    try:
+        return PrefectFile.model_validate(yaml.safe_load(path.read_text()))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.", "Check its name.") from error
+    except (yaml.YAMLError, ValidationError) as error:
+        raise UsageError(f"{path} is not as it should be: {error}", "Mend it.") from error
 
 
 app = App(

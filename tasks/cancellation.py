@@ -8,7 +8,7 @@ from uuid import UUID
 
 import httpx
 from prefect import get_client, runtime
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from tasks.models import Diagnosis
 
@@ -34,11 +34,11 @@ class Cancellation:
 
 
 async def is_cancelling(run_id: str) -> bool:
-    """False also where Prefect cannot be asked: its outage must not stop a run."""
+    """False also where Prefect does not say: neither its outage nor its tidying stops a run."""
     try:
         async with get_client() as client:
             state = (await client.read_flow_run(UUID(run_id))).state
-    except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+    except (httpx.HTTPError, ObjectNotFound, PrefectHTTPStatusError) as error:
         logger.debug("Prefect does not say whether the run is cancelled: %s", error)
         return False
     return state is not None and (state.is_cancelling() or state.is_cancelled())

@@ -15,6 +15,7 @@ from tasks.clients import batch_client, blob_service
 from tasks.models import Ticket
 from tasks.naming import OWNER, is_own, lock_blob
 from tasks.parameters import Cleanup
+from tasks.pool import shed_nodes
 from tasks.stage import STAGE
 
 # Blob Storage takes 256 in one batch. Azurite answers nobody else before it has done them all, and
@@ -27,16 +28,21 @@ logger = logging.getLogger(__name__)
 async def clean_up(ticket: Ticket, cleanup: Cleanup, *, is_finished: bool) -> None:
     """End the job, delete the pool and, where the run came to its end, its uploads and logs."""
     async with batch_client() as batch:
-        if ticket.owns_pool and cleanup.pool == "delete":
-            await delete_pool(batch, ticket.pool_id, lock_id=ticket.lock_id)
-        if cleanup.job == "delete":
-            await delete_job(batch, ticket.job_id, lock_id=ticket.lock_id)
-        else:
-            await terminate_job(batch, ticket.job_id, lock_id=ticket.lock_id)
+        try:  # where one of them cannot be ended, the other is all the same
+            await _end_pool(batch, ticket, cleanup)
+        finally:
+            end_job = delete_job if cleanup.job == "delete" else terminate_job
+            await end_job(batch, ticket.job_id, lock_id=ticket.lock_id)
     if is_finished and cleanup.inputs == "delete":
         async with blob_service() as service:
             container = service.get_container_client(cleanup.container)
             await delete_inputs(container, ticket.lock_id)
+
+
+async def _end_pool(batch: BatchClient, ticket: Ticket, cleanup: Cleanup) -> None:
+    if ticket.owns_pool:
+        end_pool = delete_pool if cleanup.pool == "delete" else empty_pool
+        await end_pool(batch, ticket.pool_id, lock_id=ticket.lock_id)
 
 
 @task(name="predecessor", task_run_name="predecessor", **STAGE)
@@ -55,6 +61,15 @@ async def delete_pool(batch: BatchClient, pool_id: str, *, lock_id: str) -> None
         if is_ours(pool.metadata, lock_id) and pool.state != models.BatchPoolState.DELETING:
             await batch.begin_delete_pool(pool_id)
             logger.info("Deleted the pool %s", pool_id)
+
+
+async def empty_pool(batch: BatchClient, pool_id: str, *, lock_id: str) -> None:
+    """Keep a pool, without its nodes: they would be billed until the deadline."""
+    async with _unless_gone():
+        pool = await batch.get_pool(pool_id, select=["id", "metadata"])
+        if is_ours(pool.metadata, lock_id):
+            await shed_nodes(batch, pool_id)
+            logger.info("Took all nodes out of the pool %s", pool_id)
 
 
 async def delete_job(batch: BatchClient, job_id: str, *, lock_id: str) -> None:

@@ -16,11 +16,11 @@ from prefect import task
 from tasks.cancellation import Cancellation
 from tasks.clients import batch_client, code_of, is_transient
 from tasks.diagnosis import Sighting, diagnose, diagnose_end, diagnose_wait
-from tasks.formulas import EVALUATION, NO_NODES
 from tasks.models import Diagnosis, Outcome, Ticket
 from tasks.naming import key_and_attempt
 from tasks.nodes import Roster
 from tasks.page import ProgressBar
+from tasks.pool import shed_nodes
 from tasks.progress import Progress, Tally, publish, seconds_left
 from tasks.spending import paid_hours
 from tasks.stage import STAGE
@@ -190,10 +190,7 @@ async def drain(batch: BatchClient, ticket: Ticket) -> None:
     waiting = models.BatchJobDisableOptions(disable_tasks=models.DisableBatchJobOption.WAIT)
     await batch.begin_disable_job(ticket.job_id, waiting)
     if ticket.owns_pool:
-        scaling = models.BatchPoolEnableAutoScaleOptions(
-            auto_scale_formula=NO_NODES, auto_scale_evaluation_interval=EVALUATION
-        )
-        await batch.enable_pool_auto_scale(ticket.pool_id, scaling)
+        await shed_nodes(batch, ticket.pool_id)
 
 
 async def end(batch: BatchClient, ticket: Ticket, sighting: Sighting) -> Ending | None:

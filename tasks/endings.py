@@ -39,7 +39,10 @@ def _last_chunk_ends(head: bytes) -> int:
     """Where the last of CAF's chunks that can be seen from here ends; a recorder may say -1."""
     at = 8
     while at + 12 <= len(head):
-        at += 12 + max(0, int.from_bytes(head[at + 4 : at + 12], "big", signed=True))
+        size = int.from_bytes(head[at + 4 : at + 12], "big", signed=True)
+        if size < 0:
+            break
+        at += 12 + size
     return at
 
 

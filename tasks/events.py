@@ -41,7 +41,7 @@ def describe(report: Report) -> dict[str, Any]:
 
 
 def announce_error(error: Exception, output: Output) -> None:
-    """Say that a run ended by an error, before it had a report."""
+    """Say that a run ended by an error."""
     # What others' errors say may hold an address with a token.
     headline = str(error) if isinstance(error, ConvertError) else type(error).__name__
     announce(

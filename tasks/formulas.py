@@ -66,10 +66,11 @@ def fallback(pool: Pool, *, now: datetime) -> tuple[str, ...]:
     if not (pool.fallback_minutes and pool.spot_nodes):
         return ()
     minutes = pool.fallback_minutes
-    lost = f"$PreemptedNodeCount.GetSample({minutes} * TimeInterval_Minute)"
+    period = f"{minutes} * TimeInterval_Minute"
+    lost = f"min($CurrentLowPriorityNodes, $PreemptedNodeCount.GetSample({period}))"
     return (
         # Evicted nodes are among the current ones.
-        f"evicted = min($CurrentLowPriorityNodes, {lost});",
+        f"evicted = $PreemptedNodeCount.GetSamplePercent({period}) > 0 ? {lost} : 0;",
         f"isDue = time() >= {moment(now + timedelta(minutes=minutes))};",
         "isLacking = isDue && $CurrentLowPriorityNodes <= evicted;",
     )

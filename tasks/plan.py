@@ -79,7 +79,18 @@ async def confirm_plan(plan: Plan, request: Request) -> Plan:
     async with blob_service() as service:
         output = request.output
         outputs = await list_outputs(service, output.container, output.prefix)
-    return renew(plan, request, outputs=outputs)
+        renewed = renew(plan, request, outputs=outputs)
+        unread = {(c.source, c.preset) for c in plan.done}  # whose output has gone since
+        lost = [c for c in renewed.pending if (c.source, c.preset) in unread]
+        read = await probe_all(service, lost, output.chosen)
+    return replace(
+        renewed,
+        pending=(
+            *(c for c in renewed.pending if c not in lost),
+            *(c for c in read if isinstance(c, Conversion)),
+        ),
+        refused=(*renewed.refused, *(r for r in read if isinstance(r, Refusal))),
+    )
 
 
 def renew(plan: Plan, request: Request, *, outputs: Mapping[str, Stamp]) -> Plan:
@@ -270,7 +281,9 @@ async def probe_all(
     by_name = {preset.name: preset for preset in presets}
     conversions = tuple(conversions)
     sources = tuple(dict.fromkeys(conversion.source for conversion in conversions))
-    signer = await make_signer(service, until=datetime.now(UTC) + probe_time(len(sources)))
+    signer = None
+    if any(is_blob(source) for source in sources):
+        signer = await make_signer(service, until=datetime.now(UTC) + probe_time(len(sources)))
     found = await probe_each(address(source, signer) for source in sources)
     media = dict(zip(sources, found, strict=True))
     return [judge(c, media[c.source], by_name[c.preset]) for c in conversions]
@@ -281,9 +294,9 @@ def probe_time(sources: int) -> timedelta:
     return timedelta(hours=1, seconds=sources)
 
 
-def address(source: Source, signer: Signer) -> str:
+def address(source: Source, signer: Signer | None) -> str:
     """Where a source can be read: a path, or a URL that is a secret."""
-    if is_blob(source):
+    if signer and is_blob(source):
         return signer.blob_url(*split_address(source.location))
     return source.location
 

@@ -19,7 +19,14 @@ from prefect import task
 from tasks.access import CLOCK_SKEW, make_signer
 from tasks.clients import batch_client, blob_service, code_of
 from tasks.errors import PoolError
-from tasks.formulas import EVALUATION, Demand, scale_formula, until_deadline, while_warm
+from tasks.formulas import (
+    EVALUATION,
+    NO_NODES,
+    Demand,
+    scale_formula,
+    until_deadline,
+    while_warm,
+)
 from tasks.images import machine
 from tasks.models import Ticket
 from tasks.naming import OWNER, lock_id
@@ -351,3 +358,11 @@ def check_shared(found: models.BatchPool, pool: Pool) -> None:
                 f"The shared pool {found.id!r} does not fit: {what} {actual}, not {expected}.",
                 "Change the parameters to match it, or name another pool.",
             )
+
+
+async def shed_nodes(batch: BatchClient, pool_id: str) -> None:
+    """Let each node go once what it converts is done."""
+    scaling = models.BatchPoolEnableAutoScaleOptions(
+        auto_scale_formula=NO_NODES, auto_scale_evaluation_interval=EVALUATION
+    )
+    await batch.enable_pool_auto_scale(pool_id, scaling)

@@ -40,6 +40,7 @@ MOST_PIXELS = 1 << 27  # of a picture: 16K
 MOST_SECONDS = 7 * 24 * 60 * 60
 _CONNECT_SECONDS = 10
 _READ_SECONDS = 20
+_RECONNECT_SECONDS = 4  # the longest pause before another try
 _MICROSECONDS = 1_000_000
 _COVER_CODECS = frozenset({"mjpeg", "png"})  # that MP3, MP4 and FLAC all hold
 _LARGEST_COVER_BYTES = 16_000_000  # FLAC counts to 16 MiB
@@ -190,7 +191,9 @@ def _options(location: str) -> dict[str, str]:
         return options | {"protocol_whitelist": "file"}
     # Without these, FFmpeg asks for no certificate: whoever is in between would get the token.
     verified = {"tls_verify": "1", "ca_file": trusted_file()}
-    return options | {"protocol_whitelist": "http,https,tcp,tls"} | verified
+    again = {"reconnect_on_network_error": "1", "reconnect_on_http_error": "408,429,5xx"}
+    again |= {"reconnect": "1", "reconnect_delay_max": str(_RECONNECT_SECONDS)}
+    return options | {"protocol_whitelist": "http,https,tcp,tls"} | again | verified
 
 
 def _refuse_what_is_no_file(location: str) -> None:

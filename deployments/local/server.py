@@ -1,6 +1,7 @@
 """A Prefect server of a command's own, where no API is set."""
 
 import http.client
+import json
 import os
 import subprocess
 import sys
@@ -66,7 +67,7 @@ class Server:
             self.starting.exclude()
             self._start_process()
         deadline = time.monotonic() + START_SECONDS
-        while not is_healthy(self.port):
+        while not (is_healthy(self.port) and is_at_home(self.port, self.home)):
             self._check_start(deadline)
             time.sleep(0.05)
         self.starting.release()
@@ -116,11 +117,23 @@ def environment(home: Path, port: int) -> Mapping[str, str]:
 
 def is_healthy(port: int) -> bool:
     """Whether the server answers, and its database too."""
+    return ask(port, "/api/health") is not None
+
+
+def is_at_home(port: int, home: Path) -> bool:
+    """Whether it is the one of this folder: another may have taken the port before ours did."""
+    settings = ask(port, "/api/admin/settings")
+    return settings is not None and json.loads(settings).get("home") == str(home)
+
+
+def ask(port: int, path: str) -> bytes | None:
+    """The body of the answer; None where there is none, or not this one."""
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)
     try:
-        connection.request("GET", "/api/health")
-        return connection.getresponse().status == http.client.OK
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.read() if answer.status == http.client.OK else None
     except (OSError, http.client.HTTPException):
-        return False
+        return None
     finally:
         connection.close()

@@ -32,16 +32,21 @@ class BlackHole:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer 201 to one request after another."""
-        while head := await self._head(reader):
-            left = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0] or 0)
-            while left:
-                chunk = await reader.read(min(left, CHUNK_BYTES))
-                left -= len(chunk)
-                self.bytes_taken += len(chunk)
-            await self._together.wait()
-            writer.write(CREATED)
-            await writer.drain()
-        writer.close()
+        try:
+            while head := await self._head(reader):
+                await self._swallow(head, reader)
+                await self._together.wait()
+                writer.write(CREATED)
+                await writer.drain()
+        finally:
+            writer.close()
+
+    async def _swallow(self, head: bytes, reader: asyncio.StreamReader) -> None:
+        left = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0] or 0)
+        while left:
+            chunk = await reader.read(min(left, CHUNK_BYTES))
+            left -= len(chunk)
+            self.bytes_taken += len(chunk)
 
     @staticmethod
     async def _head(reader: asyncio.StreamReader) -> bytes:
@@ -61,7 +66,16 @@ def black_hole(*, together: int = 1) -> Iterator[BlackHole]:
     server = asyncio.run_coroutine_threadsafe(listening, loop).result()
     hole.port = server.sockets[0].getsockname()[1]
     yield hole
-    loop.call_soon_threadsafe(server.close)
+    asyncio.run_coroutine_threadsafe(_end(server), loop).result()
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()
+
+
+async def _end(server: asyncio.Server) -> None:
+    """Connections that are still open are served by tasks of their own."""
+    server.close()
+    serving = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in serving:
+        task.cancel()
+    await asyncio.gather(*serving, return_exceptions=True)

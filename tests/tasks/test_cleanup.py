@@ -7,6 +7,7 @@ from azure.storage.blob import BlobServiceClient
 from records import a_ticket
 
 from tasks.cleanup import clean_up, end_predecessor, is_ours
+from tasks.formulas import NO_NODES
 from tasks.models import Ticket
 from tasks.naming import OWN, input_blob, lock_blob, log_folder
 from tasks.parameters import Cleanup
@@ -85,7 +86,7 @@ async def test_nothing_is_touched_that_lacks_our_tags_or_bears_another_lock(
         assert states(batch, ticket) == ("active", "active")
 
 
-async def test_a_job_that_is_kept_is_ended_and_a_pool_that_is_kept_stays(
+async def test_a_job_that_is_kept_is_ended_and_a_pool_that_is_kept_loses_its_nodes(
     batch: BatchClient, make: Make
 ) -> None:
     ticket = a_ticket()
@@ -94,6 +95,7 @@ async def test_a_job_that_is_kept_is_ended_and_a_pool_that_is_kept_stays(
     job, pool = states(batch, ticket)
     assert job in ("terminating", "completed")
     assert pool == "active"
+    assert batch.get_pool(ticket.pool_id).auto_scale_formula == NO_NODES
 
 
 async def test_a_shared_pool_stays(batch: BatchClient, make: Make) -> None:

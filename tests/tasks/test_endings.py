@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.endings import CHECKED_FORMATS, TAIL_BYTES, ends_midway
+from tasks.endings import CHECKED_FORMATS, TAIL_BYTES, ends_midway, lacks_bytes
 from tasks.probe import FORMATS
 
 Clip = Callable[..., Path]
@@ -53,6 +53,13 @@ def test_tags_behind_the_last_frame_are_no_part_of_it(clip: Clip, tags: bytes) -
 def test_rubbish_tells_nothing_and_breaks_nothing(name: str, content: bytes) -> None:
     assert ends_midway(name, content) in (True, False)
     assert not ends_midway(name, content + b"Dear diary" * 9000)
+
+
+def test_a_recorders_caf_that_does_not_say_how_long_it_is_lacks_nothing() -> None:
+    description = b"desc" + (32).to_bytes(8, "big") + bytes(32)
+    sound = b"data" + (-1).to_bytes(8, "big", signed=True) + b"\x12\x34" * 400
+    head = b"caff\0\1\0\0" + description + sound
+    assert not lacks_bytes("caf", head, size_bytes=len(head))
 
 
 def test_every_format_with_an_ending_is_one_that_may_be_opened() -> None:

@@ -77,6 +77,16 @@ def test_nodes_that_were_evicted_just_now_are_waited_for() -> None:
     assert evaluate(formula, scene).dedicated == 0
 
 
+def test_nodes_of_which_nothing_is_known_yet_are_not_evicted() -> None:
+    pool = Pool(fallback_minutes=1)
+    formula = scale_formula(until_deadline(4, deadline=DEADLINE), pool, now=NOW)
+    history = History()
+    history.add(NOW, {"$PreemptedNodeCount": 0})
+    present = {"$PreemptedNodeCount": 0, "$CurrentLowPriorityNodes": 4}
+    scene = Scene(now=NOW + 5 * MINUTE, present=present, history=history)
+    assert evaluate(formula, scene).dedicated == 0
+
+
 def test_without_a_time_given_nothing_stands_in() -> None:
     formula = scale_formula(until_deadline(4, deadline=DEADLINE), Pool(), now=NOW)
     assert targets(formula, now=NOW + 20 * MINUTE, spot=0) == (4, 0)

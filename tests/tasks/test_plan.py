@@ -8,6 +8,8 @@ import pytest
 from azure.storage.blob import BlobServiceClient
 from records import a_conversion, a_file, a_request, a_source
 
+from storage_proxy import Refusal as Busy
+from storage_proxy import StorageProxy
 from tasks.clients import blob_service
 from tasks.errors import UsageError
 from tasks.models import Conversion, Plan, Refusal, Stamp
@@ -260,3 +262,24 @@ async def test_every_source_is_in_exactly_one_part_of_the_plan(
     assert [c.source.name for c in second.done] == ["a.mp4"]
     assert [c.source.name for c in second.pending] == ["b.mp4"]
     assert (await confirm_plan.fn(first, request)).pending == second.pending
+    blobs.get_blob_client(containers[0], done.output).delete_blob()
+    confirmed = await confirm_plan.fn(second, request)
+    assert {c.source.name: c.seconds for c in confirmed.pending} == {
+        "a.mp4": pytest.approx(2, abs=0.1),
+        "b.mp4": pytest.approx(2, abs=0.1),
+    }
+
+
+async def test_a_blob_is_looked_at_again_where_storage_is_too_busy_at_first(
+    blobs: BlobServiceClient,
+    containers: tuple[str, str],
+    in_flow: Callable[..., Any],
+    clip: Callable[..., Path],
+    storage_faults: StorageProxy,
+) -> None:
+    media = f"media-{containers[0]}"
+    blobs.create_container(media).upload_blob("a.mp4", clip(".mp4").read_bytes())
+    request = a_request(containers).model_copy(update={"sources": [f"az://{media}"]})
+    storage_faults.order(Busy(status=503, method="GET", blob=f"{media}/a.mp4", times=2))
+    plan = await in_flow(lambda: make_plan.fn(request))
+    assert [c.source.name for c in plan.pending] == ["a.mp4"]
