@@ -38,6 +38,7 @@ async def work_through(work: Work) -> Plan:
         if request.output.download_to:
             downloading = download_outputs(work.ledger(plan).converted, output=request.output)
             await work.stopwatch.time("download", downloading)
+            work.is_fetched = True
     except AzureError as error:
         told = explained(error)
         if work.plan:  # settings that did until now, as a sign-in that has expired since

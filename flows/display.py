@@ -206,11 +206,10 @@ def totals(report: Report) -> Iterator[str]:
         yield f"{diagnosis['summary']} {diagnosis['detail']} {diagnosis['remedy']}"
     if summary["converted"] or summary["skipped"]:
         place = "/".join(filter(None, (run["container"], run["prefix"])))
-        fetched = run["download_to"]
         yield (
-            f"Outputs: {fetched}"
-            if fetched
-            else (f"Outputs: container {place}. --download-to DIR fetches them.")
+            f"Outputs: {run['download_to']}"
+            if run["is_fetched"]
+            else f"Outputs: container {place}. --download-to DIR fetches them."
         )
 
 

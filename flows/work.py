@@ -24,6 +24,7 @@ class Work:
     evidence: Evidence | None = None
     diagnosis: Diagnosis | None = None
     is_watched: bool = False  # the watcher looks whether the run is cancelled
+    is_fetched: bool = False  # the outputs are in the folder for downloads
     is_settled: bool = False  # what came of each file is known; what is left is to clean up
     checks: tuple[Check, ...] = ()
 
@@ -39,4 +40,5 @@ class Work:
             spans=tuple(self.stopwatch.spans),
             nodes=self.roster.nodes,
             checks=self.checks,
+            is_fetched=self.is_fetched,
         )

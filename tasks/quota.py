@@ -42,6 +42,8 @@ class Management(BaseSettings):
 
 async def check_quota(pool: Pool) -> Check:
     """Whether the region offers the VM size, and the account may have one node at least."""
+    if pool.id:
+        return Check("quota", detail="The shared pool has what it has.")
     management = Management()
     if not management.subscription:
         return unknown("It needs AZURE_SUBSCRIPTION_ID and a sign-in.")
@@ -112,9 +114,10 @@ def judge_size(sizes: Sequence["SupportedSku"], pool: Pool) -> Check | None:
 def judge_cores(account: "BatchAccount", sizes: Sequence["SupportedSku"], pool: Pool) -> Check:
     """A quota that is too small for all nodes makes a run slow; for the first, impossible."""
     cores = cores_of(sizes[0])
+    stand_ins = pool.spot_nodes if pool.fallback_minutes else 0
     wanted = {
         "Spot": (pool.spot_nodes, account.low_priority_core_quota),
-        "dedicated": (pool.dedicated_nodes, dedicated_quota(account, sizes[0])),
+        "dedicated": (pool.dedicated_nodes + stand_ins, dedicated_quota(account, sizes[0])),
     }
     told = [
         f"{quota} {kind} cores"

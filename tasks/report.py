@@ -65,6 +65,7 @@ class Ledger:
     spans: tuple[Span, ...] = ()
     nodes: tuple[NodeLife, ...] = ()
     checks: tuple[Check, ...] = ()
+    is_fetched: bool = False  # the outputs are in the folder for downloads
 
     @property
     def converted(self) -> list[str]:
@@ -228,6 +229,7 @@ def describe_run(ledger: Ledger, *, now: datetime) -> dict[str, Any]:
         "container": request.output.container,
         "prefix": request.output.prefix,
         "download_to": request.output.download_to,
+        "is_fetched": ledger.is_fetched,
         "report": request.output.report,
         "job": ticket.job_id,
         "pool": ticket.pool_id,

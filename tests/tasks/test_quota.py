@@ -180,6 +180,17 @@ def test_a_quota_for_some_of_the_nodes_is_told_and_refuses_nobody() -> None:
     assert judge_cores(an_account(lowPriorityCoreQuota=10), [a_size()], Pool()).detail == ""
 
 
+async def test_a_shared_pool_has_its_nodes_already() -> None:
+    assert (await check_quota(Pool(id="mine"))).state == "passed"
+
+
+def test_dedicated_nodes_that_stand_in_make_a_spot_quota_of_none_bearable() -> None:
+    account = an_account(lowPriorityCoreQuota=0, dedicatedCoreQuota=500)
+    found = judge_cores(account, [a_size()], Pool(fallback_minutes=20))
+    assert found.state == "passed"
+    assert found.detail.endswith("There will be fewer nodes.")
+
+
 def test_dedicated_cores_are_counted_by_family_where_the_account_does() -> None:
     families = [
         VirtualMachineFamilyCoreQuota({"name": "standardDDSv5Family", "coreQuota": 0}),
