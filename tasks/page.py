@@ -195,7 +195,7 @@ def to_links(report: "Report", *, account: str, container: str) -> Iterator[str]
     run = report.run
     yield "\n## Where it is\n"
     prefix = f", under {code(run['prefix'])}" if run["prefix"] else ""
-    yield f"- Outputs: [{escaped(container)}](<{container}>){prefix}"
+    yield f"- Outputs: the container [{run['container']}](<{container}>){prefix}"
     if name := run["picture"]:
         # A link would ask whoever follows it for a signature; this asks for what they have.
         is_azure = container.startswith("https://")
