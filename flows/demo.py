@@ -22,11 +22,9 @@ from platformdirs import user_data_path
 from flows.command import INTERRUPTED, TERMINATED, main
 from flows.samples import make_samples
 from flows.signals import Terminated, heed_signals
-from flows.surroundings import QUIET, use_prefect_api
+from flows.surroundings import PREFECT_FILE, QUIET, ROOT, use_prefect_api
 from tasks.errors import ConvertError
 
-ROOT = Path(__file__).parents[1]
-PREFECT_FILE = ROOT / "deployments" / "prefect.yaml"
 POOL = "local"
 BLOCK = "demo"
 UI_PORT = 4200

@@ -19,10 +19,8 @@ from prefect.schedules import Schedule
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from flows.command import keep_imports, main
+from flows.surroundings import PREFECT_FILE, ROOT
 from tasks.errors import UsageError
-
-ROOT = Path(__file__).parents[1]
-PREFECT_FILE = ROOT / "deployments" / "prefect.yaml"
 
 
 class Strict(BaseModel):

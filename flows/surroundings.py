@@ -4,10 +4,13 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from flows.signals import heed_signals, held_signals
 from tasks.errors import ConvertError
 
+ROOT = Path(__file__).parents[1]  # of the project, where entrypoints begin
+PREFECT_FILE = ROOT / "deployments" / "prefect.yaml"
 QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

@@ -15,7 +15,7 @@ from tasks.clients import batch_client, blob_service
 from tasks.models import Ticket
 from tasks.naming import OWNER, is_own, lock_blob
 from tasks.parameters import Cleanup
-from tasks.pool import shed_nodes
+from tasks.pool import read_tags, shed_nodes
 from tasks.stage import STAGE
 
 # Blob Storage takes 256 in one batch. Azurite answers nobody else before it has done them all, and
@@ -91,7 +91,7 @@ async def terminate_job(batch: BatchClient, job_id: str, *, lock_id: str) -> Non
 
 
 def is_ours(metadata: Iterable[models.BatchMetadataItem] | None, lock_id: str) -> bool:
-    tags = {item.name: item.value for item in metadata or ()}
+    tags = read_tags(metadata)
     return (tags.get("owner"), tags.get("lock")) == (OWNER, lock_id)
 
 

@@ -27,6 +27,7 @@ from tasks.sign_in import SignIn
 from tasks.transport import opened_transport
 
 TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+PAGE = 1000  # the most that Batch lists at once
 BLOCK_BYTES = 4 * 1024 * 1024  # what one connection of a transfer holds in memory
 # The SDKs' own patience, one to two minutes for each request, is more than a stage's; see stage.py.
 BATCH_RETRIES: Any = {"retry_total": 3, "retry_backoff_factor": 0.5}

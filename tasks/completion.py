@@ -14,7 +14,7 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from prefect import task
 
 from tasks.cancellation import Cancellation
-from tasks.clients import batch_client, code_of, is_transient
+from tasks.clients import PAGE, batch_client, code_of, is_transient
 from tasks.diagnosis import Sighting, diagnose, diagnose_end, diagnose_wait
 from tasks.models import Diagnosis, Outcome, Ticket
 from tasks.naming import key_and_attempt
@@ -29,7 +29,6 @@ QUICKEST_POLL_SECONDS = 0.25
 SLOWEST_POLL_SECONDS = 15.0
 POLLS_A_SURVEY = 2.5  # in a minute of waiting, five requests for counts and four for the rest
 OUTAGE_SECONDS = 300  # that Batch may leave unanswered: what converts goes on meanwhile
-PAGE = 1000  # the most that Batch lists at once
 SELECT = ["id", "state", "creationTime", "executionInfo", "nodeInfo"]
 TAIL_BYTES = 2000
 JOB_STATES: dict[Any, Any] = {

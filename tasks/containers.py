@@ -6,7 +6,7 @@ from azure.core.exceptions import ResourceExistsError
 from prefect import task
 
 from tasks.clients import blob_service, code_of
-from tasks.naming import OWNER
+from tasks.naming import OWN
 from tasks.stage import STAGE
 
 logger = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ async def make_containers(*names: str) -> None:
     async with blob_service() as service:
         for name in names:
             try:
-                await service.create_container(name, metadata={"owner": OWNER})
+                await service.create_container(name, metadata=OWN)
                 logger.info("Made the container %s", name)
             except ResourceExistsError as error:
                 if code_of(error) != "ContainerAlreadyExists":

@@ -12,12 +12,13 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tasks.errors import UsageError
+from tasks.settings import ENV_FILE
 
 
 class Fence(BaseSettings):
     """The folders that runs may use, as in PATH; empty: all."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_file=ENV_FILE, extra="ignore", frozen=True)
 
     folders: str = Field("", validation_alias="CONVERT_FOLDERS")
 

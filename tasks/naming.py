@@ -13,7 +13,7 @@ from tasks.models import Conversion, Source, Stamp
 from tasks.presets import Preset
 
 OWNER = "batch-convert"  # the tag of all that is ours
-OWN = {"owner": OWNER}  # as a blob's metadata
+OWN = {"owner": OWNER}  # as the metadata of a blob or a container
 KEY_METADATA = "convertkey"  # metadata names may not hold hyphens
 SOURCE_METADATA = "convertsource"
 PRESET_METADATA = "convertpreset"

@@ -9,9 +9,9 @@ from azure.batch import models
 from azure.batch.aio import BatchClient
 from azure.core.exceptions import AzureError
 
+from tasks.clients import PAGE
 from tasks.models import NodeKind, NodeLife, Span
 
-PAGE = 1000  # the most that Batch lists at once
 SELECT = ["id", "state", "stateTransitionTime", "allocationTime", "isDedicated", "startTaskInfo"]
 QUICKEST_LOOK_SECONDS = 5.0
 SLOWEST_LOOK_SECONDS = 60.0

@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.models import FileResult
 from tasks.timeline import Bar, Lane, Step
 
 if TYPE_CHECKING:
@@ -70,17 +69,13 @@ def describe(report: "Report") -> dict[str, Any]:
         "nodes": [_node(lane) for lane in timeline.lanes],
         "bars": [_bar(bar, lanes=lanes, places=places) for bar in bars],
         "path": [_step(step, lanes=lanes, bars=bar_places) for step in timeline.path],
-        "files": {name: [_value(file, name) for file in report.files] for name in COLUMNS}
+        "files": {name: [getattr(file, name) for file in report.files] for name in COLUMNS}
         | {"node": [lanes.get(file.node or "") for file in report.files]},
     }
 
 
 def milli(seconds: float) -> float:
     return round(seconds, 3)
-
-
-def _value(file: FileResult, name: str) -> Any:
-    return getattr(file, name)
 
 
 def _node(lane: Lane) -> dict[str, Any]:

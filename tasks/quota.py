@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from tasks.clients import code_of, explained
 from tasks.models import Check
 from tasks.parameters import Pool
-from tasks.settings import load_accounts
+from tasks.settings import ENV_FILE, load_accounts
 from tasks.sign_in import SignIn
 from tasks.transport import opened_transport
 
@@ -33,7 +33,7 @@ class Management(BaseSettings):
     """Where the management API is."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
+        env_file=ENV_FILE, extra="ignore", frozen=True, env_ignore_empty=True
     )
 
     subscription: str = Field("", validation_alias="AZURE_SUBSCRIPTION_ID")

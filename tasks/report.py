@@ -33,7 +33,7 @@ from tasks.models import (
     State,
     Ticket,
 )
-from tasks.naming import OWNER, batch_task_id
+from tasks.naming import OWN, batch_task_id
 from tasks.outputs import keep_aside
 from tasks.parameters import Request
 from tasks.picture import blob_name, draw, is_ours, path_beside
@@ -173,7 +173,7 @@ async def store_picture(report: Report, ledger: Ledger) -> None:
     if not (name := report.run["picture"]):
         return
     settings = ContentSettings(content_type="text/html; charset=utf-8")
-    metadata = {"owner": OWNER, "run": ledger.ticket.run_id}
+    metadata = OWN | {"run": ledger.ticket.run_id}
     try:
         async with blob_service() as service:
             blob = service.get_blob_client(ledger.request.output.container, name)

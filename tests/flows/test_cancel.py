@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import subprocess
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
@@ -67,13 +68,9 @@ async def test_a_cancelled_script_stops_within_thirty_seconds_and_cleans_up(
     order("boot", seconds=3600)
     process = started(source)
     said = read_until(process.stdout, "batch tasks added")
-    run_id = await run_of(source)
-    await cancel(run_id)
-    rest, _ = process.communicate(timeout=30)
-    assert process.returncode == 1
+    rest = await ended_by_cancel(process, source)
     assert "The run was cancelled in Prefect." in rest
     assert "1 not started in" in rest
-    assert await is_cancelled(run_id)
     (pool_id,) = re.findall(r"the pool (convert-1-\w+)", said)
     assert pool_id not in living(batch)
 
@@ -86,13 +83,9 @@ async def test_a_script_is_cancelled_while_it_waits_for_the_lock(
     lock.acquire_lease(-1)
     process = started(source, "--limits.lock-wait-seconds", "600")
     read_until(process.stdout, "Waiting for another run")
-    run_id = await run_of(source)
-    await cancel(run_id)
-    rest, _ = process.communicate(timeout=30)
-    assert process.returncode == 1
+    rest = await ended_by_cancel(process, source)
     assert "The run was cancelled in Prefect. None was converting. Run again." in rest
     assert "1 not started in" in rest
-    assert await is_cancelled(run_id)
 
 
 async def test_a_script_is_cancelled_while_it_plans(
@@ -100,12 +93,18 @@ async def test_a_script_is_cancelled_while_it_plans(
 ) -> None:
     storage_faults.order(Delay(seconds=60, comp="list"))
     process = started(source, environment=dict(os.environ))
+    rest = await ended_by_cancel(process, source)
+    assert "error: The run was cancelled in Prefect, while it planned. Run again." in rest
+
+
+async def ended_by_cancel(process: subprocess.Popen[str], source: Path) -> str:
+    """What a script says that is cancelled; it stops within thirty seconds, as cancelled."""
     run_id = await eventually(source)
     await cancel(run_id)
     rest, _ = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert "error: The run was cancelled in Prefect, while it planned. Run again." in rest
     assert await is_cancelled(run_id)
+    return rest
 
 
 async def eventually(source: Path) -> uuid.UUID:
