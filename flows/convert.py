@@ -173,6 +173,7 @@ async def unless_cancelled(work: Work) -> Plan | None:
     try:
         await asyncio.wait({working, asking}, return_when=asyncio.FIRST_COMPLETED)
         if asking.done():
+            asking.result()  # a worker's SIGTERM may have been raised in there
             working.cancel()
         return await working
     except asyncio.CancelledError:
