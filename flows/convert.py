@@ -177,7 +177,7 @@ async def unless_cancelled(work: Work) -> Plan | None:
             working.cancel()
         return await working
     except asyncio.CancelledError:
-        if not asking.done():  # a signal
+        if not asking.done() or asking.cancelled():  # a signal, which may end all tasks of the loop
             raise
         work.diagnosis = work.diagnosis or CANCELLED
         return work.plan
