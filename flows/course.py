@@ -19,6 +19,7 @@ from tasks.models import Plan
 from tasks.outputs import collect_outputs, download_outputs
 from tasks.plan import confirm_plan, make_plan
 from tasks.preflight import preflight
+from tasks.stage import whole
 
 LAST_LOOK_SECONDS = 4  # that an interrupted run takes to see how far it came
 STAGES = logging.getLogger("tasks")  # whose lines a run's page shows
@@ -36,7 +37,8 @@ async def work_through(work: Work) -> Plan:
         elif plan.done and await has_predecessor(work.ticket, container=request.cleanup.container):
             plan = await end_remains(work, plan)
         if request.output.download_to:
-            downloading = download_outputs(work.ledger(plan).converted, output=request.output)
+            names = whole(work.ledger(plan).converted)
+            downloading = download_outputs(names, output=request.output)
             await work.stopwatch.time("download", downloading)
             work.is_fetched = True
     except AzureError as error:
@@ -93,7 +95,7 @@ async def convert_locked(work: Work, plan: Plan, *, wait_seconds: float) -> Plan
 
 async def convert_held(work: Work, plan: Plan, held: Held) -> Plan:
     request, ticket, timed = work.request, work.ticket, work.stopwatch.time
-    work.plan = plan = await timed("confirm", confirm_plan(plan, request))
+    work.plan = plan = await timed("confirm", confirm_plan(whole(plan), request))
     if held.predecessor:
         await end_predecessor(held.predecessor, lock_id=ticket.lock_id)
     try:

@@ -12,6 +12,7 @@ from tasks.job import make_job
 from tasks.models import Conversion, Plan
 from tasks.outputs import collect_outputs
 from tasks.pool import make_pool
+from tasks.stage import whole
 from tasks.submission import submit_wave
 from tasks.uploads import upload_wave
 
@@ -33,7 +34,7 @@ async def convert_pending(work: Work, plan: Plan, *, inputs: Collection[str]) ->
         if work.diagnosis or not conversions:
             break
         inputs = ()  # they may be what was missing
-    collecting = collect_outputs(work.outcomes, ticket=ticket, request=request)
+    collecting = collect_outputs(whole(work.outcomes), ticket=ticket, request=request)
     work.evidence = await timed("outputs", collecting)
 
 
@@ -70,14 +71,14 @@ async def send_waves(
         if tally.is_stopped:
             return
         uploading = upload_wave(
-            wave, wave=number, ticket=work.ticket, request=request, present=present
+            whole(wave), wave=number, ticket=work.ticket, request=request, present=whole(present)
         )
         refused = await timed(f"upload wave {number}", uploading)
         locations = {refusal.source.location for refusal in refused}
         ready = [c for c in wave if c.source.location not in locations]
         present.update(c.content for c in ready)
         submitting = submit_wave(
-            ready, wave=number, attempt=attempt, ticket=work.ticket, request=request
+            whole(ready), wave=number, attempt=attempt, ticket=work.ticket, request=request
         )
         refused += await timed(f"submit wave {number}", submitting)
         work.refusals += refused

@@ -29,10 +29,12 @@ from tasks.transport import opened_transport
 TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 PAGE = 1000  # the most that Batch lists at once
 BLOCK_BYTES = 4 * 1024 * 1024  # what one connection of a transfer holds in memory
+CONNECTIONS = 2  # for one file that goes up; memory is this times the files at once times a block
+PUT_BYTES = CONNECTIONS * BLOCK_BYTES  # what is smaller goes up in one request
 # The SDKs' own patience, one to two minutes for each request, is more than a stage's; see stage.py.
 BATCH_RETRIES: Any = {"retry_total": 3, "retry_backoff_factor": 0.5}
 BLOCKS: Any = {
-    "max_single_put_size": BLOCK_BYTES,
+    "max_single_put_size": PUT_BYTES,
     "max_block_size": BLOCK_BYTES,
     "max_single_get_size": BLOCK_BYTES,
     "max_chunk_get_size": BLOCK_BYTES,

@@ -13,6 +13,7 @@ from prefect.cache_policies import INPUTS, TASK_SOURCE
 
 from tasks.models import Source
 from tasks.sources import is_blob
+from tasks.stage import whole
 from tasks.threads import in_threads
 
 CHUNK_BYTES = 1024 * 1024
@@ -27,7 +28,7 @@ async def hash_sources(sources: Sequence[Source]) -> dict[Source, str]:
     hashes: dict[str, str] = {}
     for shard in shards(local):
         stamps = [(s.location, s.size_bytes, s.version) for s in shard]
-        hashes |= await hash_files(stamps)
+        hashes |= await hash_files(whole(stamps))
         # What could not be read when the shard was first hashed may be readable by now.
         hashes |= await hash_files.fn([stamp for stamp in stamps if stamp[0] not in hashes])
     return contents | {s: hashes[s.location] for s in local if s.location in hashes}

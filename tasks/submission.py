@@ -199,14 +199,26 @@ class TaskWriter:
     def _logs(self, batch_task: str) -> list[models.OutputFile]:
         """What it printed, and the marker with the seconds written: they outlive the node."""
         folder = log_folder(self.ticket.lock_id, self.ticket.run_id) + batch_task
+        destination = self._destination(self._logs_url, path=folder, headers=as_headers(OWN))
+        conditions = {
+            "../std*.txt": self._when_to_log,
+            "seconds-*": models.OutputFileUploadCondition.TASK_SUCCESS,
+        }
         return [
             models.OutputFile(
                 file_pattern=pattern,
-                destination=self._destination(self._logs_url, path=folder, headers=as_headers(OWN)),
-                upload_options=_upload_on(models.OutputFileUploadCondition.TASK_COMPLETION),
+                destination=destination,
+                upload_options=_upload_on(condition),
             )
-            for pattern in ("../std*.txt", "seconds-*")
+            for pattern, condition in conditions.items()
         ]
+
+    @property
+    def _when_to_log(self) -> models.OutputFileUploadCondition:
+        """What is deleted at the end is read of failures alone: two requests less for the rest."""
+        if self.request.cleanup.inputs == "keep":
+            return models.OutputFileUploadCondition.TASK_COMPLETION
+        return models.OutputFileUploadCondition.TASK_FAILURE
 
 
 def _file(preset: Preset) -> str:

@@ -27,8 +27,8 @@ def job(batch: BatchClient) -> Any:
     batch.begin_delete_job(ticket.job_id)
 
 
-def writer() -> TaskWriter:
-    return TaskWriter(access=SIGNER, ticket=a_ticket(now=NOW), request=a_request())
+def writer(**values: Any) -> TaskWriter:
+    return TaskWriter(access=SIGNER, ticket=a_ticket(now=NOW), request=a_request(**values))
 
 
 def a_result(status: str, code: str | None = None) -> models.BatchTaskCreateResult:
@@ -87,7 +87,15 @@ def test_an_output_is_uploaded_on_success_under_its_name_with_its_stamp() -> Non
         "x-ms-meta-convertsource": "/library/%C3%A9.mp4",
         "x-ms-meta-convertpreset": "mp3",
     }
-    assert {log.upload_options.upload_condition for log in logs} == {"taskcompletion"}
+    assert [(log.file_pattern, log.upload_options.upload_condition) for log in logs] == [
+        ("../std*.txt", "taskfailure"),
+        ("seconds-*", "tasksuccess"),
+    ]
+
+
+def test_where_uploads_are_kept_the_logs_of_all_are() -> None:
+    log = (writer(cleanup={"inputs": "keep"}).write(a_conversion(), 1).output_files or [])[1]
+    assert log.upload_options.upload_condition == "taskcompletion"
 
 
 def test_a_blob_is_read_where_it_lies_and_a_file_where_it_was_uploaded() -> None:
