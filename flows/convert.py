@@ -43,6 +43,7 @@ from tasks.progress import publish
 from tasks.report import Ledger, Report, make_report, write_report
 from tasks.settings import using
 from tasks.sources import AZURE
+from tasks.stage import whole
 
 NAME_PARTS = 2  # of a path in a run's name
 
@@ -150,7 +151,7 @@ async def run_request(request: Request) -> Report | State[Any]:
     if plan is None:
         return Cancelled(message=CANCELLED.summary)
     try:
-        report = await make_report(work.ledger(plan))
+        report = await make_report(whole(work.ledger(plan)))
     except ReportUnwrittenError as unwritten:
         publish(unwritten.report)
         await show_report(unwritten.report, request)

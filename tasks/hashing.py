@@ -24,14 +24,14 @@ Stamp = tuple[str, int, str]  # path, size in bytes, version
 async def hash_sources(sources: Sequence[Source]) -> dict[Source, str]:
     """The content hash of each source; one that cannot be read any more is left out."""
     contents = {source: hash_of_blob(source) for source in sources if is_blob(source)}
-    local = [source for source in sources if not is_blob(source)]
-    hashes: dict[str, str] = {}
-    for shard in shards(local):
-        stamps = [(s.location, s.size_bytes, s.version) for s in shard]
-        hashes |= await hash_files(whole(stamps))
+    for shard in shards(source for source in sources if not is_blob(source)):
+        digests = await hash_files(whole([(s.location, s.size_bytes, s.version) for s in shard]))
+        contents.update(zip(shard, digests.split("\n"), strict=True))
         # What could not be read when the shard was first hashed may be readable by now.
-        hashes |= await hash_files.fn([stamp for stamp in stamps if stamp[0] not in hashes])
-    return contents | {s: hashes[s.location] for s in local if s.location in hashes}
+        unread = [source for source in shard if not contents[source]]
+        again = await in_threads(_hash_file, [source.location for source in unread])
+        contents.update(zip(unread, again, strict=True))
+    return {source: digest for source, digest in contents.items() if digest}
 
 
 def hash_of_blob(source: Source) -> str:
@@ -58,11 +58,13 @@ def shards(sources: Iterable[Source]) -> list[list[Source]]:
     persist_result=True,
     result_serializer="json",
 )
-async def hash_files(stamps: list[Stamp]) -> dict[str, str]:
-    """SHA-256 in hex, by path; a file that cannot be read is left out."""
+async def hash_files(stamps: list[Stamp]) -> str:
+    """SHA-256 in hex, a line for each; an empty one for a file that cannot be read.
+
+    In one text, because Prefect keeps a record of each part of a result until the run ends.
+    """
     paths = [path for path, _, _ in stamps]
-    hashes = await in_threads(_hash_file, paths)
-    return {path: digest for path, digest in zip(paths, hashes, strict=True) if digest}
+    return "\n".join(await in_threads(_hash_file, paths))
 
 
 def _hash_file(path: str, stop: threading.Event) -> str:

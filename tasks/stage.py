@@ -7,7 +7,7 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task, exponential_backoff
-from prefect.utilities.annotations import quote
+from prefect.utilities.annotations import opaque
 
 from tasks.clients import explained, is_transient
 
@@ -16,8 +16,11 @@ logger = logging.getLogger(__name__)
 
 
 def whole(value: Value) -> Value:
-    """For a stage: Prefect would look into each part, three times, for other stages' results."""
-    return cast(Value, quote(value))
+    """For a stage: Prefect would look into each part, three times, for other stages' results.
+
+    That takes 90 us and 1.3 KB for each file of a plan. Whose result the whole is, it still sees.
+    """
+    return cast(Value, opaque(value))
 
 
 def retry_if_transient(
