@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import errno
 import os
+import re
 import shlex
 import signal
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +18,7 @@ from deployments.local.batch.reaper import Reaper
 from deployments.local.batch.state import Failure
 
 GRACE_SECONDS = 0.5
+_KEPT_BY_SH = re.compile(r"(?!(?:IFS|OLDPWD|OPTIND|PPID|PWD|SHLVL|_)$)[A-Za-z_][A-Za-z0-9_]*")
 
 
 class LaunchError(Exception):
@@ -38,25 +41,27 @@ class Process:
         cls, command_line: str, *, folder: Path, environment: Mapping[str, str], reaper: Reaper
     ) -> Self:
         """Starts the command in `folder`/wd, with stdout.txt and stderr.txt beside it."""
-        ticket, report = reaper.expect()
+        ticket, first_words, pipe = reaper.expect()
         try:
-            argv = shlex.split(command_line)
+            words = shlex.split(command_line)
+            find_program(words, folder=folder / "wd", path=environment.get("PATH", ""))
             with (
                 folders.open_own(folder / "stdout.txt", "wb") as stdout,
                 folders.open_own(folder / "stderr.txt", "wb") as stderr,
             ):
                 process = await asyncio.create_subprocess_exec(
-                    *argv,
+                    *first_words,
+                    *_what_sh_would_not_keep(environment),
+                    *words,
                     cwd=folder / "wd",
                     env=environment,
-                    stdin=asyncio.subprocess.DEVNULL,
+                    stdin=pipe,
                     stdout=stdout,
                     stderr=stderr,
                     start_new_session=True,
-                    preexec_fn=report,
                 )
                 return cls(process, reaper=reaper, ticket=ticket)
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError) as error:
             reaper.forget(ticket)
             raise LaunchError(_launch_failure(error, command_line)) from error
 
@@ -92,6 +97,24 @@ class Process:
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
+
+
+def find_program(words: Sequence[str], *, folder: Path, path: str) -> None:
+    """Raises the OSError with which the command's execution in `folder` would fail."""
+    if not words:
+        raise ValueError("The command line is empty")
+    name = words[0]
+    places = [""] if "/" in name else path.split(os.pathsep)
+    files = [file for place in places if (file := folder / place / name).is_file()]
+    if not any(os.access(file, os.X_OK) for file in files):
+        number = errno.EACCES if files else errno.ENOENT
+        raise OSError(number, os.strerror(number), name)
+
+
+def _what_sh_would_not_keep(environment: Mapping[str, str]) -> list[str]:
+    """The words that set, after sh, the variables that it would have dropped or changed."""
+    lost = [f"{n}={value}" for n, value in environment.items() if not _KEPT_BY_SH.fullmatch(n)]
+    return ["/usr/bin/env", *lost] if lost else []
 
 
 async def _through(work: Coroutine[Any, Any, None]) -> None:

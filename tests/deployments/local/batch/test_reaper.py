@@ -34,7 +34,7 @@ def test_what_still_runs_when_the_pipe_closes_is_killed_and_what_ended_is_not(
     reaper = Reaper()
     tickets = {}
     for process in (running, ended):
-        tickets[process], _ = reaper.expect()
+        tickets[process], *_ = reaper.expect()
         reaper.watch(tickets[process], process.pid)
     reaper.forget(tickets[ended])
     reaper.close()
@@ -60,13 +60,12 @@ def test_a_process_whose_service_is_killed_as_it_starts_is_killed_too(
 ) -> None:
     """It kills its service itself, before it tells of itself and before it executes its command."""
     script = """
-import os, signal, subprocess, sys
+import subprocess, sys
 from deployments.local.batch.reaper import Reaper
-_, report = Reaper().expect()
-def start():
-    os.kill(os.getppid(), signal.SIGKILL)
-    report()
-subprocess.Popen(["tail", "-f", sys.argv[1]], start_new_session=True, preexec_fn=start)
+_, words, pipe = Reaper().expect()
+kill_first = ["/bin/sh", "-c", 'kill -9 $PPID; exec "$@"', "sh"]
+command = [*kill_first, *words, "tail", "-f", sys.argv[1]]
+subprocess.Popen(command, start_new_session=True, stdin=pipe).wait()
 """
     watched, folder = tmp_path / "watched", Path(__file__).parents[4]
     watched.touch()

@@ -67,15 +67,17 @@ def test_no_shell_reads_the_command_line(lab: Any, pool: str) -> None:
 
 
 def test_the_environment_is_clean_and_has_what_the_agent_sets(lab: Any, pool: str) -> None:
-    setting = m.EnvironmentSetting(name="OWN", value="it's $mine")
-    task = lab.run(pool, command_line="env", environment_settings=[setting])
+    own = {"OWN": "it's $mine", "no.name for-sh": "1", "IFS": "x", "PWD": "/else"}
+    settings = [m.EnvironmentSetting(name=name, value=value) for name, value in own.items()]
+    task = lab.run(pool, command_line="env", environment_settings=settings)
     variables = dict(line.split("=", 1) for line in lab.output(task).splitlines())
+    variables.pop("_", None)  # which bash sets, where it is sh
     node = lab.data / pool / task.node_info.node_id
     folder = node / task.node_info.task_root_directory
     assert variables == {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "HOME": str(folder / "wd"),
-        "OWN": "it's $mine",
+        **own,
         "AZ_BATCH_ACCOUNT_NAME": "localbatch",
         "AZ_BATCH_ACCOUNT_URL": lab.url,
         "AZ_BATCH_JOB_ID": task.url.split("/")[-3],
