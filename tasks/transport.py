@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from urllib.request import getproxies
 
 import certifi
 
@@ -27,7 +28,7 @@ async def opened_transport() -> "AsyncIterator[AioHttpTransport]":
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=trusted()),
         cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=True,
+        trust_env=bool(getproxies()),  # then two threads look the environment up for each request
         auto_decompress=False,  # the SDKs do that
     ) as session:
         yield AioHttpTransport(session=session, session_owner=False, **TIMEOUTS)

@@ -46,6 +46,27 @@ async def test_a_server_that_nobody_vouches_for_is_not_spoken_to(
         await ask(address)
 
 
+async def test_a_netrc_has_nothing_to_say_beside_a_key_or_a_token(
+    stack: LocalStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    request = HttpRequest("GET", stack.settings["AZURE_BATCH_ENDPOINT"])
+    request.headers["Authorization"] = "Bearer ours"
+    async with opened_transport() as transport:
+        assert (await transport.send(request)).status_code < 500
+
+
+async def test_a_proxy_that_the_environment_names_is_asked(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")
+    monkeypatch.setenv("no_proxy", "")
+    with pytest.raises(ServiceRequestError, match=r"proxy\.invalid:3128"):
+        await ask(stack.settings["AZURE_BATCH_ENDPOINT"])
+
+
 def test_whom_to_trust_is_read_once_as_long_as_it_does_not_change(
     bundle: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
