@@ -18,12 +18,18 @@ PATH=${AZ_BATCH_NODE_SHARED_DIR:+$AZ_BATCH_NODE_SHARED_DIR/bin:}$PATH
 MOST_PIXELS=134217728
 FORMATS=aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,mxf,ogg,tta,w64,wav,wv
 
+line_end='
+'
+
 fail() {
     status=$1
     shift
     printf 'runner: %s\n' "$*" >&2
     exit "$status"
 }
+
+# Functions answer in a variable of their own name: a subshell for each would take a short file longer
+# than its checks do.
 
 # "120.07" -> 120070000. The 1 in front keeps leading zeros from being read as octal.
 microseconds() {
@@ -33,7 +39,7 @@ microseconds() {
     esac
     while [ ${#fraction} -gt 6 ]; do fraction=${fraction%?}; done
     while [ "${whole#0}" != "$whole" ]; do whole=${whole#0}; done
-    echo $((${whole:-0} * 1000000 + 1$fraction - 1000000))
+    microseconds=$((${whole:-0} * 1000000 + 1$fraction - 1000000))
 }
 
 # 120070000 3 -> "120.070"
@@ -41,11 +47,11 @@ seconds() {
     fraction=$((1000000 + $1 % 1000000))
     fraction=${fraction#1}
     while [ ${#fraction} -gt "$2" ]; do fraction=${fraction%?}; done
-    echo "$(($1 / 1000000)).$fraction"
+    seconds=$(($1 / 1000000)).$fraction
 }
 
 # The last out_time_us that ffmpeg reported; it says N/A where it wrote nothing.
-reported_microseconds() {
+reported() {
     reported=0
     while IFS='=' read -r key value; do
         case $key=$value in
@@ -53,11 +59,10 @@ reported_microseconds() {
             out_time_us=*) reported=$value ;;
         esac
     done <progress
-    echo "$reported"
 }
 
 # What the output's own header says ("  Duration: 00:00:10.00, start: …"), to the hundredth.
-declared_microseconds() {
+print_declared() {
     ffmpeg -hide_banner -nostdin -protocol_whitelist file -i "file:$OUTPUT" 2>&1 |
         while IFS= read -r line; do
             case $line in
@@ -65,8 +70,9 @@ declared_microseconds() {
                     line=${line#  Duration: }
                     line=${line%%,*}
                     hours=${line%%:*} line=${line#*:}
-                    echo $(($(microseconds "$hours") * 3600 + $(microseconds "${line%%:*}") * 60 + \
-                        $(microseconds "${line#*:}")))
+                    minutes=${line%%:*}
+                    microseconds "${line#*:}"
+                    echo $((microseconds + (${hours#0} * 60 + ${minutes#0}) * 60000000))
                     return
                     ;;
             esac
@@ -81,12 +87,8 @@ is_too_short() {
     [ $((expected - $1)) -gt "$tolerance" ]
 }
 
-room() {
-    [ "$expected" -lt 200000000 ] && echo 2000000 || echo $((expected / 100))
-}
-
 is_too_long() {
-    [ $(($1 - expected)) -gt "$(room)" ]
+    [ $(($1 - expected)) -gt "$room" ]
 }
 
 # Small files may decode into vast ones. A conversion gets most of the machine's memory and half of
@@ -98,7 +100,11 @@ limit_memory() {
 }
 
 limit_output() {
-    blocks=$(df -P -k . | { read -r _ && read -r _ _ _ free _ && echo "$free"; }) # of 512 bytes
+    table=$(df -P -k .)
+    read -r _ _ _ blocks _ <<END
+${table##*"$line_end"}
+END
+    # Half of so many KiB is as many blocks of 512 bytes.
     case $blocks in
         '' | *[!0-9]*) blocks= ;;
         *) ulimit -f "$blocks" 2>/dev/null ;;
@@ -122,8 +128,10 @@ ended_early() {
 # WAV and AVI say in their first bytes how large they are, and FFmpeg overlooks it when they are not.
 # Recorders that cannot go back leave 0 there, or some 2 or 4 GiB; others miscount by a little.
 riff_is_short() {
-    [ "$(od -A n -t x1 -N 4 input | tr -d ' \n')" = 52494646 ] || return 1
-    declared=$(($(od -A n -t u4 -j 4 -N 4 input) + 8))
+    # shellcheck disable=SC2046
+    set -- $(od -A n -t x1 -N 8 input)
+    [ "$#" -eq 8 ] && [ "$1$2$3$4" = 52494646 ] || return 1
+    declared=$((0x$8$7$6$5 + 8))
     size=$(($(wc -c <input)))
     [ "$declared" -lt 2147479552 ] && [ $((declared - size)) -gt $((4096 + declared / 1000)) ]
 }
@@ -133,8 +141,7 @@ riff_is_short() {
 [ -n "${FFMPEG_ARGUMENTS-}" ] || fail 64 "FFMPEG_ARGUMENTS must hold the preset's arguments"
 # Split at line ends alone, and no names of files filled in: so no shell reads them.
 set -f
-IFS='
-'
+IFS=$line_end
 # shellcheck disable=SC2086
 set -- $FFMPEG_ARGUMENTS
 unset IFS
@@ -145,12 +152,17 @@ case $SOURCE_SECONDS in
 esac
 command -v ffmpeg >/dev/null || fail 127 "ffmpeg is not on this node's PATH ($PATH)"
 [ -f input ] || fail 66 "there is no file named input in $PWD"
-rm -f progress messages seconds-* "./$OUTPUT"
+for left in progress messages seconds-* "./$OUTPUT"; do
+    if [ -e "$left" ] || [ -h "$left" ]; then rm -f "$left"; fi
+done
 
 if [ -n "$SOURCE_SECONDS" ]; then
-    expected=$(microseconds "$SOURCE_SECONDS")
+    microseconds "$SOURCE_SECONDS"
+    expected=$microseconds
+    [ "$expected" -lt 200000000 ] && room=2000000 || room=$((expected / 100))
     # A little more than is too much: enough to tell.
-    set -- "$@" -t "$(seconds $((expected + $(room) + 1000000)) 3)"
+    seconds $((expected + room + 1000000)) 3
+    set -- "$@" -t "$seconds"
 fi
 limit_memory
 limit_output
@@ -166,19 +178,22 @@ if [ "$status" -ne 0 ]; then
     fail "$status" "ffmpeg failed with status $status"
 fi
 
-written=$(reported_microseconds)
+reported
+written=$reported
 if [ -n "$SOURCE_SECONDS" ]; then
     # The report stops at the start of the packet written last, which in a slow film is not the one
     # shown last: before anything is called short, the output's header is asked.
     if is_too_short "$written"; then
-        declared=$(declared_microseconds)
+        declared=$(print_declared)
         written=${declared:-$written}
     fi
 fi
-: >"seconds-$(seconds "$written" 3)"
+seconds "$written" 3
+: >"seconds-$seconds"
 
 [ -s "$OUTPUT" ] || fail 65 "ffmpeg wrote nothing into $OUTPUT"
-converted="$(seconds "$written" 2) s were converted"
+seconds "$written" 2
+converted="$seconds s were converted"
 if riff_is_short; then
     fail 65 "$converted: the source is cut short: it has $size bytes of $declared"
 fi
@@ -186,6 +201,7 @@ if [ -z "$SOURCE_SECONDS" ]; then
     ! ended_early || fail 65 "$converted: the source is cut short: it ends in the midst of a packet"
     exit 0
 fi
-converted="$converted of $(seconds "$expected" 2) s"
+seconds "$expected" 2
+converted="$converted of $seconds s"
 ! is_too_short "$written" || fail 65 "$converted: the source is cut short"
 ! is_too_long "$written" || fail 65 "$converted: the source is longer than it says"
