@@ -160,7 +160,7 @@ class FileResult:
     source_seconds: float | None = None
     output_seconds: float | None = None
     output_bytes: int | None = None
-    started_at: str | None = None  # ISO 8601
-    ended_at: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
     key: str | None = None  # of its conversion
     cost: float | None = None  # its part of what the nodes cost; None without a price

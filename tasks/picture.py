@@ -4,12 +4,14 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from itertools import islice
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from tasks.timeline import Bar, Lane, Step
+from tasks.timeline import Bar, Lane, Step, Timeline
 
 if TYPE_CHECKING:
     from tasks.report import Report
@@ -19,22 +21,26 @@ COLUMNS = (
     *("source", "preset", "output", "state", "reason", "attempts", "seconds"),
     *("source_seconds", "output_bytes"),
 )
+VALUES_A_PIECE = 1000
+DATA = "{{data}}"
 MARK = re.compile(r"\{\{(\w+)\}\}")
 GENERATOR = b'<meta name="generator" content="batch-convert">'  # by it a picture of ours is known
 IN_SCRIPT = {ord(character): f"\\u{ord(character):04x}" for character in "<>&"}
 
 
-def draw(report: "Report") -> bytes:
-    """The page with its data. It asks nobody for anything, and its policy forbids it to."""
+def draw(report: "Report", page: IO[bytes]) -> None:
+    """Write the page with its data. It asks nobody for anything, and its policy forbids it to."""
     style, script = ((FOLDER / f"picture.{suffix}").read_text() for suffix in ("css", "js"))
-    parts = {
-        "policy": policy(style=style, script=script),
-        "style": style,
-        "script": script,
-        "data": embedded(describe(report)),
-    }
-    template = (FOLDER / "picture.html").read_text()
-    return MARK.sub(lambda mark: parts[mark[1]], template).encode()
+    parts = {"policy": policy(style=style, script=script), "style": style, "script": script}
+    before, after = (FOLDER / "picture.html").read_text().split(DATA)
+    page.write(filled(before, parts).encode())
+    for piece in in_pieces(describe(report)):
+        page.write(piece.encode())
+    page.write(filled(after, parts).encode())
+
+
+def filled(template: str, parts: Mapping[str, str]) -> str:
+    return MARK.sub(lambda mark: parts[mark[1]], template)
 
 
 def policy(*, style: str, script: str) -> str:
@@ -48,30 +54,58 @@ def fingerprint(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def embedded(data: Mapping[str, Any]) -> str:
+def embedded(data: Any) -> str:
     """JSON that no name in it can break out of: ASCII, without what HTML reads as its own."""
     return json.dumps(data, separators=(",", ":")).translate(IN_SCRIPT)
 
 
+def in_pieces(data: Any) -> Iterator[str]:
+    """The same, but that an iterator is drawn from as it is written: no list is made of it."""
+    if isinstance(data, Mapping):
+        for place, (name, value) in enumerate(data.items()):
+            yield f"{',' if place else '{'}{embedded(name)}:"
+            yield from in_pieces(value)
+        yield "}" if data else "{}"
+    elif isinstance(data, Iterator):
+        yield "["
+        separator = ""
+        while values := list(islice(data, VALUES_A_PIECE)):
+            yield separator + embedded(values)[1:-1]
+            separator = ","
+        yield "]"
+    else:
+        yield embedded(data)
+
+
 def describe(report: "Report") -> dict[str, Any]:
     """What picture.js draws: times in seconds since the run began, files by their place."""
-    timeline = report.timeline
-    places = {file.key: place for place, file in enumerate(report.files) if file.key}
-    bars = [bar for lane in timeline.lanes for bar in lane.bars]
+    timeline, files = report.timeline, report.files
+    places = {file.key: place for place, file in enumerate(files) if file.key}
     lanes = {lane.node: number for number, lane in enumerate(timeline.lanes)}
-    bar_places = {f"{bar.key}-{bar.attempt}": place for place, bar in enumerate(bars)}
+    nodes = (lanes.get(file.node or "") for file in files)
+    on_path = _on_path(timeline)
     return {
-        "run": dict(report.run),
-        "summary": dict(report.summary),
+        "run": report.run,
+        "summary": report.summary,
         "headline": report.headline,
         "seconds": milli(timeline.seconds),
-        "stages": [[stage.name, milli(stage.start), milli(stage.end)] for stage in timeline.stages],
-        "nodes": [_node(lane) for lane in timeline.lanes],
-        "bars": [_bar(bar, lanes=lanes, places=places) for bar in bars],
-        "path": [_step(step, lanes=lanes, bars=bar_places) for step in timeline.path],
-        "files": {name: [getattr(file, name) for file in report.files] for name in COLUMNS}
-        | {"node": [lanes.get(file.node or "") for file in report.files]},
+        "stages": ([stage.name, milli(stage.start), milli(stage.end)] for stage in timeline.stages),
+        "nodes": (_node(lane) for lane in timeline.lanes),
+        "bars": (_bar(bar, lanes=lanes, places=places) for bar in _bars(timeline)),
+        "path": (_step(step, lanes=lanes, bars=on_path) for step in timeline.path),
+        "files": {name: map(attrgetter(name), files) for name in COLUMNS} | {"node": nodes},
     }
+
+
+def _bars(timeline: Timeline) -> Iterator[Bar]:
+    return (bar for lane in timeline.lanes for bar in lane.bars)
+
+
+def _on_path(timeline: Timeline) -> dict[str, int]:
+    """The places of the bars that the longest path leads through, by the names of its steps."""
+    wanted = {step.name for step in timeline.path if step.kind == "file"}
+    named = ((place, f"{bar.key}-{bar.attempt}") for place, bar in enumerate(_bars(timeline)))
+    return {name: place for place, name in named if name in wanted}
 
 
 def milli(seconds: float) -> float:

@@ -4,17 +4,18 @@ import json
 import logging
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import Any, get_args
 
 from azure.core.exceptions import AzureError, ResourceExistsError
 from azure.storage.blob import ContentSettings
 from prefect import task
 
-from tasks.clients import blob_service, explained
+from tasks.clients import PUT_BYTES, blob_service, explained
 from tasks.errors import ReportUnwrittenError
 from tasks.estimate import estimate
 from tasks.files import fresh_file
@@ -85,8 +86,8 @@ class NodeUse:
 
     id: str
     kind: NodeKind
-    started_at: str  # ISO 8601; in a shared pool, when the run did
-    ended_at: str
+    started_at: datetime  # in a shared pool, when the run did
+    ended_at: datetime
     is_lost: bool  # it went while its pool lived on
     hours: Mapping[Activity, float]
     conversions: int
@@ -111,10 +112,23 @@ class Report:
         counts = ((state, self.summary[state]) for state in get_args(State))
         return ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in counts if n)
 
-    def as_json(self) -> str:
-        nodes, files = ([asdict(row) for row in rows] for rows in (self.nodes, self.files))
-        parts = {"run": self.run, "summary": self.summary, "nodes": nodes, "files": files}
-        return json.dumps(parts, indent=2, default=str)
+    def as_json(self) -> Iterator[str]:
+        """Piece by piece, with a line for each node and each file."""
+        for mark, name, part in (("{", "run", self.run), (",", "summary", self.summary)):
+            yield f'{mark}\n  "{name}": ' + json.dumps(part, indent=2).replace("\n", "\n  ")
+        yield ',\n  "nodes": '
+        yield from _as_lines(self.nodes)
+        yield ',\n  "files": '
+        yield from _as_lines(self.files)
+        yield "\n}\n"
+
+
+def _as_lines(rows: Iterable[NodeUse | FileResult]) -> Iterator[str]:
+    mark = "["
+    for row in rows:
+        yield f"{mark}\n    {json.dumps(asdict(row), default=moment)}"
+        mark = ","
+    yield "\n  ]" if mark == "," else "[]"
 
 
 @task(name="report", task_run_name="report", **STAGE)
@@ -150,8 +164,9 @@ def write_files(report: Report, request: Request) -> None:
     path = local_path(request.output.report)
     try:
         with fresh_file(path) as file:
-            file.write(report.as_json().encode())
-        write_picture(draw(report), path_beside(path))
+            for piece in report.as_json():
+                file.write(piece.encode())
+        write_picture(report, path_beside(path))
     except OSError as error:
         raise ReportUnwrittenError(
             f"The report {path} cannot be written: {error.strerror}.",
@@ -160,10 +175,10 @@ def write_files(report: Report, request: Request) -> None:
         ) from error
 
 
-def write_picture(page: bytes, path: Path) -> None:
+def write_picture(report: Report, path: Path) -> None:
     """Nobody named this file: what has its name and is no picture of ours is kept."""
     with fresh_file(path) as file:
-        file.write(page)
+        draw(report, file)
         if path.exists() and not is_ours(path):
             keep_aside(path)
 
@@ -175,16 +190,21 @@ async def store_picture(report: Report, ledger: Ledger) -> None:
     settings = ContentSettings(content_type="text/html; charset=utf-8")
     metadata = OWN | {"run": ledger.ticket.run_id}
     try:
-        async with blob_service() as service:
-            blob = service.get_blob_client(ledger.request.output.container, name)
-            await blob.upload_blob(
-                draw(report), overwrite=False, metadata=metadata, content_settings=settings
-            )
+        with SpooledTemporaryFile(max_size=PUT_BYTES) as page:
+            draw(report, page)
+            page.seek(0)
+            async with blob_service() as service:
+                blob = service.get_blob_client(ledger.request.output.container, name)
+                await blob.upload_blob(
+                    page, overwrite=False, metadata=metadata, content_settings=settings
+                )
         logger.info("The picture of this run: %s", name)
     except ResourceExistsError:  # an earlier try of ours got through
         pass
     except AzureError as error:
         logger.warning("The picture could not be stored. %s", explained(error).problem)
+    except OSError as error:
+        logger.warning("The picture could not be stored: %s", error.strerror)
 
 
 def build_report(ledger: Ledger, *, now: datetime) -> Report:
@@ -208,8 +228,8 @@ def account_for(lane: Lane, began_at: datetime) -> NodeUse:
     return NodeUse(
         id=lane.node,
         kind=lane.kind,
-        started_at=start.isoformat(timespec="milliseconds"),
-        ended_at=end.isoformat(timespec="milliseconds"),
+        started_at=start,
+        ended_at=end,
         is_lost=lane.is_gone,
         hours=in_hours(lane.seconds),
         conversions=len(lane.bars),
@@ -350,14 +370,14 @@ def _settle(conversion: Conversion, outcomes: list[Outcome], ledger: Ledger) -> 
         source_seconds=conversion.seconds,
         output_seconds=ledger.evidence.seconds.get(name),
         output_bytes=stamp.size_bytes if stamp and state == "converted" else None,
-        started_at=moment(last.started_at) if last else None,
-        ended_at=moment(last.ended_at) if last else None,
+        started_at=last.started_at if last else None,
+        ended_at=last.ended_at if last else None,
         key=conversion.key,
     )
 
 
-def moment(found: datetime | None) -> str | None:
-    return found.isoformat(timespec="milliseconds") if found else None
+def moment(found: datetime) -> str:
+    return found.isoformat(timespec="milliseconds")
 
 
 def judge(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise, zip_longest
-from typing import Literal
+from typing import Literal, TypeVar
 
 from tasks.models import NodeKind, NodeLife, Outcome, Span, Ticket
 
@@ -79,6 +79,10 @@ class Step:
     name: str  # of the stage, of the node, or the file's key
     start: float
     end: float
+
+
+Link = Step | Bar  # of the longest path: a bar stands for the step that it will be
+AnyLink = TypeVar("AnyLink", bound=Link)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,22 +249,29 @@ def _restarts(node: NodeLife, bars: Sequence[Bar], *, clock: _Clock) -> Iterator
 
 def settle_periods(claims: Iterable[Period], *, start: float, end: float) -> tuple[Period, ...]:
     """One activity at each moment from start to end, by rank."""
-    edges: dict[float, Counter[Activity]] = defaultdict(Counter, {start: Counter(), end: Counter()})
+    counts: Counter[Activity] = Counter()
+    periods: list[Period] = []
+    begins = start
+    for moment, activity, change in sorted(_edges(claims, start=start, end=end)):
+        if moment > begins:
+            leading = next(rank for rank in RANKS if counts[rank])
+            if periods and periods[-1].activity == leading:
+                begins = periods.pop().start
+            periods.append(Period(leading, begins, moment))
+            begins = moment
+        counts[activity] += change
+    return tuple(periods)
+
+
+def _edges(
+    claims: Iterable[Period], *, start: float, end: float
+) -> Iterator[tuple[float, Activity, int]]:
+    """When how many claims of an activity begin or end."""
     for claim in claims:
         begins, ends = max(start, claim.start), min(end, claim.end)
         if begins < ends:
-            edges[begins][claim.activity] += 1
-            edges[ends][claim.activity] -= 1
-    counts: Counter[Activity] = Counter()
-    periods: list[Period] = []
-    for begins, ends in pairwise(sorted(edges)):
-        counts.update(edges[begins])
-        activity = next(rank for rank in RANKS if counts[rank])
-        if periods and periods[-1].activity == activity:
-            periods[-1] = replace(periods[-1], end=ends)
-        else:
-            periods.append(Period(activity, begins, ends))
-    return tuple(periods)
+            yield begins, claim.activity, 1
+            yield ends, claim.activity, -1
 
 
 def longest_path(stages: Sequence[Stage], lanes: Sequence[Lane]) -> tuple[Step, ...]:
@@ -271,24 +282,26 @@ def longest_path(stages: Sequence[Stage], lanes: Sequence[Lane]) -> tuple[Step, 
     the stage that ended last before it.
     """
     causes = _Causes(stages, lanes)
-    chain: list[Step] = []
-    step = causes.last
-    while step:
-        chain.append(step)
-        earlier = [cause for cause in causes.of(step) if _is_before(cause[1], step)]
-        step = max(earlier, key=lambda cause: cause[0])[1] if earlier else None
+    chain: list[Link] = []
+    link = causes.last
+    while link:
+        chain.append(link)
+        earlier = [cause for cause in causes.of(link) if _is_before(cause[1], link)]
+        link = max(earlier, key=lambda cause: cause[0])[1] if earlier else None
     chain.reverse()
     followers = zip_longest(chain, chain[1:])
-    return tuple(_trimmed(step, follower) for step, follower in followers if step)
+    return tuple(_trimmed(link, follower) for link, follower in followers if link)
 
 
-def _trimmed(step: Step, follower: Step | None) -> Step:
+def _trimmed(link: Link, follower: Link | None) -> Step:
     """A step that still went on when the next began counts until then."""
-    end = min(step.end, follower.start) if follower else step.end
-    return replace(step, end=max(step.start, end))
+    end = max(link.start, min(link.end, follower.start) if follower else link.end)
+    if isinstance(link, Bar):
+        return Step("file", f"{link.key}-{link.attempt}", link.start, end)
+    return replace(link, end=end)
 
 
-def _is_before(one: Step, other: Step) -> bool:
+def _is_before(one: Link, other: Link) -> bool:
     return (one.start, one.end) < (other.start, other.end)
 
 
@@ -296,28 +309,27 @@ class _Causes:
     """What had to be over before a step could begin, with the moment from which it was."""
 
     def __init__(self, stages: Sequence[Stage], lanes: Sequence[Lane]) -> None:
-        self._bars = {_file_step(bar): bar for lane in lanes for bar in lane.bars}
-        self._before = {
-            _file_step(after): _file_step(bar) for lane in lanes for bar, after in _in_slots(lane)
-        }
-        self._delays = {lane.node: list(_delays(lane)) for lane in lanes}
-        self._work = {lane.node: [_file_step(bar) for bar in lane.bars] for lane in lanes}
-        self._files = sorted(self._bars, key=lambda step: step.end)
-        self._stages = [self._stage_step(stage) for stage in stages]
-        self.last = max(self._stages, key=lambda step: step.end, default=None)
+        self._delays = {lane.node: _by_end(_delays(lane)) for lane in lanes}
+        self._bars = {lane.node: lane.bars for lane in lanes}
+        self._ended_bars = {lane.node: _by_end(lane.bars) for lane in lanes}
+        self._files = _by_end(bar for lane in lanes for bar in lane.bars)
+        steps = [self._stage_step(stage) for stage in stages]
+        self._stages = _by_end(steps)
+        self._pools = [step for step in self._stages if step.name == POOL]
+        submissions = (step for step in steps if step.name.startswith(SUBMIT))
+        self._submissions = sorted(submissions, key=lambda step: step.start)
+        self.last: Link | None = max(steps, key=lambda step: step.end, default=None)
 
-    def of(self, step: Step) -> Iterator[tuple[float, Step]]:
-        match step.kind:
-            case "file":
-                yield from self._of_file(step)
-            case "boot" | "start_task" | "evicted":
-                yield from _until(step.start, self._delays[step.name])
-                yield from _until(step.start, self._work[step.name])
-                yield from _until(step.start, [s for s in self._stages if s.name == POOL])
-            case _:
-                if step.name == COMPLETION and (file := self._last_file(step.end)):
-                    yield file.end, file
-                yield from _until(step.start, self._stages)
+    def of(self, link: Link) -> Iterator[tuple[float, Link]]:
+        if isinstance(link, Bar):
+            yield from self._of_file(link)
+        elif link.kind == "stage":
+            if link.name == COMPLETION and (file := self._last_file(link.end)):
+                yield file.end, file
+            yield from _last_before(link, self._stages)
+        else:
+            for links in (self._delays[link.name], self._ended_bars[link.name], self._pools):
+                yield from _last_before(link, links)
 
     def _stage_step(self, stage: Stage) -> Step:
         """Of the watcher's time, only what came after the last file."""
@@ -325,25 +337,42 @@ class _Causes:
         start = max(stage.start, file.end) if file else stage.start
         return Step("stage", stage.name, min(start, stage.end), stage.end)
 
-    def _last_file(self, moment: float) -> Step | None:
-        place = bisect_right(self._files, moment + SLACK_SECONDS, key=lambda step: step.end)
+    def _last_file(self, moment: float) -> Bar | None:
+        place = _count_until(moment, self._files)
         return self._files[place - 1] if place else None
 
-    def _of_file(self, step: Step) -> Iterator[tuple[float, Step]]:
-        bar = self._bars[step]
-        if before := self._before.get(step):
+    def _of_file(self, bar: Bar) -> Iterator[tuple[float, Link]]:
+        if before := self._before_in_slot(bar):
             yield before.end, before
-        yield from _until(bar.start, self._delays[bar.node])
-        submissions = [
-            s for s in self._stages if s.name.startswith(SUBMIT) and s.start <= bar.added
-        ]
-        if submissions:
-            yield min(bar.added, bar.start), max(submissions, key=lambda s: s.start)
+        yield from _last_before(bar, self._delays[bar.node])
+        place = bisect_right(self._submissions, bar.added, key=lambda step: step.start)
+        if place:
+            yield min(bar.added, bar.start), self._submissions[place - 1]
+
+    def _before_in_slot(self, bar: Bar) -> Bar | None:
+        bars = self._bars[bar.node]
+        place = bisect_left(bars, bar.start, key=lambda other: other.start)
+        while bars[place] is not bar:
+            place += 1
+        earlier = (bars[n] for n in range(place - 1, -1, -1))
+        return next((other for other in earlier if other.slot == bar.slot), None)
 
 
-def _until(moment: float, steps: Iterable[Step]) -> Iterator[tuple[float, Step]]:
-    """Those that were over by then."""
-    return ((step.end, step) for step in steps if step.end <= moment + SLACK_SECONDS)
+def _by_end(links: Iterable[AnyLink]) -> list[AnyLink]:
+    return sorted(links, key=lambda link: link.end)
+
+
+def _count_until(moment: float, links: Sequence[Link]) -> int:
+    """How many of them, by their ends, were over by then."""
+    return bisect_right(links, moment + SLACK_SECONDS, key=lambda link: link.end)
+
+
+def _last_before(link: Link, links: Sequence[Link]) -> Iterator[tuple[float, Link]]:
+    """Which of them, by their ends, was over last when a step began."""
+    over = (links[n] for n in range(_count_until(link.start, links) - 1, -1, -1))
+    last = next((other for other in over if _is_before(other, link)), None)
+    if last:
+        yield last.end, last
 
 
 def _delays(lane: Lane) -> Iterator[Step]:
@@ -352,16 +381,3 @@ def _delays(lane: Lane) -> Iterator[Step]:
         match period.activity:
             case "boot" | "start_task" | "evicted":
                 yield Step(period.activity, lane.node, period.start, period.end)
-
-
-def _file_step(bar: Bar) -> Step:
-    return Step("file", f"{bar.key}-{bar.attempt}", bar.start, bar.end)
-
-
-def _in_slots(lane: Lane) -> Iterator[tuple[Bar, Bar]]:
-    """Each bar with the one after it in its slot."""
-    last: dict[int, Bar] = {}
-    for bar in lane.bars:
-        if bar.slot in last:
-            yield last[bar.slot], bar
-        last[bar.slot] = bar

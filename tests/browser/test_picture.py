@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, expect
-from runs import a_big_report
+from runs import a_big_report, drawn
 
 from browser import DESKTOP, Window, open_window
-from tasks.picture import draw
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 PHONE = (390, 844)
@@ -22,7 +21,7 @@ LOAD_SECONDS = 20  # for 100,000 files on a machine that is busy; 10,000 take ab
 def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five files on two nodes."""
     path = tmp_path_factory.mktemp("picture") / "few.html"
-    path.write_bytes(draw(a_big_report(files=5, nodes=2, slots=2)))
+    path.write_bytes(drawn(a_big_report(files=5, nodes=2, slots=2)))
     return path
 
 
@@ -30,7 +29,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """10,000 files on eight nodes, with hostile names, failures and an eviction."""
     path = tmp_path_factory.mktemp("picture") / "many.html"
-    path.write_bytes(draw(a_big_report(files=10_000)))
+    path.write_bytes(drawn(a_big_report(files=10_000)))
     return path
 
 
@@ -193,7 +192,7 @@ async def test_the_longest_path_is_told_in_words_too(window: Window, few: Path) 
 @pytest.mark.skipif("PICTURE" not in os.environ, reason="takes a minute: PICTURE=100000 runs it")
 async def test_100_000_files_open_too(window: Window, tmp_path: Path) -> None:
     path = tmp_path / "most.html"
-    path.write_bytes(draw(a_big_report(files=100_000, nodes=20, slots=4)))
+    path.write_bytes(drawn(a_big_report(files=100_000, nodes=20, slots=4)))
     assert await show(window, path) < LOAD_SECONDS
     await window.page.get_by_label("Search").fill("talk 99990")
     where = window.page.locator("#files-pager [role=status]")

@@ -1,5 +1,6 @@
 """Runs that never were, with as many files and as much trouble as a picture is to show."""
 
+import io
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from records import NOW, a_conversion, a_request, a_source, a_ticket
 from tasks.models import Conversion, Evidence, NodeLife, Outcome, Plan, Refusal, Span, Stamp
 from tasks.naming import batch_task_id
 from tasks.parameters import Pool
+from tasks.picture import draw
 from tasks.report import Ledger, Report, build_report
 
 HOSTILE = (
@@ -142,3 +144,10 @@ def _ledger(play: Play, pending: list[Conversion]) -> Ledger:
         spans=tuple(spans),
         nodes=tuple(play.nodes),
     )
+
+
+def drawn(report: Report) -> bytes:
+    """The picture of it."""
+    page = io.BytesIO()
+    draw(report, page)
+    return page.getvalue()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from records import NOW
-from runs import HOSTILE, a_big_report
+from runs import HOSTILE, a_big_report, drawn
 
-from tasks.picture import blob_name, draw, fingerprint, is_ours, path_beside
+from tasks.picture import blob_name, fingerprint, is_ours, path_beside
 from tasks.sources import is_media
 
 
@@ -39,7 +39,7 @@ class Parts(HTMLParser):
 
 
 def test_the_page_needs_no_other_file_and_allows_itself_nothing_else() -> None:
-    parts = Parts(draw(a_big_report(files=20)))
+    parts = Parts(drawn(a_big_report(files=20)))
     assert parts.fetched == []
     (style,), (script,) = parts.texts["style"], parts.texts["script"]
     assert "default-src 'none'" in parts.policy
@@ -49,7 +49,7 @@ def test_the_page_needs_no_other_file_and_allows_itself_nothing_else() -> None:
 
 def test_hostile_names_stay_data() -> None:
     report = a_big_report(files=20)
-    parts = Parts(draw(report))
+    parts = Parts(drawn(report))
     (data,) = parts.texts["script application/json"]
     assert re.search("[<>&\u2028\u2029]", data) is None
     assert data.isascii()
@@ -60,7 +60,7 @@ def test_hostile_names_stay_data() -> None:
 
 def test_every_bar_and_step_leads_to_its_file() -> None:
     report = a_big_report(files=60, nodes=3, slots=2)
-    (text,) = Parts(draw(report)).texts["script application/json"]
+    (text,) = Parts(drawn(report)).texts["script application/json"]
     data = json.loads(text)
     assert len(data["bars"]) == 60
     for _, _, start, end, state, file, _ in data["bars"]:
@@ -89,7 +89,7 @@ def test_it_lies_beside_the_report_file_and_never_in_its_place(report: str, pict
 
 def test_a_picture_is_known_by_its_own_words(tmp_path: Path) -> None:
     ours, other = tmp_path / "a.html", tmp_path / "b.html"
-    ours.write_bytes(draw(a_big_report(files=3)))
+    ours.write_bytes(drawn(a_big_report(files=3)))
     other.write_text("<!doctype html><title>mine</title>")
     assert is_ours(ours)
     assert not is_ours(other)
