@@ -1,5 +1,6 @@
 """Resource files and output files, against Azurite."""
 
+import hashlib
 import http.server
 import threading
 from collections.abc import Iterator
@@ -7,6 +8,8 @@ from typing import Any
 
 import pytest
 from azure.batch import models as m
+
+from deployments.local.batch import transfers
 
 CONTENT = b"\0\1\2media" * 1_000_000
 
@@ -62,6 +65,22 @@ def test_a_resource_file_comes_down_and_an_output_file_goes_up(
     assert properties.content_settings.content_type == "audio/mpeg"
     assert blob.download_blob().readall() == CONTENT
     assert lab.output(task, "fileuploadout.txt") == "out.mp3 -> x/y 1.mp3\n"
+
+
+def test_a_file_that_is_too_large_for_one_request_goes_up_in_blocks(
+    lab: Any, pool: str, blobs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfers, "LARGEST_PUT_BYTES", 3 << 20)
+    target = blobs.container()
+    url = blobs.url(target, permission="w")
+    script = "head -c 8000001 /dev/urandom | tee f | sha256sum | cut -c -64"
+    task = lab.run(pool, script, output_files=[output(url, "f", **{"x-ms-meta-key": "K"})])
+    assert task.execution_info.result == "success"
+    blob = target.get_blob_client("f")
+    committed, _ = blob.get_block_list()
+    assert [block.size for block in committed] == [3 << 20, 3 << 20, 8000001 - (6 << 20)]
+    assert hashlib.sha256(blob.download_blob().readall()).hexdigest() == lab.output(task).strip()
+    assert blob.get_blob_properties().metadata == {"key": "K"}
 
 
 def test_outputs_go_up_by_condition(lab: Any, pool: str, blobs: Any) -> None:
@@ -200,12 +219,19 @@ def test_a_download_that_fails_is_said_and_not_retried(
 
 
 class Shaky(http.server.BaseHTTPRequestHandler):
-    """Answers /n with 503 n times, then with a file."""
+    """Answers /n and what is below it with 503 n times, then with a file, or takes one."""
 
     def do_GET(self) -> None:
+        self.answer(200)
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(201)
+
+    def answer(self, status: int) -> None:
         left = self.server.left  # type: ignore[attr-defined]
-        left[self.path] = left.get(self.path, int(self.path[1:])) - 1
-        self.send_response(200 if left[self.path] < 0 else 503)
+        left[self.path] = left.get(self.path, int(self.path.split("/")[1])) - 1
+        self.send_response(status if left[self.path] < 0 else 503)
         self.send_header("Content-Length", "2")
         self.end_headers()
         self.wfile.write(b"ok")
@@ -230,6 +256,13 @@ def test_a_server_that_stumbles_is_asked_again(lab: Any, pool: str, shaky: str) 
     assert lab.output(good) == "ok"
     bad = lab.run(pool, resource_files=[resource(f"{shaky}/9")])
     assert bad.execution_info.failure_info.code == "BlobDownloadMiscError"
+
+
+def test_a_server_that_stumbles_is_sent_a_file_again(lab: Any, pool: str, shaky: str) -> None:
+    good = lab.run(pool, "touch f", output_files=[output(f"{shaky}/2", "f")])
+    assert good.execution_info.result == "success"
+    bad = lab.run(pool, "touch f", output_files=[output(f"{shaky}/9", "f")])
+    assert bad.execution_info.failure_info.code == "FileUploadMiscError"
 
 
 def test_a_server_that_is_not_there_fails_the_download(lab: Any, pool: str) -> None:
