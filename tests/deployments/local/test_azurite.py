@@ -1,11 +1,12 @@
 """Azurite's installation: whole or absent. How it runs is seen in test_main and test_stack."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from deployments.local.azurite import PACKAGE_LOCK, PROGRAM, installed
+from deployments.local.azurite import NO_TELEMETRY, PACKAGE_LOCK, PROGRAM, installed
 from deployments.local.errors import StackError
 from deployments.local.nodejs import NodeJs, find_nodejs
 
@@ -61,4 +62,12 @@ def test_without_a_registry_the_error_says_what_to_do_with_npms_last_words(
 
 
 def test_the_lock_file_names_no_host() -> None:
-    assert b'"resolved"' not in PACKAGE_LOCK.read_bytes()
+    packages = json.loads(PACKAGE_LOCK.read_bytes())["packages"]
+    places = {package["resolved"] for package in packages.values() if "resolved" in package}
+    assert places == {NO_TELEMETRY.name}
+
+
+def test_it_has_nothing_to_send_telemetry_by() -> None:
+    packages = json.loads(PACKAGE_LOCK.read_bytes())["packages"]
+    assert packages["node_modules/applicationinsights"]["resolved"] == NO_TELEMETRY.name
+    assert not [name for name in packages if "opentelemetry" in name]
