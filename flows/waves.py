@@ -16,6 +16,7 @@ from tasks.stage import whole
 from tasks.submission import submit_wave
 from tasks.uploads import upload_wave
 
+FIRST_WAVE_FILES = 8
 ATTEMPTS = 2  # the second is for what a transfer or a lost node spoilt
 
 
@@ -87,9 +88,12 @@ async def send_waves(
     tally.is_closed = True
 
 
-def waves(conversions: Sequence[Conversion], size: int) -> Iterator[Sequence[Conversion]]:
-    for start in range(0, len(conversions), size):
+def waves(conversions: Sequence[Conversion], largest: int) -> Iterator[Sequence[Conversion]]:
+    """Each twice the one before it, up to the largest: nodes have work while most is uploaded."""
+    start, size = 0, min(FIRST_WAVE_FILES, largest)
+    while start < len(conversions):
         yield conversions[start : start + size]
+        start, size = start + size, min(2 * size, largest)
 
 
 async def beside(sending: Coroutine[Any, Any, None], watch: Coroutine[Any, Any, Ending]) -> Ending:

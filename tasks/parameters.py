@@ -250,7 +250,12 @@ class Limits(Parameters):
         30, ge=1, le=7 * 24 * 60 - 120, description="The run ends after this time, done or not."
     )
     retries: int = Field(1, ge=0, le=10, description="Further tries for a file that fails.")
-    wave_files: int = Field(100, ge=1, le=100, description="Files uploaded and submitted together.")
+    wave_files: int = Field(
+        100,
+        ge=1,
+        le=100,
+        description="Files uploaded and submitted together, at most; the first waves are smaller.",
+    )
     uploads_at_once: int = Field(8, ge=1, le=64, description="Files uploaded at the same time.")
     lock_wait_seconds: int = Field(
         90,
