@@ -108,12 +108,12 @@ def name_outputs(
     not ours, to a folder, or to a conversion before this one is passed over for a longer one. What
     has an output already keeps its name.
     """
-    paths = {source: PurePosixPath(prefix, safe_name(source.name)) for source in sources}
-    names = _Names(outputs=outputs, paths=paths.values())
+    names = _Names(outputs=outputs, wanted=(_wanted_path(prefix, source) for source in sources))
     for source in sorted(sources, key=in_order):
+        path = _wanted_path(prefix, source)
         for preset in presets:
             claim = _Claim(source=source, content=sources[source], preset=preset)
-            output = names.choose(claim, paths[source])
+            output = names.choose(claim, path)
             yield Conversion(
                 key=claim.key(output),
                 source=source,
@@ -121,6 +121,10 @@ def name_outputs(
                 output=output,
                 preset=preset.name,
             )
+
+
+def _wanted_path(prefix: str, source: Source) -> PurePosixPath:
+    return PurePosixPath(prefix, safe_name(source.name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,9 +146,9 @@ class _Claim:
 class _Names:
     """The output names that are there, and those given away in this run."""
 
-    def __init__(self, *, outputs: Mapping[str, Stamp], paths: Iterable[PurePosixPath]) -> None:
-        folders = {folder for path in paths for folder in path.parents}
-        folders.update(folder for name in outputs for folder in PurePosixPath(name).parents)
+    def __init__(self, *, outputs: Mapping[str, Stamp], wanted: Iterable[PurePosixPath]) -> None:
+        folders = {path.parent for path in chain(wanted, map(PurePosixPath, outputs))}
+        folders.update([outer for folder in folders for outer in folder.parents])
         self._folders = {_folded(str(folder)) for folder in folders}
         self._there = {_folded(name): (name, stamp) for name, stamp in outputs.items()}
         self._given: dict[str, tuple[str, str]] = {}

@@ -60,12 +60,17 @@ def embedded(data: Any) -> str:
 
 
 def in_pieces(data: Any) -> Iterator[str]:
-    """The same, but that an iterator is drawn from as it is written: no list is made of it."""
+    """The same of mappings and tuples; what an iterator yields is written as it comes."""
     if isinstance(data, Mapping):
         for place, (name, value) in enumerate(data.items()):
             yield f"{',' if place else '{'}{embedded(name)}:"
             yield from in_pieces(value)
         yield "}" if data else "{}"
+    elif isinstance(data, tuple):
+        for place, value in enumerate(data):
+            yield "," if place else "["
+            yield from in_pieces(value)
+        yield "]" if data else "[]"
     elif isinstance(data, Iterator):
         yield "["
         separator = ""
@@ -90,7 +95,7 @@ def describe(report: "Report") -> dict[str, Any]:
         "headline": report.headline,
         "seconds": milli(timeline.seconds),
         "stages": ([stage.name, milli(stage.start), milli(stage.end)] for stage in timeline.stages),
-        "nodes": (_node(lane) for lane in timeline.lanes),
+        "nodes": tuple(_node(lane) for lane in timeline.lanes),
         "bars": (_bar(bar, lanes=lanes, places=places) for bar in _bars(timeline)),
         "path": (_step(step, lanes=lanes, bars=on_path) for step in timeline.path),
         "files": {name: map(attrgetter(name), files) for name in COLUMNS} | {"node": nodes},
@@ -120,7 +125,7 @@ def _node(lane: Lane) -> dict[str, Any]:
         "start": milli(lane.start),
         "end": milli(lane.end),
         "lost": lane.is_gone,
-        "periods": [[p.activity, milli(p.start), milli(p.end)] for p in lane.periods],
+        "periods": ([p.activity, milli(p.start), milli(p.end)] for p in lane.periods),
         "seconds": {activity: milli(seconds) for activity, seconds in lane.seconds.items()},
     }
 

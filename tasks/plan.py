@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -86,7 +86,7 @@ async def confirm_plan(plan: Plan, request: Request) -> Plan:
     return replace(
         renewed,
         pending=(
-            *(c for c in renewed.pending if c not in lost),
+            *(c for c in renewed.pending if (c.source, c.preset) not in unread),
             *(c for c in read if isinstance(c, Conversion)),
         ),
         refused=(*renewed.refused, *(r for r in read if isinstance(r, Refusal))),
@@ -98,22 +98,21 @@ def renew(plan: Plan, request: Request, *, outputs: Mapping[str, Stamp]) -> Plan
     known = {(c.source, c.preset): c for c in (*plan.pending, *plan.done)}
     contents = {c.source: c.content for c in known.values()}
     named = name_all(contents, request.output, outputs)
-    possible = [c for c in named if (c.source, c.preset) in known]
-    done, wanted = divide(possible, outputs=outputs, run=request.run)
-    pending = tuple(as_read(c, known[c.source, c.preset]) for c in wanted)
+    possible = (as_read(c, known[pair]) for c in named if (pair := (c.source, c.preset)) in known)
+    done, pending = divide(possible, outputs=outputs, run=request.run)
     return Plan(pending=pending, done=done, refused=plan.refused)
 
 
 def as_read(conversion: Conversion, known: Conversion) -> Conversion:
-    return replace(conversion, seconds=known.seconds, arguments=known.arguments)
+    """What is known itself, where it is the same: there may be very many."""
+    renewed = replace(conversion, seconds=known.seconds, arguments=known.arguments)
+    return known if renewed == known else renewed
 
 
 def name_all(
     contents: Mapping[Source, str], output: Output, outputs: Mapping[str, Stamp]
-) -> tuple[Conversion, ...]:
-    return tuple(
-        name_outputs(contents, presets=output.chosen, prefix=output.prefix, outputs=outputs)
-    )
+) -> Iterator[Conversion]:
+    return name_outputs(contents, presets=output.chosen, prefix=output.prefix, outputs=outputs)
 
 
 def part_misfits(
