@@ -135,5 +135,6 @@ async def look_last(work: Work) -> None:
     async with batch_client() as batch:
         outcomes = await list_outcomes(batch, work.ticket.job_id)
         await work.roster.look(batch, work.ticket.pool_id, now=datetime.now(UTC))
-    evidence = await collect_outputs.fn(outcomes, ticket=work.ticket, request=work.request)
+    pending = work.plan.pending if work.plan else ()
+    evidence = await collect_outputs.fn(pending, outcomes, ticket=work.ticket, request=work.request)
     work.outcomes, work.evidence = outcomes, evidence

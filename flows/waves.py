@@ -35,7 +35,9 @@ async def convert_pending(work: Work, plan: Plan, *, inputs: Collection[str]) ->
         if work.diagnosis or not conversions:
             break
         inputs = ()  # they may be what was missing
-    collecting = collect_outputs(whole(work.outcomes), ticket=ticket, request=request)
+    collecting = collect_outputs(
+        whole(plan.pending), whole(work.outcomes), ticket=ticket, request=request
+    )
     work.evidence = await timed("outputs", collecting)
 
 

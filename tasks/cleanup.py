@@ -108,11 +108,11 @@ async def _unless_gone() -> AsyncIterator[None]:
 async def delete_inputs(container: ContainerClient, lock_id: str) -> None:
     """Delete all of ours that lies under the lock, but the lock itself."""
     listing = container.list_blobs(name_starts_with=f"{lock_id}/", include=["metadata"])
-    names = [
-        blob.name
-        async for blob in listing
-        if blob.name != lock_blob(lock_id) and is_own(blob.metadata)
-    ]
-    for start in range(0, len(names), DELETIONS_A_REQUEST):
-        await container.delete_blobs(*names[start : start + DELETIONS_A_REQUEST])
-    logger.info("Deleted %d uploads and logs", len(names))
+    deleted = 0
+    async for page in listing.by_page():
+        own = [blob.name async for blob in page if is_own(blob.metadata)]
+        names = [name for name in own if name != lock_blob(lock_id)]
+        for start in range(0, len(names), DELETIONS_A_REQUEST):
+            await container.delete_blobs(*names[start : start + DELETIONS_A_REQUEST])
+        deleted += len(names)
+    logger.info("Deleted %d uploads and logs", deleted)

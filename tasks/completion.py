@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -327,6 +328,7 @@ def to_outcome(batch_task: models.BatchTask) -> Outcome:
     key, attempt = key_and_attempt(batch_task.id)
     info = batch_task.execution_info
     node = batch_task.node_info.node_id if batch_task.node_info else None
+    node = sys.intern(node) if node else None  # one text for a node, however many tasks it ran
     seen = Outcome(key, attempt, "running", node=node, added_at=batch_task.creation_time)
     if info is None:
         return seen

@@ -139,9 +139,9 @@ class Stamp:
 class Evidence:
     """What the run's containers say of its conversions."""
 
-    outputs: Mapping[str, Stamp]  # by blob
-    seconds: Mapping[str, float]  # written, by batch task
-    tails: Mapping[str, str]  # the end of what a failed batch task printed
+    sizes: Mapping[str, int]  # in bytes, of the outputs that are there under their key, by key
+    seconds: Mapping[str, float]  # written, by key
+    tails: Mapping[str, str]  # the end of what a failed batch task printed, by its id
 
 
 @dataclass(frozen=True, slots=True)

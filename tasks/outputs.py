@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from azure.core.exceptions import ResourceNotFoundError
@@ -13,8 +14,8 @@ from tasks.clients import blob_service
 from tasks.each import each
 from tasks.errors import DownloadError
 from tasks.files import fresh_file
-from tasks.models import Evidence, Outcome, Stamp, Ticket
-from tasks.naming import batch_task_id, log_folder, read_stamp
+from tasks.models import Conversion, Evidence, Outcome, Stamp, Ticket
+from tasks.naming import batch_task_id, key_and_attempt, log_folder, read_stamp
 from tasks.parameters import Output, Request
 from tasks.sources import local_path
 from tasks.stage import STAGE
@@ -27,38 +28,51 @@ logger = logging.getLogger(__name__)
 
 async def list_outputs(service: BlobServiceClient, container: str, prefix: str) -> dict[str, Stamp]:
     """What each blob of the output says of itself, by name: one listing tells what is done."""
+    return {name: stamp async for name, stamp in _stamps(service, container, prefix)}
+
+
+async def _stamps(
+    service: BlobServiceClient, container: str, prefix: str
+) -> AsyncIterator[tuple[str, Stamp]]:
     folder = prefix.rstrip("/") + "/" if prefix else None
     listing = service.get_container_client(container).list_blobs(folder, include=["metadata"])
-    try:
-        return {blob.name: read_stamp(blob.metadata, blob.size) async for blob in listing}
-    except ResourceNotFoundError:
-        return {}
+    with suppress(ResourceNotFoundError):
+        async for blob in listing:
+            yield blob.name, read_stamp(blob.metadata, blob.size)
 
 
 @task(name="outputs", task_run_name="outputs", **STAGE)
 async def collect_outputs(
-    outcomes: Sequence[Outcome], *, ticket: Ticket, request: Request
+    pending: Iterable[Conversion],
+    outcomes: Iterable[Outcome],
+    *,
+    ticket: Ticket,
+    request: Request,
 ) -> Evidence:
     """List what is in the output container, and read what the nodes left of each conversion."""
     folder = log_folder(ticket.lock_id, ticket.run_id)
+    keys = {c.output: c.key for c in pending}
     failed = [batch_task_id(o.key, o.attempt) for o in outcomes if o.state == "failed"]
     async with blob_service() as service:
         output = request.output
-        outputs = await list_outputs(service, output.container, output.prefix)
+        sizes = {
+            keys[name]: stamp.size_bytes
+            async for name, stamp in _stamps(service, output.container, output.prefix)
+            if stamp.key == keys.get(name)
+        }
         logs = service.get_container_client(request.cleanup.container)
-        seconds = await read_seconds(logs, folder)
+        own = {key: key for key in keys.values()}  # one text for a key, however often it is read
+        seconds = {own[key]: value async for key, value in _seconds(logs, folder) if key in own}
         tails = await each(lambda name: read_tail(logs, f"{folder}{name}"), failed, at_once=AT_ONCE)
-    return Evidence(outputs=outputs, seconds=seconds, tails=dict(zip(failed, tails, strict=True)))
+    return Evidence(sizes=sizes, seconds=seconds, tails=dict(zip(failed, tails, strict=True)))
 
 
-async def read_seconds(logs: ContainerClient, folder: str) -> dict[str, float]:
-    """Seconds written, by batch task, from the markers' names: a listing instead of reads."""
-    found = {}
+async def _seconds(logs: ContainerClient, folder: str) -> AsyncIterator[tuple[str, float]]:
+    """Seconds written, by key, from the markers' names: a listing instead of reads."""
     async for name in logs.list_blob_names(name_starts_with=folder):
         batch_task, _, file = name.removeprefix(folder).partition("/")
         if file.startswith("seconds-"):
-            found[batch_task] = float(file.removeprefix("seconds-"))
-    return found
+            yield key_and_attempt(batch_task)[0], float(file.removeprefix("seconds-"))
 
 
 async def read_tail(logs: ContainerClient, folder: str) -> str:

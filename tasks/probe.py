@@ -55,7 +55,7 @@ _TAG_ARGUMENTS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stream:
     """A stream's seconds (None: the source does not say), when it begins, a picture's pixels.
 
@@ -69,7 +69,7 @@ class Stream:
     pixels: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Media:
     """What matters of a source.
 

@@ -71,12 +71,7 @@ class Ledger:
     @property
     def converted(self) -> list[str]:
         """The blobs of all outputs that are there, of this run and of earlier ones."""
-        outputs = self.evidence.outputs
-        pending = [
-            c.output
-            for c in self.plan.pending
-            if c.output in outputs and outputs[c.output].key == c.key
-        ]
+        pending = (c.output for c in self.plan.pending if c.key in self.evidence.sizes)
         return [*(c.output for c in self.plan.done), *pending]
 
 
@@ -355,8 +350,7 @@ def _skipped(conversion: Conversion) -> FileResult:
 def _settle(conversion: Conversion, outcomes: list[Outcome], ledger: Ledger) -> FileResult:
     last = outcomes[-1] if outcomes else None
     state, reason = judge(conversion, last, ledger)
-    stamp = ledger.evidence.outputs.get(conversion.output)
-    name = batch_task_id(last.key, last.attempt) if last else ""
+    size_bytes = ledger.evidence.sizes.get(conversion.key)
     return FileResult(
         source=conversion.source.name,
         preset=conversion.preset,
@@ -368,8 +362,8 @@ def _settle(conversion: Conversion, outcomes: list[Outcome], ledger: Ledger) -> 
         exit_code=last.exit_code if last else None,
         seconds=last.seconds if last else None,
         source_seconds=conversion.seconds,
-        output_seconds=ledger.evidence.seconds.get(name),
-        output_bytes=stamp.size_bytes if stamp and state == "converted" else None,
+        output_seconds=ledger.evidence.seconds.get(conversion.key),
+        output_bytes=size_bytes if state == "converted" else None,
         started_at=last.started_at if last else None,
         ended_at=last.ended_at if last else None,
         key=conversion.key,
@@ -386,8 +380,7 @@ def judge(
     """A conversion's state, and why it is not converted. The output's key is the only proof."""
     if ledger.request.run.dry_run:
         return "not_started", "it would be converted"
-    stamp = ledger.evidence.outputs.get(conversion.output)
-    is_there = stamp is not None and stamp.key == conversion.key
+    is_there = conversion.key in ledger.evidence.sizes
     # By force, what is there may be from before: only then is the batch task asked, too.
     is_new = not ledger.request.run.force or (outcome and outcome.state == "succeeded")
     return ("converted", None) if is_there and is_new else judge_absent(outcome, ledger)

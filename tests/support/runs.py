@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from records import NOW, a_conversion, a_request, a_source, a_ticket
 
-from tasks.models import Conversion, Evidence, NodeLife, Outcome, Plan, Refusal, Span, Stamp
+from tasks.models import Conversion, Evidence, NodeLife, Outcome, Plan, Refusal, Span
 from tasks.naming import batch_task_id
 from tasks.parameters import Pool
 from tasks.picture import draw
@@ -112,9 +112,7 @@ def _outcome(
 
 def _ledger(play: Play, pending: list[Conversion]) -> Ledger:
     done = {outcome.key for outcome in play.outcomes if outcome.state == "succeeded"}
-    stamps = {
-        c.output: Stamp(c.key, c.source.location, 7_200_000) for c in pending if c.key in done
-    }
+    sizes = {c.key: 7_200_000 for c in pending if c.key in done}
     tails = {
         batch_task_id(o.key, 1): "partial file\nrunner: 53.06 s were converted of 120.07 s"
         for o in play.outcomes
@@ -140,7 +138,7 @@ def _ledger(play: Play, pending: list[Conversion]) -> Ledger:
         request=a_request(pool=Pool(slots_per_node=play.slots)),
         ticket=a_ticket(now=NOW),
         outcomes=tuple(play.outcomes),
-        evidence=Evidence(stamps, {}, tails),
+        evidence=Evidence(sizes, {}, tails),
         spans=tuple(spans),
         nodes=tuple(play.nodes),
     )

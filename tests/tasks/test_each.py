@@ -35,3 +35,14 @@ async def test_the_first_error_ends_what_is_under_way_before_it_is_raised() -> N
     with pytest.raises(ValueError, match="two"):
         await each(work, [0, 1, 2], at_once=3)
     assert ended == [0, 1]
+
+
+async def test_an_item_is_drawn_only_when_its_turn_has_come() -> None:
+    drawn: list[int] = []
+
+    async def wait(item: int) -> None:
+        assert drawn[-1] <= item + 1
+        await asyncio.sleep(0)
+
+    await each(wait, (drawn.append(n) or n for n in range(5)), at_once=2)
+    assert drawn == [0, 1, 2, 3, 4]

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
-from records import a_request, a_ticket
+from records import a_conversion, a_request, a_source, a_ticket
 
 from tasks.clients import blob_service
 from tasks.errors import DownloadError
 from tasks.models import Outcome, Stamp
-from tasks.naming import log_folder
+from tasks.naming import log_folder, stamp_metadata
 from tasks.outputs import (
     collect_outputs,
     download_outputs,
@@ -61,15 +61,19 @@ async def test_the_outputs_of_a_prefix_are_told_by_their_stamps(
 async def test_what_the_nodes_left_is_read_from_their_logs(
     blobs: BlobServiceClient, container: ContainerClient, containers: tuple[str, str]
 ) -> None:
-    assert container
+    one, other = a_conversion(), a_conversion(a_source("b.mp4"))
+    container.upload_blob(one.output, b"its", metadata=stamp_metadata(one))
+    container.upload_blob(other.output, b"another's", metadata=stamp_metadata(one))
     ticket, logs = a_ticket(), blobs.create_container(containers[1])
     folder = log_folder(ticket.lock_id, ticket.run_id)
-    logs.upload_blob(f"{folder}k1-1/seconds-7.013", b"")
+    logs.upload_blob(f"{folder}{one.key}-1/seconds-7.013", b"")
     logs.upload_blob(f"{folder}k2-1/stderr.txt", b"x" * 5000 + b"\xff the end\n")
     logs.upload_blob(f"{folder}k3-1/stderr.txt", b"")
-    outcomes = [Outcome("k1", 1, "succeeded"), *(Outcome(f"k{n}", 1, "failed") for n in (2, 3, 4))]
-    found = await collect_outputs.fn(outcomes, ticket=ticket, request=a_request(containers))
-    assert found.seconds == {"k1-1": 7.013}
+    outcomes = [Outcome(f"k{n}", 1, "failed") for n in (2, 3, 4)]
+    found = await collect_outputs.fn(
+        [one, other], outcomes, ticket=ticket, request=a_request(containers)
+    )
+    assert (found.sizes, found.seconds) == ({one.key: 3}, {one.key: 7.013})
     assert found.tails["k2-1"].endswith("x\ufffd the end")
     assert len(found.tails["k2-1"]) < 4096
     assert (found.tails["k3-1"], found.tails["k4-1"]) == ("", "")

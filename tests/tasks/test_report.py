@@ -1,6 +1,5 @@
 import json
 import shutil
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
@@ -21,10 +20,8 @@ from tasks.models import (
     Plan,
     Refusal,
     Span,
-    Stamp,
     State,
 )
-from tasks.naming import batch_task_id
 from tasks.parameters import Limits, Pool, Run
 from tasks.presets import PRESETS
 from tasks.report import Ledger, Report, build_report, explain, judge, settle, write_report
@@ -36,8 +33,8 @@ NOTHING = Evidence({}, {}, {})
 
 
 def there(*conversions: Conversion) -> Evidence:
-    stamps = {c.output: Stamp(c.key, c.source.location, 9, c.preset) for c in conversions}
-    return Evidence(stamps, {batch_task_id(c.key, 1): 3.4 for c in conversions}, {})
+    keys = [conversion.key for conversion in conversions]
+    return Evidence(dict.fromkeys(keys, 9), dict.fromkeys(keys, 3.4), {})
 
 
 def a_plan(*pending: Conversion, **parts: Any) -> Plan:
@@ -97,8 +94,7 @@ def test_by_force_an_output_from_before_does_not_count() -> None:
 
 
 def test_an_output_under_another_key_is_no_proof() -> None:
-    stamp = replace(there(ONE).outputs[ONE.output], key="0" * 32)
-    ledger = a_ledger(evidence=Evidence({ONE.output: stamp}, {}, {}))
+    ledger = a_ledger(evidence=Evidence({"0" * 32: 9}, {}, {}))
     assert judge(ONE, outcome("succeeded"), ledger)[0] == "failed"
 
 
@@ -220,8 +216,7 @@ def test_a_source_has_a_row_for_each_preset_and_one_that_cannot_be_read_too() ->
 def test_a_row_has_all_that_is_known_of_its_file() -> None:
     first = outcome("failed", tries=2, code="BlobDownloadTimedOut")
     second = outcome("succeeded", attempt=2, exit_code=0, node="n", seconds=1.5)
-    evidence = Evidence(there(ONE).outputs, {batch_task_id(ONE.key, 2): 3.4}, {})
-    (row,) = settle(a_ledger(outcomes=(second, first), evidence=evidence))
+    (row,) = settle(a_ledger(outcomes=(second, first), evidence=there(ONE)))
     assert (row.source, row.output, row.state) == ("a.mp4", "a.mp3", "converted")
     assert (row.attempts, row.node, row.exit_code, row.seconds) == (3, "n", 0, 1.5)
     assert (row.source_seconds, row.output_seconds, row.output_bytes) == (3.5, 3.4, 9)
