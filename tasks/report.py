@@ -121,7 +121,8 @@ class Report:
 def _as_lines(rows: Iterable[NodeUse | FileResult]) -> Iterator[str]:
     mark = "["
     for row in rows:
-        yield f"{mark}\n    {json.dumps(asdict(row), default=moment)}"
+        cells = {name: getattr(row, name) for name in row.__slots__}
+        yield f"{mark}\n    {json.dumps(cells, default=moment)}"
         mark = ","
     yield "\n  ]" if mark == "," else "[]"
 
