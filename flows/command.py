@@ -14,7 +14,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from platformdirs import user_data_path
 from pydantic import ValidationError
 
-from flows.signals import Terminated, held_signals, run_beside_signals
+from flows.signals import Terminated, run_beside_signals
 from flows.surroundings import delivered_logs, surroundings
 from tasks.errors import ConvertError, FilesFailedError, SettingsError, UsageError
 from tasks.parameters import (
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 CONVERTED, FAILED, WRONG_USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 DEFAULT_CONTAINER = Cleanup().container
+FOR_RUNS = ("flows.display", "fastapi.encoders")  # the latter by Prefect, for parameters
 FLAT = Parameter(name="*")
 OUTPUT = Group("Output", sort_key=2)
 
@@ -141,7 +142,7 @@ def convert(
         limits=limits,
         cleanup=cleanup,
     )
-    with surroundings(account=run.account):
+    with surroundings("flows.convert", *FOR_RUNS, account=run.account):
         return run_conversions(request)
 
 
@@ -156,9 +157,8 @@ def sample_clips() -> list[str]:
 
 def run_conversions(request: Request) -> int:
     """Run the flow and show it. Returns the exit status."""
-    with held_signals():
-        from flows.convert import convert as flow
-        from flows.display import Display, print_report
+    from flows.convert import convert as flow
+    from flows.display import Display, print_report
 
     keep_imports()
     display = Display()
@@ -187,10 +187,9 @@ def sweep(
     ] = DEFAULT_CONTAINER,
     account: Annotated[BlockName, Parameter(help=Run.model_fields["account"].description)] = "",
 ) -> int:
-    with surroundings(account=account):
-        with held_signals():
-            from flows.display import Display, print_leftovers
-            from flows.sweep import sweep as flow
+    with surroundings("flows.sweep", *FOR_RUNS, account=account):
+        from flows.display import Display, print_leftovers
+        from flows.sweep import sweep as flow
 
         keep_imports()
         with Display().showing(), delivered_logs():

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
 
 from flows.signals import heed_signals, held_signals
@@ -19,11 +20,11 @@ DELIVERY_SECONDS = 3
 
 
 @contextmanager
-def surroundings(*, account: str = "") -> Iterator[None]:
+def surroundings(*modules: str, account: str = "") -> Iterator[None]:
     """What a run needs around it: an account, else the local stack; Prefect's API, else our own.
 
     `account` names a block of Prefect's, which the run looks up by itself. Both parts start side
-    by side, while Prefect is imported.
+    by side, while Prefect and the `modules` of the run are imported; and end side by side.
     """
     from deployments.local.errors import StackError
     from deployments.local.server import running_server
@@ -44,16 +45,34 @@ def surroundings(*, account: str = "") -> Iterator[None]:
     heed_signals()  # from here on there is something to end
     with ExitStack() as parts:
         try:
+            server = None if may_have_prefect_api() else parts.enter_context(running_server())
             stack = parts.enter_context(running_stack()) if is_local else None
-            server = None if has_prefect_api() else parts.enter_context(running_server())
-            if not server:
+            if has_prefect_api():
+                server = None
                 check_prefect_api()
+            else:
+                server = server or parts.enter_context(running_server())
+                parts.callback(server.hang_up)
+            with held_signals():
+                for module in modules:
+                    import_module(module)
             os.environ |= stack.wait() if stack else {}
             if server:
                 use_prefect_api(server.wait())
         except StackError as error:
             raise ConvertError(str(error), "") from error
         yield
+
+
+def may_have_prefect_api() -> bool:
+    """Whether some place may name a Prefect server; to look there takes no import of Prefect."""
+    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    profiles = os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml")
+    signs = {profiles: "PREFECT_API_URL", "prefect.toml": "", "pyproject.toml": "tool.prefect"}
+    return "PREFECT_API_URL" in os.environ or any(
+        Path(file).is_file() and sign in Path(file).read_text(errors="replace")
+        for file, sign in (signs | {".env": "PREFECT_"}).items()
+    )
 
 
 def has_prefect_api() -> bool:

@@ -5,13 +5,14 @@ import os
 import stat
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path, PurePosixPath
-
-from azure.core.exceptions import ResourceNotFoundError
-from azure.storage.blob import BlobProperties
-from azure.storage.blob.aio import BlobServiceClient
+from typing import TYPE_CHECKING
 
 from tasks.errors import UsageError
 from tasks.models import Source
+
+if TYPE_CHECKING:  # the command checks sources before anything is imported that takes long
+    from azure.storage.blob import BlobProperties
+    from azure.storage.blob.aio import BlobServiceClient
 
 AZURE = "az://"
 NAME_A_SOURCE = "Name a file, a folder, a glob or az://container/prefix with media files."
@@ -154,12 +155,14 @@ def _name_and_location(path: Path, *, root: Path) -> tuple[str, str]:
     return path.relative_to(root).as_posix(), os.path.join(parent, path.name)  # noqa: PTH118
 
 
-async def find_blobs(service: BlobServiceClient, address: str) -> AsyncIterator[Source]:
+async def find_blobs(service: "BlobServiceClient", address: str) -> AsyncIterator[Source]:
     """The media blobs under `az://container/prefix`.
 
     Raises:
         UsageError: there is no such container.
     """
+    from azure.core.exceptions import ResourceNotFoundError
+
     container, prefix = split_address(address)
     root = prefix if prefix.endswith("/") else prefix.rpartition("/")[0]
     try:
@@ -183,7 +186,7 @@ def split_address(address: str) -> tuple[str, str]:
     return container, prefix
 
 
-def _blob_source(blob: BlobProperties, *, container: str, root: str) -> Source:
+def _blob_source(blob: "BlobProperties", *, container: str, root: str) -> Source:
     checksum = blob.content_settings.content_md5
     return Source(
         name=blob.name.removeprefix(root).lstrip("/"),

@@ -19,8 +19,7 @@ from deployments.local.locks import Lock
 from deployments.local.ports import LOOPBACK, free_port, preferred_port
 
 START_SECONDS = 180  # the first start makes the database: 27 s have been seen on a busy machine
-PROGRAM = ("-m", "uvicorn", "--factory", "prefect.server.api.server:create_app")
-FLAGS = ("--log-level", "warning", "--timeout-graceful-shutdown", "2")
+PROGRAM = ("-P", "-m", "deployments.local.prefect_api")
 
 
 @contextmanager
@@ -73,6 +72,11 @@ class Server:
         self.starting.release()
         return f"http://{LOOPBACK}:{self.port}/api"
 
+    def hang_up(self) -> None:
+        """Let the process end, and do not wait for it."""
+        if self.process is not None and self.process.stdin:
+            self.process.stdin.close()
+
     def stop(self) -> None:
         """End the process, within seconds."""
         if self.process is not None:
@@ -83,7 +87,7 @@ class Server:
         self.port = free_port(preferred_port(self.port))
         with self.log.open("wb") as log:
             self.process = start_child(
-                [sys.executable, *PROGRAM, *FLAGS, "--host", LOOPBACK, "--port", str(self.port)],
+                [sys.executable, *PROGRAM, LOOPBACK, str(self.port)],
                 log=log,
                 folder=self.home,
                 environment=environment(self.home, self.port),
