@@ -29,6 +29,7 @@ from tasks.stage import STAGE
 QUICKEST_POLL_SECONDS = 0.25
 SLOWEST_POLL_SECONDS = 15.0
 POLLS_A_SURVEY = 2.5  # in a minute of waiting, five requests for counts and four for the rest
+STILL_SECONDS = 300  # that counts stand still, until it is asked whether they are right
 OUTAGE_SECONDS = 300  # that Batch may leave unanswered: what converts goes on meanwhile
 SELECT = ["id", "state", "creationTime", "executionInfo", "nodeInfo"]
 TAIL_BYTES = 2000
@@ -102,6 +103,7 @@ class Watcher:
         self._sighting = sighting
         self._surveyed_seconds = -math.inf
         self._answered_seconds = 0.0
+        self._moved_seconds = 0.0  # when the counts last changed
         self._told: set[str] = set()
         self._bar = ProgressBar()
 
@@ -149,6 +151,8 @@ class Watcher:
         sighting = await see_counts(
             self._batch, self._ticket, replace(self._sighting, is_answered=True)
         )
+        if sighting.counts != self._sighting.counts:
+            self._moved_seconds = elapsed_seconds
         if is_survey_due(elapsed_seconds, surveyed_seconds=self._surveyed_seconds):
             self._surveyed_seconds = elapsed_seconds
             sighting = await survey(self._batch, self._ticket, sighting)
@@ -170,12 +174,23 @@ class Watcher:
 
     async def _settle(self) -> Ending | None:
         """The end, once all is completed: the list decides, not the counts."""
-        if not is_complete(self._sighting, self._tally):
+        if not is_complete(self._sighting, self._tally) and not await self._is_overlooked():
             return None
         outcomes = await list_outcomes(self._batch, self._ticket.job_id)
         if not is_settled(outcomes, self._tally):
             return None
         return Ending(outcomes, diagnose_end(self._sighting, outcomes))
+
+    async def _is_overlooked(self) -> bool:
+        """Whether all is completed and the counts do not say so: they may miss a change for good.
+
+        Batch checks them against the tasks themselves in jobs of up to 200,000 only.
+        """
+        elapsed_seconds = self._sighting.elapsed_seconds
+        if not self._tally.is_closed or elapsed_seconds - self._moved_seconds < STILL_SECONDS:
+            return False
+        self._moved_seconds = elapsed_seconds
+        return not await has_unfinished(self._batch, self._ticket.job_id)
 
     def _tell(self) -> None:
         """Say once why it takes so long."""
@@ -311,6 +326,11 @@ def to_progress(sighting: Sighting, tally: Tally) -> Progress:
             elapsed_seconds=sighting.elapsed_seconds,
         ),
     )
+
+
+async def has_unfinished(batch: BatchClient, job_id: str) -> bool:
+    listing = batch.list_tasks(job_id, filter="state ne 'completed'", select=["id"], max_results=1)
+    return await anext(aiter(listing), None) is not None
 
 
 async def list_outcomes(batch: BatchClient, job_id: str) -> tuple[Outcome, ...]:

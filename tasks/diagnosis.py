@@ -40,6 +40,10 @@ class Sighting:
         return 0 < self.max_node_hours <= self.node_hours
 
     @property
+    def counts(self) -> tuple[int, ...]:
+        return self.active, self.running, self.succeeded, self.failed
+
+    @property
     def completed(self) -> int:
         return self.succeeded + self.failed
 

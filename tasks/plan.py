@@ -1,5 +1,6 @@
 """The first stage: what is there, what is done, and what can be done. It makes nothing."""
 
+import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -63,7 +64,9 @@ async def make_plan(request: Request) -> Plan:
         contents = await hash_sources(readable)
         refused += [Refusal(s, "cannot be read") for s in readable if s not in contents]
         outputs = await list_outputs(service, output.container, output.prefix)
-        named, refused_names = part_misfits(name_all(contents, output, outputs))
+        named, refused_names = await asyncio.to_thread(
+            lambda: part_misfits(name_all(contents, output, outputs))
+        )
         refused += refused_names
         check_downloads(named, output)
         done, wanted = divide(named, outputs=outputs, run=request.run)
@@ -79,7 +82,8 @@ async def confirm_plan(plan: Plan, request: Request) -> Plan:
     async with blob_service() as service:
         output = request.output
         outputs = await list_outputs(service, output.container, output.prefix)
-        renewed = renew(plan, request, outputs=outputs)
+        # Off the loop: for 400,000 files it takes as long as the lock's lease lasts unrenewed.
+        renewed = await asyncio.to_thread(renew, plan, request, outputs=outputs)
         unread = {(c.source, c.preset) for c in plan.done}  # whose output has gone since
         lost = [c for c in renewed.pending if (c.source, c.preset) in unread]
         read = await probe_all(service, lost, output.chosen)

@@ -185,6 +185,16 @@ async def test_counts_that_lag_do_not_end_the_watch_early(
     assert [outcome.state for outcome in ending.outcomes] == ["succeeded"]
 
 
+async def test_counts_that_stand_still_before_the_end_do_not_keep_the_watch_from_ending(
+    batch: BatchClient, run: Ticket, order: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.completion.STILL_SECONDS", 0.5)
+    order("lag", seconds=3600)
+    ending = await watched(run, submit(batch, run, "sleep 1", "true"))
+    assert ending.diagnosis is None
+    assert [outcome.state for outcome in ending.outcomes] == ["succeeded", "succeeded"]
+
+
 async def test_where_every_start_task_fails_the_node_tells_why(
     batch: BatchClient, run: Ticket, order: Any
 ) -> None:

@@ -1,5 +1,6 @@
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,24 @@ def test_a_plan_renewed_drops_what_is_converted_meanwhile_and_keeps_what_was_rea
     assert renewed.pending == (other,)
     assert renewed.done == (one,)
     assert renewed.refused == (refusal,)
+
+
+async def test_the_loop_goes_on_while_a_large_plan_is_confirmed(
+    containers: tuple[str, str], account: dict[str, str]
+) -> None:
+    class Pending(tuple[Conversion, ...]):
+        __slots__ = ()
+
+        def __iter__(self) -> Iterator[Conversion]:
+            readers.add(threading.current_thread())
+            return super().__iter__()
+
+    assert account
+    readers: set[threading.Thread] = set()
+    plan = Plan(pending=Pending([a_conversion()]), done=(), refused=())
+    assert await confirm_plan.fn(plan, a_request(containers)) == plan
+    assert threading.main_thread() not in readers
+    assert readers
 
 
 def test_a_plan_renewed_gives_another_name_where_one_has_been_taken_meanwhile() -> None:
