@@ -122,7 +122,14 @@ class Watcher:
             if ending := await self._look():
                 return ending
             self._tell()
-            await asyncio.sleep(poll_seconds(elapsed_seconds))
+            pause_seconds = poll_seconds(elapsed_seconds, left_seconds=self._left_seconds())
+            await asyncio.sleep(pause_seconds)
+
+    def _left_seconds(self) -> float:
+        """Until all are done, by the pace so far; no less than how long nothing has changed."""
+        still_seconds = self._sighting.elapsed_seconds - self._moved_seconds
+        left_seconds = to_progress(self._sighting, self._tally).seconds_left
+        return max(left_seconds, still_seconds) if left_seconds else math.inf
 
     async def _look(self) -> Ending | None:
         try:
@@ -216,9 +223,13 @@ async def end(batch: BatchClient, ticket: Ticket, sighting: Sighting) -> Ending 
     return None
 
 
-def poll_seconds(elapsed_seconds: float) -> float:
-    """A tenth of the time waited so far: quick for a short run, cheap for a long one."""
-    return min(max(QUICKEST_POLL_SECONDS, elapsed_seconds / 10), SLOWEST_POLL_SECONDS)
+def poll_seconds(elapsed_seconds: float, *, left_seconds: float = math.inf) -> float:
+    """A tenth of the time waited so far: quick for a short run, cheap for a long one.
+
+    Near the end it is half of what seems to be left: few more requests, and no end seen late.
+    """
+    pause_seconds = min(elapsed_seconds / 10, left_seconds / 2, SLOWEST_POLL_SECONDS)
+    return max(QUICKEST_POLL_SECONDS, pause_seconds)
 
 
 def is_survey_due(elapsed_seconds: float, *, surveyed_seconds: float) -> bool:

@@ -40,6 +40,21 @@ def test_the_pause_is_a_tenth_of_the_time_so_far_within_bounds(elapsed_seconds: 
         assert poll_seconds(elapsed_seconds) == elapsed_seconds / 10
 
 
+@given(st.floats(0, 1e6), st.floats(0, 1e6))
+def test_near_the_end_the_pause_is_half_of_what_is_left(elapsed: float, left: float) -> None:
+    pause_seconds = poll_seconds(elapsed, left_seconds=left)
+    assert 0.25 <= pause_seconds <= poll_seconds(elapsed)
+    assert pause_seconds <= max(0.25, left / 2)
+
+
+def test_a_last_file_that_takes_a_minute_longer_costs_few_looks() -> None:
+    still_seconds, looks = 0.0, 0
+    while still_seconds < 60:
+        still_seconds += poll_seconds(600 + still_seconds, left_seconds=still_seconds)
+        looks += 1
+    assert looks <= 15
+
+
 def test_all_is_complete_when_no_wave_is_to_come_and_none_is_left() -> None:
     sighting = replace(WAITING, active=0, succeeded=2, failed=1)
     assert is_complete(sighting, Tally(submitted=3, is_closed=True))
