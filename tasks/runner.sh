@@ -95,7 +95,9 @@ is_too_long() {
 # what is free of the disk; what the shell or the system does not know of is not limited.
 limit_memory() {
     while read -r name kib _; do
-        [ "$name" != MemTotal: ] || ulimit -v $((kib / 4 * 3))
+        [ "$name" = MemTotal: ] || continue
+        ulimit -v $((kib / 4 * 3))
+        break # each character is a system call
     done 2>/dev/null </proc/meminfo
 }
 
@@ -167,9 +169,11 @@ fi
 limit_memory
 limit_output
 
-# What ffmpeg says goes to stderr as ever, and its warnings also to a file, to be read below. A frame
-# that cannot be decoded is skipped (old MP3 files end in tags that are none); a tenth is too many.
-FFREPORT=file=messages:level=24 ffmpeg -hide_banner -nostdin -y -loglevel warning \
+# What ffmpeg says goes to stderr as ever, and its warnings, where they are all that there is to tell a
+# cut source by, also to a file. A frame that cannot be decoded is skipped (old MP3 files end in tags
+# that are none); a tenth is too many.
+[ -n "$SOURCE_SECONDS" ] || export FFREPORT=file=messages:level=24
+ffmpeg -hide_banner -nostdin -y -loglevel warning \
     -max_error_rate 0.1 -max_pixels "$MOST_PIXELS" -protocol_whitelist file -format_whitelist "$FORMATS" -i file:input \
     "$@" -progress progress "file:$OUTPUT"
 status=$?
