@@ -1,6 +1,8 @@
 """Operations on tasks."""
 
+from bisect import bisect_right
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 from starlette.requests import Request
@@ -72,13 +74,19 @@ def _add_one(request: Request, job: Job, document: Mapping[str, Any]) -> dict[st
 
 
 async def listing(request: Request) -> Response:
-    job = of(request).job(request.path_params["job"])
+    tasks = list(of(request).job(request.path_params["job"]).tasks.values())  # oldest first
+    # A job has many pages: what the pages before had is not looked at again.
+    first = bisect_right(tasks, wire.parameters(request).get("$skiptoken", ""), key=_mark)
     return wire.page(
         request,
-        ((f"{task.serial:012}", task) for task in job.tasks.values()),
+        ((_mark(task), task) for task in islice(tasks, first, None)),
         views.task(wire.base(request)),
         filterable=FILTERABLE,
     )
+
+
+def _mark(task: Task) -> str:
+    return f"{task.serial:012}"
 
 
 async def get(request: Request) -> Response:
