@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from deployments.local.ffmpeg import node_path
 from deployments.local.server import running_server
+from rounds import ROOT  # ahead of what is in tests/support: it makes that known
 from stacks import LocalStack, local_stack
 
 SLOTS = 2
-CONVERT = [sys.executable, str(Path(__file__).parents[2] / "flows" / "convert.py")]
+CONVERT = [sys.executable, str(ROOT / "flows" / "convert.py")]
 
 
 @dataclass(frozen=True, kw_only=True)
