@@ -45,8 +45,8 @@ def main() -> None:
         what=f"requests to Batch for each {MANY - FEW:,} files",
         reach="≤ 15",
         measured=str(sum(slope[name] for name in slope if name not in LOOKS)),
-        said="collections of 100 batch tasks, and the pages of one listing at the end; the watcher's"
-        f" looks apart, {sum(slope[name] for name in LOOKS)} more in this run's longer time",
+        said="collections of 100 batch tasks, and the pages of one listing at the end; beside them"
+        f" the watcher looked {sum(slope[name] for name in LOOKS)} times more, as long as it took",
     )
     record(
         "batch_requests.py",
