@@ -11,7 +11,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.blob.aio import ContainerClient
 from prefect import task
 
-from tasks.clients import batch_client, blob_service
+from tasks.clients import BLOBS_A_PAGE, batch_client, blob_service
 from tasks.models import Ticket
 from tasks.naming import OWNER, is_own, lock_blob
 from tasks.parameters import Cleanup
@@ -107,7 +107,9 @@ async def _unless_gone() -> AsyncIterator[None]:
 
 async def delete_inputs(container: ContainerClient, lock_id: str) -> None:
     """Delete all of ours that lies under the lock, but the lock itself."""
-    listing = container.list_blobs(name_starts_with=f"{lock_id}/", include=["metadata"])
+    listing = container.list_blobs(
+        name_starts_with=f"{lock_id}/", include=["metadata"], results_per_page=BLOBS_A_PAGE
+    )
     deleted = 0
     async for page in listing.by_page():
         own = [blob.name async for blob in page if is_own(blob.metadata)]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob.aio import BlobClient, BlobLeaseClient, ContainerClient
 
-from tasks.clients import blob_service, explained, is_transient
+from tasks.clients import BLOBS_A_PAGE, blob_service, explained, is_transient
 from tasks.errors import OutputInUseError, UsageError
 from tasks.models import Ticket
 from tasks.naming import OWN, input_blob, is_own, lock_blob
@@ -62,7 +62,9 @@ async def hold_lock(ticket: Ticket, *, container: str, wait_seconds: float) -> A
 
 
 async def _check_names(inputs: ContainerClient, lock_id: str) -> None:
-    listing = inputs.list_blobs(name_starts_with=f"{lock_id}/", include=["metadata"])
+    listing = inputs.list_blobs(
+        name_starts_with=f"{lock_id}/", include=["metadata"], results_per_page=BLOBS_A_PAGE
+    )
     async for blob in listing:
         if not is_own(blob.metadata):
             raise UsageError(

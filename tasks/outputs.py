@@ -10,7 +10,7 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClient
 from prefect import task
 
-from tasks.clients import blob_service
+from tasks.clients import BLOBS_A_PAGE, blob_service
 from tasks.each import each
 from tasks.errors import DownloadError
 from tasks.files import fresh_file
@@ -35,7 +35,9 @@ async def _stamps(
     service: BlobServiceClient, container: str, prefix: str
 ) -> AsyncIterator[tuple[str, Stamp]]:
     folder = prefix.rstrip("/") + "/" if prefix else None
-    listing = service.get_container_client(container).list_blobs(folder, include=["metadata"])
+    listing = service.get_container_client(container).list_blobs(
+        folder, include=["metadata"], results_per_page=BLOBS_A_PAGE
+    )
     with suppress(ResourceNotFoundError):
         async for blob in listing:
             yield blob.name, read_stamp(blob.metadata, blob.size)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from tasks.clients import BLOBS_A_PAGE
 from tasks.errors import UsageError
 from tasks.models import Source
 
@@ -166,7 +167,9 @@ async def find_blobs(service: "BlobServiceClient", address: str) -> AsyncIterato
     container, prefix = split_address(address)
     root = prefix if prefix.endswith("/") else prefix.rpartition("/")[0]
     try:
-        listing = service.get_container_client(container).list_blobs(prefix or None)
+        listing = service.get_container_client(container).list_blobs(
+            prefix or None, results_per_page=BLOBS_A_PAGE
+        )
         async for blob in listing:
             # A blob that ends in a slash stands for a folder.
             if is_media(blob.name) or (blob.name == prefix and not prefix.endswith("/")):
