@@ -140,8 +140,8 @@ def print_report(report: Report) -> None:
     rows = shown_rows(report.files)
     if rows:
         console.print(file_table(rows, columns(report)))
-    if len(rows) < len(report.files):
-        console.print(f"… and {len(report.files) - len(rows)} files converted or skipped.")
+    if rest := left_out(rows, report.files):
+        console.print(rest)
     for line in totals(report):
         console.print(line, highlight=False, soft_wrap=True)
     if dry_run := report.run["dry_run"]:
@@ -162,6 +162,16 @@ def shown_rows(files: Iterable[FileResult]) -> list[FileResult]:
     if len(files) <= TABLE_ROWS:
         return files
     return [file for file in files if file.state not in DONE][:TABLE_ROWS]
+
+
+def left_out(rows: Sequence[FileResult], files: Sequence[FileResult]) -> str:
+    """What the table is silent about."""
+    done = sum(file.state in DONE for file in files)
+    missing = len(files) - done - sum(file.state not in DONE for file in rows)
+    if missing:
+        return f"… and {missing} more that are not converted."
+    rest = len(files) - len(rows)
+    return f"… and {rest} files converted or skipped." if rest else ""
 
 
 def columns(report: Report) -> Sequence[str]:

@@ -1,0 +1,29 @@
+from flows.display import left_out, shown_rows
+from tasks.models import FileResult, State
+
+
+def files(**counts: int) -> list[FileResult]:
+    states: dict[str, State] = {"done": "converted", "failed": "failed"}
+    return [
+        FileResult(f"{name} {n}.mp4", "mp3", None, states[name])
+        for name, count in counts.items()
+        for n in range(count)
+    ]
+
+
+def test_of_a_few_files_each_has_a_row() -> None:
+    few = files(done=60, failed=40)
+    assert shown_rows(few) == few
+    assert left_out(shown_rows(few), few) == ""
+
+
+def test_of_many_files_those_that_are_not_converted_have_a_row() -> None:
+    many = files(done=1000, failed=40)
+    assert shown_rows(many) == many[1000:]
+    assert left_out(shown_rows(many), many) == "… and 1000 files converted or skipped."
+
+
+def test_where_too_many_are_not_converted_it_says_how_many_are_left_out() -> None:
+    many = files(done=1000, failed=140)
+    assert len(shown_rows(many)) == 100
+    assert left_out(shown_rows(many), many) == "… and 40 more that are not converted."
