@@ -4,8 +4,8 @@ import json
 import logging
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
@@ -88,13 +88,23 @@ class NodeUse:
     conversions: int
 
 
-@dataclass(frozen=True, slots=True)
 class Report:
-    run: Mapping[str, Any]
-    summary: Mapping[str, Any]
-    files: tuple[FileResult, ...]
-    nodes: tuple[NodeUse, ...] = ()
-    timeline: Timeline = field(default=Timeline(0), repr=False)
+    """What became of a run. No dataclass: a flow returns it, and Prefect looks into each part."""
+
+    def __init__(
+        self,
+        *,
+        run: Mapping[str, Any],
+        summary: Mapping[str, Any],
+        files: Sequence[FileResult],
+        timeline: Timeline,
+        nodes: Sequence[NodeUse] = (),
+    ) -> None:
+        self.run = run
+        self.summary = summary
+        self.files = files
+        self.nodes = nodes
+        self.timeline = timeline
 
     @property
     def is_success(self) -> bool:

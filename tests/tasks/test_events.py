@@ -17,7 +17,8 @@ FAILED = "batch-convert.run.failed"
 
 def a_report(*files: FileResult) -> Report:
     run = {"container": "output", "prefix": "", "dry_run": None, "diagnosis": None}
-    return Report(run=run, summary=summarise(files, Timeline(1.0)), files=files)
+    timeline = Timeline(1.0)
+    return Report(run=run, summary=summarise(files, timeline), files=files, timeline=timeline)
 
 
 def test_it_names_twenty_of_the_files_that_are_not_converted_and_counts_all() -> None:
