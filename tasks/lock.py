@@ -216,5 +216,5 @@ async def _release(inputs: ContainerClient, blob: BlobClient, lease: BlobLeaseCl
 
 async def _list_inputs(inputs: ContainerClient, lock_id: str) -> frozenset[str]:
     folder = input_blob(lock_id, "")
-    names = inputs.list_blob_names(name_starts_with=folder)
+    names = inputs.list_blob_names(name_starts_with=folder, results_per_page=BLOBS_A_PAGE)
     return frozenset([name.removeprefix(folder) async for name in names])

@@ -71,7 +71,7 @@ async def collect_outputs(
 
 async def _seconds(logs: ContainerClient, folder: str) -> AsyncIterator[tuple[str, float]]:
     """Seconds written, by key, from the markers' names: a listing instead of reads."""
-    async for name in logs.list_blob_names(name_starts_with=folder):
+    async for name in logs.list_blob_names(name_starts_with=folder, results_per_page=BLOBS_A_PAGE):
         batch_task, _, file = name.removeprefix(folder).partition("/")
         if file.startswith("seconds-"):
             yield key_and_attempt(batch_task)[0], float(file.removeprefix("seconds-"))
