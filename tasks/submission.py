@@ -32,7 +32,7 @@ from tasks.sources import is_blob, split_address
 from tasks.stage import STAGE
 
 PAUSES_SECONDS = (0, 1, 2, 4, 8)  # before each try: Batch may be too busy to take some
-RETENTION = timedelta(hours=1)  # of a node's folder: what matters is uploaded
+RETENTION = timedelta(minutes=5)  # of a task's folder: small clips of an hour would fill a disk
 logger = logging.getLogger(__name__)
 
 
