@@ -46,6 +46,9 @@ def convert(batch: BatchClient, blobs: BlobServiceClient, folder: Path, *, name:
     batch.create_tasks(f"job-{name}", tasks)
     while any(task.state != "completed" for task in batch.list_tasks(f"job-{name}")):
         time.sleep(1)
+    made = len(list(blobs.get_container_client(f"output-{name}").list_blob_names()))
+    if made < len(inputs):  # it would not notice, and be quick
+        raise RuntimeError(f"The tutorial made {made} of {len(inputs)} outputs")
     blobs.delete_container(f"input-{name}")
     batch.begin_delete_job(f"job-{name}")
     batch.begin_delete_pool(f"pool-{name}")
@@ -105,7 +108,7 @@ def write(number: int, source: models.ResourceFile, outputs: str) -> models.Batc
     words = f"ffmpeg -nostdin -y -loglevel error -i {source.file_path} {' '.join(MP3)} {made}"
     return models.BatchTaskCreateOptions(
         id=f"Task{number}",
-        command_line=f'/bin/bash -c "{" ".join(map(str, words))}"',
+        command_line=f'/bin/bash -c "{words}"',
         resource_files=[source],
         output_files=[
             models.OutputFile(
