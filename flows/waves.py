@@ -17,6 +17,7 @@ from tasks.submission import submit_wave
 from tasks.uploads import upload_wave
 
 FIRST_WAVE_FILES = 8
+GROWTH = 4  # of the waves, up to the largest that the limits allow
 ATTEMPTS = 2  # the second is for what a transfer or a lost node spoilt
 
 
@@ -91,11 +92,11 @@ async def send_waves(
 
 
 def waves(conversions: Sequence[Conversion], largest: int) -> Iterator[Sequence[Conversion]]:
-    """Each twice the one before it, up to the largest: nodes have work while most is uploaded."""
+    """Each GROWTH times the one before it: nodes have work while most is uploaded."""
     start, size = 0, min(FIRST_WAVE_FILES, largest)
     while start < len(conversions):
         yield conversions[start : start + size]
-        start, size = start + size, min(2 * size, largest)
+        start, size = start + size, min(GROWTH * size, largest)
 
 
 async def beside(sending: Coroutine[Any, Any, None], watch: Coroutine[Any, Any, Ending]) -> Ending:

@@ -287,7 +287,8 @@ async def probe_all(
     signer = None
     if any(is_blob(source) for source in sources):
         signer = await make_signer(service, until=datetime.now(UTC) + probe_time(len(sources)))
-    found = await probe_each(address(source, signer) for source in sources)
+    addresses = (address(source, signer) for source in sources)
+    found = await probe_each(addresses, count=len(sources))
     media = dict(zip(sources, found, strict=True))
     return [judge(c, media[c.source], by_name[c.preset]) for c in conversions]
 

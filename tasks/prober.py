@@ -31,6 +31,7 @@ REASONS = {
     " it is damaged, or made to do harm",
     -signal.SIGALRM: "it takes too long to look into",
 }
+FILES_A_CHILD = 64  # in the time that a child takes to start, it could look into more
 CRASHED = "whoever looks into it crashes: it is damaged, or made to do harm"
 BROKEN = 1  # the exit status of a Python program with an error
 PACKAGES = Path(__file__).parents[1]
@@ -38,8 +39,8 @@ PACKAGES = Path(__file__).parents[1]
 Finding = Media | UnreadableMedia
 
 
-async def probe_each(locations: Iterable[str]) -> list[Finding]:
-    """What is in each, in their order; see `probe`."""
+async def probe_each(locations: Iterable[str], *, count: int) -> list[Finding]:
+    """What is in each of so many, in their order; see `probe`."""
     waiting = enumerate(locations)
     found: dict[int, Finding] = {}
 
@@ -48,9 +49,13 @@ async def probe_each(locations: Iterable[str]) -> list[Finding]:
             for number, location in waiting:  # all workers draw from one source
                 found[number] = await prober.look(location)
 
-    children = (os.cpu_count() or 1) + 1
+    children = children_for(count)
     await each(work, range(children), at_once=children)
     return [found[number] for number in range(len(found))]
+
+
+def children_for(count: int) -> int:
+    return min((os.cpu_count() or 1) + 1, 1 + count // FILES_A_CHILD)
 
 
 class Prober:

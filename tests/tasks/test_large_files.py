@@ -32,7 +32,7 @@ async def main():
     began = time.monotonic()
     digest = _hash_file(source.location, threading.Event())
     hashed = time.monotonic()
-    (media,) = await probe_each([source.location])
+    (media,) = await probe_each([source.location], count=1)
     probed = time.monotonic()
     async with blob_service() as service:
         reason = await upload(service.get_blob_client("input", "a"), source)

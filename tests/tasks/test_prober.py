@@ -13,7 +13,15 @@ import pytest
 
 from tasks import prober
 from tasks.probe import MOST_PIXELS, Media, UnreadableMedia, probe
-from tasks.prober import CRASHED, MEMORY_BYTES, OUT_OF_MEMORY, REASONS, Prober, probe_each
+from tasks.prober import (
+    CRASHED,
+    MEMORY_BYTES,
+    OUT_OF_MEMORY,
+    REASONS,
+    Prober,
+    children_for,
+    probe_each,
+)
 
 Clip = Callable[..., Path]
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the limit, and /proc")
@@ -42,7 +50,7 @@ async def test_each_file_is_answered_in_its_place(clip: Clip, tmp_path: Path) ->
     strange.write_bytes(clip(".mp4").read_bytes())
     (tmp_path / "text.mp4").write_text("Dear diary")
     paths = [strange, tmp_path / "text.mp4", clip(".mp3"), tmp_path / "none", clip(".mkv")]
-    found = await probe_each(str(path) for path in paths)
+    found = await probe_each((str(path) for path in paths), count=len(paths))
     assert [type(each) for each in found] == [Media, UnreadableMedia, Media, UnreadableMedia, Media]
     assert found[0] == probe(str(strange))
     assert str(found[1]) == "not a media file of a known format"
@@ -50,12 +58,17 @@ async def test_each_file_is_answered_in_its_place(clip: Clip, tmp_path: Path) ->
 
 
 async def test_nothing_to_look_into_starts_nothing() -> None:
-    assert await probe_each([]) == []
+    assert await probe_each([], count=0) == []
+
+
+def test_few_files_are_not_worth_many_children() -> None:
+    assert [children_for(count) for count in (0, 1, 63, 64)] == [1, 1, 1, 2]
+    assert children_for(100_000) == (os.cpu_count() or 1) + 1
 
 
 @on_linux
 async def test_no_child_is_left_behind(clip: Clip) -> None:
-    await probe_each([str(clip(".mp4"))] * 5)
+    await probe_each([str(clip(".mp4"))] * 5, count=5)
     assert children() == set()
 
 
@@ -64,7 +77,8 @@ async def test_a_bomb_is_refused_and_its_neighbours_are_not(clip: Clip, tmp_path
     bomb = tmp_path / "bomb.mov"
     bomb.write_bytes(bombs.cmov(clip(".m4a").read_bytes(), free_bytes=MEMORY_BYTES))
     assert bomb.stat().st_size < MEMORY_BYTES / 100
-    found = await probe_each(str(path) for path in (clip(".mp4"), bomb, clip(".mp3")))
+    paths = (clip(".mp4"), bomb, clip(".mp3"))
+    found = await probe_each((str(path) for path in paths), count=len(paths))
     assert [isinstance(each, Media) for each in found] == [True, False, True]
     assert str(found[1]) == REASONS[OUT_OF_MEMORY]
 
@@ -101,13 +115,15 @@ async def test_a_file_that_crashes_its_reader_is_refused_and_the_next_is_looked_
 async def test_a_file_that_takes_for_ever_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prober, "SECONDS", 1)
     with create_server(("127.0.0.1", 0)) as silent:
-        (refused,) = await probe_each([f"http://127.0.0.1:{silent.getsockname()[1]}/a.mp4"])
+        (refused,) = await probe_each(
+            [f"http://127.0.0.1:{silent.getsockname()[1]}/a.mp4"], count=1
+        )
     assert str(refused) == "it takes too long to look into"
 
 
 async def test_a_file_at_which_the_reader_stumbles_is_refused_by_itself(clip: Clip) -> None:
     odd: Any = 5  # no file is known at which it stumbles
-    found = await probe_each([odd, str(clip(".mp4"))])
+    found = await probe_each([odd, str(clip(".mp4"))], count=2)
     assert str(found[0]) == "it cannot be looked into (AttributeError): it is odd, or damaged"
     assert isinstance(found[1], Media)
 
@@ -128,7 +144,7 @@ async def test_a_reader_that_does_not_work_is_an_error_and_not_the_files_fault(
 ) -> None:
     monkeypatch.setattr(sys, "executable", "false")
     with pytest.raises(RuntimeError, match="broken"):
-        await probe_each([str(clip(".mp4"))])
+        await probe_each([str(clip(".mp4"))], count=1)
 
 
 def test_a_child_ends_with_its_parent(clip: Clip) -> None:
