@@ -17,7 +17,7 @@ from tasks.stage import whole
 from tasks.threads import in_threads
 
 CHUNK_BYTES = 1024 * 1024
-SHARD_FILES = 100
+SHARD_FILES = 250  # at most: a task run for each is most of what a rerun costs
 Stamp = tuple[str, int, str]  # path, size in bytes, version
 
 
@@ -40,7 +40,7 @@ def hash_of_blob(source: Source) -> str:
 
 
 def shards(sources: Iterable[Source]) -> list[list[Source]]:
-    """About a hundred files each, by their paths: a new file spoils one shard's memory only."""
+    """Some two hundred files each, by their paths: a new file spoils one shard's memory only."""
     sources = list(sources)
     count = 1
     while count * SHARD_FILES < len(sources):
