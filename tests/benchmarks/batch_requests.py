@@ -25,7 +25,7 @@ from tiny import do_nothing, make_tiny
 
 FEW, MANY = 100, 1_100
 NOUNS = ("addtaskcollection", "jobs", "nodecounts", "nodes", "pools", "taskcounts", "tasks")
-LOOKS = ("GET taskcounts", "GET nodecounts", "GET nodes", "GET */nodes", "GET *")
+LOOKS = ("GET */taskcounts", "GET nodecounts", "GET */nodes", "GET *")
 FROM_SECONDS, TO_SECONDS = 120, 180
 
 

@@ -53,6 +53,7 @@ def draw(used: Mapping[int, Used]) -> None:
 
     mpl.use("svg")
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
     sizes = list(used)
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
@@ -64,6 +65,11 @@ def draw(used: Mapping[int, Used]) -> None:
     for axis, (title, values) in zip(axes, curves, strict=True):
         axis.loglog(sizes, values, marker="o", color="#2266aa")
         axis.set(title=title, xlabel="files")
+        axis.set_ylim(min(values) / 2, max(values) * 2)
+        axis.margins(x=0.15)
+        for scale in (axis.xaxis, axis.yaxis):
+            scale.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+            scale.set_minor_formatter(NullFormatter())
         axis.grid(visible=True, which="major", color="#dddddd")
         for size, value in zip(sizes, values, strict=True):
             axis.annotate(f"{value:,.0f}", (size, value), textcoords="offset points", xytext=(4, 6))
