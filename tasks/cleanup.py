@@ -11,7 +11,8 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.blob.aio import ContainerClient
 from prefect import task
 
-from tasks.clients import BLOBS_A_PAGE, batch_client, blob_service
+from tasks.clients import batch_client, blob_service
+from tasks.listing import list_pages
 from tasks.models import Ticket
 from tasks.naming import OWNER, is_own, lock_blob
 from tasks.parameters import Cleanup
@@ -107,12 +108,9 @@ async def _unless_gone() -> AsyncIterator[None]:
 
 async def delete_inputs(container: ContainerClient, lock_id: str) -> None:
     """Delete all of ours that lies under the lock, but the lock itself."""
-    listing = container.list_blobs(
-        name_starts_with=f"{lock_id}/", include=["metadata"], results_per_page=BLOBS_A_PAGE
-    )
     deleted = 0
-    async for page in listing.by_page():
-        own = [blob.name async for blob in page if is_own(blob.metadata)]
+    async for page in list_pages(container, f"{lock_id}/"):
+        own = [blob.name for blob in page if is_own(blob.metadata)]
         names = [name for name in own if name != lock_blob(lock_id)]
         for start in range(0, len(names), DELETIONS_A_REQUEST):
             await container.delete_blobs(*names[start : start + DELETIONS_A_REQUEST])

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob.aio import BlobClient, BlobLeaseClient, ContainerClient
 
-from tasks.clients import BLOBS_A_PAGE, blob_service, explained, is_transient
+from tasks.clients import blob_service, explained, is_transient
 from tasks.errors import OutputInUseError, UsageError
+from tasks.listing import BLOBS_A_PAGE, list_blobs
 from tasks.models import Ticket
 from tasks.naming import OWN, input_blob, is_own, lock_blob
 
@@ -62,10 +63,7 @@ async def hold_lock(ticket: Ticket, *, container: str, wait_seconds: float) -> A
 
 
 async def _check_names(inputs: ContainerClient, lock_id: str) -> None:
-    listing = inputs.list_blobs(
-        name_starts_with=f"{lock_id}/", include=["metadata"], results_per_page=BLOBS_A_PAGE
-    )
-    async for blob in listing:
+    async for blob in list_blobs(inputs, f"{lock_id}/"):
         if not is_own(blob.metadata):
             raise UsageError(
                 f"The container {inputs.container_name!r} has a blob that no run of ours made, of"
@@ -198,11 +196,8 @@ async def _release(inputs: ContainerClient, blob: BlobClient, lease: BlobLeaseCl
     """The lock goes when nothing is left under it; else it stays and tells whose that is."""
     folder = blob.blob_name.rpartition("/")[0] + "/"
     try:
-        listing = inputs.list_blobs(
-            name_starts_with=folder, include=["metadata"], results_per_page=2
-        )
         left = {}
-        async for found in listing:
+        async for found in list_blobs(inputs, folder, blobs_a_page=2):
             left[found.name] = is_own(found.metadata)
             if len(left) > 1:  # there may be a million more
                 break

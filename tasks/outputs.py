@@ -10,10 +10,11 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClient
 from prefect import task
 
-from tasks.clients import BLOBS_A_PAGE, blob_service
+from tasks.clients import blob_service
 from tasks.each import each
 from tasks.errors import DownloadError
 from tasks.files import fresh_file
+from tasks.listing import BLOBS_A_PAGE, list_blobs
 from tasks.models import Conversion, Evidence, Outcome, Stamp, Ticket
 from tasks.naming import batch_task_id, key_and_attempt, log_folder, read_stamp
 from tasks.parameters import Output, Request
@@ -34,13 +35,10 @@ async def list_outputs(service: BlobServiceClient, container: str, prefix: str) 
 async def _stamps(
     service: BlobServiceClient, container: str, prefix: str
 ) -> AsyncIterator[tuple[str, Stamp]]:
-    folder = prefix.rstrip("/") + "/" if prefix else None
-    listing = service.get_container_client(container).list_blobs(
-        folder, include=["metadata"], results_per_page=BLOBS_A_PAGE
-    )
+    folder = prefix.rstrip("/") + "/" if prefix else ""
     with suppress(ResourceNotFoundError):
-        async for blob in listing:
-            yield blob.name, read_stamp(blob.metadata, blob.size)
+        async for blob in list_blobs(service.get_container_client(container), folder):
+            yield blob.name, read_stamp(blob.metadata, blob.size_bytes)
 
 
 @task(name="outputs", task_run_name="outputs", **STAGE)

@@ -3,17 +3,18 @@
 import glob
 import os
 import stat
+from base64 import b64decode
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from tasks.clients import BLOBS_A_PAGE
 from tasks.errors import UsageError
 from tasks.models import Source
 
 if TYPE_CHECKING:  # the command checks sources before anything is imported that takes long
-    from azure.storage.blob import BlobProperties
     from azure.storage.blob.aio import BlobServiceClient
+
+    from tasks.listing import Listed
 
 AZURE = "az://"
 NAME_A_SOURCE = "Name a file, a folder, a glob or az://container/prefix with media files."
@@ -164,13 +165,12 @@ async def find_blobs(service: "BlobServiceClient", address: str) -> AsyncIterato
     """
     from azure.core.exceptions import ResourceNotFoundError
 
+    from tasks.listing import list_blobs
+
     container, prefix = split_address(address)
     root = prefix if prefix.endswith("/") else prefix.rpartition("/")[0]
     try:
-        listing = service.get_container_client(container).list_blobs(
-            prefix or None, results_per_page=BLOBS_A_PAGE
-        )
-        async for blob in listing:
+        async for blob in list_blobs(service.get_container_client(container), prefix):
             # A blob that ends in a slash stands for a folder.
             if is_media(blob.name) or (blob.name == prefix and not prefix.endswith("/")):
                 yield _blob_source(blob, container=container, root=root)
@@ -189,13 +189,12 @@ def split_address(address: str) -> tuple[str, str]:
     return container, prefix
 
 
-def _blob_source(blob: "BlobProperties", *, container: str, root: str) -> Source:
-    checksum = blob.content_settings.content_md5
+def _blob_source(blob: "Listed", *, container: str, root: str) -> Source:
     return Source(
         name=blob.name.removeprefix(root).lstrip("/"),
         location=f"{AZURE}{container}/{blob.name}",
-        size_bytes=blob.size,
-        version=bytes(checksum).hex() if checksum else blob.etag.strip('"'),
+        size_bytes=blob.size_bytes,
+        version=b64decode(blob.md5).hex() or blob.etag,
     )
 
 
