@@ -1,7 +1,9 @@
 """The conversions of a run: a pool, a job, and waves that go out while the watcher looks on."""
 
 import asyncio
-from collections.abc import Collection, Coroutine, Iterator, Sequence
+import itertools
+import time
+from collections.abc import Collection, Coroutine, Sequence
 from typing import Any
 
 from azure.core.exceptions import AzureError
@@ -9,15 +11,16 @@ from azure.core.exceptions import AzureError
 from flows.work import Work
 from tasks.completion import Ending, is_service_fault, look_once, watch_completion
 from tasks.job import make_job
-from tasks.models import Conversion, Plan
+from tasks.models import Conversion, Plan, Refusal
 from tasks.outputs import collect_outputs
 from tasks.pool import make_pool
 from tasks.stage import whole
 from tasks.submission import submit_wave
 from tasks.uploads import upload_wave
 
-FIRST_WAVE_FILES = 8
+FIRST_WAVE_FILES, FIRST_WAVE_BYTES = 8, 100_000_000  # at most, the first file apart
 GROWTH = 4  # of the waves, up to the largest that the limits allow
+WAVE_SECONDS = 5  # that a wave may take to upload: for so long nodes wait for it
 ATTEMPTS = 2  # the second is for what a transfer or a lost node spoilt
 
 
@@ -68,35 +71,63 @@ async def send_waves(
     work: Work, conversions: Sequence[Conversion], *, attempt: int, inputs: Collection[str]
 ) -> None:
     """Upload and submit, wave by wave, while earlier waves convert."""
-    request, tally, timed = work.request, work.tally, work.stopwatch.time
+    tally, largest = work.tally, work.request.limits.wave_files
     tally.is_closed = False
     present = set(inputs)
-    for number, wave in enumerate(waves(conversions, request.limits.wave_files), start=1):
+    sent, files = 0, first_wave_files(conversions)
+    for number in itertools.count(1):
+        if sent == len(conversions):
+            break
         if tally.is_stopped:
             return
-        uploading = upload_wave(
-            whole(wave), wave=number, ticket=work.ticket, request=request, present=whole(present)
-        )
-        refused = await timed(f"upload wave {number}", uploading)
+        wave = conversions[sent : sent + min(files, largest)]
+        started = time.monotonic()
+        refused = await upload(work, wave, number=number, present=present)
+        files = next_wave_files(len(wave), seconds=time.monotonic() - started)
         locations = {refusal.source.location for refusal in refused}
         ready = [c for c in wave if c.source.location not in locations]
         present.update(c.content for c in ready)
-        submitting = submit_wave(
-            whole(ready), wave=number, attempt=attempt, ticket=work.ticket, request=request
-        )
-        refused += await timed(f"submit wave {number}", submitting)
+        refused += await submit(work, ready, number=number, attempt=attempt)
         work.refusals += refused
         tally.refused += len(refused)
         tally.submitted += len(wave) - len(refused)
+        sent += len(wave)
     tally.is_closed = True
 
 
-def waves(conversions: Sequence[Conversion], largest: int) -> Iterator[Sequence[Conversion]]:
-    """Each GROWTH times the one before it: nodes have work while most is uploaded."""
-    start, size = 0, min(FIRST_WAVE_FILES, largest)
-    while start < len(conversions):
-        yield conversions[start : start + size]
-        start, size = start + size, min(GROWTH * size, largest)
+async def upload(
+    work: Work, wave: Sequence[Conversion], *, number: int, present: Collection[str]
+) -> tuple[Refusal, ...]:
+    uploading = upload_wave(
+        whole(wave),
+        wave=number,
+        ticket=work.ticket,
+        request=work.request,
+        present=whole(present),
+    )
+    return await work.stopwatch.time(f"upload wave {number}", uploading)
+
+
+async def submit(
+    work: Work, wave: Sequence[Conversion], *, number: int, attempt: int
+) -> tuple[Refusal, ...]:
+    submitting = submit_wave(
+        whole(wave), wave=number, attempt=attempt, ticket=work.ticket, request=work.request
+    )
+    return await work.stopwatch.time(f"submit wave {number}", submitting)
+
+
+def first_wave_files(conversions: Sequence[Conversion]) -> int:
+    """Few, and not much: until they are up, all nodes wait."""
+    first = conversions[:FIRST_WAVE_FILES]
+    totals = itertools.accumulate(conversion.source.size_bytes for conversion in first)
+    return max(1, sum(total <= FIRST_WAVE_BYTES for total in totals))
+
+
+def next_wave_files(files: int, *, seconds: float) -> int:
+    """After a wave of so many files that took so long to upload."""
+    in_time = files * WAVE_SECONDS / max(seconds, 0.001)
+    return max(1, min(GROWTH * files, int(in_time)))
 
 
 async def beside(sending: Coroutine[Any, Any, None], watch: Coroutine[Any, Any, Ending]) -> Ending:
