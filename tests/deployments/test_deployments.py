@@ -6,7 +6,6 @@ The worker's home is a folder of the test's, so that prefect.yaml runs as it is.
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,11 +30,10 @@ from prefect.flow_runs import wait_for_flow_run
 from flows.samples import make_samples
 from flows.serve import PREFECT_FILE, ROOT
 from heard import listening_for
-from programs import read_until
 from stacks import LocalStack
 from tasks.naming import job_id
 from tasks.parameters import Pool
-from workers import PREFECT, running_worker
+from workers import PREFECT, running_worker, serving
 
 PATIENCE_SECONDS = 120
 OUTPUT = "az://output"
@@ -165,17 +163,8 @@ async def retry(server: str, run: UUID) -> None:
 @pytest.fixture
 def served(environment: dict[str, str]) -> Iterator[None]:
     """The deployments of the work pool azure, by one process without a worker."""
-    with subprocess.Popen(
-        [sys.executable, ROOT / "flows" / "serve.py", "azure"],
-        env=os.environ | environment | {"PREFECT_RUNNER_POLL_FREQUENCY": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        read_until(process.stdout, "being served")
+    with serving(pool="azure", environment=environment):
         yield
-        process.terminate()
-        process.communicate()
 
 
 @pytest.mark.usefixtures("served")

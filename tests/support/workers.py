@@ -1,16 +1,21 @@
-"""Prefect's process workers as people start them: the real program, which runs deployments."""
+"""What runs deployments, as people start it: Prefect's process workers, and `flows/serve.py`."""
 
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 
 PREFECT = Path(sys.executable).with_name("prefect")
-EAGER = {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_WORKER_PREFETCH_SECONDS": "1"}
+SERVE = Path(__file__).parents[2] / "flows" / "serve.py"
+EAGER = {
+    "PREFECT_WORKER_QUERY_SECONDS": "1",
+    "PREFECT_WORKER_PREFETCH_SECONDS": "1",
+    "PREFECT_RUNNER_POLL_FREQUENCY": "1",
+}
 PATIENCE_SECONDS = 90
 GRACE_SECONDS = 20
 
@@ -37,15 +42,28 @@ class Worker:
         return said
 
 
-@contextmanager
-def running_worker(*, pool: str, environment: Mapping[str, str]) -> Iterator[Worker]:
+def running_worker(*, pool: str, environment: Mapping[str, str]) -> AbstractContextManager[Worker]:
     """A process worker for a work pool, which it makes where it is missing, until the block ends.
 
     `environment` goes on top of this process's, to the worker and to the flows that it runs. A
     flow that still runs at the end goes on without it: see to it that none does.
     """
+    start = [PREFECT, "worker", "start", "--type", "process", "--pool", pool, "--name", pool]
+    return _running(start, pool=pool, environment=environment, mark="started!")
+
+
+def serving(*, pool: str, environment: Mapping[str, str]) -> AbstractContextManager[Worker]:
+    """The deployments of a work pool by one process without a worker, as above."""
+    serve = [sys.executable, SERVE, pool]
+    return _running(serve, pool=pool, environment=environment, mark="being served")
+
+
+@contextmanager
+def _running(
+    command: Sequence[str | Path], *, pool: str, environment: Mapping[str, str], mark: str
+) -> Iterator[Worker]:
     with subprocess.Popen(
-        [PREFECT, "worker", "start", "--type", "process", "--pool", pool, "--name", pool],
+        command,
         env=os.environ | EAGER | environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -55,7 +73,7 @@ def running_worker(*, pool: str, environment: Mapping[str, str]) -> Iterator[Wor
     ) as process:
         try:
             worker = Worker(process, pool)
-            worker.read_until("started!")
+            worker.read_until(mark)
             yield worker
         finally:
             end(process)
