@@ -112,8 +112,6 @@ def in_one_line(error: CycloptsError, words: Sequence[str]) -> str:
     flag = next((flag for flag in flags if flag.endswith(name) or f"{flag}s" == f"--{name}"), name)
     if first["type"] == "value_error":
         return f"{flag}: {message}."
-    if first["type"] == "string_pattern_mismatch":
-        return f"{flag}: {first['input']!r} is no name that can be had."
     return f"{flag}: {message}, not {first['input']!r}."
 
 

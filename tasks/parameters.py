@@ -4,6 +4,7 @@ Several small models, each with all its defaults: an override of one field then 
 alone, and each becomes a box in the form. Empty strings mean "none": optional types become tabs.
 """
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from cyclopts import Parameter
@@ -18,14 +19,30 @@ from pydantic import (
 
 from tasks.presets import Preset, PresetName, presets_for
 
+
+def _spelled(pattern: str, rule: str) -> tuple[AfterValidator, Any]:
+    """A text of that pattern, which Prefect's form checks as well. The rule is for people."""
+
+    def check(text: str) -> str:
+        if re.fullmatch(pattern, text):
+            return text
+        raise ValueError(f"{text!r} is not {rule}")
+
+    return AfterValidator(check), Field(json_schema_extra={"pattern": pattern})
+
+
 ContainerName = Annotated[
-    str, Field(min_length=3, max_length=63, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+    str,
+    Field(min_length=3, max_length=63),
+    *_spelled(
+        r"^[a-z0-9]+(-[a-z0-9]+)*$",
+        "the name of a container: small letters and digits, with single hyphens between them",
+    ),
 ]
-
-
 BlockName = Annotated[
     str,
-    Field(max_length=255, pattern=r"^[a-z0-9-]*$"),
+    Field(max_length=255),
+    *_spelled(r"^[a-z0-9-]*$", "the name of a block: small letters, digits and hyphens"),
     Parameter(metavar="NAME", show_default=False),
 ]
 
@@ -92,10 +109,17 @@ class Output(Parameters):
     container: ContainerName = Field(
         "output", description="The blob container that receives the converted files."
     )
-    prefix: Annotated[Folder, AfterValidator(_without_dots)] = Field(
+    prefix: Annotated[
+        Folder,
+        AfterValidator(_without_dots),
+        *_spelled(
+            r"^([^/\\\x00-\x1f]+/)*[^/\\\x00-\x1f]*$",
+            "a folder in a container: names with single slashes between them, none of them before"
+            " the first, and no backslash",
+        ),
+    ] = Field(
         "",
         max_length=200,
-        pattern=r"^([^/\\\x00-\x1f]+/)*[^/\\\x00-\x1f]*$",
         description="A folder inside the output container.",
     )
     download_to: Folder = Field(
@@ -131,16 +155,23 @@ class Run(Parameters):
 class Pool(Parameters):
     """The machines that convert."""
 
-    id: Name = Field(
+    id: Annotated[
+        Name, *_spelled(r"^[A-Za-z0-9_-]*$", "the id of a pool: letters, digits, hyphens and _")
+    ] = Field(
         "",
         max_length=64,
-        pattern=r"^[A-Za-z0-9_-]*$",
         description="A shared pool that is there already. Empty: a pool of the run's own.",
     )
-    identity: Name = Field(
+    identity: Annotated[
+        Name,
+        *_spelled(
+            r"(?i)^(/subscriptions/[^/]+/resourceGroups/[^/]+/providers"
+            r"/Microsoft\.ManagedIdentity/userAssignedIdentities/[^/]+)?$",
+            "the resource id of a managed identity: /subscriptions/…/resourceGroups/…/providers"
+            "/Microsoft.ManagedIdentity/userAssignedIdentities/…",
+        ),
+    ] = Field(
         "",
-        pattern=r"(?i)^(/subscriptions/[^/]+/resourceGroups/[^/]+/providers"
-        r"/Microsoft\.ManagedIdentity/userAssignedIdentities/[^/]+)?$",
         description="The managed identity of the shared pool, by its resource id, through which"
         " nodes reach blobs. Empty: by SAS tokens.",
     )
@@ -198,28 +229,45 @@ class Pool(Parameters):
 class Node(Parameters):
     """What each machine of the run's pool is made of; a shared pool has its own."""
 
-    image: Annotated[str, Parameter(metavar="NAME")] = Field(
+    image: Annotated[
+        str,
+        Parameter(metavar="NAME"),
+        *_spelled(
+            r"^([a-z]+|/subscriptions/\S+)$",
+            "a family of images, such as ubuntu, nor the resource id of one: /subscriptions/…",
+        ),
+    ] = Field(
         "ubuntu",
-        pattern=r"^([a-z]+|/subscriptions/\S+)$",
         description="The newest verified release of a family (ubuntu, debian, almalinux, …), or the"
         " resource id of an image of your own.",
     )
-    agent: Name = Field(
+    agent: Annotated[
+        Name, *_spelled(r"^(batch\.node\..+)?$", "a node agent, such as 'batch.node.el 9'")
+    ] = Field(
         "",
-        pattern=r"^(batch\.node\..+)?$",
         description="The node agent of an image of your own, such as 'batch.node.el 9'.",
     )
-    ffmpeg: Annotated[str, Parameter(metavar="WORD")] = Field(
+    ffmpeg: Annotated[
+        str,
+        Parameter(metavar="WORD"),
+        *_spelled(
+            r"^(apt|image|az://[a-z0-9-]{3,63}/.+)$", "'apt', 'image' or an az://container/blob"
+        ),
+    ] = Field(
         "apt",
-        pattern=r"^(apt|image|az://[a-z0-9-]{3,63}/.+)$",
         description="apt installs it, the image has it, or az://container/blob is the program.",
     )
     fill: Literal["spread", "pack"] = Field(
         "spread", description="Files over all nodes, or onto as few as hold them."
     )
-    subnet_id: Name = Field(
+    subnet_id: Annotated[
+        Name,
+        *_spelled(
+            r"^(/subscriptions/\S+/subnets/\S+)?$",
+            "the resource id of a subnet: /subscriptions/…/subnets/…",
+        ),
+    ] = Field(
         "",
-        pattern=r"^(/subscriptions/\S+/subnets/\S+)?$",
         description="The resource id of a subnet that nodes join.",
     )
     public_ip: Literal["batch", "none"] = Field(

@@ -1,9 +1,10 @@
+import re
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from tasks.parameters import Cleanup, Limits, Output, Pool, Request
+from tasks.parameters import Cleanup, Limits, Node, Output, Pool, Request, Run
 from tasks.presets import PRESETS
 
 
@@ -94,6 +95,34 @@ def test_what_is_out_of_bounds_or_unknown_is_refused_by_name(
 ) -> None:
     with pytest.raises(ValidationError, match=next(iter(values))):
         model(**values)
+
+
+@pytest.mark.parametrize(
+    ("model", "values", "rule"),
+    [
+        (Output, {"container": "Bad_Name"}, "'Bad_Name' is not the name of a container: small"),
+        (Output, {"container": "line\n"}, "is not the name of a container"),
+        (Output, {"prefix": "/a"}, "is not a folder in a container"),
+        (Pool, {"id": "no spaces"}, "is not the id of a pool: letters, digits"),
+        (Pool, {"identity": "me", "id": "a"}, "is not the resource id of a managed identity"),
+        (Node, {"image": "Ubuntu 22"}, "is not a family of images, such as ubuntu"),
+        (Node, {"agent": "el 9"}, "is not a node agent, such as"),
+        (Node, {"ffmpeg": "snap"}, "is not 'apt', 'image' or an az://container/blob"),
+        (Node, {"subnet_id": "lan"}, "is not the resource id of a subnet"),
+        (Run, {"account": "My account"}, "is not the name of a block: small letters"),
+    ],
+)
+def test_a_text_that_is_spelled_wrong_is_refused_with_the_rule(
+    model: type[Any], values: dict[str, Any], rule: str
+) -> None:
+    with pytest.raises(ValidationError, match=rule):
+        model(**values)
+
+
+def test_the_form_checks_the_spelling_too() -> None:
+    container = Output.model_json_schema()["properties"]["container"]
+    assert re.search(container["pattern"], "my-output")
+    assert not re.search(container["pattern"], "Bad_Name")
 
 
 def test_one_value_leaves_all_others_at_their_defaults() -> None:
