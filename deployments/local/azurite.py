@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).with_name("package.json")
 PACKAGE_LOCK = Path(__file__).with_name("package-lock.json")
 LOKI_INDEXES = Path(__file__).with_name("loki-indexes.js")
+LOKI_SAVES = Path(__file__).with_name("loki-saves.js")
 NO_TELEMETRY = Path(__file__).with_name("no-telemetry")  # a package that the lock file names
 PROGRAM = Path("node_modules", "azurite", "dist", "src", "blob", "main.js")
 START_SECONDS = 120  # a cold disk reads its thousands of files slowly: 32 s have been seen
@@ -104,7 +105,8 @@ def command(node: Path, program: Path, *, port: int, location: Path) -> list[str
     """The command line; the key is in the environment, which other users cannot see."""
     address = ["--blobHost", "127.0.0.1", "--blobPort", str(port)]
     flags = ["--skipApiVersionCheck", "--disableTelemetry", "--silent"]
-    return [node, "--require", LOKI_INDEXES, program, "--location", location, *address, *flags]
+    mends: list[str | Path] = ["--require", LOKI_INDEXES, "--require", LOKI_SAVES]
+    return [node, *mends, program, "--location", location, *address, *flags]
 
 
 def tls(certificate: "Certificate | None") -> list[str | Path]:

@@ -1,14 +1,10 @@
 """Azurite's store of what it knows of blobs, with our mends of it and without."""
 
-import json
-import subprocess
 from pathlib import Path
-from typing import Any
 
-import pytest
+from lokis import run, written
 
-from deployments.local.azurite import LOKI_INDEXES, installed
-from deployments.local.nodejs import find_nodejs
+from deployments.local.azurite import LOKI_INDEXES
 
 BLOBS = 200
 WORK = """
@@ -34,25 +30,8 @@ console.log(JSON.stringify({ found, looked, rebuilds, left, missing, gone, end: 
 """.replace("BLOBS", str(BLOBS))
 
 
-@pytest.fixture
-def program(tmp_path: Path) -> Path:
-    """A program that works on the store as Azurite does."""
-    packages = next(p for p in installed(find_nodejs()).parents if p.name == "node_modules")
-    (tmp_path / "node_modules").symlink_to(packages)
-    program = tmp_path / "work.js"
-    program.write_text(WORK)
-    return program
-
-
-def run(*words: str | Path) -> dict[str, Any]:
-    command = [find_nodejs().node, *words]
-    told: dict[str, Any] = json.loads(
-        subprocess.run(command, capture_output=True, check=True).stdout
-    )
-    return told
-
-
-def test_blobs_are_found_and_deleted_as_before_without_a_look_at_the_others(program: Path) -> None:
+def test_blobs_are_found_and_deleted_as_before_without_a_look_at_the_others(tmp_path: Path) -> None:
+    program = written(tmp_path, WORK)
     before, now = run(program), run("--require", LOKI_INDEXES, program)
     assert now["looked"] < 3 < BLOBS <= before["looked"]
     assert now["rebuilds"] == 1 < before["rebuilds"]  # for the last: all of a container at once
