@@ -2,8 +2,10 @@
 
 import asyncio
 import itertools
+import math
 import time
 from collections.abc import Collection, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from azure.core.exceptions import AzureError
@@ -14,11 +16,12 @@ from tasks.job import make_job
 from tasks.models import Conversion, Plan, Refusal
 from tasks.outputs import collect_outputs
 from tasks.pool import make_pool
+from tasks.sources import is_blob
 from tasks.stage import whole
 from tasks.submission import submit_wave
 from tasks.uploads import upload_wave
 
-FIRST_WAVE_FILES, FIRST_WAVE_BYTES = 8, 100_000_000  # at most, the first file apart
+FIRST_WAVE_FILES = 8
 GROWTH = 4  # of the waves, up to the largest that the limits allow
 WAVE_SECONDS = 5  # that a wave may take to upload: for so long nodes wait for it
 ATTEMPTS = 2  # the second is for what a transfer or a lost node spoilt
@@ -67,23 +70,33 @@ async def convert_all(
         work.is_watched = False
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What the next wave may have at most."""
+
+    files: int = FIRST_WAVE_FILES
+    upload_bytes: float = math.inf
+
+
 async def send_waves(
     work: Work, conversions: Sequence[Conversion], *, attempt: int, inputs: Collection[str]
 ) -> None:
     """Upload and submit, wave by wave, while earlier waves convert."""
-    tally, largest = work.tally, work.request.limits.wave_files
+    tally, limits = work.tally, work.request.limits
     tally.is_closed = False
     present = set(inputs)
-    sent, files = 0, first_wave_files(conversions)
-    for number in itertools.count(1):
-        if sent == len(conversions):
-            break
+    pace, sent, number = Pace(), 0, 0
+    while sent < len(conversions):
         if tally.is_stopped:
             return
-        wave = conversions[sent : sent + min(files, largest)]
+        number += 1
+        waiting = conversions[sent : sent + limits.wave_files]
+        wave = next_wave(waiting, pace, present=present, at_once=limits.uploads_at_once)
+        uploaded_bytes = sum(upload_bytes(c, present) for c in wave)
         started = time.monotonic()
         refused = await upload(work, wave, number=number, present=present)
-        files = next_wave_files(len(wave), seconds=time.monotonic() - started)
+        seconds = time.monotonic() - started
+        pace = next_pace(len(wave), uploaded_bytes=uploaded_bytes, seconds=seconds)
         locations = {refusal.source.location for refusal in refused}
         ready = [c for c in wave if c.source.location not in locations]
         present.update(c.content for c in ready)
@@ -117,17 +130,27 @@ async def submit(
     return await work.stopwatch.time(f"submit wave {number}", submitting)
 
 
-def first_wave_files(conversions: Sequence[Conversion]) -> int:
-    """Few, and not much: until they are up, all nodes wait."""
-    first = conversions[:FIRST_WAVE_FILES]
-    totals = itertools.accumulate(conversion.source.size_bytes for conversion in first)
-    return max(1, sum(total <= FIRST_WAVE_BYTES for total in totals))
+def next_wave(
+    waiting: Sequence[Conversion], pace: Pace, *, present: Collection[str], at_once: int
+) -> Sequence[Conversion]:
+    """As many as the pace allows, and no fewer than go up at once: else the line has gaps."""
+    allowed = waiting[: pace.files]
+    totals = itertools.accumulate(upload_bytes(conversion, present) for conversion in allowed)
+    in_time = sum(total <= pace.upload_bytes for total in totals)
+    return allowed[: max(in_time, at_once)]
 
 
-def next_wave_files(files: int, *, seconds: float) -> int:
-    """After a wave of so many files that took so long to upload."""
-    in_time = files * WAVE_SECONDS / max(seconds, 0.001)
-    return max(1, min(GROWTH * files, int(in_time)))
+def next_pace(files: int, *, uploaded_bytes: int, seconds: float) -> Pace:
+    """After a wave of so many files that took so long: nodes wait for the whole of a wave."""
+    in_time = uploaded_bytes * WAVE_SECONDS / max(seconds, 0.001)
+    return Pace(GROWTH * files, in_time or math.inf)
+
+
+def upload_bytes(conversion: Conversion, present: Collection[str]) -> int:
+    """None for what is in storage already."""
+    if conversion.content in present or is_blob(conversion.source):
+        return 0
+    return conversion.source.size_bytes
 
 
 async def beside(sending: Coroutine[Any, Any, None], watch: Coroutine[Any, Any, Ending]) -> Ending:

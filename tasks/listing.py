@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 from xml.etree.ElementTree import Element
 
-from azure.core.pipeline import PipelineResponse
+from azure.core.pipeline import PipelineRequest
 from azure.core.pipeline.policies import ContentDecodePolicy
 
 if TYPE_CHECKING:
@@ -50,16 +50,15 @@ async def list_pages(
     This is the SDK's listing of names, whose answers it parses and leaves as they are: to make
     its own model of each blob takes it 0.2 ms and 10 KB, ten times as much as to read what is used.
     """
-    answers: list[PipelineResponse[Any, Any]] = []  # of the tries of a page, the last one counts
+    asked: list[PipelineRequest[Any]] = []  # whose contexts are their answers', too
     names = container.list_blob_names(
         name_starts_with=prefix or None,
         include=["metadata"],
         results_per_page=blobs_a_page,
-        raw_response_hook=answers.append,
+        raw_request_hook=asked.append,
     )
     async for _ in names.by_page():
-        answer = answers.pop().context[ContentDecodePolicy.CONTEXT_NAME]
-        answers.clear()
+        answer = asked.pop().context[ContentDecodePolicy.CONTEXT_NAME]
         yield [read_blob(blob) for blob in answer.iterfind("Blobs/Blob")]
 
 

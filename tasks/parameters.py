@@ -302,8 +302,8 @@ class Limits(Parameters):
         100,
         ge=1,
         le=100,
-        description="Files uploaded and submitted together, at most; fewer at first, and what goes"
-        " up in some 5 s on a slow line.",
+        description="Files uploaded and submitted together, at most; fewer at first, and on a slow"
+        " line.",
     )
     uploads_at_once: int = Field(8, ge=1, le=64, description="Files uploaded at the same time.")
     lock_wait_seconds: int = Field(

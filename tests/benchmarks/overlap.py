@@ -27,7 +27,7 @@ def main() -> None:
         like = make_clip(around.folder / "clip.mp4", seconds=30, size="640x360", rate="1900k")
         folder = make_clips(around.folder / "library", CLIPS, like=like)
         order(around, {"kind": "boot", "seconds": BOOT_SECONDS})
-        # Of uploads alone: what the nodes send never goes by the line of who runs the command.
+        # Of uploads alone: outputs never go by the line of who runs the command.
         proxy.order(Bandwidth(bytes_per_second=BYTES_A_SECOND, method="PUT", blob="input-*"))
         around.environment[name] = proxy.connection_string
         contenders = {

@@ -1,31 +1,54 @@
+import math
+from collections.abc import Sequence
+
 import pytest
 from records import a_conversion, a_source
 
-from flows.waves import first_wave_files, next_wave_files
+from flows.waves import Pace, next_pace, next_wave, upload_bytes
 from tasks.models import Conversion
 
 MB = 1_000_000
 
 
 def films(*sizes_bytes: int) -> list[Conversion]:
-    return [a_conversion(source=a_source(size_bytes=size)) for size in sizes_bytes]
+    return [
+        a_conversion(source=a_source(f"{n}.mp4", size_bytes=size), content=f"c{n}")
+        for n, size in enumerate(sizes_bytes)
+    ]
+
+
+def sizes_of_waves(films: Sequence[Conversion], *, seconds_a_megabyte: float) -> list[int]:
+    """Of waves that go up on a line of that speed."""
+    pace, sizes = Pace(), []
+    while films:
+        wave = next_wave(films, pace, present=(), at_once=8)
+        megabytes = sum(film.source.size_bytes for film in wave)
+        seconds = megabytes / MB * seconds_a_megabyte
+        pace = next_pace(len(wave), uploaded_bytes=megabytes, seconds=seconds)
+        films = films[len(wave) :]
+        sizes.append(len(wave))
+    return sizes
 
 
 @pytest.mark.parametrize(
-    ("sizes_bytes", "files"),
-    [([MB] * 100, 8), ([MB], 1), ([40 * MB] * 5, 2), ([5000 * MB] * 3, 1)],
+    ("sizes_bytes", "seconds_a_megabyte", "sizes"),
+    [
+        ([MB] * 5, 0.001, [5]),
+        ([MB] * 200, 0.001, [8, 32, 128, 32]),
+        ([7 * MB] * 60, 0.05, [8, 14, 14, 14, 10]),  # five seconds each
+        ([1000 * MB] * 20, 0.05, [8, 8, 4]),
+        ([MB] * 8 + [1000 * MB] * 20, 0.05, [8, 8, 8, 4]),
+    ],
 )
-def test_the_first_wave_has_few_files_and_not_much_to_upload(
-    sizes_bytes: list[int], files: int
+def test_waves_grow_fourfold_or_are_what_goes_up_in_seconds_and_never_leave_the_line_idle(
+    sizes_bytes: list[int], seconds_a_megabyte: float, sizes: list[int]
 ) -> None:
-    assert first_wave_files(films(*sizes_bytes)) == files
+    assert sizes_of_waves(films(*sizes_bytes), seconds_a_megabyte=seconds_a_megabyte) == sizes
 
 
-@pytest.mark.parametrize(
-    ("seconds", "files"),
-    [(0, 32), (1, 32), (2.5, 16), (5, 8), (20, 2), (3600, 1)],
-)
-def test_waves_grow_fourfold_unless_they_would_take_long_to_upload(
-    seconds: float, files: int
-) -> None:
-    assert next_wave_files(8, seconds=seconds) == files
+def test_what_is_in_storage_already_takes_no_time_to_upload() -> None:
+    here, there = films(MB, MB)
+    in_container = a_conversion(source=a_source(location="az://media/a.mp4", size_bytes=MB))
+    given = [upload_bytes(c, {there.content}) for c in (here, there, in_container)]
+    assert given == [MB, 0, 0]
+    assert next_pace(8, uploaded_bytes=0, seconds=60) == Pace(32, math.inf)
