@@ -84,8 +84,15 @@ async def test_all_are_converted_although(
 
 @pytest.mark.usefixtures("free_quota")
 async def test_all_are_converted_although_a_node_is_lost_for_good(
-    convert: Convert, source: Path, order: Order, batch: BatchClient
+    convert: Convert,
+    source: Path,
+    order: Order,
+    batch: BatchClient,
+    storage_faults: StorageProxy,
 ) -> None:
+    storage_faults.order(
+        Delay(method="PUT", blob="output-*", seconds=2, times=4)
+    )  # else it is late
     lost: list[str] = []
 
     def lose_once(news: object) -> None:
