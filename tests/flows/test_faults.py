@@ -90,9 +90,8 @@ async def test_all_are_converted_although_a_node_is_lost_for_good(
     batch: BatchClient,
     storage_faults: StorageProxy,
 ) -> None:
-    storage_faults.order(
-        Delay(method="PUT", blob="output-*", seconds=2, times=4)
-    )  # else it is late
+    # Else all may be converted before the watcher sees any of them run.
+    storage_faults.order(Delay(method="PUT", blob="output-*", seconds=2, times=4))
     lost: list[str] = []
 
     def lose_once(news: object) -> None:
