@@ -16,10 +16,9 @@ from tasks.job import make_job
 from tasks.models import Conversion, Plan, Refusal
 from tasks.outputs import collect_outputs
 from tasks.pool import make_pool
-from tasks.sources import is_blob
 from tasks.stage import whole
 from tasks.submission import submit_wave
-from tasks.uploads import upload_wave
+from tasks.uploads import is_missing, upload_wave
 
 FIRST_WAVE_FILES = 8
 GROWTH = 4  # of the waves, up to the largest that the limits allow
@@ -148,9 +147,7 @@ def next_pace(files: int, *, uploaded_bytes: int, seconds: float) -> Pace:
 
 def upload_bytes(conversion: Conversion, present: Collection[str]) -> int:
     """None for what is in storage already."""
-    if conversion.content in present or is_blob(conversion.source):
-        return 0
-    return conversion.source.size_bytes
+    return conversion.source.size_bytes if is_missing(conversion, present) else 0
 
 
 async def beside(sending: Coroutine[Any, Any, None], watch: Coroutine[Any, Any, Ending]) -> Ending:

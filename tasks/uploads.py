@@ -60,9 +60,14 @@ def missing_inputs(
     """The sources that have it, for each content that is to be uploaded."""
     wanted: dict[str, list[Source]] = defaultdict(list)
     for conversion in conversions:
-        if conversion.content not in present and not is_blob(conversion.source):
+        if is_missing(conversion, present):
             wanted[conversion.content].append(conversion.source)
     return wanted
+
+
+def is_missing(conversion: Conversion, present: Collection[str]) -> bool:
+    """Whether its source is to be uploaded: nodes read those in a container where they are."""
+    return conversion.content not in present and not is_blob(conversion.source)
 
 
 async def upload_any(blob: BlobClient, sources: Iterable[Source]) -> str | None:
