@@ -27,7 +27,6 @@ from tasks.sign_in import SignIn
 from tasks.transport import opened_transport
 
 TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
-PAGE = 1000  # the most that Batch lists at once
 BLOCK_BYTES = 4 * 1024 * 1024  # what one connection of a transfer holds in memory
 CONNECTIONS = 2  # for one file that goes up; memory is this times the files at once times a block
 PUT_BYTES = CONNECTIONS * BLOCK_BYTES  # what is smaller goes up in one request

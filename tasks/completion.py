@@ -15,7 +15,7 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from prefect import task
 
 from tasks.cancellation import Cancellation
-from tasks.clients import PAGE, batch_client, code_of, is_transient
+from tasks.clients import batch_client, code_of, is_transient
 from tasks.diagnosis import Sighting, diagnose, diagnose_end, diagnose_wait
 from tasks.models import Diagnosis, Outcome, Ticket
 from tasks.naming import key_and_attempt
@@ -32,6 +32,7 @@ POLLS_A_SURVEY = 2.5  # in a minute of waiting, five requests for counts and fou
 STILL_SECONDS = 300  # that counts stand still, until it is asked whether they are right
 OUTAGE_SECONDS = 300  # that Batch may leave unanswered: what converts goes on meanwhile
 SELECT = ["id", "state", "creationTime", "executionInfo", "nodeInfo"]
+TASKS_A_PAGE = 500  # each takes 5 KB until it is read; Batch would list 1,000
 TAIL_BYTES = 2000
 JOB_STATES: dict[Any, Any] = {
     models.BatchJobState.DISABLING: "disabled",
@@ -346,7 +347,9 @@ async def has_unfinished(batch: BatchClient, job_id: str) -> bool:
 
 async def list_outcomes(batch: BatchClient, job_id: str) -> tuple[Outcome, ...]:
     """All batch tasks that have been started; none where the job is gone."""
-    listing = batch.list_tasks(job_id, filter="state ne 'active'", select=SELECT, max_results=PAGE)
+    listing = batch.list_tasks(
+        job_id, filter="state ne 'active'", select=SELECT, max_results=TASKS_A_PAGE
+    )
     try:
         return tuple([to_outcome(batch_task) async for batch_task in listing])
     except HttpResponseError as error:

@@ -15,7 +15,7 @@ from azure.core.pipeline.policies import ContentDecodePolicy
 if TYPE_CHECKING:
     from azure.storage.blob.aio import ContainerClient
 
-BLOBS_A_PAGE = 2_000  # each takes 3 KB until it is read; Blob Storage would list 5,000
+BLOBS_A_PAGE = 500  # each takes 3 KB until it is read; Blob Storage would list 5,000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,13 @@ async def list_pages(
         raw_request_hook=asked.append,
     )
     async for _ in names.by_page():
-        answer = asked.pop().context[ContentDecodePolicy.CONTEXT_NAME]
-        yield [read_blob(blob) for blob in answer.iterfind("Blobs/Blob")]
+        yield read_page(asked.pop())
+
+
+def read_page(asked: PipelineRequest[Any]) -> list[Listed]:
+    """Takes the answer out: else it stays until the next one is there."""
+    answer: Element = asked.context.pop(ContentDecodePolicy.CONTEXT_NAME)
+    return [read_blob(blob) for blob in answer.iterfind("Blobs/Blob")]
 
 
 def read_blob(blob: Element) -> Listed:

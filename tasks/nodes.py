@@ -9,10 +9,10 @@ from azure.batch import models
 from azure.batch.aio import BatchClient
 from azure.core.exceptions import AzureError
 
-from tasks.clients import PAGE
 from tasks.models import NodeKind, NodeLife, Span
 
 SELECT = ["id", "state", "stateTransitionTime", "allocationTime", "isDedicated", "startTaskInfo"]
+NODES_A_PAGE = 1000  # the most that Batch lists at once
 QUICKEST_LOOK_SECONDS = 5.0
 SLOWEST_LOOK_SECONDS = 60.0
 READY = ("idle", "running")
@@ -53,7 +53,7 @@ class Roster:
 
     async def look(self, batch: BatchClient, pool_id: str, *, now: datetime) -> None:
         """Note what the nodes do. A look that fails is no reason to fail a run."""
-        listing = batch.list_nodes(pool_id, select=SELECT, max_results=PAGE)
+        listing = batch.list_nodes(pool_id, select=SELECT, max_results=NODES_A_PAGE)
         try:
             glimpses = [to_glimpse(node) async for node in listing]
         except AzureError as error:

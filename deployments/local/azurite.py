@@ -1,6 +1,7 @@
 """Azurite, Microsoft's storage emulator: installed once, and run as a child process."""
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -28,6 +29,8 @@ PACKAGE = Path(__file__).with_name("package.json")
 PACKAGE_LOCK = Path(__file__).with_name("package-lock.json")
 LOKI_INDEXES = Path(__file__).with_name("loki-indexes.js")
 LOKI_SAVES = Path(__file__).with_name("loki-saves.js")
+LISTINGS = Path(__file__).with_name("azurite-listings.js")
+MENDS = (LOKI_INDEXES, LOKI_SAVES, LISTINGS)
 NO_TELEMETRY = Path(__file__).with_name("no-telemetry")  # a package that the lock file names
 PROGRAM = Path("node_modules", "azurite", "dist", "src", "blob", "main.js")
 START_SECONDS = 120  # a cold disk reads its thousands of files slowly: 32 s have been seen
@@ -105,7 +108,7 @@ def command(node: Path, program: Path, *, port: int, location: Path) -> list[str
     """The command line; the key is in the environment, which other users cannot see."""
     address = ["--blobHost", "127.0.0.1", "--blobPort", str(port)]
     flags = ["--skipApiVersionCheck", "--disableTelemetry", "--silent"]
-    mends: list[str | Path] = ["--require", LOKI_INDEXES, "--require", LOKI_SAVES]
+    mends = itertools.chain.from_iterable(("--require", mend) for mend in MENDS)
     return [node, *mends, program, "--location", location, *address, *flags]
 
 
