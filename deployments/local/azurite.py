@@ -1,7 +1,6 @@
 """Azurite, Microsoft's storage emulator: installed once, and run as a child process."""
 
 import hashlib
-import itertools
 import json
 import os
 import re
@@ -108,7 +107,7 @@ def command(node: Path, program: Path, *, port: int, location: Path) -> list[str
     """The command line; the key is in the environment, which other users cannot see."""
     address = ["--blobHost", "127.0.0.1", "--blobPort", str(port)]
     flags = ["--skipApiVersionCheck", "--disableTelemetry", "--silent"]
-    mends = itertools.chain.from_iterable(("--require", mend) for mend in MENDS)
+    mends = (f"--require={mend}" for mend in MENDS)
     return [node, *mends, program, "--location", location, *address, *flags]
 
 
