@@ -11,6 +11,7 @@ from typing import Any
 from azure.core.exceptions import AzureError
 
 from flows.work import Work
+from tasks.cleanup import release_nodes
 from tasks.completion import Ending, is_service_fault, look_once, watch_completion
 from tasks.job import make_job
 from tasks.models import Conversion, Plan, Refusal
@@ -41,10 +42,20 @@ async def convert_pending(work: Work, plan: Plan, *, inputs: Collection[str]) ->
         if work.diagnosis or not conversions:
             break
         inputs = ()  # they may be what was missing
+    await collect_released(work, plan)
+
+
+async def collect_released(work: Work, plan: Plan) -> None:
+    """See what came of the files while the nodes go, which would be idle meanwhile."""
+    request, ticket, timed = work.request, work.ticket, work.stopwatch.time
     collecting = collect_outputs(
         whole(plan.pending), whole(work.outcomes), ticket=ticket, request=request
     )
-    work.evidence = await timed("outputs", collecting)
+    releasing = asyncio.create_task(timed("release", release_nodes(ticket, request.cleanup)))
+    try:
+        work.evidence = await timed("outputs", collecting)
+    finally:
+        await releasing
 
 
 async def convert_all(

@@ -12,6 +12,7 @@ from azure.storage.blob.aio import ContainerClient
 from prefect import task
 
 from tasks.clients import batch_client, blob_service
+from tasks.formulas import NO_NODES
 from tasks.listing import list_pages
 from tasks.models import Ticket
 from tasks.naming import OWNER, is_own, lock_blob
@@ -38,6 +39,13 @@ async def clean_up(ticket: Ticket, cleanup: Cleanup, *, is_finished: bool) -> No
         async with blob_service() as service:
             container = service.get_container_client(cleanup.container)
             await delete_inputs(container, ticket.lock_id)
+
+
+@task(name="release", task_run_name="release", **STAGE)
+async def release_nodes(ticket: Ticket, cleanup: Cleanup) -> None:
+    """End the run's own pool ahead of all else: its nodes are paid for until then."""
+    async with batch_client() as batch:
+        await _end_pool(batch, ticket, cleanup)
 
 
 async def _end_pool(batch: BatchClient, ticket: Ticket, cleanup: Cleanup) -> None:
@@ -67,8 +75,8 @@ async def delete_pool(batch: BatchClient, pool_id: str, *, lock_id: str) -> None
 async def empty_pool(batch: BatchClient, pool_id: str, *, lock_id: str) -> None:
     """Keep a pool, without its nodes: they would be billed until the deadline."""
     async with _unless_gone():
-        pool = await batch.get_pool(pool_id, select=["id", "metadata"])
-        if is_ours(pool.metadata, lock_id):
+        pool = await batch.get_pool(pool_id, select=["id", "metadata", "autoScaleFormula"])
+        if is_ours(pool.metadata, lock_id) and pool.auto_scale_formula != NO_NODES:
             await shed_nodes(batch, pool_id)
             logger.info("Took all nodes out of the pool %s", pool_id)
 

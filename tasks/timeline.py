@@ -19,7 +19,8 @@ Activity = Literal["boot", "start_task", "converting", "idle", "evicted", "unusa
 RANKS: tuple[Activity, ...] = ("evicted", "unusable", "converting", "start_task", "boot", "idle")
 UNPAID = ("evicted",)
 SLACK_SECONDS = 0.05  # clocks of nodes, Batch and ours
-POOL, SUBMIT, COMPLETION, CLEANUP = "pool", "submit", "completion", "cleanup"
+POOL, SUBMIT, COMPLETION = "pool", "submit", "completion"
+ENDS = ("release", "cleanup")  # of the stages that end a pool, the first counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ class Record:
 def build_timeline(record: Record, *, ticket: Ticket, slots: int, now: datetime) -> Timeline:
     clock = _Clock(ticket.started_at, now)
     stages = tuple(_to_stage(span, clock) for span in record.spans)
-    until = next((s.end for s in reversed(stages) if s.name == CLEANUP), clock.end)
+    until = min((stage.end for stage in stages if stage.name in ENDS), default=clock.end)
     files = defaultdict(list)
     for outcome in record.outcomes:
         if outcome.node and outcome.started_at:

@@ -6,7 +6,7 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import BlobServiceClient
 from records import a_ticket
 
-from tasks.cleanup import clean_up, end_predecessor, is_ours
+from tasks.cleanup import clean_up, end_predecessor, is_ours, release_nodes
 from tasks.formulas import NO_NODES
 from tasks.models import Ticket
 from tasks.naming import OWN, input_blob, lock_blob, log_folder
@@ -64,6 +64,13 @@ async def test_the_runs_job_and_pool_are_deleted(batch: BatchClient, make: Make)
     await clean_up.fn(ticket, Cleanup(), is_finished=False)
     assert states(batch, ticket) == ("deleting", "deleting")
     await clean_up.fn(ticket, Cleanup(), is_finished=False)
+
+
+async def test_nodes_are_released_while_the_job_goes_on(batch: BatchClient, make: Make) -> None:
+    ticket = a_ticket()
+    make(ticket, ticket)
+    await release_nodes.fn(ticket, Cleanup())
+    assert states(batch, ticket) == ("active", "deleting")
 
 
 async def test_what_was_never_made_needs_no_cleaning(account: dict[str, str]) -> None:

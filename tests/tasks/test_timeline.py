@@ -61,9 +61,13 @@ def test_a_node_boots_runs_its_start_task_converts_and_idles() -> None:
     assert not found.lanes[0].is_gone
 
 
-def test_a_node_is_paid_for_until_cleanup_deleted_it() -> None:
-    found = timeline(nodes=[a_node()], spans=[span("cleanup", 88, 90), span("report", 90, 95)])
-    assert found.lanes[0].end == 90
+@pytest.mark.parametrize(("released", "ends"), [([span("release", 84, 86)], 86), ([], 90)])
+def test_a_node_is_paid_for_until_it_is_released_or_cleanup_deletes_it(
+    released: list[Span], ends: float
+) -> None:
+    later = [span("cleanup", 88, 90), span("report", 90, 95)]
+    found = timeline(nodes=[a_node()], spans=[*released, *later])
+    assert found.lanes[0].end == ends
     assert found.seconds == 100
 
 
