@@ -27,6 +27,7 @@ from prefect.logging.handlers import APILogHandler
 from prefect.states import Cancelled, Failed
 
 from flows.course import STAGES, work_through
+from flows.termination import heeded_termination
 from flows.waves import end_both
 from flows.work import Work
 from tasks.cancellation import CANCELLED, LOOK_SECONDS, is_cancelling
@@ -126,7 +127,7 @@ async def convert(  # noqa: D417  Prefect's form has the others' words from thei
         cleanup=cleanup,
     )
     try:
-        with using(await named_accounts(run.account)):
+        with heeded_termination(), using(await named_accounts(run.account)):
             return await run_request(request)
     except Exception as error:
         if not run.dry_run:
