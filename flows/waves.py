@@ -5,16 +5,19 @@ import itertools
 import math
 import time
 from collections.abc import Collection, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from azure.core.exceptions import AzureError
+from prefect.exceptions import TerminationSignal
 
 from flows.work import Work
 from tasks.cleanup import release_nodes
 from tasks.completion import Ending, is_service_fault, look_once, watch_completion
 from tasks.job import make_job
-from tasks.models import Conversion, Plan, Refusal
+from tasks.models import Conversion, Plan, Refusal, Span
 from tasks.outputs import collect_outputs
 from tasks.pool import make_pool
 from tasks.stage import whole
@@ -42,20 +45,20 @@ async def convert_pending(work: Work, plan: Plan, *, inputs: Collection[str]) ->
         if work.diagnosis or not conversions:
             break
         inputs = ()  # they may be what was missing
-    await collect_released(work, plan)
-
-
-async def collect_released(work: Work, plan: Plan) -> None:
-    """See what came of the files while the nodes go, which would be idle meanwhile."""
-    request, ticket, timed = work.request, work.ticket, work.stopwatch.time
+    if ticket.owns_pool:
+        await release(work)
     collecting = collect_outputs(
         whole(plan.pending), whole(work.outcomes), ticket=ticket, request=request
     )
-    releasing = asyncio.create_task(timed("release", release_nodes(ticket, request.cleanup)))
-    try:
-        work.evidence = await timed("outputs", collecting)
-    finally:
-        await releasing
+    work.evidence = await timed("outputs", collecting)
+
+
+async def release(work: Work) -> None:
+    """Let the nodes go, idle as they are. Where that fails, cleanup tries again and says why."""
+    started_at = datetime.now(UTC)
+    with suppress(AzureError):
+        await release_nodes(work.ticket, work.request.cleanup)
+        work.stopwatch.spans.append(Span("release", started_at, datetime.now(UTC)))
 
 
 async def convert_all(
@@ -175,6 +178,9 @@ async def beside(sending: Coroutine[Any, Any, None], watch: Coroutine[Any, Any, 
 
 
 async def end_both(*tasks: asyncio.Task[Any]) -> None:
+    """A signal that struck one of them, as it does anywhere, ends the run all the same."""
     for each in tasks:
         each.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    for end in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(end, TerminationSignal):
+            raise end

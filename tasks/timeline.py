@@ -184,7 +184,7 @@ def build_lane(
         kind=node.kind,
         start=start,
         end=end,
-        is_gone=node.gone_at is not None,
+        is_gone=clock.read(node.gone_at) < until,
         slots=max([slots, *(bar.slot + 1 for bar in bars)]),
         periods=settle_periods(claims, start=start, end=end),
         bars=bars,

@@ -9,6 +9,7 @@ const azurite = createRequire(process.argv[1]);
 const { Resultset } = azurite("lokijs");
 const { default: Store } = azurite("azurite/dist/src/blob/persistence/LokiBlobMetadataStore.js");
 
+const STEP = 100; // blobs looked at in one go, at least
 const pages = new AsyncLocalStorage();
 const listBlobs = Store.prototype.listBlobs;
 Store.prototype.listBlobs = function (...given) {
@@ -30,8 +31,9 @@ Resultset.prototype.findAnd = Resultset.prototype.$and = function (expressions) 
     let start = firstAfter(page.marker, values, data);
     let listed = 0;
     this.filterInitialized = true;
-    for (; start < values.length && listed < page.enough; start += page.enough) {
-        this.filteredrows = values.slice(start, start + page.enough);
+    const step = Math.max(page.enough, STEP);
+    for (; start < values.length && listed < page.enough; start += step) {
+        this.filteredrows = values.slice(start, start + step);
         findAnd.call(this, expressions);
         for (const row of this.filteredrows) found.push(row);
         listed += this.filteredrows.filter((row) => isListed(data[row])).length;

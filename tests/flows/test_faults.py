@@ -106,6 +106,20 @@ async def test_all_are_converted_although_a_node_is_lost_for_good(
     assert states(report) == {"converted": FILES}
 
 
+@pytest.mark.parametrize("refusals", [0, 1])
+async def test_a_pool_is_deleted_before_the_outputs_are_listed_or_else_in_cleanup(
+    convert: Convert, library: Callable[..., Path], order: Order, batch: BatchClient, refusals: int
+) -> None:
+    if refusals:
+        order("answer", status=403, operation="DELETE /pools/*", times=refusals)
+    report = await convert(library("a.mp4"))
+    ends = {stage.name: stage.end for stage in report.timeline.stages}
+    assert report.is_success
+    assert ("release" in ends) is (refusals == 0)
+    assert ends.get("release", 0) < ends["outputs"]
+    assert report.run["pool"] not in {p.id for p in batch.list_pools() if p.state == "active"}
+
+
 FATAL: dict[str, dict[str, Any]] = {
     "StartTaskFailed": {"kind": "starttask"},
     "UnsupportedVMSize": {"kind": "resize", "code": "UnsupportedVMSize"},

@@ -36,9 +36,9 @@ STAGES = {  # what is said, or how many batch tasks are how far, when each has b
     "uploads": "files to upload",
     "submission": "batch tasks added",
     "converting": "1 running",
-    "outputs": f"{FILES} completed",
-    "cleanup": "Deleted the pool",
-    "cleanup of uploads": "Deleted the job",
+    "release": f"{FILES} completed",
+    "outputs": "Deleted the pool",
+    "cleanup": "Deleted the job",
     "report": "Downloaded",
 }
 SAMPLE = [

@@ -10,6 +10,8 @@ from prefect.utilities.engine import capture_sigterm
 
 from flows.termination import heeded_termination
 
+LOST_SECONDS = 5
+
 
 @pytest.fixture
 def heard() -> Iterator[list[int]]:
@@ -31,7 +33,8 @@ def test_a_signal_ends_a_run_also_in_a_callback_and_lets_it_clean_up(heard: list
         with heeded_termination():
             asyncio.get_running_loop().call_soon(kill)
             try:
-                await asyncio.Event().wait()
+                async with asyncio.timeout(LOST_SECONDS):
+                    await asyncio.Event().wait()
             finally:
                 await asyncio.sleep(0)
                 cleaned.append(True)

@@ -1,16 +1,14 @@
+import asyncio
 import math
+import signal
 from collections.abc import Sequence
 
 import pytest
-from azure.batch import BatchClient, models
-from azure.core.exceptions import ResourceNotFoundError
-from prefect import flow
-from records import a_conversion, a_request, a_source, a_ticket
+from prefect.exceptions import TerminationSignal
+from records import a_conversion, a_source
 
-from flows.waves import Pace, collect_released, next_pace, next_wave, upload_bytes
-from flows.work import Work
-from tasks.models import Conversion, Plan
-from tasks.pool import tags
+from flows.waves import Pace, end_both, next_pace, next_wave, upload_bytes
+from tasks.models import Conversion
 
 MB = 1_000_000
 
@@ -59,26 +57,14 @@ def test_what_is_in_storage_already_takes_no_time_to_upload() -> None:
     assert next_pace(8, uploaded_bytes=0, seconds=60) == Pace(32, math.inf)
 
 
-async def test_the_nodes_go_whether_or_not_the_outputs_can_be_listed(batch: BatchClient) -> None:
-    work = Work(request=a_request(), ticket=a_ticket())
-    image = models.BatchVmImageReference(
-        publisher="canonical", offer="ubuntu-24_04-lts", sku="server"
-    )
-    pool = models.BatchPoolCreateOptions(
-        id=work.ticket.pool_id,
-        vm_size="Standard_D2ds_v5",
-        virtual_machine_configuration=models.VirtualMachineConfiguration(
-            image_reference=image, node_agent_sku_id="batch.node.ubuntu 24.04"
-        ),
-        metadata=tags(work.ticket),
-    )
-    batch.create_pool(pool)
+async def test_a_signal_that_strikes_what_is_being_ended_is_not_lost() -> None:
+    async def be_struck() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise TerminationSignal(signal.SIGTERM)
 
-    @flow
-    async def collect() -> None:
-        await collect_released(work, Plan(pending=(a_conversion(),), done=(), refused=()))
-
-    with pytest.raises(ResourceNotFoundError):  # no container has been made
-        await collect()
-    with pytest.raises(ResourceNotFoundError):
-        batch.get_pool(work.ticket.pool_id)
+    struck = asyncio.create_task(be_struck())
+    await asyncio.sleep(0)
+    with pytest.raises(TerminationSignal):
+        await end_both(struck)

@@ -105,6 +105,11 @@ def test_a_node_that_vanished_ends_there() -> None:
     assert (found.lanes[0].end, found.lanes[0].is_gone) == (60, True)
 
 
+def test_a_node_that_went_once_it_was_released_is_not_lost() -> None:
+    found = timeline(nodes=[a_node(gone_at=at(90))], spans=[span("release", 84, 86)])
+    assert (found.lanes[0].end, found.lanes[0].is_gone) == (86, False)
+
+
 def test_a_node_that_never_got_ready_boots_to_the_end() -> None:
     found = timeline(nodes=[a_node(ready_at=None, start_tasks=())])
     assert activities(found) == [("boot", 2, 100)]

@@ -37,7 +37,7 @@ async function main() {
         return listed;
     };
     looks = 0;
-    await list("c", undefined, "f/", 10);
+    await list("c", undefined, "", 10);
     const looked = looks;
     const listings = [];
     for (const asked of product([["c", "d", "e"], [undefined, "/"], ["", "f/", "f/g", "x"],
