@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rivals import floor, tutorial
 from rounds import interleaved, ratios, record, show, spread
-from surroundings import make_clip, make_clips, surroundings
+from surroundings import Surroundings, make_clip, make_clips, surroundings
 
 KINDS = {
     "talks": ("40 two-minute talks", 40, {"seconds": 120, "size": "640x360", "rate": "150k"}, 1.15),
@@ -24,10 +24,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--like", type=Path, help="the clip to take; else one is made")
     given = parser.parse_args()
-    title, count, shape, reach = KINDS[given.kind]
+    title, _, _, reach = KINDS[given.kind]
     with surroundings() as around:
-        like = given.like or make_clip(around.folder / "clip.mp4", **shape)
-        folder = make_clips(around.folder / "library", count, like=like)
+        folder = make_library(around, given.kind, like=given.like)
         contenders = {
             "floor": partial(floor, around, folder),
             "tutorial": lambda: tutorial(around, folder).seconds,
@@ -43,6 +42,13 @@ def main() -> None:
         measured=spread(ratios(measured["ours"], measured["floor"])),
         said=f"the tutorial: {beside:.2f}; the floor: {statistics.median(measured['floor']):.1f} s",
     )
+
+
+def make_library(around: Surroundings, kind: str, *, like: Path | None) -> Path:
+    """As many clips as a kind has, like the one given or else one of its shape."""
+    _, count, shape, _ = KINDS[kind]
+    clip = like or make_clip(around.folder / "clip.mp4", **shape)
+    return make_clips(around.folder / "library", count, like=clip)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from conversions import KINDS
+from conversions import KINDS, make_library
 from rivals import floor
 from rounds import record
-from surroundings import make_clip, make_clips, surroundings
+from surroundings import surroundings
 
 NODE = "ffmpeg and its shell"
 PROCESSES = {"azurite": "Azurite", "prefect_api": "Prefect's server", "deployments.local": "node"}
@@ -26,10 +26,9 @@ def main() -> None:
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("--like", type=Path, help="the clip to take; else one is made")
     given = parser.parse_args()
-    title, count, shape, _ = KINDS[given.kind]
+    title, count, *_ = KINDS[given.kind]
     with surroundings() as around:
-        like = given.like or make_clip(around.folder / "clip.mp4", **shape)
-        folder = make_clips(around.folder / "library", count, like=like)
+        folder = make_library(around, given.kind, like=given.like)
         around.convert(folder)  # the first run compiles and connects
         before = services_seconds()
         ours = around.convert(folder).cpu_seconds

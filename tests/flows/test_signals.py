@@ -1,6 +1,5 @@
 import asyncio
 import signal
-from collections.abc import Iterator
 
 import pytest
 from prefect.exceptions import TerminationSignal
@@ -9,15 +8,6 @@ from records import a_request, a_ticket
 from flows.convert import unless_cancelled
 from flows.signals import held_signals, run_beside_signals
 from flows.work import Work
-
-
-@pytest.fixture
-def heard() -> Iterator[list[int]]:
-    """The signals that this process has heard of."""
-    numbers: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: numbers.append(number))
-    yield numbers
-    signal.signal(signal.SIGTERM, before)
 
 
 async def test_a_workers_signal_that_strikes_the_look_for_a_cancel_is_no_cancel(

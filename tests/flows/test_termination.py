@@ -1,7 +1,6 @@
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,15 +10,6 @@ from prefect.utilities.engine import capture_sigterm
 from flows.termination import heeded_termination
 
 LOST_SECONDS = 5
-
-
-@pytest.fixture
-def heard() -> Iterator[list[int]]:
-    """The signals that Prefect, when it is done with them, leaves to end the process."""
-    numbers: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: numbers.append(number))
-    yield numbers
-    signal.signal(signal.SIGTERM, before)
 
 
 def kill() -> None:
