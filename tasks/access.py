@@ -6,19 +6,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from urllib.parse import quote
 
-from azure.batch.models import BatchNodeIdentityReference
 from azure.storage.blob import UserDelegationKey, generate_blob_sas, generate_container_sas
 from azure.storage.blob.aio import BlobServiceClient
+
+from tasks.wire import Identified
 
 CLOCK_SKEW = timedelta(minutes=15)
 LONGEST_DELEGATION = timedelta(days=7)  # that Azure Storage gives
 
 
 class Access(Protocol):
-    """Gives the URLs of blobs, and whose identity opens them; None: the URL itself does."""
+    """Gives the URLs of blobs, and whose identity opens them; nobody's: the URL itself does."""
 
     @property
-    def identity(self) -> BatchNodeIdentityReference | None: ...
+    def identity(self) -> Identified: ...
 
     def blob_url(self, container: str, blob: str) -> str: ...
 
@@ -33,8 +34,8 @@ class ByIdentity:
     resource_id: str
 
     @property
-    def identity(self) -> BatchNodeIdentityReference:
-        return BatchNodeIdentityReference(resource_id=self.resource_id)
+    def identity(self) -> Identified:
+        return {"identityReference": {"resourceId": self.resource_id}}
 
     def blob_url(self, container: str, blob: str) -> str:
         return f"{self.endpoint}/{container}/{quote(blob)}"
@@ -54,8 +55,9 @@ class Signer:
     delegation: UserDelegationKey | None
 
     @property
-    def identity(self) -> None:
+    def identity(self) -> Identified:
         """The token in the URL is all that a node needs."""
+        return {}
 
     def blob_url(self, container: str, blob: str) -> str:
         """A URL that reads one blob."""

@@ -359,6 +359,7 @@ async def list_outcomes(batch: BatchClient, job_id: str) -> tuple[Outcome, ...]:
 
 
 def to_outcome(batch_task: models.BatchTask) -> Outcome:
+    """Reads each field once: the SDK parses it anew each time."""
     key, attempt = key_and_attempt(batch_task.id)
     info = batch_task.execution_info
     node = batch_task.node_info.node_id if batch_task.node_info else None
@@ -366,10 +367,10 @@ def to_outcome(batch_task: models.BatchTask) -> Outcome:
     seen = Outcome(key, attempt, "running", node=node, added_at=batch_task.creation_time)
     if info is None:
         return seen
-    seen = replace(seen, started_at=info.start_time)
+    started_at = info.start_time
     if batch_task.state != models.BatchTaskState.COMPLETED:
-        return seen
-    failure = info.failure_info
+        return replace(seen, started_at=started_at)
+    ended_at, failure = info.end_time, info.failure_info
     # An exit code of 0 whose upload failed is a failure: the result tells, not the code.
     is_success = info.result == models.BatchTaskExecutionResult.SUCCESS
     return replace(
@@ -379,15 +380,10 @@ def to_outcome(batch_task: models.BatchTask) -> Outcome:
         code=(failure.code if failure else None) or "",
         message=(failure.message if failure else None) or "",
         tries=info.retry_count + 1,
-        seconds=duration_seconds(info),
-        ended_at=info.end_time,
+        seconds=(ended_at - started_at).total_seconds() if started_at and ended_at else None,
+        started_at=started_at,
+        ended_at=ended_at,
     )
-
-
-def duration_seconds(info: models.BatchTaskExecutionInfo) -> float | None:
-    if not info.start_time or not info.end_time:
-        return None
-    return (info.end_time - info.start_time).total_seconds()
 
 
 def is_service_fault(outcome: Outcome) -> bool:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import cached_property
 from http import HTTPStatus
 
@@ -30,9 +29,17 @@ from tasks.parameters import Request
 from tasks.presets import Preset
 from tasks.sources import is_blob, split_address
 from tasks.stage import STAGE
+from tasks.wire import (
+    BatchTask,
+    Destination,
+    OutputFile,
+    ResourceFile,
+    Setting,
+    UploadCondition,
+)
 
 PAUSES_SECONDS = (0, 1, 2, 4, 8)  # before each try: Batch may be too busy to take some
-RETENTION = timedelta(minutes=5)  # of a task's folder: small clips of an hour would fill a disk
+RETENTION = "PT5M"  # of a task's folder: small clips of an hour would fill a disk
 logger = logging.getLogger(__name__)
 
 
@@ -66,11 +73,9 @@ async def submit_wave(
     )
 
 
-async def add(
-    batch: BatchClient, job_id: str, batch_tasks: Sequence[models.BatchTaskCreateOptions]
-) -> dict[str, str]:
+async def add(batch: BatchClient, job_id: str, batch_tasks: Sequence[BatchTask]) -> dict[str, str]:
     """Add them all, in bounded time. Returns why, by key, for those that were not taken."""
-    waiting = {batch_task.id: batch_task for batch_task in batch_tasks}
+    waiting = {batch_task["id"]: batch_task for batch_task in batch_tasks}
     refused: dict[str, str] = {}
     for pause_seconds in PAUSES_SECONDS:
         if not waiting:
@@ -85,10 +90,11 @@ async def add(
 
 
 async def add_collection(
-    batch: BatchClient, job_id: str, batch_tasks: Sequence[models.BatchTaskCreateOptions]
+    batch: BatchClient, job_id: str, batch_tasks: Sequence[BatchTask]
 ) -> list[models.BatchTaskCreateResult]:
     """One request, or two halves where one is more than the megabyte that Batch takes."""
-    group = models.BatchTaskGroup(task_values=list(batch_tasks))
+    group = models.BatchTaskGroup(task_values=[])
+    group["value"] = batch_tasks  # as they are: no models are made of them
     try:
         answer = await batch.create_task_collection(job_id, group)
     except HttpResponseError as error:
@@ -116,36 +122,37 @@ class TaskWriter:
     ticket: Ticket
     request: Request
 
-    def write(self, conversion: Conversion, attempt: int) -> models.BatchTaskCreateOptions:
+    def write(self, conversion: Conversion, attempt: int) -> BatchTask:
         name = batch_task_id(conversion.key, attempt)
-        return models.BatchTaskCreateOptions(
-            id=name,
-            command_line="/bin/sh runner.sh",
-            environment_settings=self._environment(conversion),
-            resource_files=[self._runner, self._input(conversion)],
-            output_files=[self._output(conversion), *self._logs(name)],
-            constraints=models.BatchTaskConstraints(retention_time=RETENTION),
-        )
+        return {
+            "id": name,
+            "commandLine": "/bin/sh runner.sh",
+            "environmentSettings": self._environment(conversion),
+            "resourceFiles": [self._runner, self._input(conversion)],
+            "outputFiles": [self._output(conversion), *self._logs(name)],
+            "constraints": {"retentionTime": RETENTION},
+        }
 
     @cached_property
     def _presets(self) -> dict[str, Preset]:
         return {preset.name: preset for preset in self.request.output.chosen}
 
-    def _environment(self, conversion: Conversion) -> list[models.EnvironmentSetting]:
+    def _environment(self, conversion: Conversion) -> list[Setting]:
         preset = self._presets[conversion.preset]
-        values = {
-            "OUTPUT": _file(preset),
-            "SOURCE_SECONDS": "" if conversion.seconds is None else f"{conversion.seconds:.3f}",
-            "FFMPEG_ARGUMENTS": "\n".join((*preset.arguments, *conversion.arguments)),
-        }
-        return [models.EnvironmentSetting(name=name, value=value) for name, value in values.items()]
+        return as_settings(
+            {
+                "OUTPUT": _file(preset),
+                "SOURCE_SECONDS": "" if conversion.seconds is None else f"{conversion.seconds:.3f}",
+                "FFMPEG_ARGUMENTS": "\n".join((*preset.arguments, *conversion.arguments)),
+            }
+        )
 
     @cached_property
-    def _runner(self) -> models.ResourceFile:
+    def _runner(self) -> ResourceFile:
         blob = runner_blob(self.ticket.lock_id, RUNNER)
         return self._resource_file(self.request.cleanup.container, blob, path="runner.sh")
 
-    def _input(self, conversion: Conversion) -> models.ResourceFile:
+    def _input(self, conversion: Conversion) -> ResourceFile:
         if is_blob(conversion.source):
             container, blob = split_address(conversion.source.location)
         else:
@@ -153,12 +160,9 @@ class TaskWriter:
             blob = input_blob(self.ticket.lock_id, conversion.content)
         return self._resource_file(container, blob, path="input")
 
-    def _resource_file(self, container: str, blob: str, *, path: str) -> models.ResourceFile:
-        return models.ResourceFile(
-            http_url=self.access.blob_url(container, blob),
-            identity_reference=self.access.identity,
-            file_path=path,
-        )
+    def _resource_file(self, container: str, blob: str, *, path: str) -> ResourceFile:
+        url = self.access.blob_url(container, blob)
+        return {"httpUrl": url, "filePath": path, **self.access.identity}
 
     @cached_property
     def _outputs_url(self) -> str:
@@ -168,57 +172,50 @@ class TaskWriter:
     def _logs_url(self) -> str:
         return self.access.container_url(self.request.cleanup.container)
 
-    def _destination(
-        self, url: str, *, path: str, headers: Mapping[str, str]
-    ) -> models.OutputFileDestination:
-        return models.OutputFileDestination(
-            container=models.OutputFileBlobContainerDestination(
-                container_url=url,
-                identity_reference=self.access.identity,
-                path=path,
-                upload_headers=[
-                    models.OutputFileUploadHeader(name=name, value=value)
-                    for name, value in headers.items()
-                ],
-            )
-        )
+    def _destination(self, url: str, *, path: str, headers: Mapping[str, str]) -> Destination:
+        return {
+            "container": {
+                "containerUrl": url,
+                "path": path,
+                "uploadHeaders": as_settings(headers),
+                **self.access.identity,
+            }
+        }
 
-    def _output(self, conversion: Conversion) -> models.OutputFile:
+    def _output(self, conversion: Conversion) -> OutputFile:
         preset = self._presets[conversion.preset]
         kind = {"x-ms-blob-content-type": preset.content_type}
-        return models.OutputFile(
-            file_pattern=_file(preset),
-            destination=self._destination(
+        return {
+            "filePattern": _file(preset),
+            "destination": self._destination(
                 self._outputs_url,
                 path=conversion.output,
                 headers=kind | as_headers(stamp_metadata(conversion)),
             ),
-            upload_options=_upload_on(models.OutputFileUploadCondition.TASK_SUCCESS),
-        )
+            "uploadOptions": {"uploadCondition": "tasksuccess"},
+        }
 
-    def _logs(self, batch_task: str) -> list[models.OutputFile]:
+    def _logs(self, batch_task: str) -> list[OutputFile]:
         """What it printed, and the marker with the seconds written: they outlive the node."""
         folder = log_folder(self.ticket.lock_id, self.ticket.run_id) + batch_task
         destination = self._destination(self._logs_url, path=folder, headers=as_headers(OWN))
-        conditions = {
+        conditions: dict[str, UploadCondition] = {
             "../std*.txt": self._when_to_log,
-            "seconds-*": models.OutputFileUploadCondition.TASK_SUCCESS,
+            "seconds-*": "tasksuccess",
         }
         return [
-            models.OutputFile(
-                file_pattern=pattern,
-                destination=destination,
-                upload_options=_upload_on(condition),
-            )
+            {
+                "filePattern": pattern,
+                "destination": destination,
+                "uploadOptions": {"uploadCondition": condition},
+            }
             for pattern, condition in conditions.items()
         ]
 
     @property
-    def _when_to_log(self) -> models.OutputFileUploadCondition:
+    def _when_to_log(self) -> UploadCondition:
         """What is deleted at the end is read of failures alone: two requests less for the rest."""
-        if self.request.cleanup.inputs == "keep":
-            return models.OutputFileUploadCondition.TASK_COMPLETION
-        return models.OutputFileUploadCondition.TASK_FAILURE
+        return "taskcompletion" if self.request.cleanup.inputs == "keep" else "taskfailure"
 
 
 def _file(preset: Preset) -> str:
@@ -229,5 +226,5 @@ def as_headers(metadata: Mapping[str, str]) -> dict[str, str]:
     return {f"x-ms-meta-{name}": value for name, value in metadata.items()}
 
 
-def _upload_on(condition: models.OutputFileUploadCondition) -> models.OutputFileUploadConfiguration:
-    return models.OutputFileUploadConfiguration(upload_condition=condition)
+def as_settings(values: Mapping[str, str]) -> list[Setting]:
+    return [{"name": name, "value": value} for name, value in values.items()]

@@ -120,10 +120,10 @@ async def test_a_managed_identity_makes_plain_urls_and_no_token(account: dict[st
         signed = await node_access(service, until=until, identity="")
         url = service.url.rstrip("/")
     assert isinstance(access, ByIdentity)
-    assert access.identity.as_dict() == {"resourceId": IDENTITY}
+    assert access.identity == {"identityReference": {"resourceId": IDENTITY}}
     assert access.blob_url("input", "a b#.mp4") == f"{url}/input/a%20b%23.mp4"
     assert access.container_url("output") == f"{url}/output"
-    assert signed.identity is None
+    assert not signed.identity
     assert "sig=" in signed.container_url("output")
 
 

@@ -8,11 +8,12 @@ from azure.batch import BatchClient, models
 from azure.core.exceptions import ServiceRequestError
 from records import MP3, NOW, a_conversion, a_request, a_source, a_ticket
 
-from tasks.access import Signer
+from tasks.access import ByIdentity, Signer
 from tasks.clients import batch_client
-from tasks.models import Ticket
+from tasks.models import Conversion, Ticket
 from tasks.naming import batch_task_id
-from tasks.submission import TaskWriter, add, refusal, submit_wave
+from tasks.submission import TaskWriter, add, as_settings, refusal, submit_wave
+from tasks.wire import BatchTask
 
 SIGNER = Signer("https://s", "s", NOW + timedelta(hours=1), "a2V5", None)
 
@@ -31,16 +32,21 @@ def writer(**values: Any) -> TaskWriter:
     return TaskWriter(access=SIGNER, ticket=a_ticket(now=NOW), request=a_request(**values))
 
 
+def written(
+    conversion: Conversion, *, attempt: int = 1, by: TaskWriter | None = None
+) -> models.BatchTaskCreateOptions:
+    """What the SDK reads in it: a name that is not Batch's would be missed."""
+    return models.BatchTaskCreateOptions((by or writer()).write(conversion, attempt))
+
+
 def a_result(status: str, code: str | None = None) -> models.BatchTaskCreateResult:
     error = {"error": {"code": code}} if code else {}
     return models.BatchTaskCreateResult({"status": status, "taskId": "k-1"} | error)
 
 
-def a_batch_task(name: str, size_bytes: int = 0) -> models.BatchTaskCreateOptions:
-    setting = models.EnvironmentSetting(name="FILL", value="x" * size_bytes)
-    return models.BatchTaskCreateOptions(
-        id=name, command_line="true", environment_settings=[setting]
-    )
+def a_batch_task(name: str, size_bytes: int = 0) -> BatchTask:
+    fill = as_settings({"FILL": "x" * size_bytes})
+    return writer().write(a_conversion(), 1) | {"id": name, "environmentSettings": fill}
 
 
 def test_success_and_what_is_there_already_are_no_refusals() -> None:
@@ -52,30 +58,30 @@ def test_success_and_what_is_there_already_are_no_refusals() -> None:
 
 def test_a_sources_name_is_in_no_command_line() -> None:
     source = a_source("$(touch pwned) 'it' \"is\".mp4")
-    written = writer().write(a_conversion(source, output="x.mp3"), 1)
-    settings = [s.value for s in written.environment_settings or []]
-    assert written.command_line == "/bin/sh runner.sh"
+    batch_task = written(a_conversion(source, output="x.mp3"))
+    settings = [s.value for s in batch_task.environment_settings or []]
+    assert batch_task.command_line == "/bin/sh runner.sh"
     assert not [value for value in settings if "pwned" in str(value)]
-    assert [f.file_path for f in written.resource_files or []] == ["runner.sh", "input"]
+    assert [f.file_path for f in batch_task.resource_files or []] == ["runner.sh", "input"]
 
 
 def test_a_batch_task_has_what_the_runner_needs() -> None:
     particular = ("-sample_fmt", "s16")
-    written = writer().write(a_conversion(seconds=3.14159, arguments=particular), 2)
-    settings = {s.name: s.value for s in written.environment_settings or []}
+    batch_task = written(a_conversion(seconds=3.14159, arguments=particular), attempt=2)
+    settings = {s.name: s.value for s in batch_task.environment_settings or []}
     assert settings == {
         "OUTPUT": "output.mp3",
         "SOURCE_SECONDS": "3.142",
         "FFMPEG_ARGUMENTS": "\n".join((*MP3.arguments, *particular)),
     }
-    assert written.id == batch_task_id(a_conversion().key, 2)
-    unknown = writer().write(a_conversion(), 1).environment_settings or []
+    assert batch_task.id == batch_task_id(a_conversion().key, 2)
+    unknown = written(a_conversion()).environment_settings or []
     assert {s.name: s.value for s in unknown}["SOURCE_SECONDS"] == ""
 
 
 def test_an_output_is_uploaded_on_success_under_its_name_with_its_stamp() -> None:
     conversion = a_conversion(a_source("é.mp4"))
-    output, *logs = writer().write(conversion, 1).output_files or []
+    output, *logs = written(conversion).output_files or []
     target = output.destination.container
     assert target
     assert (target.path, output.file_pattern) == ("é.mp3", "output.mp3")
@@ -94,16 +100,17 @@ def test_an_output_is_uploaded_on_success_under_its_name_with_its_stamp() -> Non
 
 
 def test_where_uploads_are_kept_the_logs_of_all_are() -> None:
-    log = (writer(cleanup={"inputs": "keep"}).write(a_conversion(), 1).output_files or [])[1]
+    keeper = writer(cleanup={"inputs": "keep"})
+    log = (written(a_conversion(), by=keeper).output_files or [])[1]
     assert log.upload_options.upload_condition == "taskcompletion"
 
 
 def test_a_blob_is_read_where_it_lies_and_a_file_where_it_was_uploaded() -> None:
     blob = a_source("a.mp4", location="az://media/talks/day 1.mp4")
-    _, there = writer().write(a_conversion(blob), 1).resource_files or []
+    _, there = written(a_conversion(blob)).resource_files or []
     assert str(there.http_url).startswith("https://s/media/talks/day%201.mp4?")
     ours = writer()
-    _, uploaded = ours.write(a_conversion(content="c0"), 1).resource_files or []
+    _, uploaded = written(a_conversion(content="c0"), by=ours).resource_files or []
     prefix = f"https://s/input/{ours.ticket.lock_id}/inputs/c0?"
     assert str(uploaded.http_url).startswith(prefix)
 
@@ -111,8 +118,22 @@ def test_a_blob_is_read_where_it_lies_and_a_file_where_it_was_uploaded() -> None
 def test_a_hundred_batch_tasks_with_long_names_are_less_than_a_megabyte() -> None:
     deep = "/".join(["é" * 60] * 4)
     conversion = a_conversion(a_source(f"{deep}/a.mp4"))
-    written = writer().write(conversion, 1).as_dict()
-    assert len(json.dumps(written)) < 10_000
+    assert len(json.dumps(writer().write(conversion, 1))) < 10_000
+
+
+def test_its_folder_is_gone_from_the_node_soon() -> None:
+    constraints = written(a_conversion()).constraints
+    assert constraints
+    assert constraints.retention_time == timedelta(minutes=5)
+
+
+def test_nodes_reach_each_blob_by_the_identity_where_one_is_named() -> None:
+    access = ByIdentity("https://s", "/subscriptions/i")
+    batch_task = written(a_conversion(), by=replace(writer(), access=access))
+    containers = [file.destination.container for file in batch_task.output_files or []]
+    there = [*(batch_task.resource_files or []), *containers]
+    references = [blob.identity_reference for blob in there if blob]
+    assert [found and found.resource_id for found in references] == ["/subscriptions/i"] * 5
 
 
 async def test_a_wave_is_added_and_adding_it_again_changes_nothing(
