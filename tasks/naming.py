@@ -155,17 +155,20 @@ class _Names:
 
     def choose(self, claim: _Claim, path: PurePosixPath) -> str:
         """A name for it, which nothing else gets from then on."""
-        plain, labelled = claim.preset.suffix, f".{claim.preset.name}{claim.preset.suffix}"
-        usual = [name for suffix in (plain, labelled) for name in _usual_names(path, suffix)]
-        own = (name for name in usual if self._is_own(name, claim))
-        name = next(own, None) or self._new(claim, path, plain=plain, labelled=labelled)
+        suffixes = claim.preset.suffix, f".{claim.preset.name}{claim.preset.suffix}"
+        usual = {suffix: tuple(_usual_names(path, suffix)) for suffix in suffixes}
+        own = (name for name in chain(*usual.values()) if self._is_own(name, claim))
+        name = next(own, None) or self._new(claim, path, usual=usual)
         self._given[_folded(name)] = claim.holder
         return name
 
-    def _new(self, claim: _Claim, path: PurePosixPath, *, plain: str, labelled: str) -> str:
-        is_second = any(self._is_siblings(name, claim) for name in _usual_names(path, plain))
+    def _new(
+        self, claim: _Claim, path: PurePosixPath, *, usual: Mapping[str, Iterable[str]]
+    ) -> str:
+        plain, labelled = usual
+        is_second = any(self._is_siblings(name, claim) for name in usual[plain])
         suffix = labelled if is_second else plain
-        candidates = chain(_usual_names(path, suffix), _long_names(claim.source, path, suffix))
+        candidates = chain(usual[suffix], _long_names(claim.source, path, suffix))
         return next(name for name in candidates if self._is_free(name, claim))
 
     def _is_free(self, name: str, claim: _Claim) -> bool:
@@ -196,7 +199,7 @@ class _Names:
 
 
 def _usual_names(path: PurePosixPath, suffix: str) -> Iterator[str]:
-    for name in (path.with_suffix(suffix).name, f"{path.name}{suffix}"):
+    for name in (f"{path.stem}{suffix}", f"{path.name}{suffix}"):
         if len(name.encode()) <= LONGEST_NAME_BYTES:
             yield str(path.with_name(name))
 
@@ -235,6 +238,8 @@ def safe_name(name: str) -> str:
 def _safe_segment(segment: str) -> str:
     stem = segment.rstrip(".")
     dots = "%2E" * (len(segment) - len(stem))
+    if stem.isprintable() and "\\" not in stem:  # then none of its characters is unsafe
+        return stem + dots
     return "".join(quote(os.fsencode(char)) if _is_unsafe(char) else char for char in stem) + dots
 
 

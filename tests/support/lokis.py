@@ -18,10 +18,10 @@ def written(folder: Path, program: str) -> Path:
     return path
 
 
-def run(*words: str | Path) -> dict[str, Any]:
+def run(*words: str | Path, cwd: Path | None = None) -> dict[str, Any]:
     """What it prints as JSON."""
     command = [find_nodejs().node, *words]
     told: dict[str, Any] = json.loads(
-        subprocess.run(command, capture_output=True, check=True).stdout
+        subprocess.run(command, capture_output=True, check=True, cwd=cwd).stdout
     )
     return told
