@@ -15,7 +15,7 @@ from azure.core.pipeline.policies import ContentDecodePolicy
 if TYPE_CHECKING:
     from azure.storage.blob.aio import ContainerClient
 
-BLOBS_A_PAGE = 500  # each takes 3 KB until it is read; Blob Storage would list 5,000
+BLOBS_A_PAGE = 250  # each takes 3 KB until it is read; Blob Storage would list 5,000
 
 
 @dataclass(frozen=True, slots=True)
