@@ -32,7 +32,7 @@ POLLS_A_SURVEY = 2.5  # in a minute of waiting, five requests for counts and fou
 STILL_SECONDS = 300  # that counts stand still, until it is asked whether they are right
 OUTAGE_SECONDS = 300  # that Batch may leave unanswered: what converts goes on meanwhile
 SELECT = ["id", "state", "creationTime", "executionInfo", "nodeInfo"]
-TASKS_A_PAGE = 250  # each takes 5 KB until it is read; Batch would list 1,000
+TASKS_A_PAGE = 500  # each takes 5 KB until it is read; Batch would list 1,000
 TAIL_BYTES = 2000
 JOB_STATES: dict[Any, Any] = {
     models.BatchJobState.DISABLING: "disabled",

@@ -3,9 +3,9 @@
 https://learn.microsoft.com/rest/api/storageservices/list-blobs
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 from xml.etree.ElementTree import Element
 
@@ -15,7 +15,11 @@ from azure.core.pipeline.policies import ContentDecodePolicy
 if TYPE_CHECKING:
     from azure.storage.blob.aio import ContainerClient
 
-BLOBS_A_PAGE = 250  # each takes 3 KB until it is read; Blob Storage would list 5,000
+LEAST_A_PAGE, MOST_A_PAGE = 250, 5_000  # blobs, of 3 KB each until they are read
+PART = 40  # a page is a fortieth of what is listed by then
+
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,48 +34,85 @@ class Listed:
 
 
 async def list_blobs(
-    container: "ContainerClient", prefix: str = "", *, blobs_a_page: int = BLOBS_A_PAGE
+    container: "ContainerClient", prefix: str = "", *, least_a_page: int = LEAST_A_PAGE
 ) -> AsyncIterator[Listed]:
     """All blobs whose names begin so.
 
     Raises:
         ResourceNotFoundError: there is no such container.
     """
-    async for page in list_pages(container, prefix, blobs_a_page=blobs_a_page):
+    async for page in list_pages(container, prefix, least_a_page=least_a_page):
         for blob in page:
             yield blob
 
 
 async def list_pages(
-    container: "ContainerClient", prefix: str = "", *, blobs_a_page: int = BLOBS_A_PAGE
+    container: "ContainerClient", prefix: str = "", *, least_a_page: int = LEAST_A_PAGE
 ) -> AsyncIterator[list[Listed]]:
-    """As above, page by page.
+    """As above, page by page."""
+    pages = _list(container, prefix, read_blob, include=["metadata"], least_a_page=least_a_page)
+    async for page in pages:
+        yield page
+
+
+async def list_names(container: "ContainerClient", prefix: str) -> AsyncIterator[str]:
+    """The names alone, at a third of the cost."""
+    pages = _list(container, prefix, read_name, include=[], least_a_page=LEAST_A_PAGE)
+    async for page in pages:
+        for name in page:
+            yield name
+
+
+async def _list(
+    container: "ContainerClient",
+    prefix: str,
+    read: Callable[[Element], Found],
+    *,
+    include: list[str],
+    least_a_page: int,
+) -> AsyncIterator[list[Found]]:
+    """Page by page, each larger than the one before.
 
     This is the SDK's listing of names, whose answers it parses and leaves as they are: to make
     its own model of each blob takes it 0.2 ms and 10 KB, ten times as much as to read what is used.
     """
-    asked: list[PipelineRequest[Any]] = []  # whose contexts are their answers', too
-    names = container.list_blob_names(
-        name_starts_with=prefix or None,
-        include=["metadata"],
-        results_per_page=blobs_a_page,
-        raw_request_hook=asked.append,
-    )
-    async for _ in names.by_page():
-        yield read_page(asked.pop())
+    listed, marker = 0, None
+    while marker != "":
+        asked: list[PipelineRequest[Any]] = []  # whose contexts are their answers', too
+        names = container.list_blob_names(
+            name_starts_with=prefix or None,
+            include=include,
+            results_per_page=page_size(listed, least=least_a_page),
+            raw_request_hook=asked.append,
+        )
+        await anext(names.by_page(continuation_token=marker))
+        page, marker = read_page(asked.pop(), read)
+        listed += len(page)
+        yield page
 
 
-def read_page(asked: PipelineRequest[Any]) -> list[Listed]:
-    """Takes the answer out: else it stays until the next one is there."""
+def page_size(listed: int, *, least: int) -> int:
+    """How many blobs to ask for next: buffers do not count beside what is known by then."""
+    return min(max(least, listed // PART), MOST_A_PAGE)
+
+
+def read_page(
+    asked: PipelineRequest[Any], read: Callable[[Element], Found]
+) -> tuple[list[Found], str]:
+    """The blobs, and the marker of the next page. The answer's tree does not outlive it."""
     answer: Element = asked.context.pop(ContentDecodePolicy.CONTEXT_NAME)
-    return [read_blob(blob) for blob in answer.iterfind("Blobs/Blob")]
+    return [read(blob) for blob in answer.iterfind("Blobs/Blob")], answer.findtext("NextMarker", "")
+
+
+def read_name(blob: Element) -> str:
+    name = blob.findtext("Name", "")
+    is_encoded = blob.find("Name[@Encoded='true']") is not None  # what XML cannot have
+    return unquote(name) if is_encoded else name
 
 
 def read_blob(blob: Element) -> Listed:
-    name = blob.findtext("Name", "")
-    is_encoded = blob.find("Name[@Encoded='true']") is not None  # what XML cannot have
     return Listed(
-        name=unquote(name) if is_encoded else name,
+        name=read_name(blob),
         size_bytes=int(blob.findtext("Properties/Content-Length", "0")),
         etag=blob.findtext("Properties/Etag", "").strip('"'),
         md5=blob.findtext("Properties/Content-MD5", ""),

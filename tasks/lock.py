@@ -15,7 +15,7 @@ from azure.storage.blob.aio import BlobClient, BlobLeaseClient, ContainerClient
 
 from tasks.clients import blob_service, explained, is_transient
 from tasks.errors import OutputInUseError, UsageError
-from tasks.listing import BLOBS_A_PAGE, list_blobs
+from tasks.listing import list_blobs, list_names
 from tasks.models import Ticket
 from tasks.naming import OWN, input_blob, is_own, lock_blob
 
@@ -197,7 +197,7 @@ async def _release(inputs: ContainerClient, blob: BlobClient, lease: BlobLeaseCl
     folder = blob.blob_name.rpartition("/")[0] + "/"
     try:
         left = {}
-        async for found in list_blobs(inputs, folder, blobs_a_page=2):
+        async for found in list_blobs(inputs, folder, least_a_page=2):
             left[found.name] = is_own(found.metadata)
             if len(left) > 1:  # there may be a million more
                 break
@@ -211,5 +211,5 @@ async def _release(inputs: ContainerClient, blob: BlobClient, lease: BlobLeaseCl
 
 async def _list_inputs(inputs: ContainerClient, lock_id: str) -> frozenset[str]:
     folder = input_blob(lock_id, "")
-    names = inputs.list_blob_names(name_starts_with=folder, results_per_page=BLOBS_A_PAGE)
+    names = list_names(inputs, folder)
     return frozenset([name.removeprefix(folder) async for name in names])

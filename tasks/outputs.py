@@ -14,7 +14,7 @@ from tasks.clients import blob_service
 from tasks.each import each
 from tasks.errors import DownloadError
 from tasks.files import fresh_file
-from tasks.listing import BLOBS_A_PAGE, list_blobs
+from tasks.listing import list_blobs, list_names
 from tasks.models import Conversion, Evidence, Outcome, Stamp, Ticket
 from tasks.naming import batch_task_id, key_and_attempt, log_folder, read_stamp
 from tasks.parameters import Output, Request
@@ -69,7 +69,7 @@ async def collect_outputs(
 
 async def _seconds(logs: ContainerClient, folder: str) -> AsyncIterator[tuple[str, float]]:
     """Seconds written, by key, from the markers' names: a listing instead of reads."""
-    async for name in logs.list_blob_names(name_starts_with=folder, results_per_page=BLOBS_A_PAGE):
+    async for name in list_names(logs, folder):
         batch_task, _, file = name.removeprefix(folder).partition("/")
         if file.startswith("seconds-"):
             yield key_and_attempt(batch_task)[0], float(file.removeprefix("seconds-"))

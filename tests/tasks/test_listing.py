@@ -7,13 +7,13 @@ from azure.storage.blob import BlobBlock, BlobServiceClient
 
 from storage_proxy import Drop, Fault, Refusal, StorageProxy
 from tasks.clients import blob_service
-from tasks.listing import Listed, list_blobs, list_pages, read_blob
+from tasks.listing import Listed, list_blobs, list_names, list_pages, page_size, read_blob
 
 
-async def listed(container: str, prefix: str = "", *, blobs_a_page: int = 2) -> list[Listed]:
+async def listed(container: str, prefix: str = "", *, least_a_page: int = 2) -> list[Listed]:
     async with blob_service() as service:
         client = service.get_container_client(container)
-        return [b async for b in list_blobs(client, prefix, blobs_a_page=blobs_a_page)]
+        return [b async for b in list_blobs(client, prefix, least_a_page=least_a_page)]
 
 
 async def test_blobs_are_read_as_the_sdk_itself_reads_them(
@@ -45,8 +45,20 @@ async def test_only_names_with_the_prefix_are_listed_page_by_page(
         container.upload_blob(name, b"media")
     async with blob_service() as service:
         client = service.get_container_client(containers[0])
-        pages = [page async for page in list_pages(client, "a/", blobs_a_page=2)]
+        pages = [page async for page in list_pages(client, "a/", least_a_page=2)]
+        names = [name async for name in list_names(client, "a/")]
     assert [[blob.name for blob in page] for page in pages] == [["a/1", "a/2"], ["a/3"]]
+    assert names == ["a/1", "a/2", "a/3"]
+
+
+def test_a_page_grows_with_the_listing_up_to_what_azure_gives() -> None:
+    listed = (0, 10_000, 10_040, 100_000, 1_000_000)
+    assert [page_size(n, least=250) for n in listed] == [250, 250, 251, 2_500, 5_000]
+    requests = known = 0
+    while known < 1_000_000:
+        known += page_size(known, least=250)
+        requests += 1
+    assert requests < 350
 
 
 @pytest.mark.parametrize(
@@ -69,7 +81,7 @@ async def test_a_listing_that_is_refused_or_cut_off_on_its_way_still_has_each_bl
     found = []
     async with blob_service() as service:
         storage_faults.order(fault)
-        async for page in list_pages(service.get_container_client(containers[0]), blobs_a_page=2):
+        async for page in list_pages(service.get_container_client(containers[0]), least_a_page=2):
             found += [blob.name for blob in page]
             storage_faults.order(fault)  # the next page meets it again
     assert found == names
