@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
+from typing import Any
 
 from azure.core.exceptions import AzureError
 
@@ -105,11 +107,21 @@ async def convert_held(work: Work, plan: Plan, held: Held) -> Plan:
         cleaning = clean_up(ticket, request.cleanup, is_finished=work.diagnosis is None)
         await timed("cleanup", cleaning)
     except BaseException:
-        await asyncio.shield(break_off(work))
+        await to_its_end(break_off(work))
         raise
     if work.diagnosis is None:
         await held.forget()
     return plan
+
+
+async def to_its_end(ending: Coroutine[Any, Any, None]) -> None:
+    """It goes on where it is cancelled, which is heeded after it: what it ends is paid for."""
+    task = asyncio.ensure_future(ending)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 async def break_off(work: Work) -> None:

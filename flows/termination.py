@@ -26,11 +26,8 @@ def heeded_termination() -> Iterator[None]:
     loop.set_exception_handler(handle)
     try:
         yield
-    except asyncio.CancelledError:
-        if not dropped:
-            raise
-        if task:
-            task.uncancel()
-        raise dropped[0] from None
     finally:
         loop.set_exception_handler(before)
+        if task and dropped:  # whatever else has come of the run meanwhile
+            task.uncancel()
+            raise dropped[0] from None

@@ -361,8 +361,8 @@ async def list_outcomes(batch: BatchClient, job_id: str) -> tuple[Outcome, ...]:
 def to_outcome(batch_task: models.BatchTask) -> Outcome:
     """Reads each field once: the SDK parses it anew each time."""
     key, attempt = key_and_attempt(batch_task.id)
-    info = batch_task.execution_info
-    node = batch_task.node_info.node_id if batch_task.node_info else None
+    info, place = batch_task.execution_info, batch_task.node_info
+    node = place.node_id if place else None
     node = sys.intern(node) if node else None  # one text for a node, however many tasks it ran
     seen = Outcome(key, attempt, "running", node=node, added_at=batch_task.creation_time)
     if info is None:

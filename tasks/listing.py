@@ -57,7 +57,7 @@ async def list_pages(
 
 async def list_names(container: "ContainerClient", prefix: str) -> AsyncIterator[str]:
     """The names alone, at a third of the cost."""
-    pages = _list(container, prefix, read_name, include=[], least_a_page=LEAST_A_PAGE)
+    pages = _list(container, prefix, read_name, include=None, least_a_page=LEAST_A_PAGE)
     async for page in pages:
         for name in page:
             yield name
@@ -68,7 +68,7 @@ async def _list(
     prefix: str,
     read: Callable[[Element], Found],
     *,
-    include: list[str],
+    include: list[str] | None,
     least_a_page: int,
 ) -> AsyncIterator[list[Found]]:
     """Page by page, each larger than the one before.

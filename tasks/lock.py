@@ -105,13 +105,16 @@ async def _kept(
     inputs: ContainerClient, blob: BlobClient, lease: BlobLeaseClient
 ) -> AsyncIterator[None]:
     """Renew a lease while the block runs, which is cancelled if it is lost; then let go of it."""
-    renewal = asyncio.create_task(_renew(lease, holder=_current_task()))
+    holder = _current_task()
+    renewal = asyncio.create_task(_renew(lease))
+    renewal.add_done_callback(lambda ended: ended.cancelled() or holder.cancel())
     try:
         yield
     except asyncio.CancelledError:
         if not renewal.done() or renewal.cancelled():  # the run, or its loop, is being ended
             raise
-        _current_task().uncancel()
+        holder.uncancel()
+        renewal.result()  # a worker's SIGTERM may have been raised in there
         raise OutputInUseError(
             "The lock on the output was lost: storage could not be reached to renew it.",
             "Run again: what is converted stays.",
@@ -170,12 +173,11 @@ async def _who(blob: BlobClient) -> str:
     return f"{holder.get('job', 'of no name yet')}, since {holder.get('since', 'just now')}"
 
 
-async def _renew(lease: BlobLeaseClient, *, holder: asyncio.Task[object]) -> None:
-    """Keep the lease alive; cancel the holder once it is lost, or may be."""
+async def _renew(lease: BlobLeaseClient) -> None:
+    """Keep the lease alive; returns once it is lost, or may be."""
     with suppress(TimeoutError):
         async with asyncio.timeout(LEASE_SECONDS) as lost:
             await _renew_until(lost, lease)
-    holder.cancel()
 
 
 async def _renew_until(lost: asyncio.Timeout, lease: BlobLeaseClient) -> None:

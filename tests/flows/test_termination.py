@@ -34,6 +34,25 @@ def test_a_signal_ends_a_run_also_in_a_callback_and_lets_it_clean_up(heard: list
     assert (cleaned, heard) == ([True], [signal.SIGTERM])
 
 
+@pytest.mark.parametrize("error", [None, ValueError("of the cleanup")])
+def test_a_signal_is_heeded_whatever_the_run_makes_of_its_cancel(
+    heard: list[int], error: Exception | None
+) -> None:
+    async def run() -> None:
+        with heeded_termination():
+            asyncio.get_running_loop().call_soon(kill)
+            try:
+                async with asyncio.timeout(LOST_SECONDS):
+                    await asyncio.Event().wait()
+            except asyncio.CancelledError:  # taken for another's
+                if error:
+                    raise error from None
+
+    with pytest.raises(TerminationSignal), capture_sigterm():
+        asyncio.run(run())
+    assert heard == [signal.SIGTERM]
+
+
 async def test_a_cancel_stays_a_cancel() -> None:
     async def run() -> None:
         with heeded_termination():

@@ -195,6 +195,17 @@ async def test_where_storage_hangs_the_holder_stops_before_another_can_have_the_
     assert isinstance(ended, OutputInUseError)
 
 
+async def test_an_error_of_the_renewal_ends_the_holder(
+    hold: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_it() -> None:
+        monkeypatch.setattr("tasks.lock.RENEWAL_SECONDS", None)  # nothing to sleep for
+
+    async with asyncio.timeout(5):
+        ended = await interrupted(asyncio.create_task(for_ever(hold, break_it)))
+    assert isinstance(ended, TypeError)
+
+
 async def test_a_lease_that_another_took_stays_the_others(
     hold: Callable[..., Any], container: ContainerClient, lock: BlobClient
 ) -> None:
