@@ -63,7 +63,6 @@ for each in (convert_app, sweep_app):
 
 def main(app: App) -> int:
     """Run a command with the words of this process. Returns its exit status."""
-    gc.disable()  # until Prefect is imported: a fifth of that time went into looking for garbage
     words = sys.argv[1:]
     try:
         command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)

@@ -4,9 +4,9 @@ python flows/convert.py [SOURCE]... [--preset mp3] [--download-to DIR] …
 """
 
 if __name__ == "__main__":  # ahead of Prefect, which takes a second: the command may only want help
-    from flows.start import end_on_signals
+    from flows.start import start
 
-    end_on_signals()
+    start()
 
     from flows.command import convert_app, leave, main
 
@@ -189,6 +189,7 @@ async def unless_cancelled(work: Work) -> Plan | None:
 
 async def until_cancelled(work: Work) -> None:
     """While batch tasks run, the watcher looks, and ends them in its own way."""
+    await asyncio.sleep(LOOK_SECONDS)  # Prefect begins no run that is cancelled by then
     while work.is_watched or not await is_cancelling(runtime.flow_run.id):  # noqa: ASYNC110  it asks
         await asyncio.sleep(LOOK_SECONDS)
 

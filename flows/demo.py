@@ -20,9 +20,10 @@ from cyclopts import App, Parameter
 from platformdirs import user_data_path
 
 from flows.command import INTERRUPTED, TERMINATED, main
+from flows.prefect_api import use_prefect_api
 from flows.samples import make_samples
 from flows.signals import Terminated, heed_signals
-from flows.surroundings import PREFECT_FILE, QUIET, ROOT, use_prefect_api
+from flows.surroundings import PREFECT_FILE, QUIET, ROOT
 from tasks.errors import ConvertError
 
 POOL = "local"

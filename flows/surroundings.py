@@ -7,6 +7,12 @@ from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
 
+from flows.prefect_api import (
+    adopt_prefect_api,
+    check_prefect_api,
+    may_have_prefect_api,
+    use_prefect_api,
+)
 from flows.signals import heed_signals, held_signals
 from tasks.errors import ConvertError
 
@@ -47,7 +53,7 @@ def surroundings(*modules: str, account: str = "") -> Iterator[None]:
         try:
             server = None if may_have_prefect_api() else parts.enter_context(running_server())
             stack = parts.enter_context(running_stack()) if is_local else None
-            if has_prefect_api():
+            if adopt_prefect_api():
                 server = None
                 check_prefect_api()
             else:
@@ -62,53 +68,6 @@ def surroundings(*modules: str, account: str = "") -> Iterator[None]:
         except StackError as error:
             raise ConvertError(str(error), "") from error
         yield
-
-
-def may_have_prefect_api() -> bool:
-    """Whether some place may name a Prefect server; to look there takes no import of Prefect."""
-    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
-    profiles = os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml")
-    signs = {profiles: "PREFECT_API_URL", "prefect.toml": "", "pyproject.toml": "tool.prefect"}
-    return "PREFECT_API_URL" in os.environ or any(
-        Path(file).is_file() and sign in Path(file).read_text(errors="replace")
-        for file, sign in (signs | {".env": "PREFECT_"}).items()
-    )
-
-
-def has_prefect_api() -> bool:
-    """Whether a Prefect server is set, in the environment or in the user's profile."""
-    with held_signals():
-        from prefect.settings import get_current_settings
-
-        return get_current_settings().api.url is not None
-
-
-def check_prefect_api() -> None:
-    """Make sure that somebody answers at the user's own Prefect server.
-
-    Raises:
-        ConvertError: nobody does.
-    """
-    import httpx
-    from prefect.settings import get_current_settings
-
-    url = get_current_settings().api.url
-    try:
-        httpx.get(f"{url}/health", timeout=10)
-    except httpx.HTTPError:
-        raise ConvertError(
-            f"Prefect's server at {url} does not answer.",
-            "Start it with `prefect server start`; or let each run have one of its own, with"
-            " `prefect config unset PREFECT_API_URL` or without that variable.",
-        ) from None
-
-
-def use_prefect_api(url: str) -> None:
-    os.environ["PREFECT_API_URL"] = url
-    with held_signals():
-        from prefect.context import refresh_global_settings_context
-
-        refresh_global_settings_context()
 
 
 @contextmanager

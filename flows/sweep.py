@@ -4,9 +4,9 @@ python flows/sweep.py [--delete]
 """
 
 if __name__ == "__main__":  # as in convert.py
-    from flows.start import end_on_signals
+    from flows.start import start
 
-    end_on_signals()
+    start()
 
     from flows.command import leave, main, sweep_app
 

@@ -28,6 +28,8 @@ from tasks.stage import STAGE
 
 QUICKEST_POLL_SECONDS = 0.25
 SLOWEST_POLL_SECONDS = 15.0
+SHORT_RUN_SECONDS = 120
+LAST_SECONDS = 2
 POLLS_A_SURVEY = 2.5  # in a minute of waiting, five requests for counts and four for the rest
 STILL_SECONDS = 300  # that counts stand still, until it is asked whether they are right
 OUTAGE_SECONDS = 300  # that Batch may leave unanswered: what converts goes on meanwhile
@@ -227,8 +229,11 @@ async def end(batch: BatchClient, ticket: Ticket, sighting: Sighting) -> Ending 
 def poll_seconds(elapsed_seconds: float, *, left_seconds: float = math.inf) -> float:
     """A tenth of the time waited so far: quick for a short run, cheap for a long one.
 
-    Near the end it is half of what seems to be left: few more requests, and no end seen late.
+    Near the end it is half of what seems to be left: few more requests, and no end seen late. In
+    the last seconds of a run of minutes, half of them would be a hundredth of the run.
     """
+    if elapsed_seconds <= SHORT_RUN_SECONDS and left_seconds <= LAST_SECONDS:
+        return QUICKEST_POLL_SECONDS
     pause_seconds = min(elapsed_seconds / 10, left_seconds / 2, SLOWEST_POLL_SECONDS)
     return max(QUICKEST_POLL_SECONDS, pause_seconds)
 

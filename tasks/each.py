@@ -1,4 +1,4 @@
-"""One coroutine for each item, so many at a time."""
+"""Coroutines beside each other: one for each item, so many at a time; or two."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -6,6 +6,7 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Other = TypeVar("Other")
 
 
 async def each(
@@ -27,3 +28,14 @@ async def each(
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
     return [results[number] for number in range(len(results))]
+
+
+async def both(one: Awaitable[Result], other: Awaitable[Other]) -> tuple[Result, Other]:
+    """The results of two that run side by side. The first error ends the other one."""
+    running = asyncio.ensure_future(one), asyncio.ensure_future(other)
+    try:
+        return await asyncio.gather(*running)
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)

@@ -13,6 +13,7 @@ from prefect import task
 
 from tasks.access import Signer, make_signer
 from tasks.clients import BLOCK_BYTES, blob_service
+from tasks.each import both
 from tasks.errors import UsageError
 from tasks.fence import check_fence
 from tasks.hashing import hash_sources
@@ -28,7 +29,7 @@ from tasks.probe import (
     missing_stream,
     source_arguments,
 )
-from tasks.prober import Finding, probe_each
+from tasks.prober import Finding, Prober, probe_each
 from tasks.sources import (
     AZURE,
     NAME_A_SOURCE,
@@ -55,22 +56,22 @@ async def make_plan(request: Request) -> Plan:
     """
     output = request.output
     check(request)
-    async with blob_service() as service:
+    async with blob_service() as service, Prober() as prober:
         sources = await find_sources(service, request.sources)
         check_fence(source.location for source in sources if not is_blob(source))
         refused = [r for source in sources if (r := refuse_unread(source))]
         hopeless = {refusal.source for refusal in refused}
         readable = [s for s in sources if s not in hopeless]
-        contents = await hash_sources(readable)
+        listing = list_and_warm(service, request, prober, files=len(readable))
+        contents, outputs = await both(hash_sources(readable), listing)
         refused += [Refusal(s, "cannot be read") for s in readable if s not in contents]
-        outputs = await list_outputs(service, output.container, output.prefix)
         named, refused_names = await asyncio.to_thread(
             lambda: part_misfits(name_all(contents, output, outputs))
         )
         refused += refused_names
         check_downloads(named, output)
         done, wanted = divide(named, outputs=outputs, run=request.run)
-        probed = await probe_all(service, wanted, output.chosen)
+        probed = await probe_all(service, wanted, output.chosen, first=prober)
     pending = tuple(p for p in probed if isinstance(p, Conversion))
     refused += [p for p in probed if isinstance(p, Refusal)]
     return Plan(pending=pending, done=done, refused=tuple(refused))
@@ -274,8 +275,22 @@ def refuse_unread(source: Source) -> Refusal | None:
     return None
 
 
+async def list_and_warm(
+    service: BlobServiceClient, request: Request, prober: Prober, *, files: int
+) -> dict[str, Stamp]:
+    """The outputs. Where so many files cannot all be done, the prober is started meanwhile."""
+    outputs = await list_outputs(service, request.output.container, request.output.prefix)
+    if request.run.force or len(outputs) < files:
+        await prober.warm_up()
+    return outputs
+
+
 async def probe_all(
-    service: BlobServiceClient, conversions: Iterable[Conversion], presets: Iterable[Preset]
+    service: BlobServiceClient,
+    conversions: Iterable[Conversion],
+    presets: Iterable[Preset],
+    *,
+    first: Prober | None = None,
 ) -> list[Conversion | Refusal]:
     """Each with the seconds that its output must have, or with the reason why it cannot be.
 
@@ -288,7 +303,7 @@ async def probe_all(
     if any(is_blob(source) for source in sources):
         signer = await make_signer(service, until=datetime.now(UTC) + probe_time(len(sources)))
     addresses = (address(source, signer) for source in sources)
-    found = await probe_each(addresses, count=len(sources))
+    found = await probe_each(addresses, count=len(sources), first=first)
     media = dict(zip(sources, found, strict=True))
     return [judge(c, media[c.source], by_name[c.preset]) for c in conversions]
 

@@ -8,7 +8,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.request import getproxies
 
 import certifi
@@ -34,13 +34,15 @@ async def opened_transport() -> "AsyncIterator[AioHttpTransport]":
         yield AioHttpTransport(session=session, session_owner=False, **TIMEOUTS)
 
 
-def trusted() -> ssl.SSLContext:
-    """Whom this process trusts by now."""
-    return _context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+def trusted() -> ssl.SSLContext | Literal[True]:
+    """Whom this process trusts by now. True: whom aiohttp does, as nothing else is named."""
+    named = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    return _context(*named) if any(named) else True
 
 
 @lru_cache(maxsize=4)
 def _context(_file: str | None, _folder: str | None) -> ssl.SSLContext:
+    """Reads some 140 certificates, which takes as long as 20 requests."""
     return ssl.create_default_context()  # OpenSSL reads both by itself
 
 

@@ -47,6 +47,11 @@ def test_near_the_end_the_pause_is_half_of_what_is_left(elapsed: float, left: fl
     assert pause_seconds <= max(0.25, left / 2)
 
 
+@given(st.floats(0, 120), st.floats(0, 2))
+def test_the_last_seconds_of_a_short_run_are_watched_closely(elapsed: float, left: float) -> None:
+    assert poll_seconds(elapsed, left_seconds=left) == 0.25
+
+
 def test_a_last_file_that_takes_a_minute_longer_costs_few_looks() -> None:
     still_seconds, looks = 0.0, 0
     while still_seconds < 60:
