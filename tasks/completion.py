@@ -34,7 +34,8 @@ POLLS_A_SURVEY = 2.5  # in a minute of waiting, five requests for counts and fou
 STILL_SECONDS = 300  # that counts stand still, until it is asked whether they are right
 OUTAGE_SECONDS = 300  # that Batch may leave unanswered: what converts goes on meanwhile
 SELECT = ["id", "state", "creationTime", "executionInfo", "nodeInfo"]
-TASKS_A_PAGE = 500  # each takes 5 KB until it is read; Batch would list 1,000
+LEAST_A_PAGE, MOST_A_PAGE = 250, 1000  # batch tasks of 5 KB each until they are read
+PART = 40  # a page is a fortieth of what is to be listed
 TAIL_BYTES = 2000
 JOB_STATES: dict[Any, Any] = {
     models.BatchJobState.DISABLING: "disabled",
@@ -186,7 +187,8 @@ class Watcher:
         """The end, once all is completed: the list decides, not the counts."""
         if not is_complete(self._sighting, self._tally) and not await self._is_overlooked():
             return None
-        outcomes = await list_outcomes(self._batch, self._ticket.job_id)
+        started = self._sighting.started
+        outcomes = await list_outcomes(self._batch, self._ticket.job_id, started=started)
         if not is_settled(outcomes, self._tally):
             return None
         return Ending(outcomes, diagnose_end(self._sighting, outcomes))
@@ -222,7 +224,8 @@ async def end(batch: BatchClient, ticket: Ticket, sighting: Sighting) -> Ending 
     """The end of a run that has nothing left to wait for."""
     if diagnosis := diagnose(sighting):
         diagnosis = await with_words_of_nodes(batch, ticket, diagnosis)
-        return Ending(await list_outcomes(batch, ticket.job_id), diagnosis)
+        outcomes = await list_outcomes(batch, ticket.job_id, started=sighting.started)
+        return Ending(outcomes, diagnosis)
     return None
 
 
@@ -350,17 +353,23 @@ async def has_unfinished(batch: BatchClient, job_id: str) -> bool:
     return await anext(aiter(listing), None) is not None
 
 
-async def list_outcomes(batch: BatchClient, job_id: str) -> tuple[Outcome, ...]:
-    """All batch tasks that have been started; none where the job is gone."""
-    listing = batch.list_tasks(
-        job_id, filter="state ne 'active'", select=SELECT, max_results=TASKS_A_PAGE
-    )
+async def list_outcomes(
+    batch: BatchClient, job_id: str, *, started: int = 0
+) -> tuple[Outcome, ...]:
+    """All batch tasks that have been started, about so many; none where the job is gone."""
+    size = page_size(started)
+    listing = batch.list_tasks(job_id, filter="state ne 'active'", select=SELECT, max_results=size)
     try:
         return tuple([to_outcome(batch_task) async for batch_task in listing])
     except HttpResponseError as error:
         if code_of(error) not in GONE:
             raise
         return ()
+
+
+def page_size(count: int) -> int:
+    """How many to ask for at once: buffers do not count beside what comes of so many."""
+    return min(max(LEAST_A_PAGE, count // PART), MOST_A_PAGE)
 
 
 def to_outcome(batch_task: models.BatchTask) -> Outcome:

@@ -48,6 +48,10 @@ class Sighting:
         return self.succeeded + self.failed
 
     @property
+    def started(self) -> int:
+        return self.running + self.completed
+
+    @property
     def reason(self) -> str:
         return " and ".join(self.resize_codes) or "nothing of why"
 

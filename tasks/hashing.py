@@ -6,7 +6,6 @@ import threading
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import INPUTS, TASK_SOURCE
@@ -70,7 +69,7 @@ async def hash_files(stamps: list[Stamp]) -> str:
 def _hash_file(path: str, stop: threading.Event) -> str:
     digest = hashlib.sha256()
     try:
-        with Path(path).open("rb") as file:
+        with open(path, "rb") as file:  # noqa: PTH123  see naming.py
             while not stop.is_set() and (chunk := file.read(CHUNK_BYTES)):
                 digest.update(chunk)
     except OSError:

@@ -1,4 +1,7 @@
-"""Names: of outputs, keys and everything that a run makes. Pure functions."""
+"""Names: of outputs, keys and everything that a run makes. Pure functions.
+
+Paths are text here: pathlib keeps each part of each path in a table of Python's that never shrinks.
+"""
 
 import hashlib
 import os
@@ -6,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import PurePosixPath
+from posixpath import basename, dirname
 from urllib.parse import quote, unquote_to_bytes
 
 from tasks.models import Conversion, Source, Stamp
@@ -91,8 +94,28 @@ def log_folder(lock: str, run_id: str) -> str:
 
 def in_order(source: Source) -> tuple[str, bool, str]:
     """Who is named first where two want one name: .mp4, then by alphabet."""
-    path = PurePosixPath(safe_name(source.name))
-    return str(path.with_suffix("")), path.suffix.lower() != ".mp4", path.suffix
+    stem, suffix = part_suffix(joined(safe_name(source.name)))
+    return stem, suffix.lower() != ".mp4", suffix
+
+
+def part_suffix(path: str) -> tuple[str, str]:
+    """`talks/day 1.mp4` as `talks/day 1` and `.mp4`; the suffix may be empty, the name may not."""
+    dot = path.rfind(".")
+    if path.rfind("/") + 1 < dot < len(path) - 1:
+        return path[:dot], path[dot:]
+    return path, ""
+
+
+def joined(*parts: str) -> str:
+    """One path of them, with single slashes."""
+    return "/".join(name for part in parts for name in part.split("/") if name)
+
+
+def folders_above(path: str) -> Iterator[str]:
+    """From the nearest to the container itself, which is empty."""
+    while path:
+        path = dirname(path)
+        yield path
 
 
 def name_outputs(
@@ -123,8 +146,8 @@ def name_outputs(
             )
 
 
-def _wanted_path(prefix: str, source: Source) -> PurePosixPath:
-    return PurePosixPath(prefix, safe_name(source.name))
+def _wanted_path(prefix: str, source: Source) -> str:
+    return joined(prefix, safe_name(source.name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,14 +169,14 @@ class _Claim:
 class _Names:
     """The output names that are there, and those given away in this run."""
 
-    def __init__(self, *, outputs: Mapping[str, Stamp], wanted: Iterable[PurePosixPath]) -> None:
-        folders = {path.parent for path in chain(wanted, map(PurePosixPath, outputs))}
-        folders.update([outer for folder in folders for outer in folder.parents])
-        self._folders = {_folded(str(folder)) for folder in folders}
+    def __init__(self, *, outputs: Mapping[str, Stamp], wanted: Iterable[str]) -> None:
+        folders = {dirname(path) for path in chain(wanted, map(joined, outputs))}
+        folders.update([outer for folder in folders for outer in folders_above(folder)])
+        self._folders = {_folded(folder) for folder in folders}
         self._there = {_folded(name): (name, stamp) for name, stamp in outputs.items()}
         self._given: dict[str, tuple[str, str]] = {}
 
-    def choose(self, claim: _Claim, path: PurePosixPath) -> str:
+    def choose(self, claim: _Claim, path: str) -> str:
         """A name for it, which nothing else gets from then on."""
         suffixes = claim.preset.suffix, f".{claim.preset.name}{claim.preset.suffix}"
         usual = {suffix: tuple(_usual_names(path, suffix)) for suffix in suffixes}
@@ -162,9 +185,7 @@ class _Names:
         self._given[_folded(name)] = claim.holder
         return name
 
-    def _new(
-        self, claim: _Claim, path: PurePosixPath, *, usual: Mapping[str, Iterable[str]]
-    ) -> str:
+    def _new(self, claim: _Claim, path: str, *, usual: Mapping[str, Iterable[str]]) -> str:
         plain, labelled = usual
         is_second = any(self._is_siblings(name, claim) for name in usual[plain])
         suffix = labelled if is_second else plain
@@ -198,17 +219,17 @@ class _Names:
         return holder is not None and holder[0] == claim.source.location and holder != claim.holder
 
 
-def _usual_names(path: PurePosixPath, suffix: str) -> Iterator[str]:
-    for name in (f"{path.stem}{suffix}", f"{path.name}{suffix}"):
-        if len(name.encode()) <= LONGEST_NAME_BYTES:
-            yield str(path.with_name(name))
+def _usual_names(path: str, suffix: str) -> Iterator[str]:
+    for name in (f"{part_suffix(path)[0]}{suffix}", f"{path}{suffix}"):
+        if len(basename(name).encode()) <= LONGEST_NAME_BYTES:
+            yield name
 
 
-def _long_names(source: Source, path: PurePosixPath, suffix: str) -> Iterator[str]:
-    stem = path.name.encode()[:LONGEST_STEM_BYTES].decode(errors="ignore")
+def _long_names(source: Source, path: str, suffix: str) -> Iterator[str]:
+    stem = basename(path).encode()[:LONGEST_STEM_BYTES].decode(errors="ignore")
     digest = hashlib.sha256(os.fsencode(source.location)).hexdigest()
     for length in range(8, len(digest) + 1):
-        yield str(path.with_name(f"{stem}.{digest[:length]}{suffix}"))
+        yield joined(dirname(path), f"{stem}.{digest[:length]}{suffix}")
 
 
 def misfit(conversion: Conversion) -> str | None:

@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ from azure.core.exceptions import AzureError, ResourceExistsError
 from azure.storage.blob import ContentSettings
 from prefect import task
 
-from tasks.clients import PUT_BYTES, blob_service, explained
+from tasks.clients import blob_service, explained
 from tasks.errors import ReportUnwrittenError
 from tasks.estimate import estimate
 from tasks.files import fresh_file
@@ -46,6 +46,7 @@ from tasks.timeline import Activity, Lane, Record, Timeline, build_timeline
 
 DONE = ("converted", "skipped")
 logger = logging.getLogger(__name__)
+PAGE_BYTES = 1 << 20  # of a picture that stay in memory while it is drawn: of some 5,000 files
 LOGGED_FILES = 1000  # beyond, the report file has them
 WORD_LINES = 3  # of ffmpeg's own words in a reason
 RUNNER = "runner: "  # begins the lines of runner.sh among ffmpeg's
@@ -196,7 +197,7 @@ async def store_picture(report: Report, ledger: Ledger) -> None:
     settings = ContentSettings(content_type="text/html; charset=utf-8")
     metadata = OWN | {"run": ledger.ticket.run_id}
     try:
-        with SpooledTemporaryFile(max_size=PUT_BYTES) as page:
+        with SpooledTemporaryFile(max_size=PAGE_BYTES) as page:
             draw(report, page)
             page.seek(0)
             async with blob_service() as service:
@@ -331,17 +332,26 @@ def settle(ledger: Ledger) -> list[FileResult]:
         for refusal in (*ledger.plan.refused, *ledger.refusals)
         for preset in ([refusal.preset] if refusal.preset else presets)
     }
-    outcomes: dict[str, list[Outcome]] = defaultdict(list)
-    for outcome in sorted(ledger.outcomes, key=lambda o: o.attempt):
-        outcomes[outcome.key].append(outcome)
+    outcomes, earlier = by_key(ledger.outcomes)
     rows = [_refused(refusal, preset) for (_, preset), refusal in refusals.items()]
     rows += [_skipped(conversion) for conversion in ledger.plan.done]
     rows += [
-        _settle(conversion, outcomes[conversion.key], ledger)
+        _settle(conversion, outcomes.get(conversion.key), ledger, tries=earlier[conversion.key])
         for conversion in ledger.plan.pending
         if (conversion.source.location, conversion.preset) not in refusals
     ]
     return sorted(rows, key=lambda row: (row.source, presets.index(row.preset)))
+
+
+def by_key(outcomes: Iterable[Outcome]) -> tuple[dict[str, Outcome], Counter[str]]:
+    """The last attempt at each conversion; and the tries of those before it, which few have."""
+    last: dict[str, Outcome] = {}
+    tries: Counter[str] = Counter()
+    for outcome in sorted(outcomes, key=lambda o: o.attempt):
+        if before := last.get(outcome.key):
+            tries[outcome.key] += before.tries
+        last[outcome.key] = outcome
+    return last, tries
 
 
 def _refused(refusal: Refusal, preset: str) -> FileResult:
@@ -358,8 +368,9 @@ def _skipped(conversion: Conversion) -> FileResult:
     )
 
 
-def _settle(conversion: Conversion, outcomes: list[Outcome], ledger: Ledger) -> FileResult:
-    last = outcomes[-1] if outcomes else None
+def _settle(
+    conversion: Conversion, last: Outcome | None, ledger: Ledger, *, tries: int
+) -> FileResult:
     state, reason = judge(conversion, last, ledger)
     size_bytes = ledger.evidence.sizes.get(conversion.key)
     return FileResult(
@@ -368,7 +379,7 @@ def _settle(conversion: Conversion, outcomes: list[Outcome], ledger: Ledger) -> 
         output=conversion.output,
         state=state,
         reason=reason,
-        attempts=sum(outcome.tries for outcome in outcomes),
+        attempts=tries + (last.tries if last else 0),
         node=last.node if last else None,
         exit_code=last.exit_code if last else None,
         seconds=last.seconds if last else None,

@@ -1,15 +1,19 @@
-"""Finding what is to be converted: files, folders, globs, and `az://container/prefix`."""
+"""Finding what is to be converted: files, folders, globs, and `az://container/prefix`.
+
+Each file's path is text; see naming.py.
+"""
 
 import glob
 import os
 import stat
 from base64 import b64decode
 from collections.abc import AsyncIterator, Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.errors import UsageError
 from tasks.models import Source
+from tasks.naming import part_suffix
 
 if TYPE_CHECKING:  # the command checks sources before anything is imported that takes long
     from azure.storage.blob.aio import BlobServiceClient
@@ -65,7 +69,7 @@ MEDIA_SUFFIXES = frozenset(
 
 
 def is_media(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in MEDIA_SUFFIXES
+    return part_suffix(name)[1].lower() in MEDIA_SUFFIXES
 
 
 def local_path(text: str) -> Path:
@@ -84,7 +88,7 @@ def find_local(pattern: str) -> Iterator[Source]:
     if os.path.isdir(path):  # noqa: PTH112  pathlib's fails where it may not look
         yield from _walk(path, root=path)
     elif os.path.lexists(path):
-        yield _local_source(path, root=path.parent)
+        yield _local_source(str(path), root=path.parent)
     elif glob.has_magic(pattern):
         yield from _expand(pattern)
     else:
@@ -96,10 +100,10 @@ def _expand(pattern: str) -> Iterator[Source]:
     found = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))  # noqa: PTH111, PTH207  pathlib's glob takes no absolute pattern
     if not found:
         raise UsageError(f"No file matches {pattern!r}.", "Check the pattern.")
-    for match in map(Path, found):
+    for match in found:
         if os.path.isdir(match):  # noqa: PTH112  as above
-            yield from _walk(match, root=root)
-        elif is_media(match.name):
+            yield from _walk(Path(match), root=root)
+        elif is_media(match):
             yield _local_source(match, root=root)
 
 
@@ -126,14 +130,14 @@ def _walk(folder: Path, *, root: Path) -> Iterator[Source]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if is_media(name) and not name.startswith("."):
-                yield _local_source(Path(parent, name), root=root)
+                yield _local_source(f"{parent}/{name}", root=root)
     for error in unread:
-        yield _unreadable(Path(error.filename), str(error.strerror), root=root)
+        yield _unreadable(error.filename, str(error.strerror), root=root)
 
 
-def _local_source(path: Path, *, root: Path) -> Source:
+def _local_source(path: str, *, root: Path) -> Source:
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116  see above
     except OSError as error:
         return _unreadable(path, str(error.strerror), root=root)
     if not stat.S_ISREG(found.st_mode):
@@ -145,16 +149,25 @@ def _local_source(path: Path, *, root: Path) -> Source:
     )
 
 
-def _unreadable(path: Path, reason: str, *, root: Path) -> Source:
+def _unreadable(path: str, reason: str, *, root: Path) -> Source:
     return Source(
         *_name_and_location(path, root=root), size_bytes=0, version=f"{UNREADABLE}{reason}"
     )
 
 
-def _name_and_location(path: Path, *, root: Path) -> tuple[str, str]:
+def _name_and_location(path: str, *, root: Path) -> tuple[str, str]:
+    """Relative to the root, which the path begins with; and where it is."""
+    path, top = _plain(path), _plain(str(root))
+    parent, name = os.path.split(path)
     # Resolving links would make two sources one; but behind a link, `..` is its target's parent.
-    parent = os.path.realpath(path.parent) if ".." in path.parts else os.path.abspath(path.parent)  # noqa: PTH100  as above
-    return path.relative_to(root).as_posix(), os.path.join(parent, path.name)  # noqa: PTH118
+    absolute = os.path.realpath if ".." in path.split("/") else os.path.abspath
+    return path.removeprefix(top).lstrip("/"), f"{absolute(parent).rstrip('/')}/{name}"
+
+
+def _plain(path: str) -> str:
+    """As pathlib writes it: without what says nothing, but with each `..`."""
+    start = "/" if path.startswith("/") else ""
+    return start + "/".join(part for part in path.split("/") if part not in ("", "."))
 
 
 async def find_blobs(service: "BlobServiceClient", address: str) -> AsyncIterator[Source]:

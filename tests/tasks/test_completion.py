@@ -18,6 +18,7 @@ from tasks.completion import (
     is_settled,
     is_survey_due,
     look_once,
+    page_size,
     poll_seconds,
     to_outcome,
     to_progress,
@@ -365,3 +366,9 @@ async def test_a_wave_that_is_still_to_come_is_waited_for(batch: BatchClient, ru
         ending = await watched(run, tally)
     assert tally.is_closed
     assert len(ending.outcomes) == 1
+
+
+@given(st.integers(0, 10**7))
+def test_results_are_listed_in_pages_that_batch_takes_and_few_hold_in_memory(count: int) -> None:
+    assert 250 <= page_size(count) <= 1000
+    assert page_size(count) in (250, 1000, count // 40)
