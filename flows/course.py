@@ -13,11 +13,11 @@ from flows.waves import convert_pending, end_both
 from flows.work import Work
 from tasks.cleanup import clean_up, end_predecessor
 from tasks.clients import batch_client, explained
-from tasks.completion import list_outcomes
 from tasks.containers import make_containers
 from tasks.errors import AccountError, ConvertError, OutputInUseError
 from tasks.lock import LEASE_SECONDS, RETRY_SECONDS, Held, has_predecessor, hold_lock
 from tasks.models import Plan
+from tasks.outcomes import list_outcomes
 from tasks.outputs import collect_outputs, download_outputs
 from tasks.plan import confirm_plan, make_plan
 from tasks.preflight import preflight

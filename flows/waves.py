@@ -15,9 +15,10 @@ from prefect.exceptions import TerminationSignal
 
 from flows.work import Work
 from tasks.cleanup import release_nodes
-from tasks.completion import Ending, is_service_fault, look_once, watch_completion
+from tasks.completion import Ending, look_once, watch_completion
 from tasks.job import make_job
 from tasks.models import Conversion, Plan, Refusal, Span
+from tasks.outcomes import is_service_fault
 from tasks.outputs import collect_outputs
 from tasks.pool import make_pool
 from tasks.stage import whole

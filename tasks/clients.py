@@ -108,6 +108,14 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, ServiceRequestError | ServiceResponseError | HttpResponseError)
 
 
+GONE = ("JobNotFound", "JobBeingDeleted", "PoolNotFound")
+
+
+def is_gone(error: HttpResponseError) -> bool:
+    """Whether somebody has deleted the run's job or its pool."""
+    return code_of(error) in GONE
+
+
 ROLES = {"Batch": "Azure Batch Data Contributor", "Storage": "Storage Blob Data Contributor"}
 REMEDIES = {
     401: "Check the key.",

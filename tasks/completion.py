@@ -3,26 +3,25 @@
 import asyncio
 import logging
 import math
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
 from azure.batch import models
 from azure.batch.aio import BatchClient
-from azure.core.exceptions import AzureError, HttpResponseError
+from azure.core.exceptions import AzureError
 from prefect import task
 
 from tasks.cancellation import Cancellation
-from tasks.clients import batch_client, code_of, is_transient
+from tasks.clients import batch_client, is_transient
 from tasks.diagnosis import Sighting, diagnose, diagnose_end, diagnose_wait
 from tasks.models import Diagnosis, Outcome, Ticket
-from tasks.naming import key_and_attempt
 from tasks.nodes import Roster
+from tasks.outcomes import has_unfinished, list_outcomes
 from tasks.page import ProgressBar
 from tasks.pool import shed_nodes
 from tasks.progress import Progress, Tally, publish, seconds_left
+from tasks.sightings import see_counts, see_job, see_pool, survey
 from tasks.spending import paid_hours
 from tasks.stage import STAGE
 
@@ -33,19 +32,7 @@ LAST_SECONDS = 2
 POLLS_A_SURVEY = 2.5  # in a minute of waiting, five requests for counts and four for the rest
 STILL_SECONDS = 300  # that counts stand still, until it is asked whether they are right
 OUTAGE_SECONDS = 300  # that Batch may leave unanswered: what converts goes on meanwhile
-SELECT = ["id", "state", "creationTime", "executionInfo", "nodeInfo"]
-LEAST_A_PAGE, MOST_A_PAGE = 250, 1000  # batch tasks of 5 KB each until they are read
-PART = 40  # a page is a fortieth of what is to be listed
 TAIL_BYTES = 2000
-JOB_STATES: dict[Any, Any] = {
-    models.BatchJobState.DISABLING: "disabled",
-    models.BatchJobState.DISABLED: "disabled",
-    models.BatchJobState.TERMINATING: "ended",
-    models.BatchJobState.COMPLETED: "ended",
-    models.BatchJobState.DELETING: "deleted",
-}
-GONE = ("JobNotFound", "JobBeingDeleted", "PoolNotFound")
-SERVICE_FAULTS = ("Blob", "FileUpload", "Node", "DiskFull")  # how the codes of Batch's faults begin
 logger = logging.getLogger(__name__)
 
 
@@ -255,82 +242,6 @@ def is_settled(outcomes: Iterable[Outcome], tally: Tally) -> bool:
     return sum(outcome.state != "running" for outcome in outcomes) >= tally.submitted
 
 
-async def see_counts(batch: BatchClient, ticket: Ticket, sighting: Sighting) -> Sighting:
-    try:
-        counts = (await batch.get_job_task_counts(ticket.job_id)).task_counts
-    except HttpResponseError as error:
-        if code_of(error) not in GONE:
-            raise
-        return replace(sighting, job="deleted")
-    return replace(
-        sighting,
-        active=counts.active,
-        running=counts.running,
-        succeeded=counts.succeeded,
-        failed=counts.failed,
-    )
-
-
-async def survey(batch: BatchClient, ticket: Ticket, sighting: Sighting) -> Sighting:
-    """The nodes; and what may tell why nothing runs: the pool without them, the job with them."""
-    sighting = await see_nodes(batch, ticket, sighting)
-    if not sighting.good_nodes:
-        return await see_pool(batch, ticket, sighting)
-    return sighting if sighting.running else await see_job(batch, ticket, sighting)
-
-
-async def see_nodes(batch: BatchClient, ticket: Ticket, sighting: Sighting) -> Sighting:
-    nodes, other_nodes = await count_nodes(batch, ticket.pool_id)
-    return replace(
-        sighting,
-        nodes=sum(n.total for n in nodes),
-        unstarted_nodes=sum(n.start_task_failed for n in nodes),
-        unusable_nodes=sum(n.unusable for n in nodes),
-        evicted_nodes=sum(n.preempted for n in nodes),
-        other_nodes=other_nodes,
-    )
-
-
-async def see_pool(batch: BatchClient, ticket: Ticket, sighting: Sighting) -> Sighting:
-    try:
-        pool = await batch.get_pool(
-            ticket.pool_id, select=["state", "allocationState", "resizeErrors"]
-        )
-    except HttpResponseError as error:
-        if code_of(error) not in GONE:
-            raise
-        return replace(sighting, has_pool=False)
-    return replace(
-        sighting,
-        has_pool=pool.state != models.BatchPoolState.DELETING,
-        is_steady=pool.allocation_state == models.AllocationState.STEADY,
-        resize_codes=tuple(error.code or "" for error in pool.resize_errors or ()),
-    )
-
-
-async def see_job(batch: BatchClient, ticket: Ticket, sighting: Sighting) -> Sighting:
-    try:
-        job = await batch.get_job(ticket.job_id, select=["state"])
-    except HttpResponseError as error:
-        if code_of(error) not in GONE:
-            raise
-        return replace(sighting, job="deleted")
-    return replace(sighting, job=JOB_STATES.get(job.state, "open"))
-
-
-async def count_nodes(batch: BatchClient, pool_id: str) -> tuple[list[models.BatchNodeCounts], int]:
-    """The pool's nodes by state, dedicated and Spot; and how many all other pools have."""
-    own: list[models.BatchNodeCounts] = []
-    others = 0
-    async for pool in batch.list_pool_node_counts():
-        kinds = [kind for kind in (pool.dedicated, pool.low_priority) if kind]
-        if pool.pool_id == pool_id:
-            own += kinds
-        else:
-            others += sum(kind.total for kind in kinds)
-    return own, others
-
-
 def to_progress(sighting: Sighting, tally: Tally) -> Progress:
     # Files of a second attempt are handed in twice, and their first failure does not count.
     again = max(0, tally.submitted + tally.refused - tally.files)
@@ -346,63 +257,6 @@ def to_progress(sighting: Sighting, tally: Tally) -> Progress:
             elapsed_seconds=sighting.elapsed_seconds,
         ),
     )
-
-
-async def has_unfinished(batch: BatchClient, job_id: str) -> bool:
-    listing = batch.list_tasks(job_id, filter="state ne 'completed'", select=["id"], max_results=1)
-    return await anext(aiter(listing), None) is not None
-
-
-async def list_outcomes(
-    batch: BatchClient, job_id: str, *, started: int = 0
-) -> tuple[Outcome, ...]:
-    """All batch tasks that have been started, about so many; none where the job is gone."""
-    size = page_size(started)
-    listing = batch.list_tasks(job_id, filter="state ne 'active'", select=SELECT, max_results=size)
-    try:
-        return tuple([to_outcome(batch_task) async for batch_task in listing])
-    except HttpResponseError as error:
-        if code_of(error) not in GONE:
-            raise
-        return ()
-
-
-def page_size(count: int) -> int:
-    """How many to ask for at once: buffers do not count beside what comes of so many."""
-    return min(max(LEAST_A_PAGE, count // PART), MOST_A_PAGE)
-
-
-def to_outcome(batch_task: models.BatchTask) -> Outcome:
-    """Reads each field once: the SDK parses it anew each time."""
-    key, attempt = key_and_attempt(batch_task.id)
-    info, place = batch_task.execution_info, batch_task.node_info
-    node = place.node_id if place else None
-    node = sys.intern(node) if node else None  # one text for a node, however many tasks it ran
-    seen = Outcome(key, attempt, "running", node=node, added_at=batch_task.creation_time)
-    if info is None:
-        return seen
-    started_at = info.start_time
-    if batch_task.state != models.BatchTaskState.COMPLETED:
-        return replace(seen, started_at=started_at)
-    ended_at, failure = info.end_time, info.failure_info
-    # An exit code of 0 whose upload failed is a failure: the result tells, not the code.
-    is_success = info.result == models.BatchTaskExecutionResult.SUCCESS
-    return replace(
-        seen,
-        state="succeeded" if is_success else "failed",
-        exit_code=info.exit_code,
-        code=(failure.code if failure else None) or "",
-        message=(failure.message if failure else None) or "",
-        tries=info.retry_count + 1,
-        seconds=(ended_at - started_at).total_seconds() if started_at and ended_at else None,
-        started_at=started_at,
-        ended_at=ended_at,
-    )
-
-
-def is_service_fault(outcome: Outcome) -> bool:
-    """Whether a transfer or the node failed, which Batch does not try again by itself."""
-    return outcome.state == "failed" and outcome.code.startswith(SERVICE_FAULTS)
 
 
 async def with_words_of_nodes(

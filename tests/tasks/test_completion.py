@@ -1,7 +1,7 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,18 +9,15 @@ from azure.batch import BatchClient, models
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from hypothesis import given
 from hypothesis import strategies as st
-from records import NOW, a_ticket
+from records import a_ticket
 
 from tasks.completion import (
     Ending,
     is_complete,
-    is_service_fault,
     is_settled,
     is_survey_due,
     look_once,
-    page_size,
     poll_seconds,
-    to_outcome,
     to_progress,
     watch_completion,
 )
@@ -99,56 +96,6 @@ def test_a_file_that_is_tried_again_has_not_failed() -> None:
     assert (seen.converted, seen.failed, seen.running) == (3, 0, 1)
     last = to_progress(replace(sighting, running=0, succeeded=4), Tally(files=4, submitted=5))
     assert (last.converted, last.failed, last.seconds_left) == (4, 0, 0)
-
-
-def a_batch_task(state: str, info: dict[str, Any] | None = None) -> models.BatchTask:
-    wire = {"id": "k-2", "state": state, "executionInfo": {"retryCount": 1} | (info or {})}
-    return models.BatchTask(wire | {"nodeInfo": {"nodeId": "n"}})
-
-
-@pytest.mark.parametrize("state", ["preparing", "running"])
-def test_a_batch_task_that_is_not_completed_runs(state: str) -> None:
-    seen = to_outcome(a_batch_task(state, {"startTime": "2026-11-22T12:00:00Z"}))
-    assert seen == Outcome("k", 2, "running", node="n", started_at=NOW)
-
-
-def test_an_exit_code_of_zero_with_a_failed_upload_is_a_failure() -> None:
-    failure = {"category": "usererror", "code": "FileUploadMiscError", "message": "no"}
-    info = {"exitCode": 0, "result": "failure", "failureInfo": failure}
-    outcome = to_outcome(a_batch_task("completed", info))
-    assert (outcome.state, outcome.exit_code, outcome.code) == ("failed", 0, "FileUploadMiscError")
-
-
-def test_a_success_has_its_node_its_tries_and_its_seconds() -> None:
-    times = {"startTime": "2026-11-22T12:00:00Z", "endTime": "2026-11-22T12:00:01.5Z"}
-    info = {"exitCode": 0, "result": "success"} | times
-    assert to_outcome(a_batch_task("completed", info)) == Outcome(
-        *("k", 2, "succeeded"),
-        exit_code=0,
-        node="n",
-        tries=2,
-        seconds=1.5,
-        started_at=NOW,
-        ended_at=NOW + timedelta(seconds=1.5),
-    )
-
-
-@pytest.mark.parametrize(
-    ("fault", "expected"),
-    [
-        ("BlobNotFound", True),
-        ("FileUploadMiscError", True),
-        ("DiskFull", True),
-        ("FailureExitCode", False),
-        ("TaskEnded", False),
-    ],
-)
-def test_what_a_transfer_or_a_node_spoilt_is_a_fault_of_the_service(
-    fault: str,
-    expected: bool,  # noqa: FBT001  a table
-) -> None:
-    assert is_service_fault(Outcome("k", 1, "failed", code=fault)) is expected
-    assert not is_service_fault(Outcome("k", 1, "running", code=fault))
 
 
 @pytest.fixture
@@ -366,9 +313,3 @@ async def test_a_wave_that_is_still_to_come_is_waited_for(batch: BatchClient, ru
         ending = await watched(run, tally)
     assert tally.is_closed
     assert len(ending.outcomes) == 1
-
-
-@given(st.integers(0, 10**7))
-def test_results_are_listed_in_pages_that_batch_takes_and_few_hold_in_memory(count: int) -> None:
-    assert 250 <= page_size(count) <= 1000
-    assert page_size(count) in (250, 1000, count // 40)
