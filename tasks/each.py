@@ -34,7 +34,8 @@ async def both(one: Awaitable[Result], other: Awaitable[Other]) -> tuple[Result,
     """The results of two that run side by side. The first error ends the other one."""
     running = asyncio.ensure_future(one), asyncio.ensure_future(other)
     try:
-        return await asyncio.gather(*running)
+        await asyncio.gather(*running)
+        return running[0].result(), running[1].result()
     finally:
         for task in running:
             task.cancel()

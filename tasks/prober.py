@@ -81,9 +81,13 @@ class Prober:
                 process.kill()  # it has nothing to lose
             await process.communicate()
 
+    @property
+    def is_warm(self) -> bool:
+        return self._process is not None
+
     async def warm_up(self) -> None:
         """Start the child ahead of its first file: it takes as long as to look into 40."""
-        if self._process is None:
+        if not self.is_warm:
             self._process = await start_child()
 
     async def look(self, location: str) -> Finding:

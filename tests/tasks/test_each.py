@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from tasks.each import each
+from tasks.each import both, each
 
 
 async def test_results_come_in_the_items_order_and_no_more_run_than_are_allowed() -> None:
@@ -46,3 +46,28 @@ async def test_an_item_is_drawn_only_when_its_turn_has_come() -> None:
 
     await each(wait, (drawn.append(n) or n for n in range(5)), at_once=2)
     assert drawn == [0, 1, 2, 3, 4]
+
+
+async def test_both_of_two_are_had_in_their_order() -> None:
+    async def echo(value: str) -> str:
+        return value
+
+    assert await both(echo("one"), asyncio.sleep(0, 2)) == ("one", 2)
+
+
+async def test_the_first_error_of_two_ends_the_other_before_it_is_raised() -> None:
+    ended = []
+
+    async def wait() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("other")
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise ValueError("one")
+
+    with pytest.raises(ValueError, match="one"):
+        await both(fail(), wait())
+    assert ended == ["other"]

@@ -4,7 +4,7 @@ from pathlib import PurePosixPath
 
 import pytest
 from azure.storage.blob import BlobServiceClient
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from records import MP3, a_conversion, a_source
 
@@ -12,9 +12,12 @@ from tasks.models import Conversion, Source, Stamp
 from tasks.naming import (
     batch_task_id,
     conversion_key,
+    folders_above,
+    joined,
     key_and_attempt,
     lock_id,
     name_outputs,
+    part_suffix,
     read_stamp,
     safe_name,
     stamp_metadata,
@@ -272,3 +275,14 @@ def test_a_safe_name_can_be_listed_as_a_blob(
     container = blobs.create_container(containers[0])
     container.upload_blob(f"x/{safe_name(name)}/a.mp3", b"")
     assert list(container.list_blob_names()) == [f"x/{safe_name(name)}/a.mp3"]
+
+
+@given(st.lists(st.text("a./", max_size=6), max_size=3))
+def test_paths_as_text_are_what_pathlib_makes_of_them(parts: list[str]) -> None:
+    path = joined(*parts)
+    plain = PurePosixPath(*(part.lstrip("/") for part in parts))
+    assume("." not in path.split("/"))  # such a name is encoded before it comes here
+    assert path == ("" if plain == PurePosixPath() else str(plain))
+    assert list(folders_above(path)) == ["" if str(p) == "." else str(p) for p in plain.parents]
+    assume(not path.endswith("."))  # as above; and Python 3.14 has another answer
+    assert part_suffix(path) == (path.removesuffix(plain.suffix), plain.suffix)

@@ -25,6 +25,7 @@ from tasks.plan import (
     is_done,
     is_writable,
     judge,
+    list_and_warm,
     make_plan,
     part_misfits,
     probe_all,
@@ -33,6 +34,7 @@ from tasks.plan import (
 )
 from tasks.presets import PRESETS
 from tasks.probe import Media, Stream, UnreadableMedia
+from tasks.prober import Prober
 
 
 def test_done_is_what_has_an_output_under_its_own_key() -> None:
@@ -257,6 +259,22 @@ async def test_one_look_judges_a_source_for_each_preset(
         "mp3",
         "webm",
     ]
+
+
+async def test_the_prober_is_warmed_where_not_all_can_be_done(
+    account: dict[str, str], containers: tuple[str, str], blobs: BlobServiceClient
+) -> None:
+    async def is_warmed(*, files: int, force: bool = False) -> bool:
+        request = a_request(containers, run=Run(force=force))
+        async with blob_service() as service, Prober() as prober:
+            assert list(await list_and_warm(service, request, prober, files=files)) == ["a.mp3"]
+            return prober.is_warm
+
+    assert account
+    blobs.create_container(containers[0]).upload_blob("a.mp3", b"")
+    assert not await is_warmed(files=1)
+    assert await is_warmed(files=2)
+    assert await is_warmed(files=1, force=True)
 
 
 async def test_every_source_is_in_exactly_one_part_of_the_plan(

@@ -73,6 +73,18 @@ async def test_no_child_is_left_behind(clip: Clip) -> None:
 
 
 @on_linux
+async def test_a_child_that_is_warm_looks_into_the_first_file(clip: Clip) -> None:
+    async with Prober() as prober:
+        await prober.warm_up()
+        warm = children()
+        await prober.warm_up()
+        assert isinstance(await prober.look(str(clip(".mp4"))), Media)
+        assert children() == warm
+        await probe_each([str(clip(".mp4"))], count=1, first=prober)
+        assert children() == set()
+
+
+@on_linux
 async def test_a_bomb_is_refused_and_its_neighbours_are_not(clip: Clip, tmp_path: Path) -> None:
     bomb = tmp_path / "bomb.mov"
     bomb.write_bytes(bombs.cmov(clip(".m4a").read_bytes(), free_bytes=MEMORY_BYTES))
