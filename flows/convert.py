@@ -35,13 +35,14 @@ from tasks.cleanup import clean_up
 from tasks.credentials import named_accounts
 from tasks.errors import FilesFailedError, ReportUnwrittenError
 from tasks.events import announce_error, announce_report
+from tasks.ledger import Ledger
 from tasks.models import Plan, Ticket
 from tasks.naming import job_id, lock_id
 from tasks.page import show_report
 from tasks.parameters import Cleanup, Limits, Node, Output, Pool, Request, Run
 from tasks.pool import warm_pool_id
 from tasks.progress import publish
-from tasks.report import Ledger, Report, make_report, write_report
+from tasks.report import Report, make_report, write_report
 from tasks.settings import using
 from tasks.sources import AZURE
 from tasks.stage import whole

@@ -13,11 +13,12 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from tasks.ledger import DONE
 from tasks.leftovers import Leftover
 from tasks.models import FileResult
 from tasks.naming import printable
 from tasks.progress import Progress, detail, listening
-from tasks.report import DONE, Report
+from tasks.report import Report
 
 OURS = ("tasks", "flows", "__main__")
 # What ends a run the command says itself, and the report is its table. What asyncio says of the

@@ -17,8 +17,9 @@ from tasks.listing import list_pages
 from tasks.models import Ticket
 from tasks.naming import OWNER, is_own, lock_blob
 from tasks.parameters import Cleanup
-from tasks.pool import read_tags, shed_nodes
+from tasks.pool import shed_nodes
 from tasks.stage import STAGE
+from tasks.tags import read_tags
 
 # Blob Storage takes 256 in one batch. Azurite answers nobody else before it has done them all, and
 # took half a minute for that on a busy machine: as long as the lock's lease.

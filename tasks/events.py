@@ -11,9 +11,10 @@ from typing import Any
 from prefect.events import emit_event
 
 from tasks.errors import ConvertError
+from tasks.ledger import DONE
 from tasks.leftovers import Leftover
 from tasks.parameters import Output
-from tasks.report import DONE, Report
+from tasks.report import Report
 from tasks.sources import AZURE
 
 CONVERTED = "batch-convert.run.converted"

@@ -12,8 +12,8 @@ from tasks.clients import batch_client, blob_service, code_of
 from tasks.models import Ticket
 from tasks.naming import OWN, runner_blob
 from tasks.parameters import Request
-from tasks.pool import check_own, tags
 from tasks.stage import STAGE
+from tasks.tags import check_own, tags
 
 RUNNER = Path(__file__).with_name("runner.sh").read_bytes()
 LEAST_WALL_CLOCK = timedelta(minutes=1)

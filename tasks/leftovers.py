@@ -19,8 +19,8 @@ from tasks.cleanup import delete_inputs, delete_job, delete_pool
 from tasks.clients import batch_client, blob_service
 from tasks.lock import try_lock
 from tasks.naming import OWNER, lock_blob
-from tasks.pool import WARM, read_tags
 from tasks.stage import STAGE
+from tasks.tags import WARM, read_tags
 
 GOING = ("deleting",)
 OPEN = ("active", "disabling", "disabled", "terminating")  # whose batch tasks may run

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -29,12 +28,12 @@ from tasks.formulas import (
 )
 from tasks.images import machine
 from tasks.models import Ticket
-from tasks.naming import OWNER, lock_id
+from tasks.naming import OWNER
 from tasks.parameters import Node, Pool
 from tasks.sources import AZURE, split_address
 from tasks.stage import STAGE
+from tasks.tags import WARM, check_own, put_off, read_tags, tags, warm_tags
 
-WARM = "warm"  # the tag, and the beginning of the name, of a pool that runs share
 # apt fails now and then on a mirror's account; a node whose start task fails is lost, and billed.
 FFMPEG_BY_APT = (
     "command -v ffmpeg || for pause in 5 15 30; do"
@@ -183,15 +182,6 @@ async def check_formula(batch: BatchClient, pool_id: str, formula: str) -> None:
         )
 
 
-def put_off(
-    present: Iterable[models.BatchMetadataItem], wanted: Iterable[models.BatchMetadataItem]
-) -> list[models.BatchMetadataItem]:
-    """The tags of a warm pool that several runs use: the last of them decides when it expires."""
-    values = read_tags(wanted)
-    latest = max(values["expires_at"], read_tags(present).get("expires_at", ""))
-    return to_metadata(values | {"expires_at": latest})
-
-
 def nodes_wanted(pool: Pool, files: int) -> tuple[int, int]:
     """Spot and dedicated nodes: no more than there are files for, dedicated ones first."""
     needed = -(-files // pool.slots_per_node)
@@ -261,59 +251,6 @@ def start_task(node: Node, *, ffmpeg_url: str | None = None) -> models.BatchStar
             )
         ),
     )
-
-
-def tags(ticket: Ticket) -> list[models.BatchMetadataItem]:
-    """By these, `sweep` and the next run know what is ours, whose, and when it is stale."""
-    values = {
-        "owner": OWNER,
-        "run": ticket.run_id,
-        "lock": ticket.lock_id,
-        "expires_at": ticket.deadline.astimezone(UTC).isoformat(timespec="seconds"),
-    }
-    return to_metadata(values)
-
-
-def warm_tags(ticket: Ticket, pool: Pool) -> list[models.BatchMetadataItem]:
-    """Of no run and no output: it expires when the last run that asked for it can need it no more.
-
-    Its lock is its own name's; what is in use is told by its jobs.
-    """
-    last_use = ticket.deadline + timedelta(minutes=pool.keep_warm_minutes)
-    values = {
-        "owner": OWNER,
-        "lock": lock_id(WARM, ticket.pool_id),
-        WARM: str(pool.keep_warm_minutes),
-        "expires_at": last_use.astimezone(UTC).isoformat(timespec="seconds"),
-    }
-    return to_metadata(values)
-
-
-def to_metadata(values: dict[str, str]) -> list[models.BatchMetadataItem]:
-    return [models.BatchMetadataItem(name=name, value=value) for name, value in values.items()]
-
-
-def read_tags(metadata: Iterable[models.BatchMetadataItem] | None) -> dict[str, str]:
-    return {item.name: item.value for item in metadata or ()}
-
-
-def check_own(
-    kind: str,
-    name: str,
-    *,
-    metadata: Iterable[models.BatchMetadataItem] | None,
-    ticket: Ticket,
-) -> None:
-    """Make sure that what bears our run's name was made by our run.
-
-    Raises:
-        PoolError: somebody else made it.
-    """
-    if read_tags(metadata).get("run") != ticket.run_id:
-        raise PoolError(
-            f"There is a {kind} {name!r} that this run did not make.",
-            "Run again: the next run has another name.",
-        )
 
 
 async def get_shared(batch: BatchClient, pool_id: str) -> models.BatchPool:

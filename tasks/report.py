@@ -1,8 +1,7 @@
-"""The ledger: every conversion in exactly one state, with a reason that a person understands."""
+"""The report of a run: in Python, as a file of JSON, and with a picture."""
 
 import json
 import logging
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,22 +18,13 @@ from tasks.clients import blob_service, explained
 from tasks.errors import ReportUnwrittenError
 from tasks.estimate import estimate
 from tasks.files import fresh_file
+from tasks.ledger import DONE, Ledger, settle
 from tasks.models import (
-    Check,
-    Conversion,
-    Diagnosis,
-    Evidence,
     FileResult,
     NodeKind,
-    NodeLife,
-    Outcome,
-    Plan,
-    Refusal,
-    Span,
     State,
-    Ticket,
 )
-from tasks.naming import OWN, batch_task_id
+from tasks.naming import OWN
 from tasks.outputs import keep_aside
 from tasks.parameters import Request
 from tasks.picture import blob_name, draw, is_ours, path_beside
@@ -44,36 +34,9 @@ from tasks.spending import share_cost
 from tasks.stage import STAGE
 from tasks.timeline import Activity, Lane, Record, Timeline, build_timeline
 
-DONE = ("converted", "skipped")
 logger = logging.getLogger(__name__)
 PAGE_BYTES = 1 << 20  # of a picture that stay in memory while it is drawn: of some 5,000 files
 LOGGED_FILES = 1000  # beyond, the report file has them
-WORD_LINES = 3  # of ffmpeg's own words in a reason
-RUNNER = "runner: "  # begins the lines of runner.sh among ffmpeg's
-FFMPEG_CONTEXT = re.compile(r"\[[^]]* @ 0x[0-9a-f]+\] ?")  # addresses tell nothing
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ledger:
-    """All that is known of a run when it ends."""
-
-    plan: Plan
-    request: Request
-    ticket: Ticket
-    refusals: tuple[Refusal, ...] = ()
-    outcomes: tuple[Outcome, ...] = ()
-    evidence: Evidence
-    diagnosis: Diagnosis | None = None
-    spans: tuple[Span, ...] = ()
-    nodes: tuple[NodeLife, ...] = ()
-    checks: tuple[Check, ...] = ()
-    is_fetched: bool = False  # the outputs are in the folder for downloads
-
-    @property
-    def converted(self) -> list[str]:
-        """The blobs of all outputs that are there, of this run and of earlier ones."""
-        pending = (c.output for c in self.plan.pending if c.key in self.evidence.sizes)
-        return [*(c.output for c in self.plan.done), *pending]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +99,10 @@ def _as_lines(rows: Iterable[NodeUse | FileResult]) -> Iterator[str]:
         yield f"{mark}\n    {json.dumps(cells, default=moment)}"
         mark = ","
     yield "\n  ]" if mark == "," else "[]"
+
+
+def moment(found: datetime) -> str:
+    return found.isoformat(timespec="milliseconds")
 
 
 @task(name="report", task_run_name="report", **STAGE)
@@ -322,113 +289,3 @@ def summarise(files: Iterable[FileResult], timeline: Timeline) -> dict[str, Any]
 
 def in_thousandths(share: float | None) -> float | None:
     return None if share is None else round(share, 3)
-
-
-def settle(ledger: Ledger) -> list[FileResult]:
-    """One row for each source and preset, in the order of their names."""
-    presets = [preset.name for preset in ledger.request.output.chosen]
-    refusals = {
-        (refusal.source.location, preset): refusal
-        for refusal in (*ledger.plan.refused, *ledger.refusals)
-        for preset in ([refusal.preset] if refusal.preset else presets)
-    }
-    outcomes, earlier = by_key(ledger.outcomes)
-    rows = [_refused(refusal, preset) for (_, preset), refusal in refusals.items()]
-    rows += [_skipped(conversion) for conversion in ledger.plan.done]
-    rows += [
-        _settle(conversion, outcomes.get(conversion.key), ledger, tries=earlier[conversion.key])
-        for conversion in ledger.plan.pending
-        if (conversion.source.location, conversion.preset) not in refusals
-    ]
-    return sorted(rows, key=lambda row: (row.source, presets.index(row.preset)))
-
-
-def by_key(outcomes: Iterable[Outcome]) -> tuple[dict[str, Outcome], Counter[str]]:
-    """The last attempt at each conversion; and the tries of those before it, which few have."""
-    last: dict[str, Outcome] = {}
-    tries: Counter[str] = Counter()
-    for outcome in sorted(outcomes, key=lambda o: o.attempt):
-        if before := last.get(outcome.key):
-            tries[outcome.key] += before.tries
-        last[outcome.key] = outcome
-    return last, tries
-
-
-def _refused(refusal: Refusal, preset: str) -> FileResult:
-    return FileResult(refusal.source.name, preset, refusal.output, "failed", reason=refusal.reason)
-
-
-def _skipped(conversion: Conversion) -> FileResult:
-    return FileResult(
-        conversion.source.name,
-        conversion.preset,
-        conversion.output,
-        "skipped",
-        reason="it is converted already",
-    )
-
-
-def _settle(
-    conversion: Conversion, last: Outcome | None, ledger: Ledger, *, tries: int
-) -> FileResult:
-    state, reason = judge(conversion, last, ledger)
-    size_bytes = ledger.evidence.sizes.get(conversion.key)
-    return FileResult(
-        source=conversion.source.name,
-        preset=conversion.preset,
-        output=conversion.output,
-        state=state,
-        reason=reason,
-        attempts=tries + (last.tries if last else 0),
-        node=last.node if last else None,
-        exit_code=last.exit_code if last else None,
-        seconds=last.seconds if last else None,
-        source_seconds=conversion.seconds,
-        output_seconds=ledger.evidence.seconds.get(conversion.key),
-        output_bytes=size_bytes if state == "converted" else None,
-        started_at=last.started_at if last else None,
-        ended_at=last.ended_at if last else None,
-        key=conversion.key,
-    )
-
-
-def moment(found: datetime) -> str:
-    return found.isoformat(timespec="milliseconds")
-
-
-def judge(
-    conversion: Conversion, outcome: Outcome | None, ledger: Ledger
-) -> tuple[State, str | None]:
-    """A conversion's state, and why it is not converted. The output's key is the only proof."""
-    if ledger.request.run.dry_run:
-        return "not_started", "it would be converted"
-    is_there = conversion.key in ledger.evidence.sizes
-    # By force, what is there may be from before: only then is the batch task asked, too.
-    is_new = not ledger.request.run.force or (outcome and outcome.state == "succeeded")
-    return ("converted", None) if is_there and is_new else judge_absent(outcome, ledger)
-
-
-def judge_absent(outcome: Outcome | None, ledger: Ledger) -> tuple[State, str]:
-    stopped = ledger.diagnosis.summary if ledger.diagnosis else "the run was stopped"
-    if outcome is None:
-        return "not_started", stopped
-    if outcome.code == "TaskEnded" and outcome.node is None:  # it never had its turn
-        return "not_started", stopped
-    if outcome.state == "running" or outcome.code == "TaskEnded":
-        return "interrupted", stopped
-    if outcome.state == "failed":
-        tail = ledger.evidence.tails.get(batch_task_id(outcome.key, outcome.attempt), "")
-        return "failed", explain(outcome, tail)
-    return "failed", "Batch says that it succeeded, but its output is not there"
-
-
-def explain(outcome: Outcome, tail: str) -> str:
-    """A failure in the words of who noticed it: the runner, then ffmpeg; else Batch."""
-    lines = [line for line in tail.splitlines() if line.strip()]
-    verdicts = [line.removeprefix(RUNNER) for line in lines if line.startswith(RUNNER)]
-    words = [FFMPEG_CONTEXT.sub("", line) for line in lines if not line.startswith(RUNNER)]
-    if outcome.code != "FailureExitCode" or not lines:
-        verdicts = [": ".join(filter(None, (outcome.code, outcome.message))) or "it failed"]
-    reason = verdicts[-1] if verdicts else f"ffmpeg failed with status {outcome.exit_code}"
-    said = "; ".join(words[-WORD_LINES:])
-    return f"{reason} (ffmpeg: {said})" if said else reason

@@ -23,7 +23,7 @@ from azure.storage.blob import BlobServiceClient
 
 from programs import read_until
 from tasks.naming import key_and_attempt, lock_id
-from tasks.pool import read_tags
+from tasks.tags import read_tags
 
 FILES = 5
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}

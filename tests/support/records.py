@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tasks.models import Conversion, Source, Ticket
+from tasks.ledger import Ledger
+from tasks.models import Conversion, Evidence, Outcome, Plan, Source, Ticket
 from tasks.naming import conversion_key
 from tasks.parameters import Cleanup, Output, Request
 from tasks.presets import PRESETS, Preset
@@ -64,3 +65,33 @@ def a_request(containers: tuple[str, str] = ("output", "input"), **values: Any) 
     output = Output(container=containers[0], **values.pop("output", {}))
     cleanup = Cleanup(container=containers[1], **values.pop("cleanup", {}))
     return Request(sources=["/library"], output=output, cleanup=cleanup, **values)
+
+
+ONE = a_conversion(seconds=3.5)
+
+
+def there(*conversions: Conversion) -> Evidence:
+    """That their outputs are there."""
+    keys = [conversion.key for conversion in conversions]
+    return Evidence(dict.fromkeys(keys, 9), dict.fromkeys(keys, 3.4), {})
+
+
+def a_plan(*pending: Conversion, **parts: Any) -> Plan:
+    """A plan of these, with nothing done or refused if nothing else is said."""
+    return Plan(**({"pending": pending, "done": (), "refused": ()} | parts))
+
+
+def a_ledger(**values: Any) -> Ledger:
+    """The ledger of a run with ONE to convert, of which nothing has come yet."""
+    given_values = {
+        "plan": a_plan(ONE),
+        "request": a_request(),
+        "ticket": a_ticket(now=NOW),
+        "evidence": Evidence({}, {}, {}),
+    }
+    return Ledger(**(given_values | values))
+
+
+def an_outcome(state: Any, **values: Any) -> Outcome:
+    """Of a batch task for ONE."""
+    return Outcome(ONE.key, values.pop("attempt", 1), state, **values)

@@ -11,7 +11,7 @@ from tasks.formulas import NO_NODES
 from tasks.models import Ticket
 from tasks.naming import OWN, input_blob, lock_blob, log_folder
 from tasks.parameters import Cleanup
-from tasks.pool import tags
+from tasks.tags import tags
 
 Make = Callable[..., Ticket]
 

@@ -25,8 +25,9 @@ from tasks.diagnosis import Sighting
 from tasks.models import Outcome, Ticket
 from tasks.nodes import Roster
 from tasks.parameters import Pool
-from tasks.pool import make_pool, tags
+from tasks.pool import make_pool
 from tasks.progress import Progress, Tally, listening
+from tasks.tags import tags
 
 WAITING = Sighting(seconds_left=60, elapsed_seconds=10, active=3, is_steady=True)
 

@@ -12,19 +12,15 @@ from tasks.errors import PoolError
 from tasks.models import Ticket
 from tasks.parameters import Node, Pool
 from tasks.pool import (
-    check_own,
     check_shared,
     make_pool,
     network,
     nodes_wanted,
     pool_spec,
-    put_off,
-    read_tags,
     start_task,
-    tags,
     warm_pool_id,
-    warm_tags,
 )
+from tasks.tags import read_tags
 
 
 @pytest.mark.parametrize(
@@ -88,13 +84,6 @@ def test_a_warm_pool_bears_no_run_and_expires_when_it_has_cooled_down() -> None:
     assert "run" not in values
 
 
-def test_the_last_run_decides_when_a_warm_pool_expires() -> None:
-    pool = Pool(keep_warm_minutes=20)
-    late, early = (warm_tags(a_ticket(now=NOW + timedelta(hours=n)), pool) for n in (1, 0))
-    for present, wanted in ((late, early), (early, late)):
-        assert read_tags(put_off(present, wanted))["expires_at"] == "2026-11-22T13:21:00+00:00"
-
-
 def test_a_warm_pool_has_one_name_for_equal_nodes_and_another_each_month() -> None:
     pool, node = Pool(keep_warm_minutes=20), Node()
     name = warm_pool_id(pool, node, now=NOW)
@@ -141,14 +130,6 @@ def test_files_are_spread_or_packed(fill: Any) -> None:
     policy = a_spec(a_ticket(), Pool(), Node(fill=fill)).task_scheduling_policy
     assert policy
     assert policy.node_fill_type == fill
-
-
-def test_what_bears_our_name_must_bear_our_run() -> None:
-    ticket = a_ticket()
-    check_own("pool", "p", metadata=tags(ticket), ticket=ticket)
-    for others in (None, [], tags(a_ticket())):
-        with pytest.raises(PoolError, match="There is a pool 'p' that this run did not make"):
-            check_own("pool", "p", metadata=others, ticket=ticket)
 
 
 async def test_a_pool_is_made_once_however_often_it_is_asked_for(batch: BatchClient) -> None:

@@ -22,8 +22,9 @@ from tasks.errors import PoolError
 from tasks.models import Ticket
 from tasks.nodes import Roster
 from tasks.parameters import Node, Pool
-from tasks.pool import check_formula, make_pool, read_tags, warm_pool_id
+from tasks.pool import check_formula, make_pool, warm_pool_id
 from tasks.progress import Tally
+from tasks.tags import read_tags
 
 KEY = base64.b64encode(b"of these tests only").decode()
 PATIENCE_SECONDS = 60

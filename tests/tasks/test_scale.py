@@ -19,9 +19,10 @@ import pytest
 from records import a_request, a_ticket
 
 from flows.display import print_report
+from tasks.ledger import Ledger
 from tasks.models import Evidence
 from tasks.plan import make_plan, renew
-from tasks.report import Ledger, write_report
+from tasks.report import write_report
 
 FILES = int(os.environ.get("PLAN_FILES", "1000"))
 PARTS = 4
