@@ -17,7 +17,7 @@ from tasks.ledger import DONE
 from tasks.leftovers import Leftover
 from tasks.models import FileResult
 from tasks.naming import printable
-from tasks.progress import Progress, detail, listening
+from tasks.progress import Progress, counted, detail, headline, listening
 from tasks.report import Report
 
 OURS = ("tasks", "flows", "__main__")
@@ -92,8 +92,7 @@ class Display:
         if self.console.is_terminal:
             self._move_bar(progress)
         elif self._is_due(progress):
-            done = progress.converted + progress.failed
-            self.console.print(f"{done} of {progress.files} files done, {detail(progress)}")
+            self.console.print(headline(progress))
             self._shown, self._shown_at = progress, time.monotonic()
 
     def _move_bar(self, progress: Progress) -> None:
@@ -172,7 +171,7 @@ def left_out(rows: Sequence[FileResult], files: Sequence[FileResult]) -> str:
     if missing:
         return f"… and {missing} more that are not converted."
     rest = len(files) - len(rows)
-    return f"… and {rest} files converted or skipped." if rest else ""
+    return f"… and {counted(rest, 'file')} converted or skipped." if rest else ""
 
 
 def columns(report: Report) -> Sequence[str]:
@@ -239,9 +238,10 @@ def spent(summary: Mapping[str, Any]) -> str:
 
 def forecast(dry_run: dict[str, Any], *, failed: int) -> Iterator[str]:
     plan = dry_run
+    uploads = f"{counted(plan['uploads'], 'file')} ({decimal(plan['upload_bytes'])}) to upload"
     yield (
         f"Dry run: {plan['conversions']} to convert, {plan['skipped']} skipped, {failed} that"
-        f" cannot be; {plan['uploads']} files ({decimal(plan['upload_bytes'])}) to upload."
+        f" cannot be; {uploads}."
     )
     if not plan["conversions"]:
         return

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tasks.models import Conversion
 from tasks.presets import PRESETS
+from tasks.progress import counted
 
 # Seconds of the source that a vCPU converts in a second: rounded down from ffmpeg 5.1 on an AMD
 # EPYC (sound 41 to 194, by preset; 1280x720 with noise to mp4-720p 0.5, to webm 0.8).
@@ -46,5 +47,5 @@ def basis(conversions: Sequence[Conversion], *, nodes: int) -> Iterable[str]:
     if True in kinds:
         yield f"film at {FILM_SPEED} times"
     if unknown := sum(conversion.seconds is None for conversion in conversions):
-        yield f"{unknown} files left out that do not say how long they are"
+        yield f"{counted(unknown, 'file')} left out for want of a length"
     yield "without waiting for uploads"

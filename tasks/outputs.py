@@ -18,6 +18,7 @@ from tasks.listing import list_blobs, list_names
 from tasks.models import Conversion, Evidence, Outcome, Stamp, Ticket
 from tasks.naming import batch_task_id, key_and_attempt, log_folder, read_stamp
 from tasks.parameters import Output, Request
+from tasks.progress import counted
 from tasks.sources import local_path
 from tasks.stage import STAGE
 
@@ -100,7 +101,7 @@ async def download_outputs(names: Iterable[str], *, output: Output) -> None:
             return await download(container.get_blob_client(name), local_target(name, output))
 
         fetched = await each(fetch, names, at_once=AT_ONCE)
-    logger.info("Downloaded %d files to %s", sum(fetched), output.download_to)
+    logger.info("Downloaded %s to %s", counted(sum(fetched), "file"), output.download_to)
 
 
 def local_target(name: str, output: Output) -> Path:

@@ -29,7 +29,7 @@ from tasks.models import FileResult
 from tasks.naming import printable
 from tasks.parameters import Request
 from tasks.presets import Preset
-from tasks.progress import Progress, detail
+from tasks.progress import Progress, headline
 from tasks.timeline import UNPAID
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class ProgressBar:
             return
         self._due_seconds = elapsed_seconds + PAUSE_SECONDS
         percent = 100.0 * done / max(progress.files, 1)
-        words = f"{done} of {progress.files} files done, {detail(progress)}"
+        words = headline(progress)
         async with bearing_outages():
             if self._artifact:
                 await aupdate_progress_artifact(self._artifact, percent, words)

@@ -71,14 +71,23 @@ def seconds_left(*, files: int, finished: int, elapsed_seconds: float) -> float 
     return elapsed_seconds / finished * (files - finished)
 
 
+def headline(progress: Progress) -> str:
+    done = progress.converted + progress.failed
+    return f"{done} of {counted(progress.files, 'file')} done, {detail(progress)}"
+
+
 def detail(progress: Progress) -> str:
     parts = [
         f"{progress.failed} failed" if progress.failed else "",
         f"{progress.running} running",
-        f"{progress.nodes} node{'' if progress.nodes == 1 else 's'}",
+        counted(progress.nodes, "node"),
         f"{clock(progress.seconds_left)} left" if progress.seconds_left is not None else "",
     ]
     return ", ".join(part for part in parts if part)
+
+
+def counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def clock(seconds: float) -> str:

@@ -27,6 +27,7 @@ from tasks.naming import (
 )
 from tasks.parameters import Request
 from tasks.presets import Preset
+from tasks.progress import counted
 from tasks.sources import is_blob, split_address
 from tasks.stage import STAGE
 from tasks.wire import (
@@ -65,7 +66,8 @@ async def submit_wave(
     batch_tasks = {c.key: writer.write(c, attempt) for c in conversions}
     async with batch_client() as batch:
         refused = await add(batch, ticket.job_id, list(batch_tasks.values()))
-    logger.info("Wave %d: %d batch tasks added", wave, len(batch_tasks) - len(refused))
+    added = counted(len(batch_tasks) - len(refused), "batch task")
+    logger.info("Wave %d: %s added", wave, added)
     return tuple(
         Refusal(c.source, f"Batch did not take it: {refused[c.key]}", c.output, c.preset)
         for c in conversions

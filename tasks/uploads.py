@@ -14,6 +14,7 @@ from tasks.each import each
 from tasks.models import Conversion, Refusal, Source, Ticket
 from tasks.naming import OWN, input_blob
 from tasks.parameters import Request
+from tasks.progress import counted
 from tasks.sources import is_blob
 from tasks.stage import STAGE
 
@@ -36,7 +37,8 @@ async def upload_wave(
         A refusal for each source that could not be read as it was when it was planned.
     """
     wanted = missing_inputs(conversions, present)
-    logger.info("Wave %d: %d of %d files to upload", wave, len(wanted), len(conversions))
+    of = counted(len(conversions), "file")
+    logger.info("Wave %d: %d of %s to upload", wave, len(wanted), of)
     async with blob_service() as service:
         inputs = service.get_container_client(request.cleanup.container)
 

@@ -68,7 +68,7 @@ async def test_a_cancelled_script_stops_within_thirty_seconds_and_cleans_up(
 ) -> None:
     order("boot", seconds=3600)
     process = started(source)
-    said = read_until(process.stdout, "batch tasks added")
+    said = read_until(process.stdout, " added")
     rest = await ended_by_cancel(process, source)
     assert "The run was cancelled in Prefect." in rest
     assert "1 not started in" in rest
@@ -120,7 +120,7 @@ async def test_a_script_that_is_cancelled_as_it_ends_is_cancelled(
     started: Any, source: Path
 ) -> None:
     process = started(source)
-    read_until(process.stdout, "batch tasks added")
+    read_until(process.stdout, " added")
     run_id = await run_of(source)
     await cancel(run_id)
     rest, _ = process.communicate(timeout=30)
@@ -161,7 +161,7 @@ def deployed(worker: Worker, containers: tuple[str, str]) -> Deployed:
                 "cleanup": {"container": containers[1]},
             }
             run = await client.create_flow_run_from_deployment(deployment_id, parameters=parameters)
-            worker.read_until("batch tasks added")
+            worker.read_until(" added")
             return await client.read_flow_run(run.id)
 
     return run

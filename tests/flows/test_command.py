@@ -252,11 +252,11 @@ def test_after_an_interruption_the_same_command_converts_the_rest(
 ) -> None:
     source = clip(".mp4", audio=30, video=30)
     process = started(source, "--preset", "webm")
-    read_until(process.stdout, "batch tasks added")
+    read_until(process.stdout, " added")
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=30)
     rest, _ = started(source, "--preset", "webm").communicate(timeout=120)
-    assert "0 of 1 files to upload" in rest
+    assert "0 of 1 file to upload" in rest
     assert "1 converted in" in rest
 
 
@@ -278,7 +278,7 @@ def test_ctrl_c_ends_a_stack_and_a_server_of_its_own_too(
     environment = without_account() | {"XDG_DATA_HOME": str(tmp_path)}
     source = clip(".mp4", audio=30, video=30)
     process = started(source, "--preset", "webm", environment=environment)
-    read_until(process.stdout, "batch tasks added")
+    read_until(process.stdout, " added")
     assert "batch-convert" in processes_of(tmp_path)
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=30)

@@ -26,4 +26,4 @@ def test_film_takes_longer_and_what_is_not_known_is_said() -> None:
     found = estimate(film, nodes=0, slots=1, price_per_node_hour=0)
     assert found.node_hours == 1
     assert "film at 0.5 times" in found.basis
-    assert "1 files left out that do not say how long they are" in found.basis
+    assert "1 file left out for want of a length" in found.basis
