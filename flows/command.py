@@ -32,7 +32,6 @@ from tasks.parameters import (
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
-GARBAGE = (700, 5, 2)  # Python's own are 700, 10, 10
 CONVERTED, FAILED, WRONG_USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 DEFAULT_CONTAINER = Cleanup().container
 FOR_RUNS = ("flows.display", "fastapi.encoders")  # the latter by Prefect, for parameters
@@ -91,10 +90,11 @@ def leave(status: int) -> NoReturn:
 def keep_imports() -> None:
     """What is imported by now stays: the garbage collector need not look at it again.
 
-    At the rest it looks ten times as often: answers hold each other in circles, with all they said.
+    At the rest it looks more often: answers hold each other in circles, with all that they said.
     """
     gc.freeze()
-    gc.set_threshold(*GARBAGE)
+    young, middle, old = gc.get_threshold()
+    gc.set_threshold(young, middle // 2, old // 5)
     gc.enable()
 
 

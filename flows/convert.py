@@ -28,11 +28,11 @@ from prefect.states import Cancelled, Failed
 
 from flows.course import STAGES, work_through
 from flows.termination import heeded_termination
-from flows.waves import end_both
 from flows.work import Work
 from tasks.cancellation import CANCELLED, LOOK_SECONDS, is_cancelling
 from tasks.cleanup import clean_up
 from tasks.credentials import named_accounts
+from tasks.each import end_all
 from tasks.errors import FilesFailedError, ReportUnwrittenError
 from tasks.events import announce_error, announce_report
 from tasks.ledger import Ledger
@@ -185,12 +185,12 @@ async def unless_cancelled(work: Work) -> Plan | None:
         work.diagnosis = work.diagnosis or CANCELLED
         return work.plan
     finally:
-        await end_both(working, asking)
+        await end_all(working, asking)
 
 
 async def until_cancelled(work: Work) -> None:
     """While batch tasks run, the watcher looks, and ends them in its own way."""
-    await asyncio.sleep(LOOK_SECONDS)  # Prefect begins no run that is cancelled by then
+    await asyncio.sleep(LOOK_SECONDS)  # Prefect begins no run that is being cancelled
     while work.is_watched or not await is_cancelling(runtime.flow_run.id):  # noqa: ASYNC110  it asks
         await asyncio.sleep(LOOK_SECONDS)
 

@@ -9,11 +9,12 @@ from typing import Any
 
 from azure.core.exceptions import AzureError
 
-from flows.waves import convert_pending, end_both
+from flows.waves import convert_pending
 from flows.work import Work
 from tasks.cleanup import clean_up, end_predecessor
 from tasks.clients import batch_client, explained
 from tasks.containers import make_containers
+from tasks.each import end_all
 from tasks.errors import AccountError, ConvertError, OutputInUseError
 from tasks.lock import LEASE_SECONDS, RETRY_SECONDS, Held, has_predecessor, hold_lock
 from tasks.models import Plan
@@ -63,7 +64,7 @@ async def plan_and_check(work: Work) -> Plan:
         work.checks = await checking
         return await planning
     finally:
-        await end_both(planning, checking)
+        await end_all(planning, checking)
 
 
 async def end_remains(work: Work, plan: Plan) -> Plan:

@@ -2,6 +2,9 @@
 
 import os
 import ssl
+from contextlib import closing
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -29,10 +32,10 @@ def may_have_prefect_api() -> bool:
 
 
 def adopt_prefect_api() -> str:
-    """Use what the environment or the user's profile names. Returns its URL; empty: none."""
+    """Use the server that is set for Prefect, wherever. Returns its URL; empty: none is."""
     spare_authorities(os.environ.get("PREFECT_API_URL", ""))
     url = api_settings().url or ""
-    if url and "PREFECT_API_URL" not in os.environ:
+    if "PREFECT_API_URL" not in os.environ and speaks_plainly(url):
         use_prefect_api(url)
     return url
 
@@ -55,7 +58,7 @@ def check_prefect_api() -> None:
     api = api_settings()
     try:
         httpx.get(f"{api.url}/health", timeout=ANSWER_SECONDS, verify=trust(api))
-    except httpx.HTTPError:
+    except (httpx.HTTPError, httpx.InvalidURL):
         raise ConvertError(
             f"Prefect's server at {api.url} does not answer.",
             "Start it with `prefect server start`; or let each run have one of its own, with"
@@ -64,10 +67,20 @@ def check_prefect_api() -> None:
 
 
 def trust(api: "APISettings") -> ssl.SSLContext | bool:
-    """Whom Prefect's own clients would trust; over plain HTTP nobody need be."""
-    if not str(api.url).startswith("https:") or api.tls_insecure_skip_verify:
+    """Whom Prefect's own clients would trust; over plain HTTP nobody need be.
+
+    Raises:
+        ConvertError: the file of authorities that is set for Prefect cannot be read.
+    """
+    if urlsplit(str(api.url)).scheme == "http" or api.tls_insecure_skip_verify:
         return False
-    return ssl.create_default_context(cafile=api.ssl_cert_file) if api.ssl_cert_file else True
+    try:
+        return ssl.create_default_context(cafile=api.ssl_cert_file) if api.ssl_cert_file else True
+    except OSError as error:  # what ssl raises is one, too
+        raise ConvertError(
+            f"The certificates in {api.ssl_cert_file} cannot be read: {error.strerror or error}.",
+            "PREFECT_API_SSL_CERT_FILE must name a file of authorities, in PEM.",
+        ) from None
 
 
 def use_prefect_api(url: str) -> None:
@@ -80,10 +93,23 @@ def use_prefect_api(url: str) -> None:
 
 
 def spare_authorities(url: str) -> None:
-    """Let Prefect's clients trust nobody where they speak no TLS: over HTTP, on this machine.
+    """Let Prefect's clients trust nobody where they will speak no TLS.
 
     Each of the six that a run makes would read all of 140 authorities: a tenth of a short run.
     """
-    parts = urlsplit(url)
-    if (parts.scheme, parts.hostname in LOOPBACK) == ("http", True):
+    if speaks_plainly(url):
         os.environ.setdefault("PREFECT_API_SSL_CERT_FILE", str(NOBODY))
+
+
+def speaks_plainly(url: str) -> bool:
+    """Whether a server on this machine answers over HTTP by itself, and leads nowhere else."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or parts.hostname not in LOOPBACK:
+            return False
+        connection = HTTPConnection(parts.hostname, parts.port, timeout=ANSWER_SECONDS)
+        with closing(connection):
+            connection.request("GET", f"{parts.path}/health")
+            return connection.getresponse().status == HTTPStatus.OK
+    except (OSError, HTTPException, ValueError):
+        return False

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from azure.core.exceptions import AzureError
-from prefect.exceptions import TerminationSignal
 
 from flows.work import Work
 from tasks.cleanup import release_nodes
 from tasks.completion import Ending, look_once, watch_completion
+from tasks.each import end_all
 from tasks.job import make_job
 from tasks.models import Conversion, Plan, Refusal, Span
 from tasks.outcomes import is_service_fault
@@ -175,13 +175,4 @@ async def beside(sending: Coroutine[Any, Any, None], watch: Coroutine[Any, Any, 
             waves_task.result()
         return await watch_task
     finally:
-        await end_both(waves_task, watch_task)
-
-
-async def end_both(*tasks: asyncio.Task[Any]) -> None:
-    """A signal that struck one of them, as it does anywhere, ends the run all the same."""
-    for each in tasks:
-        each.cancel()
-    for end in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(end, TerminationSignal):
-            raise end
+        await end_all(waves_task, watch_task)

@@ -17,7 +17,7 @@ from tasks.clients import batch_client, is_transient
 from tasks.diagnosis import Sighting, diagnose, diagnose_end, diagnose_wait
 from tasks.models import Diagnosis, Outcome, Ticket
 from tasks.nodes import Roster
-from tasks.outcomes import has_unfinished, list_outcomes
+from tasks.outcomes import has_unfinished, list_outcomes, results_a_page
 from tasks.page import ProgressBar
 from tasks.pool import shed_nodes
 from tasks.progress import Progress, Tally, publish, seconds_left
@@ -174,8 +174,8 @@ class Watcher:
         """The end, once all is completed: the list decides, not the counts."""
         if not is_complete(self._sighting, self._tally) and not await self._is_overlooked():
             return None
-        started = self._sighting.started
-        outcomes = await list_outcomes(self._batch, self._ticket.job_id, started=started)
+        a_page = results_a_page(self._sighting.started)
+        outcomes = await list_outcomes(self._batch, self._ticket.job_id, a_page=a_page)
         if not is_settled(outcomes, self._tally):
             return None
         return Ending(outcomes, diagnose_end(self._sighting, outcomes))
@@ -211,7 +211,8 @@ async def end(batch: BatchClient, ticket: Ticket, sighting: Sighting) -> Ending 
     """The end of a run that has nothing left to wait for."""
     if diagnosis := diagnose(sighting):
         diagnosis = await with_words_of_nodes(batch, ticket, diagnosis)
-        outcomes = await list_outcomes(batch, ticket.job_id, started=sighting.started)
+        a_page = results_a_page(sighting.started)
+        outcomes = await list_outcomes(batch, ticket.job_id, a_page=a_page)
         return Ending(outcomes, diagnosis)
     return None
 

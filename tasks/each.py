@@ -1,8 +1,9 @@
 """Coroutines beside each other: one for each item, so many at a time; or two."""
 
 import asyncio
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -24,9 +25,7 @@ async def each(
     try:
         await asyncio.gather(*running)
     finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await end_all(*running)
     return [results[number] for number in range(len(results))]
 
 
@@ -37,6 +36,13 @@ async def both(one: Awaitable[Result], other: Awaitable[Other]) -> tuple[Result,
         await asyncio.gather(*running)
         return running[0].result(), running[1].result()
     finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await end_all(*running)
+
+
+async def end_all(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel them, and wait. A signal that struck one of them, as it does anywhere, is raised."""
+    for task in tasks:
+        task.cancel()
+    for end in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(end, BaseException) and not isinstance(end, (Exception, CancelledError)):
+            raise end

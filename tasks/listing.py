@@ -12,11 +12,12 @@ from xml.etree.ElementTree import Element
 from azure.core.pipeline import PipelineRequest
 from azure.core.pipeline.policies import ContentDecodePolicy
 
+from tasks.paging import page_size
+
 if TYPE_CHECKING:
     from azure.storage.blob.aio import ContainerClient
 
 LEAST_A_PAGE, MOST_A_PAGE = 250, 5_000  # blobs, of 3 KB each until they are read
-PART = 40  # a page is a fortieth of what is listed by then
 
 
 Found = TypeVar("Found")
@@ -82,18 +83,13 @@ async def _list(
         names = container.list_blob_names(
             name_starts_with=prefix or None,
             include=include,
-            results_per_page=page_size(listed, least=least_a_page),
+            results_per_page=page_size(listed, least=least_a_page, most=MOST_A_PAGE),
             raw_request_hook=asked.append,
         )
         await anext(names.by_page(continuation_token=marker))
         page, marker = read_page(asked.pop(), read)
         listed += len(page)
         yield page
-
-
-def page_size(listed: int, *, least: int) -> int:
-    """How many blobs to ask for next: buffers do not count beside what is known by then."""
-    return min(max(least, listed // PART), MOST_A_PAGE)
 
 
 def read_page(

@@ -1,6 +1,7 @@
 """Names: of outputs, keys and everything that a run makes. Pure functions.
 
-Paths are text here: pathlib keeps each part of each path in a table of Python's that never shrinks.
+Paths are text here: pathlib enters each part of each path in Python's table of texts, which does
+not shrink, and it takes twice the time.
 """
 
 import hashlib

@@ -10,10 +10,10 @@ from azure.core.exceptions import HttpResponseError
 from tasks.clients import is_gone
 from tasks.models import Outcome
 from tasks.naming import key_and_attempt
+from tasks.paging import page_size
 
 SELECT = ["id", "state", "creationTime", "executionInfo", "nodeInfo"]
 LEAST_A_PAGE, MOST_A_PAGE = 250, 1000  # batch tasks of 5 KB each until they are read
-PART = 40  # a page is a fortieth of what is to be listed
 SERVICE_FAULTS = ("Blob", "FileUpload", "Node", "DiskFull")  # how the codes of Batch's faults begin
 
 
@@ -23,11 +23,12 @@ async def has_unfinished(batch: BatchClient, job_id: str) -> bool:
 
 
 async def list_outcomes(
-    batch: BatchClient, job_id: str, *, started: int = 0
+    batch: BatchClient, job_id: str, *, a_page: int = MOST_A_PAGE
 ) -> tuple[Outcome, ...]:
-    """All batch tasks that have been started, about so many; none where the job is gone."""
-    size = page_size(started)
-    listing = batch.list_tasks(job_id, filter="state ne 'active'", select=SELECT, max_results=size)
+    """All batch tasks that have been started; none where the job is gone."""
+    listing = batch.list_tasks(
+        job_id, filter="state ne 'active'", select=SELECT, max_results=a_page
+    )
     try:
         return tuple([to_outcome(batch_task) async for batch_task in listing])
     except HttpResponseError as error:
@@ -36,9 +37,9 @@ async def list_outcomes(
         return ()
 
 
-def page_size(count: int) -> int:
-    """How many to ask for at once: buffers do not count beside what comes of so many."""
-    return min(max(LEAST_A_PAGE, count // PART), MOST_A_PAGE)
+def results_a_page(started: int) -> int:
+    """For so many batch tasks. Those that are in a hurry ask for as many as Batch lists."""
+    return page_size(started, least=LEAST_A_PAGE, most=MOST_A_PAGE)
 
 
 def to_outcome(batch_task: models.BatchTask) -> Outcome:

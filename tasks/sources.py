@@ -161,7 +161,7 @@ def _name_and_location(path: str, *, root: Path) -> tuple[str, str]:
     parent, name = os.path.split(path)
     # Resolving links would make two sources one; but behind a link, `..` is its target's parent.
     absolute = os.path.realpath if ".." in path.split("/") else os.path.abspath
-    return path.removeprefix(top).lstrip("/"), f"{absolute(parent).rstrip('/')}/{name}"
+    return path.removeprefix(top).lstrip("/") or ".", f"{absolute(parent).rstrip('/')}/{name}"
 
 
 def _plain(path: str) -> str:

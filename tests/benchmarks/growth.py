@@ -27,7 +27,8 @@ def main() -> None:
         with surroundings() as around:
             used = {size: convert(around, size) for size in sizes}
     draw(used)
-    bound = {size: used[size] for size in sizes if size in BOUND} or used
+    named = {size: used[size] for size in sizes if size in BOUND}
+    bound = named if len(named) > 1 else used
     record(
         "growth.py",
         what=f"peak memory a file, {in_steps(bound)} files",

@@ -16,6 +16,8 @@ from prefect.settings import (
     temporary_settings,
 )
 from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
 
 from deployments.local.certificate import Certificate, make_certificate
 from flows.prefect_api import NOBODY, check_prefect_api, spare_authorities
@@ -71,31 +73,52 @@ def test_where_nothing_names_a_server_none_is_suspected(tmp_path: Path) -> None:
     assert looks(tmp_path) == "False False"
 
 
+def answers(status: int) -> Starlette:
+    """A server that answers so, wherever it is asked."""
+    answer = Response(status_code=status, headers={"Location": "https://127.0.0.1:1/api/health"})
+    return Starlette(routes=[Route("/api/health", lambda _: answer)])
+
+
+@pytest.mark.parametrize(("status", "spared"), [(200, True), (307, False), (401, False)])
+def test_authorities_are_spared_where_a_server_answers_without_tls(
+    environment: dict[str, str],
+    status: int,
+    spared: bool,  # noqa: FBT001  a table
+) -> None:
+    with served(answers(status)) as port:
+        spare_authorities(f"http://127.0.0.1:{port}/api")
+    assert environment.get("PREFECT_API_SSL_CERT_FILE") == (str(NOBODY) if spared else None)
+
+
 @pytest.mark.parametrize(
-    ("url", "spared"),
+    "url",
     [
-        ("http://127.0.0.1:4200/api", True),
-        ("http://localhost:4200/api", True),
-        ("http://[::1]:4200/api", True),
-        ("https://127.0.0.1:4200/api", False),
-        ("http://prefect.example:4200/api", False),  # it may lead on to one that speaks TLS
-        ("https://api.prefect.cloud/api/accounts/a", False),
-        ("", False),
+        "https://127.0.0.1:9/api",
+        "http://127.0.0.1:9/api",
+        "http://prefect.example:4200/api",
+        "https://api.prefect.cloud/api/accounts/a",
+        "http://[::1/api",
+        "",
     ],
 )
-def test_authorities_are_spared_only_where_no_tls_is_spoken(
-    monkeypatch: pytest.MonkeyPatch, url: str, *, spared: bool
-) -> None:
-    monkeypatch.delenv("PREFECT_API_SSL_CERT_FILE", raising=False)
-    monkeypatch.setattr(os, "environ", dict(os.environ))
+def test_no_authorities_are_spared_elsewhere(environment: dict[str, str], url: str) -> None:
     spare_authorities(url)
-    assert os.environ.get("PREFECT_API_SSL_CERT_FILE") == (str(NOBODY) if spared else None)
+    assert "PREFECT_API_SSL_CERT_FILE" not in environment
 
 
-def test_authorities_that_the_user_names_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PREFECT_API_SSL_CERT_FILE", "mine.pem")
-    spare_authorities(URL)
-    assert os.environ["PREFECT_API_SSL_CERT_FILE"] == "mine.pem"
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """This process's, which is as it was after the test."""
+    names = {name: value for name, value in os.environ.items() if "SSL_CERT" not in name}
+    monkeypatch.setattr(os, "environ", names)
+    return names
+
+
+def test_authorities_that_the_user_names_stay(environment: dict[str, str]) -> None:
+    environment["PREFECT_API_SSL_CERT_FILE"] = "mine.pem"
+    with served(answers(200)) as port:
+        spare_authorities(f"http://127.0.0.1:{port}/api")
+    assert environment["PREFECT_API_SSL_CERT_FILE"] == "mine.pem"
 
 
 def test_who_trusts_nobody_has_one_authority_that_has_ended() -> None:
@@ -131,8 +154,17 @@ def test_a_server_is_trusted_where_prefect_is_told_not_to_verify(server: str) ->
 
 
 def test_a_server_that_nobody_vouches_for_does_not_answer(server: str) -> None:
-    with (
-        temporary_settings({PREFECT_API_URL: server, PREFECT_API_SSL_CERT_FILE: str(NOBODY)}),
-        pytest.raises(ConvertError, match="does not answer"),
-    ):
-        check_prefect_api()
+    for url in (server, server.replace("https", "HTTPS")):
+        with (
+            temporary_settings({PREFECT_API_URL: url, PREFECT_API_SSL_CERT_FILE: str(NOBODY)}),
+            pytest.raises(ConvertError, match="does not answer"),
+        ):
+            check_prefect_api()
+
+
+def test_a_file_of_authorities_that_cannot_be_read_is_named(server: str, tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").touch()
+    for name in ("none.pem", "empty.pem"):
+        settings = {PREFECT_API_URL: server, PREFECT_API_SSL_CERT_FILE: str(tmp_path / name)}
+        with temporary_settings(settings), pytest.raises(ConvertError, match=name):
+            check_prefect_api()

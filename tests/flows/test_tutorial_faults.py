@@ -19,8 +19,9 @@ from records import a_conversion, a_file, a_request, a_ticket
 from programs import CONVERT
 from tasks.access import CLOCK_SKEW, make_signer
 from tasks.clients import blob_service
-from tasks.completion import SELECT, poll_seconds
+from tasks.completion import poll_seconds
 from tasks.errors import AccountError, UsageError
+from tasks.outcomes import SELECT
 from tasks.parameters import Limits
 from tasks.uploads import upload_wave
 

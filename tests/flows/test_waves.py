@@ -1,13 +1,10 @@
-import asyncio
 import math
-import signal
 from collections.abc import Sequence
 
 import pytest
-from prefect.exceptions import TerminationSignal
 from records import a_conversion, a_source
 
-from flows.waves import Pace, end_both, next_pace, next_wave, upload_bytes
+from flows.waves import Pace, next_pace, next_wave, upload_bytes
 from tasks.models import Conversion
 
 MB = 1_000_000
@@ -55,16 +52,3 @@ def test_what_is_in_storage_already_takes_no_time_to_upload() -> None:
     given = [upload_bytes(c, {there.content}) for c in (here, there, in_container)]
     assert given == [MB, 0, 0]
     assert next_pace(8, uploaded_bytes=0, seconds=60) == Pace(32, math.inf)
-
-
-async def test_a_signal_that_strikes_what_is_being_ended_is_not_lost() -> None:
-    async def be_struck() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            raise TerminationSignal(signal.SIGTERM)
-
-    struck = asyncio.create_task(be_struck())
-    await asyncio.sleep(0)
-    with pytest.raises(TerminationSignal):
-        await end_both(struck)

@@ -1,8 +1,10 @@
 import asyncio
+import signal
 
 import pytest
+from prefect.exceptions import TerminationSignal
 
-from tasks.each import both, each
+from tasks.each import both, each, end_all
 
 
 async def test_results_come_in_the_items_order_and_no_more_run_than_are_allowed() -> None:
@@ -71,3 +73,31 @@ async def test_the_first_error_of_two_ends_the_other_before_it_is_raised() -> No
     with pytest.raises(ValueError, match="one"):
         await both(fail(), wait())
     assert ended == ["other"]
+
+
+async def test_a_signal_that_strikes_what_is_being_ended_is_not_lost() -> None:
+    async def be_struck() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise TerminationSignal(signal.SIGTERM)
+
+    struck = asyncio.create_task(be_struck())
+    await asyncio.sleep(0)
+    with pytest.raises(TerminationSignal):
+        await end_all(struck)
+
+
+async def test_a_signal_counts_for_more_than_the_error_that_was_first() -> None:
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise ValueError("one")
+
+    async def be_struck() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise TerminationSignal(signal.SIGTERM)
+
+    with pytest.raises(TerminationSignal):
+        await both(fail(), be_struck())

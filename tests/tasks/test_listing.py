@@ -7,7 +7,7 @@ from azure.storage.blob import BlobBlock, BlobServiceClient
 
 from storage_proxy import Drop, Fault, Refusal, StorageProxy
 from tasks.clients import blob_service
-from tasks.listing import Listed, list_blobs, list_names, list_pages, page_size, read_blob
+from tasks.listing import Listed, list_blobs, list_names, list_pages, read_blob
 
 
 async def listed(container: str, prefix: str = "", *, least_a_page: int = 2) -> list[Listed]:
@@ -49,16 +49,6 @@ async def test_only_names_with_the_prefix_are_listed_page_by_page(
         names = [name async for name in list_names(client, "a/")]
     assert [[blob.name for blob in page] for page in pages] == [["a/1", "a/2"], ["a/3"]]
     assert names == ["a/1", "a/2", "a/3"]
-
-
-def test_a_page_grows_with_the_listing_up_to_what_azure_gives() -> None:
-    listed = (0, 10_000, 10_040, 100_000, 1_000_000)
-    assert [page_size(n, least=250) for n in listed] == [250, 250, 251, 2_500, 5_000]
-    requests = known = 0
-    while known < 1_000_000:
-        known += page_size(known, least=250)
-        requests += 1
-    assert requests < 350
 
 
 @pytest.mark.parametrize(

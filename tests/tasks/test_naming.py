@@ -281,7 +281,7 @@ def test_a_safe_name_can_be_listed_as_a_blob(
 def test_paths_as_text_are_what_pathlib_makes_of_them(parts: list[str]) -> None:
     path = joined(*parts)
     plain = PurePosixPath(*(part.lstrip("/") for part in parts))
-    assume("." not in path.split("/"))  # such a name is encoded before it comes here
+    assume("." not in path.split("/"))  # of a source such a name is encoded before
     assert path == ("" if plain == PurePosixPath() else str(plain))
     assert list(folders_above(path)) == ["" if str(p) == "." else str(p) for p in plain.parents]
     assume(not path.endswith("."))  # as above; and Python 3.14 has another answer

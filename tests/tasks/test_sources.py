@@ -178,6 +178,13 @@ def test_a_folder_that_cannot_be_listed_is_a_source_that_says_why(closed_folder:
     assert (source.name, refusal.reason) == ("closed.d", "cannot be read: Permission denied")
 
 
+def test_a_folder_that_is_named_itself_and_cannot_be_listed_has_a_name(
+    closed_folder: Path,
+) -> None:
+    (source,) = find_local(str(closed_folder))
+    assert (source.name, source.location) == (".", str(closed_folder))
+
+
 def test_a_file_in_a_folder_that_may_not_be_entered_is_not_there(closed_folder: Path) -> None:
     with pytest.raises(UsageError, match="There is no file or folder"):
         found(closed_folder / "a.mp4")
@@ -192,7 +199,8 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("a.mp4", True), ("A.MKV", True), ("a.txt", False), ("mp4", False)]
+    ("name", "expected"),
+    [("a.mp4", True), ("A.MKV", True), ("a.txt", False), ("mp4", False), ("folder.mp4/", False)],
 )
 def test_media_is_known_by_its_suffix(name: str, expected: bool) -> None:  # noqa: FBT001  a table
     assert is_media(name) is expected

@@ -76,6 +76,8 @@ def test_whom_to_trust_is_read_once_as_long_as_it_does_not_change(
     assert first.verify_mode == ssl.CERT_REQUIRED
     monkeypatch.delenv("SSL_CERT_FILE")
     assert trusted() is not first
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    assert trusted() is True  # whom aiohttp trusts
 
 
 def test_there_is_a_file_to_trust_without_any_setting(monkeypatch: pytest.MonkeyPatch) -> None:
