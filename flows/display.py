@@ -241,7 +241,7 @@ def forecast(dry_run: dict[str, Any], *, failed: int) -> Iterator[str]:
     uploads = f"{counted(plan['uploads'], 'file')} ({decimal(plan['upload_bytes'])}) to upload"
     yield (
         f"Dry run: {plan['conversions']} to convert, {plan['skipped']} skipped, {failed} that"
-        f" cannot be; {uploads}."
+        f" cannot be converted; {uploads}."
     )
     if not plan["conversions"]:
         return

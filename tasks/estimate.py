@@ -40,7 +40,8 @@ def is_film(conversion: Conversion) -> bool:
 
 
 def basis(conversions: Sequence[Conversion], *, nodes: int) -> Iterable[str]:
-    yield f"{BOOT_SECONDS // 60} minutes to boot for each of {nodes} nodes"
+    each = "the node" if nodes == 1 else f"each of {nodes} nodes"
+    yield f"{BOOT_SECONDS // 60} minutes to boot for {each}"
     kinds = {is_film(conversion) for conversion in conversions}
     if False in kinds:
         yield f"sound at {SOUND_SPEED} times its length on a vCPU"

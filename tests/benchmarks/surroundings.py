@@ -71,6 +71,7 @@ def surroundings(*flags: str) -> Iterator[Surroundings]:
         root = Path(folder)
         prefect = {"PREFECT_HOME": str(root / "prefect"), "DO_NOT_TRACK": "1"}
         os.environ |= prefect | {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # where users set it, they wait longer
         (root / "server").mkdir()
         with (
             local_stack(root / "stack", *(flags or ("--nodes", "1"))) as stack,
