@@ -6,23 +6,12 @@ Beside it, in each round: an empty flow on the same Prefect server, and on an ep
 import argparse
 import os
 import statistics
-import sys
 from functools import partial
 from pathlib import Path
 
-from rounds import interleaved, record, show, spread
+from rounds import interleaved, record, show
 from surroundings import CONVERT, Surroundings, make_clip, make_clips, surroundings
-
-EMPTY = """
-import asyncio
-from prefect import flow
-
-@flow
-async def empty():
-    pass
-
-asyncio.run(empty())
-"""
+from yardstick import EMPTY_FLOW_ALONE, EMPTY_FLOW_BESIDE, empty_flow_seconds
 
 
 def main() -> None:
@@ -36,24 +25,24 @@ def main() -> None:
         around.run(*CONVERT, library)
         alone.run(*CONVERT, library)
         contenders = {
-            "empty flow, server running": partial(seconds, around, sys.executable, "-c", EMPTY),
+            "empty flow, server running": partial(empty_flow_seconds, around),
             "ours, both running": partial(seconds, around, *CONVERT, library),
-            "empty flow, ephemeral server": partial(seconds, alone, sys.executable, "-c", EMPTY),
+            "empty flow, ephemeral server": partial(empty_flow_seconds, alone),
             "ours, neither running": partial(seconds, alone, *CONVERT, library),
         }
         measured = interleaved(contenders, rounds=rounds)
     show(measured, unit="seconds")
-    for case, rival, reach in (
-        ("both running", "empty flow, server running", "≤ 2.5 s"),
-        ("neither running", "empty flow, ephemeral server", "≤ 6 s"),
+    for case, rival, yardstick in (
+        ("both running", "empty flow, server running", EMPTY_FLOW_BESIDE),
+        ("neither running", "empty flow, ephemeral server", EMPTY_FLOW_ALONE),
     ):
         record(
             "startup.py",
             part=case,
             what=f"nothing to do, {case}",
-            reach=reach,
-            measured=f"{spread(measured[f'ours, {case}'])} s",
-            said=f"{rival}: {statistics.median(measured[rival]):.1f} s",
+            reach=yardstick.reach,
+            measured=yardstick.measured(measured[f"ours, {case}"], measured[rival]),
+            said=f"{rival}: {statistics.median(measured[rival]):.1f} s here",
         )
 
 
