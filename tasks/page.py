@@ -27,7 +27,7 @@ from tasks.clients import blob_service
 from tasks.job import RUNNER
 from tasks.models import FileResult
 from tasks.naming import printable
-from tasks.parameters import Request
+from tasks.parameters import Pool, Request
 from tasks.presets import Preset
 from tasks.progress import Progress, headline
 from tasks.timeline import UNPAID
@@ -161,15 +161,12 @@ def to_markdown(report: "Report", request: Request) -> Iterator[str]:
 
 
 def to_totals(report: "Report", request: Request) -> Iterator[tuple[str, str]]:
-    run, summary, pool = report.run, report.summary, request.pool
+    run, summary = report.run, report.summary
     yield "Files", f"{summary['files']} to {', '.join(map(code, run['presets']))}"
     yield "Took", f"{summary['seconds']:.1f} s for {summary['source_seconds']:.1f} s of media"
     yield "Written", decimal(summary["output_bytes"])
-    yield "Pool", f"{code(run['pool'])}, {'of its own' if run['owns_pool'] else 'shared'}"
-    at_most = f"{pool.spot_nodes} Spot and {pool.dedicated_nodes} dedicated at most"
-    size = f"{code(pool.vm_size)}, {pool.slots_per_node} files at once on each"
-    yield "Nodes", f"{len(report.nodes)} ({at_most}); {size}"
-    yield "Job", code(run["job"])
+    if run["job"]:
+        yield from to_machines(report, request.pool)
     hours = {name: value for name, value in summary["node_hours"].items() if value}
     if hours:
         said = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in hours.items())
@@ -179,6 +176,15 @@ def to_totals(report: "Report", request: Request) -> Iterator[tuple[str, str]]:
         yield "Cost", f"{summary['cost']:.2f} at your price"
     if summary["converting_share"] is not None:
         yield "Spent converting", f"{summary['converting_share']:.0%} of the nodes' time"
+
+
+def to_machines(report: "Report", pool: Pool) -> Iterator[tuple[str, str]]:
+    run = report.run
+    yield "Pool", f"{code(run['pool'])}, {'of its own' if run['owns_pool'] else 'shared'}"
+    at_most = f"{pool.spot_nodes} Spot and {pool.dedicated_nodes} dedicated at most"
+    size = f"{code(pool.vm_size)}, {pool.slots_per_node} files at once on each"
+    yield "Nodes", f"{len(report.nodes)} ({at_most}); {size}"
+    yield "Job", code(run["job"])
 
 
 def to_failures(missing: Sequence[FileResult]) -> Iterator[str]:

@@ -216,6 +216,7 @@ def in_hours(seconds: Mapping[Activity, float]) -> dict[Activity, float]:
 
 def describe_run(ledger: Ledger, *, now: datetime) -> dict[str, Any]:
     ticket, request = ledger.ticket, ledger.request
+    has_work = converts(ledger)
     return {
         "id": ticket.run_id,
         "presets": request.output.presets,
@@ -225,9 +226,9 @@ def describe_run(ledger: Ledger, *, now: datetime) -> dict[str, Any]:
         "download_to": request.output.download_to,
         "is_fetched": ledger.is_fetched,
         "report": request.output.report,
-        "job": ticket.job_id,
-        "pool": ticket.pool_id,
-        "owns_pool": ticket.owns_pool,
+        "job": ticket.job_id if has_work else None,
+        "pool": ticket.pool_id if has_work else None,
+        "owns_pool": ticket.owns_pool and has_work,
         "picture": picture_blob(ledger),
         "started_at": ticket.started_at.isoformat(timespec="seconds"),
         "ended_at": now.isoformat(timespec="seconds"),
@@ -236,12 +237,16 @@ def describe_run(ledger: Ledger, *, now: datetime) -> dict[str, Any]:
     }
 
 
+def converts(ledger: Ledger) -> bool:
+    """Whether the run had something to convert; else it asks for no pool and no job."""
+    return bool(ledger.plan.pending) and not ledger.request.run.dry_run
+
+
 def picture_blob(ledger: Ledger) -> str | None:
     """The picture's name in the output container; None where there is nothing to show."""
-    request, ticket = ledger.request, ledger.ticket
-    if request.run.dry_run or not ledger.plan.pending:
+    if not converts(ledger):
         return None
-    prefix = request.output.prefix
+    ticket, prefix = ledger.ticket, ledger.request.output.prefix
     return blob_name(prefix=prefix, started_at=ticket.started_at, run_id=ticket.run_id)
 
 

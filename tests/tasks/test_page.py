@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import PrefectClient, get_client
-from records import MP3, a_request
+from records import MP3, NOW, ONE, a_ledger, a_plan, a_request
 from runs import HOSTILE, a_big_report
 
 from tasks.job import RUNNER
@@ -26,6 +26,7 @@ from tasks.page import (
 )
 from tasks.presets import PRESETS
 from tasks.progress import Progress
+from tasks.report import build_report
 
 REPORT = a_big_report(files=1500)
 TEXT = "\n".join(to_markdown(REPORT, a_request()))
@@ -73,6 +74,13 @@ def test_the_report_to_read_has_totals_failures_with_reasons_pool_node_hours_and
     for word in ("| Pool |", "| Node hours |", "| Spent converting |", "53\\.06 s were converted"):
         assert word in TEXT
     assert in_shell(ffmpeg_words(MP3)) in TEXT
+
+
+def test_where_nothing_was_to_be_converted_the_report_to_read_names_no_pool_and_no_job() -> None:
+    report = build_report(a_ledger(plan=a_plan(done=(ONE,))), now=NOW)
+    text = "\n".join(to_markdown(report, a_request()))
+    assert "# 1 skipped" in text
+    assert not any(word in text for word in ("| Pool |", "| Nodes |", "| Job |"))
 
 
 def test_no_row_of_the_report_to_read_is_broken_by_a_name() -> None:
