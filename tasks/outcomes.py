@@ -1,7 +1,10 @@
 """How far each batch task came, as Batch lists it: the list decides, not the counts."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
+from typing import Any
 
 from azure.batch import models
 from azure.batch.aio import BatchClient
@@ -42,32 +45,38 @@ def results_a_page(started: int) -> int:
     return page_size(started, least=LEAST_A_PAGE, most=MOST_A_PAGE)
 
 
-def to_outcome(batch_task: models.BatchTask) -> Outcome:
-    """Reads each field once: the SDK parses it anew each time."""
-    key, attempt = key_and_attempt(batch_task.id)
-    info, place = batch_task.execution_info, batch_task.node_info
-    node = place.node_id if place else None
+def to_outcome(batch_task: Mapping[str, Any]) -> Outcome:
+    """Out of the answer's own fields: as attributes the SDK's models parse them at each access."""
+    key, attempt = key_and_attempt(batch_task["id"])
+    info, place = batch_task.get("executionInfo"), batch_task.get("nodeInfo") or {}
+    node = place.get("nodeId")
     node = sys.intern(node) if node else None  # one text for a node, however many tasks it ran
-    seen = Outcome(key, attempt, "running", node=node, added_at=batch_task.creation_time)
+    added_at = moment(batch_task.get("creationTime"))
+    seen = Outcome(key, attempt, "running", node=node, added_at=added_at)
     if info is None:
         return seen
-    started_at = info.start_time
-    if batch_task.state != models.BatchTaskState.COMPLETED:
+    started_at = moment(info.get("startTime"))
+    if batch_task["state"] != models.BatchTaskState.COMPLETED:
         return replace(seen, started_at=started_at)
-    ended_at, failure = info.end_time, info.failure_info
+    ended_at, failure = moment(info.get("endTime")), info.get("failureInfo") or {}
     # An exit code of 0 whose upload failed is a failure: the result tells, not the code.
-    is_success = info.result == models.BatchTaskExecutionResult.SUCCESS
+    is_success = info.get("result") == models.BatchTaskExecutionResult.SUCCESS
     return replace(
         seen,
         state="succeeded" if is_success else "failed",
-        exit_code=info.exit_code,
-        code=(failure.code if failure else None) or "",
-        message=(failure.message if failure else None) or "",
-        tries=info.retry_count + 1,
+        exit_code=info.get("exitCode"),
+        code=failure.get("code") or "",
+        message=failure.get("message") or "",
+        tries=info.get("retryCount", 0) + 1,
         seconds=(ended_at - started_at).total_seconds() if started_at and ended_at else None,
         started_at=started_at,
         ended_at=ended_at,
     )
+
+
+def moment(text: str | None) -> datetime | None:
+    """Batch counts in ten millionths of a second, of which Python keeps millionths."""
+    return datetime.fromisoformat(text) if text else None
 
 
 def is_service_fault(outcome: Outcome) -> bool:

@@ -5,6 +5,7 @@ from errno import ENOMEM
 from http.client import HTTPException
 from itertools import islice
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, cast
 
 from tasks.endings import (
@@ -199,12 +200,13 @@ def _options(location: str) -> dict[str, str]:
 def _refuse_what_is_no_file(location: str) -> None:
     if _is_url(location):
         return
-    path = Path(location)
-    if not path.exists():
-        raise UnreadableMedia("there is no such file")
-    if not path.is_file():  # a FIFO would be waited for
+    try:
+        found = Path(location).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UnreadableMedia("there is no such file") from None
+    if not S_ISREG(found.st_mode):  # a FIFO would be waited for
         raise UnreadableMedia("it is not a file")
-    if path.stat().st_size == 0:
+    if found.st_size == 0:
         raise UnreadableMedia("the file is empty")
 
 

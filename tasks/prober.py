@@ -15,7 +15,6 @@ from asyncio import StreamReader, StreamWriter
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
@@ -130,9 +129,9 @@ def read_answer(line: bytes) -> Finding:
     return Media(**(answer | streams))
 
 
-def answer(location: str) -> dict[str, Any]:
+def answer(location: str) -> Media | dict[str, str]:
     try:
-        return asdict(probe(location))
+        return probe(location)
     except UnreadableMedia as error:
         return {"reason": str(error)}
     except MemoryError:
@@ -154,7 +153,12 @@ def serve(*, seconds: int) -> None:
         except MemoryError:
             os._exit(OUT_OF_MEMORY)  # with what fills the memory
         signal.alarm(0)
-        print(json.dumps(found), flush=True)  # noqa: T201  its parent listens
+        print(json.dumps(found, default=by_field), flush=True)  # noqa: T201  its parent listens
+
+
+def by_field(part: Media | Stream) -> dict[str, Any]:
+    """As `asdict`, which copies each value and takes as long as a fifth of a small file's probe."""
+    return {name: getattr(part, name) for name in part.__slots__}
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ CONVERT = [sys.executable, str(ROOT / "flows" / "convert.py")]
 
 @dataclass(frozen=True, kw_only=True)
 class Used:
-    """What a command took, its children apart."""
+    """What a command took, its children's CPU time included."""
 
     seconds: float
     cpu_seconds: float

@@ -76,11 +76,11 @@ def upload_milliseconds(around: Surroundings, library: Path) -> float:
 
 
 def listing_seconds(around: Surroundings, container: str) -> float:
-    """Of one listing of all blobs, with the tags by which a conversion is known as done."""
+    """Of one listing of all names, the cheapest that the SDK has; ours reads metadata, too."""
     with blob_service(around) as service:
-        blobs = service.get_container_client(container).list_blobs(include=["metadata"])
+        names = service.get_container_client(container).list_blob_names()
         started = time.perf_counter()
-        for _ in blobs:
+        for _ in names:
             pass
         return time.perf_counter() - started
 
