@@ -46,19 +46,20 @@ def results_a_page(started: int) -> int:
 
 
 def to_outcome(batch_task: Mapping[str, Any]) -> Outcome:
-    """Out of the answer's own fields: as attributes the SDK's models parse them at each access."""
+    """Out of a batch task by Batch's own names of its fields, those in SELECT."""
+    # As attributes the SDK's models parse them anew at each access.
     key, attempt = key_and_attempt(batch_task["id"])
     info, place = batch_task.get("executionInfo"), batch_task.get("nodeInfo") or {}
     node = place.get("nodeId")
     node = sys.intern(node) if node else None  # one text for a node, however many tasks it ran
-    added_at = moment(batch_task.get("creationTime"))
+    added_at = read_time(batch_task.get("creationTime"))
     seen = Outcome(key, attempt, "running", node=node, added_at=added_at)
     if info is None:
         return seen
-    started_at = moment(info.get("startTime"))
+    started_at = read_time(info.get("startTime"))
     if batch_task["state"] != models.BatchTaskState.COMPLETED:
         return replace(seen, started_at=started_at)
-    ended_at, failure = moment(info.get("endTime")), info.get("failureInfo") or {}
+    ended_at, failure = read_time(info.get("endTime")), info.get("failureInfo") or {}
     # An exit code of 0 whose upload failed is a failure: the result tells, not the code.
     is_success = info.get("result") == models.BatchTaskExecutionResult.SUCCESS
     return replace(
@@ -74,8 +75,9 @@ def to_outcome(batch_task: Mapping[str, Any]) -> Outcome:
     )
 
 
-def moment(text: str | None) -> datetime | None:
-    """Batch counts in ten millionths of a second, of which Python keeps millionths."""
+def read_time(text: str | None) -> datetime | None:
+    """A time as Batch writes it."""
+    # In ten millionths of a second, of which Python keeps millionths.
     return datetime.fromisoformat(text) if text else None
 
 

@@ -165,8 +165,7 @@ def to_totals(report: "Report", request: Request) -> Iterator[tuple[str, str]]:
     yield "Files", f"{summary['files']} to {', '.join(map(code, run['presets']))}"
     yield "Took", f"{summary['seconds']:.1f} s for {summary['source_seconds']:.1f} s of media"
     yield "Written", decimal(summary["output_bytes"])
-    if run["job"]:
-        yield from to_machines(report, request.pool)
+    yield from to_machines(report, request.pool)
     hours = {name: value for name, value in summary["node_hours"].items() if value}
     if hours:
         said = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in hours.items())
@@ -179,12 +178,17 @@ def to_totals(report: "Report", request: Request) -> Iterator[tuple[str, str]]:
 
 
 def to_machines(report: "Report", pool: Pool) -> Iterator[tuple[str, str]]:
+    """Those that the run asked for, or would have."""
     run = report.run
-    yield "Pool", f"{code(run['pool'])}, {'of its own' if run['owns_pool'] else 'shared'}"
     at_most = f"{pool.spot_nodes} Spot and {pool.dedicated_nodes} dedicated at most"
     size = f"{code(pool.vm_size)}, {pool.slots_per_node} files at once on each"
-    yield "Nodes", f"{len(report.nodes)} ({at_most}); {size}"
-    yield "Job", code(run["job"])
+    if run["dry_run"] and run["dry_run"]["conversions"]:
+        yield "Nodes", f"{at_most}; {size}"
+    if run["pool"]:
+        yield "Pool", f"{code(run['pool'])}, {'of its own' if run['owns_pool'] else 'shared'}"
+        yield "Nodes", f"{len(report.nodes)} ({at_most}); {size}"
+    if run["job"]:
+        yield "Job", code(run["job"])
 
 
 def to_failures(missing: Sequence[FileResult]) -> Iterator[str]:

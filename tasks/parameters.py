@@ -299,9 +299,9 @@ class Limits(Parameters):
     )
     retries: int = Field(1, ge=0, le=10, description="Further tries for a file that fails.")
     wave_files: int = Field(
-        100,
+        400,
         ge=1,
-        le=100,
+        le=1000,
         description="Files uploaded and submitted together, at most; fewer at first, and on a slow"
         " line.",
     )

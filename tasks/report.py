@@ -216,7 +216,8 @@ def in_hours(seconds: Mapping[Activity, float]) -> dict[Activity, float]:
 
 def describe_run(ledger: Ledger, *, now: datetime) -> dict[str, Any]:
     ticket, request = ledger.ticket, ledger.request
-    has_work = converts(ledger)
+    begun = {span.name for span in ledger.spans}
+    pool_id = ticket.pool_id if "pool" in begun else None
     return {
         "id": ticket.run_id,
         "presets": request.output.presets,
@@ -226,9 +227,9 @@ def describe_run(ledger: Ledger, *, now: datetime) -> dict[str, Any]:
         "download_to": request.output.download_to,
         "is_fetched": ledger.is_fetched,
         "report": request.output.report,
-        "job": ticket.job_id if has_work else None,
-        "pool": ticket.pool_id if has_work else None,
-        "owns_pool": ticket.owns_pool and has_work,
+        "job": ticket.job_id if "job" in begun else None,
+        "pool": pool_id,
+        "owns_pool": ticket.owns_pool if pool_id else None,
         "picture": picture_blob(ledger),
         "started_at": ticket.started_at.isoformat(timespec="seconds"),
         "ended_at": now.isoformat(timespec="seconds"),
@@ -237,16 +238,12 @@ def describe_run(ledger: Ledger, *, now: datetime) -> dict[str, Any]:
     }
 
 
-def converts(ledger: Ledger) -> bool:
-    """Whether the run had something to convert; else it asks for no pool and no job."""
-    return bool(ledger.plan.pending) and not ledger.request.run.dry_run
-
-
 def picture_blob(ledger: Ledger) -> str | None:
     """The picture's name in the output container; None where there is nothing to show."""
-    if not converts(ledger):
+    request, ticket = ledger.request, ledger.ticket
+    if request.run.dry_run or not ledger.plan.pending:
         return None
-    ticket, prefix = ledger.ticket, ledger.request.output.prefix
+    prefix = request.output.prefix
     return blob_name(prefix=prefix, started_at=ticket.started_at, run_id=ticket.run_id)
 
 

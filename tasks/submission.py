@@ -39,6 +39,7 @@ from tasks.wire import (
     UploadCondition,
 )
 
+MOST_A_REQUEST = 100  # batch tasks, as Batch has it
 PAUSES_SECONDS = (0, 1, 2, 4, 8)  # before each try: Batch may be too busy to take some
 RETENTION = "PT5M"  # of a task's folder: small clips of an hour would fill a disk
 logger = logging.getLogger(__name__)
@@ -63,10 +64,12 @@ async def submit_wave(
             service, until=ticket.deadline + CLOCK_SKEW, identity=request.pool.identity
         )
     writer = TaskWriter(access=access, ticket=ticket, request=request)
-    batch_tasks = {c.key: writer.write(c, attempt) for c in conversions}
+    refused: dict[str, str] = {}
     async with batch_client() as batch:
-        refused = await add(batch, ticket.job_id, list(batch_tasks.values()))
-    added = counted(len(batch_tasks) - len(refused), "batch task")
+        for start in range(0, len(conversions), MOST_A_REQUEST):
+            some = conversions[start : start + MOST_A_REQUEST]
+            refused |= await add(batch, ticket.job_id, [writer.write(c, attempt) for c in some])
+    added = counted(len(conversions) - len(refused), "batch task")
     logger.info("Wave %d: %s added", wave, added)
     return tuple(
         Refusal(c.source, f"Batch did not take it: {refused[c.key]}", c.output, c.preset)

@@ -2,11 +2,10 @@
 
 Tiny files, and commands on the nodes that do nothing: what is left is our own CPU time, plan to
 report, beside the tutorial's and that of `upload_blob` alone. What the command costs with nothing
-to do is taken off. Then the same command again, with everything done, beside one listing alone.
+to do is taken off.
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 from pathlib import Path
@@ -15,7 +14,7 @@ from rivals import tutorial
 from rounds import interleaved, ratios, record, show
 from surroundings import Surroundings, surroundings
 from tiny import do_nothing, make_tiny
-from yardstick import LISTING, UPLOAD, listing_seconds, upload_milliseconds
+from yardstick import UPLOAD, upload_cpu_milliseconds
 
 LIMITS = ("--limits.deadline-minutes", "240")
 
@@ -33,31 +32,8 @@ def main() -> None:
 
 
 def measure(around: Surroundings, library: Path, *, files: int, rounds: int) -> None:
-    around.convert(library, *LIMITS, name="done")
-    measure_reruns(around, library, files=files, rounds=rounds)
-    measure_cpu(around, library, files=files, rounds=rounds)
-
-
-def measure_reruns(around: Surroundings, library: Path, *, files: int, rounds: int) -> None:
     contenders = {
-        "listing": lambda: listing_seconds(around, "output-done"),
-        "rerun": lambda: rerun_seconds(around, library),
-    }
-    measured = interleaved(contenders, rounds=rounds)
-    show(measured, unit="seconds")
-    record(
-        "files.py",
-        part="rerun",
-        what=f"a rerun with {files:,} files done, after start-up",
-        reach=f"{LISTING.reach}, 0 uploads",
-        measured=LISTING.measured(measured["rerun"], measured["listing"]),
-        said="stat of each file, remembered hashes, one listing of the outputs",
-    )
-
-
-def measure_cpu(around: Surroundings, library: Path, *, files: int, rounds: int) -> None:
-    contenders = {
-        "upload_blob": lambda: upload_milliseconds(around, library),
+        "upload_blob": lambda: upload_cpu_milliseconds(around, library),
         "tutorial": lambda: tutorial(around, library).cpu_seconds * 1000 / files,
         "ours": lambda: around.convert(library, *LIMITS).cpu_seconds * 1000 / files,
     }
@@ -68,7 +44,6 @@ def measure_cpu(around: Surroundings, library: Path, *, files: int, rounds: int)
     beside = statistics.median(ratios(measured["ours"], measured["tutorial"]))
     record(
         "files.py",
-        part="cpu",
         what=f"{files:,} tiny files: our CPU time a file, plan to report",
         reach=f"{UPLOAD.reach}, ≤ half of the tutorial's",
         measured=UPLOAD.measured(ours, measured["upload_blob"]),
@@ -83,14 +58,6 @@ def start_up_seconds(around: Surroundings) -> float:
     for _ in range(2):  # the first converts it
         used = around.convert(one, name="one")
     return used.cpu_seconds
-
-
-def rerun_seconds(around: Surroundings, library: Path) -> float:
-    report = around.folder / "report.json"
-    around.convert(library, "--report", report, name="done")
-    summary = json.loads(report.read_text())["summary"]
-    assert summary["skipped"] == summary["files"]
-    return float(summary["seconds"])
 
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, expect
+from records import NOW, ONE, a_ledger, a_plan
 from runs import a_big_report, drawn
 
 from browser import DESKTOP, Window, open_window
+from tasks.report import build_report
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 PHONE = (390, 844)
@@ -190,6 +192,18 @@ async def test_the_longest_path_is_told_in_words_too(window: Window, few: Path) 
 
 
 @pytest.mark.skipif("PICTURE" not in os.environ, reason="takes a minute: PICTURE=100000 runs it")
+async def test_of_a_run_that_found_all_done_it_names_neither_job_nor_pool(
+    window: Window, tmp_path: Path
+) -> None:
+    path = tmp_path / "done.html"
+    path.write_bytes(drawn(build_report(a_ledger(plan=a_plan(done=(ONE,))), now=NOW)))
+    await show(window, path)
+    notes = window.page.locator("#notes")
+    await expect(notes).to_contain_text("Node time is counted")
+    assert not re.search(r"\bnull\b|\bpool\b", await notes.inner_text())
+    check_quiet(window)
+
+
 async def test_100_000_files_open_too(window: Window, tmp_path: Path) -> None:
     path = tmp_path / "most.html"
     path.write_bytes(drawn(a_big_report(files=100_000, nodes=20, slots=4)))

@@ -25,11 +25,18 @@ def test_a_batch_task_that_is_not_completed_runs(state: str) -> None:
     assert seen == Outcome("k", 2, "running", node="n", started_at=NOW)
 
 
+def test_a_batch_task_of_which_batch_says_little_runs() -> None:
+    wire = {"id": "k-1", "state": "preparing", "creationTime": "2026-11-22T12:00:00.1234567Z"}
+    added_at = NOW + timedelta(microseconds=123456)
+    assert to_outcome(models.BatchTask(wire)) == Outcome("k", 1, "running", added_at=added_at)
+
+
 def test_an_exit_code_of_zero_with_a_failed_upload_is_a_failure() -> None:
     failure = {"category": "usererror", "code": "FileUploadMiscError", "message": "no"}
     info = {"exitCode": 0, "result": "failure", "failureInfo": failure}
     outcome = to_outcome(a_batch_task("completed", info))
-    assert (outcome.state, outcome.exit_code, outcome.code) == ("failed", 0, "FileUploadMiscError")
+    assert (outcome.state, outcome.exit_code) == ("failed", 0)
+    assert (outcome.code, outcome.message) == ("FileUploadMiscError", "no")
 
 
 def test_a_success_has_its_node_its_tries_and_its_seconds() -> None:

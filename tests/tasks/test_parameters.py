@@ -79,7 +79,7 @@ def test_a_pool_needs_nodes_unless_it_is_there_already() -> None:
     [
         (Limits, {"deadline_minutes": 0}),
         (Limits, {"deadline_minutes": 7 * 24 * 60}),
-        (Limits, {"wave_files": 101}),
+        (Limits, {"wave_files": 1001}),
         (Limits, {"lock_wait_seconds": -1}),
         (Pool, {"id": "no spaces"}),
         (Pool, {"vm_size": ""}),

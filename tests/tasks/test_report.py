@@ -5,10 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from records import NOW, ONE, a_conversion, a_ledger, a_plan, a_request, a_source, an_outcome, there
+from records import (
+    NOW,
+    ONE,
+    a_conversion,
+    a_ledger,
+    a_plan,
+    a_request,
+    a_source,
+    a_ticket,
+    an_outcome,
+    there,
+)
 
 from tasks.errors import ReportUnwrittenError
-from tasks.ledger import Ledger
 from tasks.models import (
     Check,
     Diagnosis,
@@ -142,15 +152,27 @@ def test_a_file_that_is_no_picture_of_ours_is_kept_aside(tmp_path: Path) -> None
     assert sorted(p.name for p in tmp_path.iterdir()) == ["index.html", "index.html~", "index.json"]
 
 
+def test_where_nothing_is_to_be_converted_there_is_no_picture_beside_the_outputs() -> None:
+    done = a_ledger(plan=a_plan(done=(ONE,)))
+    dry = a_ledger(request=a_request(run=Run(dry_run=True)))
+    assert [build_report(each, now=NOW).run["picture"] for each in (done, dry)] == [None, None]
+
+
 @pytest.mark.parametrize(
-    "ledger",
-    [a_ledger(plan=a_plan(done=(ONE,))), a_ledger(request=a_request(run=Run(dry_run=True)))],
-    ids=("done", "dry"),
+    ("begun", "named"),
+    [
+        ((), [None, None, None]),
+        (("pool",), ["a", None, True]),
+        (("pool", "job"), ["a", "b", True]),
+    ],
 )
-def test_where_nothing_is_converted_no_job_pool_or_picture_is_named(ledger: Ledger) -> None:
-    run = build_report(ledger, now=NOW).run
-    assert [run[name] for name in ("job", "pool", "picture")] == [None, None, None]
-    assert run["owns_pool"] is False
+def test_the_report_names_the_pool_and_the_job_that_the_run_came_to_ask_for(
+    begun: tuple[str, ...], named: list[object]
+) -> None:
+    spans = tuple(Span(name, NOW, NOW) for name in begun)
+    ticket = a_ticket(now=NOW, pool_id="a", job_id="b")
+    run = build_report(a_ledger(spans=spans, ticket=ticket), now=NOW).run
+    assert [run[name] for name in ("pool", "job", "owns_pool")] == named
 
 
 def test_without_a_report_file_none_is_written(

@@ -12,7 +12,14 @@ from tasks.access import ByIdentity, Signer
 from tasks.clients import batch_client
 from tasks.models import Conversion, Ticket
 from tasks.naming import batch_task_id
-from tasks.submission import TaskWriter, add, as_settings, refusal, submit_wave
+from tasks.submission import (
+    MOST_A_REQUEST,
+    TaskWriter,
+    add,
+    as_settings,
+    refusal,
+    submit_wave,
+)
 from tasks.wire import BatchTask
 
 SIGNER = Signer("https://s", "s", NOW + timedelta(hours=1), "a2V5", None)
@@ -145,6 +152,15 @@ async def test_a_wave_is_added_and_adding_it_again_changes_nothing(
         assert await submit_wave.fn(conversions, **given) == ()
     names = {batch_task.id for batch_task in batch.list_tasks(job.job_id)}
     assert names == {batch_task_id(c.key, 1) for c in conversions}
+
+
+async def test_a_wave_of_more_than_batch_takes_at_once_is_added_whole(
+    batch: BatchClient, containers: tuple[str, str], job: Ticket
+) -> None:
+    conversions = [a_conversion(a_source(f"{n}.mp4")) for n in range(MOST_A_REQUEST + 1)]
+    given: Any = {"wave": 1, "attempt": 1, "ticket": job, "request": a_request(containers)}
+    assert await submit_wave.fn(conversions, **given) == ()
+    assert len(list(batch.list_tasks(job.job_id))) == len(conversions)
 
 
 async def test_a_wave_of_nothing_asks_nothing_of_batch(

@@ -1,0 +1,52 @@
+"""What a rerun takes where all is done: `python tests/benchmarks/reruns.py [--files 10000]`.
+
+The same command again over tiny files, after start-up; beside an empty flow.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+from files import LIMITS
+from rounds import interleaved, record, show
+from surroundings import Surroundings, surroundings
+from tiny import do_nothing, make_tiny
+from yardstick import RERUN, empty_flow_seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        do_nothing(Path(folder, "nothing"))
+        with surroundings() as around:
+            library = make_tiny(around.folder / "library", given.files)
+            around.convert(library, *LIMITS, name="done")
+            contenders = {
+                "empty flow": lambda: empty_flow_seconds(around),
+                "rerun": lambda: rerun_seconds(around, library),
+            }
+            measured = interleaved(contenders, rounds=given.rounds)
+    show(measured, unit="seconds")
+    record(
+        "reruns.py",
+        what=f"a rerun with {given.files:,} files done, after start-up",
+        reach=f"{RERUN.reach}; 0 uploads",
+        measured=RERUN.measured(measured["rerun"], measured["empty flow"]),
+        said="stat of each file, remembered hashes, one listing of the outputs",
+    )
+
+
+def rerun_seconds(around: Surroundings, library: Path) -> float:
+    report = around.folder / "report.json"
+    around.convert(library, "--report", report, name="done")
+    summary = json.loads(report.read_text())["summary"]
+    assert summary["skipped"] == summary["files"]
+    return float(summary["seconds"])
+
+
+if __name__ == "__main__":
+    main()
