@@ -22,8 +22,8 @@ from tasks.stage import STAGE
 from tasks.tags import read_tags
 
 # Blob Storage takes 256 in one batch. Azurite answers nobody else before it has done them all, and
-# took half a minute for that on a busy machine: as long as the lock's lease.
-DELETIONS_A_REQUEST = 32
+# took half a minute for 256 on a busy machine: as long as the lock's lease.
+DELETIONS_A_REQUEST = 100
 logger = logging.getLogger(__name__)
 
 
