@@ -1,7 +1,7 @@
 """What a file costs: `python tests/benchmarks/files.py [--files 10000] [--rounds 3]`.
 
 Tiny files, and commands on the nodes that do nothing: what is left is our own CPU time, plan to
-report, beside the tutorial's and that of `upload_blob` alone. What start-up takes is taken off both.
+report, beside the tutorial's and that of `upload_blob` alone. Start-up is taken off both.
 """
 
 import argparse
