@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
 CONVERTED, FAILED, WRONG_USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
-GARBAGE = (2000, 5, 2)  # Python's are 700, 10, 10: objects, then looks at the younger
+GARBAGE = (2000, 5, 2)  # Python 3.11's are 700, 10, 10: objects, then looks at the younger
 DEFAULT_CONTAINER = Cleanup().container
 FOR_RUNS = ("flows.display", "fastapi.encoders")  # the latter by Prefect, for parameters
 FLAT = Parameter(name="*")

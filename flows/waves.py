@@ -22,7 +22,7 @@ from tasks.outcomes import is_service_fault
 from tasks.outputs import collect_outputs
 from tasks.pool import make_pool
 from tasks.stage import whole
-from tasks.submission import submit_wave
+from tasks.submission import MOST_A_REQUEST, submit_wave
 from tasks.uploads import is_missing, upload_wave
 
 FIRST_WAVE_FILES = 8
@@ -151,7 +151,12 @@ def next_wave(
     allowed = waiting[: pace.files]
     totals = itertools.accumulate(upload_bytes(conversion, present) for conversion in allowed)
     in_time = sum(total <= pace.upload_bytes for total in totals)
-    return allowed[: max(in_time, at_once)]
+    return allowed[: in_requests(max(in_time, at_once))]
+
+
+def in_requests(files: int) -> int:
+    """So many; or a few less, where a request to Batch would not be full."""
+    return files if files < MOST_A_REQUEST else files - files % MOST_A_REQUEST
 
 
 def next_pace(files: int, *, uploaded_bytes: int, seconds: float) -> Pace:

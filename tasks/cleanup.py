@@ -22,8 +22,9 @@ from tasks.stage import STAGE
 from tasks.tags import read_tags
 
 # Blob Storage takes 256 in one batch. Azurite answers nobody else before it has done them all, and
-# took half a minute for 256 on a busy machine: as long as the lock's lease.
-DELETIONS_A_REQUEST = 100
+# took half a minute for 256 on a busy machine: as long as the lock's lease, of which two runs that
+# delete side by side are to take less than half.
+DELETIONS_A_REQUEST = 50
 logger = logging.getLogger(__name__)
 
 

@@ -756,7 +756,8 @@ function showNotes() {
     "Times are Batch's for nodes and files and this machine's for stages; the two clocks may differ by a little. A file's time has its download and upload on the node in it.",
     "Slots are inferred from files that overlap: Batch does not tell them. Of a file that was tried several times in a row on one node, only the last try is known; those before it show as idle.",
     "Node time is counted from when Batch allocated a node until the run asked for its deletion, without the time for which it was evicted. Nodes are looked at now and then: an eviction between two looks shows as another boot.",
-    ...(run.job ? [`Job ${run.job}, pool ${run.pool}${sharing}.`] : []),
+    ...(run.pool ? [`Pool ${run.pool}${sharing}.`] : []),
+    ...(run.job ? [`Job ${run.job}.`] : []),
   ];
   byId("notes").replaceChildren(...notes.map((note) => element("p", {}, note)));
 }

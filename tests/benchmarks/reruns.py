@@ -1,4 +1,4 @@
-"""What a rerun takes where all is done: `python tests/benchmarks/reruns.py [--files 10000]`.
+"""A rerun where all is done: `python tests/benchmarks/reruns.py [--files 10000] [--rounds 5]`.
 
 The same command again over tiny files, after start-up; beside an empty flow.
 """

@@ -9,7 +9,6 @@ from pathlib import Path
 from surroundings import SLOTS, Surroundings, Used
 from tasks.presets import PRESETS
 
-TUTORIAL = Path(__file__).with_name("tutorial.py")
 CONVERT_ONE = 'ffmpeg -nostdin -y -loglevel error -i "$1" $ARGUMENTS "$OUT/$(basename "$1").mp3"'
 
 
@@ -37,4 +36,4 @@ def floor(around: Surroundings, folder: Path) -> float:
 
 def tutorial(around: Surroundings, folder: Path) -> Used:
     """The tutorial's sequence, as a command of its own."""
-    return around.run(sys.executable, TUTORIAL, folder)
+    return around.run(sys.executable, Path(__file__).with_name("tutorial.py"), folder)

@@ -41,7 +41,7 @@ def main() -> None:
             what=f"nothing to do, {case}",
             reach=yardstick.reach,
             measured=yardstick.measured(measured[f"ours, {case}"], measured[rival]),
-            said="of an empty flow Prefect's import is more than half",
+            said="beside it in the same rounds",
         )
 
 

@@ -49,7 +49,8 @@ class Yardstick:
     def measured(self, values: Sequence[float], known: Sequence[float]) -> str:
         """Each beside what the well known took here, in the same round."""
         times = spread(ratios(values, known))
-        return f"{times} times its {median(known):.1f} {self.unit} here: {spread(values)}"
+        took = f"{median(known):.1f} {self.unit} here"
+        return f"{times} times {self.known}, {took}: {spread(values)} {self.unit}"
 
 
 # Of the table's first version: on two cores on which the floor of 40 talks took 26.5 s.

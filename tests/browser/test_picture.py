@@ -191,7 +191,6 @@ async def test_the_longest_path_is_told_in_words_too(window: Window, few: Path) 
     assert steps[-1] == "download"
 
 
-@pytest.mark.skipif("PICTURE" not in os.environ, reason="takes a minute: PICTURE=100000 runs it")
 async def test_of_a_run_that_found_all_done_it_names_neither_job_nor_pool(
     window: Window, tmp_path: Path
 ) -> None:
@@ -204,6 +203,7 @@ async def test_of_a_run_that_found_all_done_it_names_neither_job_nor_pool(
     check_quiet(window)
 
 
+@pytest.mark.skipif("PICTURE" not in os.environ, reason="takes a minute: PICTURE=100000 runs it")
 async def test_100_000_files_open_too(window: Window, tmp_path: Path) -> None:
     path = tmp_path / "most.html"
     path.write_bytes(drawn(a_big_report(files=100_000, nodes=20, slots=4)))

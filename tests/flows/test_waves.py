@@ -34,7 +34,8 @@ def sizes_of_waves(films: Sequence[Conversion], *, seconds_a_megabyte: float) ->
     ("sizes_bytes", "seconds_a_megabyte", "sizes"),
     [
         ([MB] * 5, 0.001, [5]),
-        ([MB] * 200, 0.001, [8, 32, 128, 32]),
+        ([MB] * 800, 0.001, [8, 32, 100, 400, 200, 60]),
+        ([MB] * 300, 0.02, [8, 32, 100, 100, 60]),  # 250 go up in five seconds
         ([7 * MB] * 60, 0.05, [8, 14, 14, 14, 10]),  # five seconds each
         ([1000 * MB] * 20, 0.05, [8, 8, 4]),
         ([MB] * 8 + [1000 * MB] * 20, 0.05, [8, 8, 8, 4]),

@@ -24,7 +24,7 @@ from tasks.page import (
     to_markdown,
     to_rows,
 )
-from tasks.parameters import Run
+from tasks.parameters import Pool, Run
 from tasks.presets import PRESETS
 from tasks.progress import Progress
 from tasks.report import build_report
@@ -87,8 +87,15 @@ def test_where_nothing_was_to_be_converted_the_report_to_read_names_no_pool_and_
 def test_of_a_dry_run_the_report_to_read_says_which_nodes_there_would_be() -> None:
     request = a_request(run=Run(dry_run=True))
     text = "\n".join(to_markdown(build_report(a_ledger(request=request), now=NOW), request))
-    assert "| Nodes | 5 Spot and 0 dedicated at most" in text
+    assert "| Nodes | 1 Spot and 0 dedicated; " in text
     assert not any(word in text for word in ("| Pool |", "| Job |"))
+
+
+def test_of_a_dry_run_on_a_shared_pool_the_report_to_read_names_that() -> None:
+    request = a_request(run=Run(dry_run=True), pool=Pool(id="warm"))
+    text = "\n".join(to_markdown(build_report(a_ledger(request=request), now=NOW), request))
+    assert "| Pool | `warm`, shared |" in text
+    assert "| Nodes |" not in text
 
 
 def test_no_row_of_the_report_to_read_is_broken_by_a_name() -> None:
