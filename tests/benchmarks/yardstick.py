@@ -50,7 +50,7 @@ class Yardstick:
         """Each beside what the well known took here, in the same round."""
         times = spread(ratios(values, known))
         took = f"{median(known):.1f} {self.unit} here"
-        return f"{times} times {self.known}, {took}: {spread(values)} {self.unit}"
+        return f"{times} times {self.known}, {took}: {spread(values, 1)} {self.unit}"
 
 
 # Of the table's first version: on two cores on which the floor of 40 talks took 26.5 s.
