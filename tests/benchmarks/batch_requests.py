@@ -6,13 +6,11 @@ waited for that take long to boot, and the requests of a minute after the second
 
 import os
 import subprocess
-import tempfile
 import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from azure.batch import BatchClient
 from azure.core.credentials import AzureNamedKeyCredential
@@ -20,8 +18,8 @@ from azure.core.rest import HttpRequest
 
 from rounds import record
 from storage_proxy import Asked, StorageProxy, running_proxy
-from surroundings import CONVERT, Surroundings, surroundings
-from tiny import do_nothing, make_tiny
+from surroundings import CONVERT, Surroundings
+from tiny import idle_surroundings, make_tiny
 
 FEW, MANY = 100, 1_100
 NOUNS = ("addtaskcollection", "jobs", "nodecounts", "nodes", "pools", "taskcounts", "tasks")
@@ -30,12 +28,10 @@ FROM_SECONDS, TO_SECONDS = 120, 180
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        do_nothing(Path(folder, "nothing"))
-        with surroundings() as around, counted(around) as proxy:
-            few, many = (ask_for(around, proxy, count) for count in (FEW, MANY))
-            order(around, {"kind": "boot", "seconds": 2 * TO_SECONDS})
-            waiting = ask_while_waiting(around, proxy)
+    with idle_surroundings() as around, counted(around) as proxy:
+        few, many = (ask_for(around, proxy, count) for count in (FEW, MANY))
+        order(around, {"kind": "boot", "seconds": 2 * TO_SECONDS})
+        waiting = ask_while_waiting(around, proxy)
     slope = many - few
     for name in sorted(slope):
         print(f"{slope[name]:5} {name}")

@@ -7,16 +7,13 @@ to do is taken off; not so where the tutorial, start-up included, is beside it.
 
 import argparse
 import statistics
-import tempfile
 from pathlib import Path
 
 from rivals import tutorial
 from rounds import interleaved, ratios, record, show, spread
-from surroundings import Surroundings, surroundings
-from tiny import do_nothing, make_tiny
+from surroundings import Surroundings
+from tiny import LIMITS, idle_surroundings, make_tiny
 from yardstick import UPLOAD, upload_cpu_milliseconds
-
-LIMITS = ("--limits.deadline-minutes", "240")
 
 
 def main() -> None:
@@ -24,11 +21,9 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        do_nothing(Path(folder, "nothing"))
-        with surroundings() as around:
-            library = make_tiny(around.folder / "library", given.files)
-            measure(around, library, files=given.files, rounds=given.rounds)
+    with idle_surroundings() as around:
+        library = make_tiny(around.folder / "library", given.files)
+        measure(around, library, files=given.files, rounds=given.rounds)
 
 
 def measure(around: Surroundings, library: Path, *, files: int, rounds: int) -> None:

@@ -4,14 +4,11 @@ Tiny files, and commands on the nodes that do nothing. It draws docs/growth.svg.
 """
 
 import argparse
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
-from files import LIMITS
 from rounds import ROOT, record
-from surroundings import Surroundings, Used, surroundings
-from tiny import do_nothing, make_tiny
+from surroundings import Surroundings, Used
+from tiny import LIMITS, idle_surroundings, make_tiny
 
 PLOT = ROOT / "docs" / "growth.svg"
 SIZES = (100, 1_000, 10_000, 100_000)
@@ -22,10 +19,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     sizes = parser.parse_args().sizes
-    with tempfile.TemporaryDirectory() as folder:
-        do_nothing(Path(folder, "nothing"))
-        with surroundings() as around:
-            used = {size: convert(around, size) for size in sizes}
+    with idle_surroundings() as around:
+        used = {size: convert(around, size) for size in sizes}
     draw(used)
     named = {size: used[size] for size in sizes if size in BOUND}
     bound = named if len(named) > 1 else used

@@ -5,13 +5,11 @@ The same command again over tiny files, after start-up; beside an empty flow.
 
 import argparse
 import json
-import tempfile
 from pathlib import Path
 
-from files import LIMITS
 from rounds import interleaved, record, show
-from surroundings import Surroundings, surroundings
-from tiny import do_nothing, make_tiny
+from surroundings import Surroundings
+from tiny import LIMITS, idle_surroundings, make_tiny
 from yardstick import RERUN, empty_flow_seconds
 
 
@@ -20,16 +18,14 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        do_nothing(Path(folder, "nothing"))
-        with surroundings() as around:
-            library = make_tiny(around.folder / "library", given.files)
-            around.convert(library, *LIMITS, name="done")
-            contenders = {
-                "empty flow": lambda: empty_flow_seconds(around),
-                "rerun": lambda: rerun_seconds(around, library),
-            }
-            measured = interleaved(contenders, rounds=given.rounds)
+    with idle_surroundings() as around:
+        library = make_tiny(around.folder / "library", given.files)
+        around.convert(library, *LIMITS, name="done")
+        contenders = {
+            "empty flow": lambda: empty_flow_seconds(around),
+            "rerun": lambda: rerun_seconds(around, library),
+        }
+        measured = interleaved(contenders, rounds=given.rounds)
     show(measured, unit="seconds")
     record(
         "reruns.py",

@@ -2,8 +2,14 @@
 
 import os
 import struct
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from surroundings import Surroundings, surroundings
+
+LIMITS = ("--limits.deadline-minutes", "240")  # of a run of very many
 SECONDS, RATE = 0.1, 8000
 STAND_IN = """#!/bin/sh
 # Stands in for ffmpeg: writes a byte, and says that all was converted.
@@ -25,6 +31,15 @@ def make_tiny(folder: Path, count: int) -> Path:
         content = f"{number:08}".encode().ljust(frames, b"\x80")
         (part / f"{number:06}.wav").write_bytes(header + content)
     return folder
+
+
+@contextmanager
+def idle_surroundings() -> Iterator[Surroundings]:
+    """Surroundings whose nodes do nothing for a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        do_nothing(Path(folder, "nothing"))
+        with surroundings() as around:
+            yield around
 
 
 def do_nothing(folder: Path) -> None:
