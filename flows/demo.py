@@ -20,7 +20,7 @@ from cyclopts import App, Parameter
 from platformdirs import user_data_path
 
 from flows.command import INTERRUPTED, TERMINATED, main
-from flows.prefect_api import use_prefect_api
+from flows.prefect_api import use_plain_api
 from flows.samples import make_samples
 from flows.signals import Terminated, heed_signals
 from flows.surroundings import PREFECT_FILE, QUIET, ROOT
@@ -104,7 +104,7 @@ def running_demo(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
             raise ConvertError(str(error), "") from error
         environment = own_environment() | settings | fence(folder)
         environment |= {"PREFECT_API_URL": api, "PREFECT_HOME": str(server.home)}
-        use_prefect_api(api)
+        use_plain_api(api)
         fill_block(settings)
         deploy(folder, environment)
         yield api.removesuffix("/api"), parts.enter_context(running_worker(folder, environment))

@@ -32,11 +32,20 @@ def may_have_prefect_api() -> bool:
 
 
 def adopt_prefect_api() -> str:
-    """Use the server that is set for Prefect, wherever. Returns its URL; empty: none is."""
-    spare_authorities(os.environ.get("PREFECT_API_URL", ""))
+    """Use the server that is set for Prefect, wherever. Returns its URL; empty: none is.
+
+    Raises:
+        ConvertError: nobody answers at it.
+    """
+    named = os.environ.get("PREFECT_API_URL", "")
+    if speaks_plainly(named):
+        spare_authorities()
+        return named
     url = api_settings().url or ""
-    if "PREFECT_API_URL" not in os.environ and speaks_plainly(url):
-        use_prefect_api(url)
+    if not named and speaks_plainly(url):
+        use_plain_api(url)
+    elif url:
+        check_prefect_api()
     return url
 
 
@@ -83,22 +92,22 @@ def trust(api: "APISettings") -> ssl.SSLContext | bool:
         ) from None
 
 
-def use_prefect_api(url: str) -> None:
+def use_plain_api(url: str) -> None:
+    """Use the server at the URL, which speaks plainly."""
     os.environ["PREFECT_API_URL"] = url
-    spare_authorities(url)
+    spare_authorities()
     with held_signals():
         from prefect.context import refresh_global_settings_context
 
         refresh_global_settings_context()
 
 
-def spare_authorities(url: str) -> None:
-    """Let Prefect's clients trust nobody where they will speak no TLS.
+def spare_authorities() -> None:
+    """Let Prefect's clients trust nobody: where they will speak no TLS.
 
     Each of the six that a run makes would read all of 140 authorities: a tenth of a short run.
     """
-    if speaks_plainly(url):
-        os.environ.setdefault("PREFECT_API_SSL_CERT_FILE", str(NOBODY))
+    os.environ.setdefault("PREFECT_API_SSL_CERT_FILE", str(NOBODY))
 
 
 def speaks_plainly(url: str) -> bool:

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from flows.prefect_api import (
     adopt_prefect_api,
-    check_prefect_api,
     may_have_prefect_api,
-    use_prefect_api,
+    use_plain_api,
 )
 from flows.signals import heed_signals, held_signals
 from tasks.errors import ConvertError
@@ -55,7 +54,6 @@ def surroundings(*modules: str, account: str = "") -> Iterator[None]:
             stack = parts.enter_context(running_stack()) if is_local else None
             if adopt_prefect_api():
                 server = None
-                check_prefect_api()
             else:
                 server = server or parts.enter_context(running_server())
                 parts.callback(server.hang_up)
@@ -64,7 +62,7 @@ def surroundings(*modules: str, account: str = "") -> Iterator[None]:
                     import_module(module)
             os.environ |= stack.wait() if stack else {}
             if server:
-                use_prefect_api(server.wait())
+                use_plain_api(server.wait())
         except StackError as error:
             raise ConvertError(str(error), "") from error
         yield

@@ -4,7 +4,7 @@ import os
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,27 +16,34 @@ from prefect.settings import (
     temporary_settings,
 )
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from deployments.local.certificate import Certificate, make_certificate
-from flows.prefect_api import NOBODY, check_prefect_api, spare_authorities
+from flows.prefect_api import NOBODY, check_prefect_api, speaks_plainly
 from servers import served
 from tasks.errors import ConvertError
 
 URL = "http://127.0.0.1:9/api"
+SSL = "PREFECT_API_SSL_CERT_FILE"
+ADOPT = f"""
+import os
+from flows.prefect_api import adopt_prefect_api
+print(adopt_prefect_api(), os.environ["{SSL}"])
+"""
 ASK = """
-from flows.prefect_api import adopt_prefect_api, may_have_prefect_api
-print(may_have_prefect_api(), bool(adopt_prefect_api()))
+from flows.prefect_api import api_settings, may_have_prefect_api
+print(may_have_prefect_api(), bool(api_settings().url))
 """
 
 
-def looks(folder: Path, **environment: str) -> str:
-    """What the look says, and what Prefect says, in a process that starts in the folder."""
+def looks(folder: Path, program: str = ASK, **environment: str) -> str:
+    """What the program prints, in a process that starts in the folder."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     home = {"PREFECT_HOME": str(folder / "home")}
     asked = subprocess.run(
-        [sys.executable, "-c", ASK],
+        [sys.executable, "-c", program],
         cwd=folder,
         env=kept | home | environment,
         capture_output=True,
@@ -73,21 +80,24 @@ def test_where_nothing_names_a_server_none_is_suspected(tmp_path: Path) -> None:
     assert looks(tmp_path) == "False False"
 
 
-def answers(status: int) -> Starlette:
-    """A server that answers so, wherever it is asked."""
-    answer = Response(status_code=status, headers={"Location": "https://127.0.0.1:1/api/health"})
-    return Starlette(routes=[Route("/api/health", lambda _: answer)])
+def answers(status: int, asked: list[str]) -> Starlette:
+    """A server that answers so where it is asked for its health, and notes what it was asked."""
+    location = {"Location": "https://127.0.0.1:1/api/health"}
+
+    def answer(request: Request) -> Response:
+        asked.append(request.url.path)
+        return Response(status_code=status, headers=location)
+
+    return Starlette(routes=[Route("/{path:path}", answer)])
 
 
-@pytest.mark.parametrize(("status", "spared"), [(200, True), (307, False), (401, False)])
-def test_authorities_are_spared_where_a_server_answers_without_tls(
-    environment: dict[str, str],
+@pytest.mark.parametrize(("status", "plain"), [(200, True), (307, False), (401, False)])
+def test_a_server_speaks_plainly_that_answers_without_tls(
     status: int,
-    spared: bool,  # noqa: FBT001  a table
+    plain: bool,  # noqa: FBT001  a table
 ) -> None:
-    with served(answers(status)) as port:
-        spare_authorities(f"http://127.0.0.1:{port}/api")
-    assert environment.get("PREFECT_API_SSL_CERT_FILE") == (str(NOBODY) if spared else None)
+    with served(answers(status, [])) as port:
+        assert speaks_plainly(f"http://127.0.0.1:{port}/api") == plain
 
 
 @pytest.mark.parametrize(
@@ -101,24 +111,47 @@ def test_authorities_are_spared_where_a_server_answers_without_tls(
         "",
     ],
 )
-def test_no_authorities_are_spared_elsewhere(environment: dict[str, str], url: str) -> None:
-    spare_authorities(url)
-    assert "PREFECT_API_SSL_CERT_FILE" not in environment
+def test_no_server_speaks_plainly_elsewhere(url: str) -> None:
+    assert not speaks_plainly(url)
 
 
-@pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """This process's, which is as it was after the test."""
-    names = {name: value for name, value in os.environ.items() if "SSL_CERT" not in name}
-    monkeypatch.setattr(os, "environ", names)
-    return names
+def in_environment(url: str, folder: Path) -> dict[str, str]:
+    assert folder.is_dir()
+    return {"PREFECT_API_URL": url}
 
 
-def test_authorities_that_the_user_names_stay(environment: dict[str, str]) -> None:
-    environment["PREFECT_API_SSL_CERT_FILE"] = "mine.pem"
-    with served(answers(200)) as port:
-        spare_authorities(f"http://127.0.0.1:{port}/api")
-    assert environment["PREFECT_API_SSL_CERT_FILE"] == "mine.pem"
+def in_profile(url: str, folder: Path) -> dict[str, str]:
+    (folder / "home").mkdir()
+    words = f'active = "a"\n[profiles.a]\nPREFECT_API_URL = "{url}"\n'
+    (folder / "home" / "profiles.toml").write_text(words)
+    return {}
+
+
+@pytest.mark.parametrize("name", [in_environment, in_profile])
+@pytest.mark.parametrize(
+    ("given", "trusted"), [({}, str(NOBODY)), ({SSL: "mine.pem"}, "mine.pem")], ids=["", "mine"]
+)
+def test_a_server_that_speaks_plainly_is_asked_once_and_needs_no_authorities(
+    tmp_path: Path,
+    name: Callable[[str, Path], dict[str, str]],
+    given: dict[str, str],
+    trusted: str,
+) -> None:
+    asked: list[str] = []
+    with served(answers(200, asked)) as port:
+        url = f"http://127.0.0.1:{port}/api"
+        said = looks(tmp_path, ADOPT, **name(url, tmp_path), **given)
+    assert said == f"{url} {trusted}"
+    assert asked == ["/api/health"]
+
+
+@pytest.mark.parametrize("name", [in_environment, in_profile])
+def test_a_server_that_does_not_answer_is_named(
+    tmp_path: Path, name: Callable[[str, Path], dict[str, str]]
+) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        looks(tmp_path, ADOPT, **name(URL, tmp_path))
+    assert f"Prefect's server at {URL} does not answer" in refused.value.stderr
 
 
 def test_who_trusts_nobody_has_one_authority_that_has_ended() -> None:
