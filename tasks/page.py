@@ -182,11 +182,10 @@ def to_machines(report: "Report", pool: Pool) -> Iterator[tuple[str, str]]:
     run, dry_run = report.run, report.run["dry_run"]
     at_most = f"{pool.spot_nodes} Spot and {pool.dedicated_nodes} dedicated at most"
     size = f"{code(pool.vm_size)}, {pool.slots_per_node} files at once on each"
-    if dry_run and dry_run["pool"]:
-        yield "Pool", f"{code(dry_run['pool'])}, shared"
-    elif dry_run and dry_run["conversions"]:
+    if dry_run and dry_run["conversions"]:
         count = f"{dry_run['spot_nodes']} Spot and {dry_run['dedicated_nodes']} dedicated"
-        yield "Nodes", f"{count}; {size}"
+        shared = dry_run["pool"]
+        yield ("Pool", f"{code(shared)}, shared") if shared else ("Nodes", f"{count}; {size}")
     if run["pool"]:
         yield "Pool", f"{code(run['pool'])}, {'of its own' if run['owns_pool'] else 'shared'}"
         yield "Nodes", f"{len(report.nodes)} ({at_most}); {size}"

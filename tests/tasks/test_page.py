@@ -98,6 +98,14 @@ def test_of_a_dry_run_on_a_shared_pool_the_report_to_read_names_that() -> None:
     assert "| Nodes |" not in text
 
 
+@pytest.mark.parametrize("pool", [Pool(), Pool(id="warm")], ids=["own", "shared"])
+def test_of_a_dry_run_with_nothing_to_convert_the_report_to_read_names_no_pool(pool: Pool) -> None:
+    request = a_request(run=Run(dry_run=True), pool=pool)
+    ledger = a_ledger(request=request, plan=a_plan())
+    text = "\n".join(to_markdown(build_report(ledger, now=NOW), request))
+    assert not any(word in text for word in ("| Pool |", "| Nodes |", "| Job |"))
+
+
 def test_no_row_of_the_report_to_read_is_broken_by_a_name() -> None:
     rows = [line for line in TEXT.splitlines() if line.startswith("| ")]
     for row in rows:
