@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from azure.batch import models
 from azure.batch.aio import BatchClient
-from azure.core.exceptions import HttpResponseError
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.storage.blob.aio import ContainerClient
 from prefect import task
 
@@ -119,10 +119,21 @@ async def _unless_gone() -> AsyncIterator[None]:
 async def delete_inputs(container: ContainerClient, lock_id: str) -> None:
     """Delete all of ours that lies under the lock, but the lock itself."""
     deleted = 0
+    async for names in _own_names(container, lock_id):
+        for start in range(0, len(names), DELETIONS_A_REQUEST):
+            some = names[start : start + DELETIONS_A_REQUEST]
+            # To read what became of each takes as long as to ask for it: the next listing tells.
+            await container.delete_blobs(*some, raise_on_any_failure=False)
+        deleted += len(names)
+    async for names in _own_names(container, lock_id):
+        for name in names:
+            with suppress(ResourceNotFoundError):
+                await container.delete_blob(name)  # or says why it cannot be
+    logger.info("Deleted %d uploads and logs", deleted)
+
+
+async def _own_names(container: ContainerClient, lock_id: str) -> AsyncIterator[list[str]]:
+    """Page by page."""
     async for page in list_pages(container, f"{lock_id}/"):
         own = [blob.name for blob in page if is_own(blob.metadata)]
-        names = [name for name in own if name != lock_blob(lock_id)]
-        for start in range(0, len(names), DELETIONS_A_REQUEST):
-            await container.delete_blobs(*names[start : start + DELETIONS_A_REQUEST])
-        deleted += len(names)
-    logger.info("Deleted %d uploads and logs", deleted)
+        yield [name for name in own if name != lock_blob(lock_id)]

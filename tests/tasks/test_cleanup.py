@@ -2,11 +2,13 @@ from collections.abc import Callable
 
 import pytest
 from azure.batch import BatchClient, models
-from azure.core.exceptions import ResourceNotFoundError
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.storage.blob import BlobServiceClient
 from records import a_ticket
 
+from storage_proxy import Drop, StorageProxy
 from tasks.cleanup import clean_up, end_predecessor, is_ours, release_nodes
+from tasks.clients import explained
 from tasks.formulas import NO_NODES
 from tasks.models import Ticket
 from tasks.naming import OWN, input_blob, lock_blob, log_folder
@@ -143,6 +145,38 @@ async def test_uploads_and_logs_go_when_the_run_came_to_its_end_and_the_lock_sta
     assert len(list(container.list_blob_names())) == len(kept) + len(gone)
     await clean_up.fn(ticket, cleanup, is_finished=True)
     assert sorted(container.list_blob_names()) == sorted(kept)
+
+
+async def test_an_upload_that_cannot_be_deleted_is_told_when_all_others_are_gone(
+    blobs: BlobServiceClient, containers: tuple[str, str]
+) -> None:
+    ticket = a_ticket()
+    container = blobs.create_container(containers[1])
+    names = [input_blob(ticket.lock_id, f"c{n:03}") for n in range(60)]
+    for name in names:
+        container.upload_blob(name, b"", metadata=OWN)
+    lease = container.get_blob_client(names[7]).acquire_lease(lease_duration=60)
+    with pytest.raises(HttpResponseError, match="lease") as refused:
+        await clean_up.fn(ticket, Cleanup(container=containers[1]), is_finished=True)
+    assert explained(refused.value).problem == (
+        "Azure Storage refused a request: 412 LeaseIdMissing."
+    )
+    assert list(container.list_blob_names()) == [names[7]]
+    lease.release()
+    await clean_up.fn(ticket, Cleanup(container=containers[1]), is_finished=True)
+    assert list(container.list_blob_names()) == []
+
+
+async def test_uploads_are_gone_although_the_answer_to_their_deletion_was_lost(
+    blobs: BlobServiceClient, containers: tuple[str, str], storage_faults: StorageProxy
+) -> None:
+    ticket = a_ticket()
+    container = blobs.create_container(containers[1])
+    for n in range(3):
+        container.upload_blob(input_blob(ticket.lock_id, f"c{n}"), b"", metadata=OWN)
+    storage_faults.order(Drop(when="after", method="POST", times=1))
+    await clean_up.fn(ticket, Cleanup(container=containers[1]), is_finished=True)
+    assert list(container.list_blob_names()) == []
 
 
 def test_ours_is_what_bears_our_tag_and_the_same_lock() -> None:
