@@ -154,7 +154,8 @@ def print_leftovers(leftovers: Sequence[Leftover], *, are_deleted: bool) -> None
         when = leftover.expires_at.isoformat(timespec="minutes")
         console.print(f"{leftover.kind:8}{leftover.name}  expired {when}", soft_wrap=True)
     verb = "deleted" if are_deleted else "to delete. --delete deletes them"
-    console.print(f"{len(leftovers)} leftovers {verb}." if leftovers else "Nothing is left behind.")
+    none = "Nothing is left behind by runs whose deadline has passed."
+    console.print(f"{len(leftovers)} leftovers {verb}." if leftovers else none)
 
 
 def shown_rows(files: Iterable[FileResult]) -> list[FileResult]:
@@ -215,12 +216,17 @@ def totals(report: Report) -> Iterator[str]:
     if diagnosis := run["diagnosis"]:
         yield f"{diagnosis['summary']} {diagnosis['detail']} {diagnosis['remedy']}"
     if summary["converted"] or summary["skipped"]:
-        place = "/".join(filter(None, (run["container"], run["prefix"])))
-        yield (
-            f"Outputs: {run['download_to']}"
-            if run["is_fetched"]
-            else f"Outputs: container {place}. --download-to DIR fetches them."
-        )
+        yield f"Outputs: {whereabouts(run)}"
+
+
+def whereabouts(run: Mapping[str, Any]) -> str:
+    """Of the outputs, and how to fetch them."""
+    if run["is_fetched"]:
+        return str(run["download_to"])
+    place = "/".join(filter(None, (run["container"], run["prefix"])))
+    wanted = run["download_to"]
+    how = f"Run again to fetch them into {wanted}" if wanted else "--download-to DIR fetches them"
+    return f"container {place}. {how}."
 
 
 def shown_hours(summary: Mapping[str, Any]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from flows.signals import held_signals
-from tasks.errors import ConvertError
+from tasks.errors import SettingsError
 
 if TYPE_CHECKING:
     from prefect.settings.models.api import APISettings
@@ -35,7 +35,7 @@ def adopt_prefect_api() -> str:
     """Use the server that is set for Prefect, wherever. Returns its URL; empty: none is.
 
     Raises:
-        ConvertError: nobody answers at it.
+        SettingsError: nobody answers at it.
     """
     named = os.environ.get("PREFECT_API_URL", "")
     if speaks_plainly(named):
@@ -60,15 +60,20 @@ def check_prefect_api() -> None:
     """Make sure that somebody answers at the user's own Prefect server.
 
     Raises:
-        ConvertError: nobody does.
+        SettingsError: nobody does.
     """
     import httpx
 
     api = api_settings()
+    if urlsplit(str(api.url)).scheme not in ("http", "https"):
+        raise SettingsError(
+            f"PREFECT_API_URL is {api.url!r}, not a URL.",
+            "It must be one such as http://127.0.0.1:4200/api.",
+        )
     try:
         httpx.get(f"{api.url}/health", timeout=ANSWER_SECONDS, verify=trust(api))
     except (httpx.HTTPError, httpx.InvalidURL):
-        raise ConvertError(
+        raise SettingsError(
             f"Prefect's server at {api.url} does not answer.",
             "Start it with `prefect server start`; or let each run have one of its own, with"
             " `prefect config unset PREFECT_API_URL` or without that variable.",
@@ -79,14 +84,14 @@ def trust(api: "APISettings") -> ssl.SSLContext | bool:
     """Whom Prefect's own clients would trust; over plain HTTP nobody need be.
 
     Raises:
-        ConvertError: the file of authorities that is set for Prefect cannot be read.
+        SettingsError: the file of authorities that is set for Prefect cannot be read.
     """
     if urlsplit(str(api.url)).scheme == "http" or api.tls_insecure_skip_verify:
         return False
     try:
         return ssl.create_default_context(cafile=api.ssl_cert_file) if api.ssl_cert_file else True
     except OSError as error:  # what ssl raises is one, too
-        raise ConvertError(
+        raise SettingsError(
             f"The certificates in {api.ssl_cert_file} cannot be read: {error.strerror or error}.",
             "PREFECT_API_SSL_CERT_FILE must name a file of authorities, in PEM.",
         ) from None

@@ -39,9 +39,7 @@ def surroundings(*modules: str, account: str = "") -> Iterator[None]:
     os.environ |= {name: value for name, value in QUIET.items() if name not in os.environ}
     is_local = not account and Environment().is_unset
     if is_local:
-        print(
-            "No Azure account is configured: starting its parts on this machine …", file=sys.stderr
-        )
+        print("No Azure account is configured: using the local Azure …", file=sys.stderr)
     elif account:
         print(f"Using the accounts of the Prefect block {account}", file=sys.stderr)
     else:

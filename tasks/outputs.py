@@ -101,7 +101,8 @@ async def download_outputs(names: Iterable[str], *, output: Output) -> None:
             return await download(container.get_blob_client(name), local_target(name, output))
 
         fetched = await each(fetch, names, at_once=AT_ONCE)
-    logger.info("Downloaded %s to %s", counted(sum(fetched), "file"), output.download_to)
+    if any(fetched):
+        logger.info("Downloaded %s to %s", counted(sum(fetched), "file"), output.download_to)
 
 
 def local_target(name: str, output: Output) -> Path:

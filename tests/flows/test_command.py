@@ -226,12 +226,22 @@ def test_a_malformed_setting_ends_with_status_2_and_is_named(
     assert len(ended.stderr.splitlines()) == 1
 
 
-def test_a_prefect_server_that_does_not_answer_is_told_in_one_line(
-    run: Run, library: Library
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        (
+            "http://127.0.0.1:9/api",
+            "error: Prefect's server at http://127.0.0.1:9/api does not answer.",
+        ),
+        ("127.0.0.1:4200/api", "error: PREFECT_API_URL is '127.0.0.1:4200/api', not a URL."),
+    ],
+)
+def test_a_prefect_server_that_cannot_be_asked_is_told_in_one_line(
+    run: Run, library: Library, url: str, message: str
 ) -> None:
-    ended = run(library("a.mp4"), PREFECT_API_URL="http://127.0.0.1:9/api")
-    assert ended.returncode == 1
-    assert "error: Prefect's server at http://127.0.0.1:9/api does not answer." in ended.stderr
+    ended = run(library("a.mp4"), PREFECT_API_URL=url)
+    assert ended.returncode == 2
+    assert message in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

@@ -1,4 +1,6 @@
-from flows.display import left_out, shown_rows
+import pytest
+
+from flows.display import left_out, shown_rows, whereabouts
 from tasks.models import FileResult, State
 
 
@@ -27,3 +29,23 @@ def test_where_too_many_are_not_converted_it_says_how_many_are_left_out() -> Non
     many = files(done=1000, failed=140)
     assert len(shown_rows(many)) == 100
     assert left_out(shown_rows(many), many) == "… and 40 more that are not converted."
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        ({"download_to": "out", "is_fetched": True}, "out"),
+        (
+            {"download_to": "out", "is_fetched": False},
+            "container output/talks. Run again to fetch them into out.",
+        ),
+        (
+            {"download_to": None, "is_fetched": False},
+            "container output/talks. --download-to DIR fetches them.",
+        ),
+    ],
+)
+def test_it_says_where_the_outputs_are_and_how_to_fetch_them(
+    run: dict[str, object], said: str
+) -> None:
+    assert whereabouts(run | {"container": "output", "prefix": "talks"}) == said

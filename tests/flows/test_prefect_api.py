@@ -23,7 +23,7 @@ from starlette.routing import Route
 from deployments.local.certificate import Certificate, make_certificate
 from flows.prefect_api import NOBODY, check_prefect_api, speaks_plainly
 from servers import served
-from tasks.errors import ConvertError
+from tasks.errors import SettingsError
 
 URL = "http://127.0.0.1:9/api"
 SSL = "PREFECT_API_SSL_CERT_FILE"
@@ -190,7 +190,7 @@ def test_a_server_that_nobody_vouches_for_does_not_answer(server: str) -> None:
     for url in (server, server.replace("https", "HTTPS")):
         with (
             temporary_settings({PREFECT_API_URL: url, PREFECT_API_SSL_CERT_FILE: str(NOBODY)}),
-            pytest.raises(ConvertError, match="does not answer"),
+            pytest.raises(SettingsError, match="does not answer"),
         ):
             check_prefect_api()
 
@@ -199,5 +199,5 @@ def test_a_file_of_authorities_that_cannot_be_read_is_named(server: str, tmp_pat
     (tmp_path / "empty.pem").touch()
     for name in ("none.pem", "empty.pem"):
         settings = {PREFECT_API_URL: server, PREFECT_API_SSL_CERT_FILE: str(tmp_path / name)}
-        with temporary_settings(settings), pytest.raises(ConvertError, match=name):
+        with temporary_settings(settings), pytest.raises(SettingsError, match=name):
             check_prefect_api()
