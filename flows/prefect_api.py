@@ -35,9 +35,11 @@ def adopt_prefect_api() -> str:
     """Use the server that is set for Prefect, wherever. Returns its URL; empty: none is.
 
     Raises:
-        SettingsError: nobody answers at it.
+        SettingsError: nobody answers at it, or it is no URL.
     """
     named = os.environ.get("PREFECT_API_URL", "")
+    if named:
+        check_url(named)
     if speaks_plainly(named):
         spare_authorities()
         return named
@@ -60,16 +62,12 @@ def check_prefect_api() -> None:
     """Make sure that somebody answers at the user's own Prefect server.
 
     Raises:
-        SettingsError: nobody does.
+        SettingsError: nobody does, or it is not said rightly how to ask.
     """
     import httpx
 
     api = api_settings()
-    if urlsplit(str(api.url)).scheme not in ("http", "https"):
-        raise SettingsError(
-            f"PREFECT_API_URL is {api.url!r}, not a URL.",
-            "It must be one such as http://127.0.0.1:4200/api.",
-        )
+    check_url(str(api.url))
     try:
         httpx.get(f"{api.url}/health", timeout=ANSWER_SECONDS, verify=trust(api))
     except (httpx.HTTPError, httpx.InvalidURL):
@@ -78,6 +76,18 @@ def check_prefect_api() -> None:
             "Start it with `prefect server start`; or let each run have one of its own, with"
             " `prefect config unset PREFECT_API_URL` or without that variable.",
         ) from None
+
+
+def check_url(url: str) -> None:
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:
+        scheme = ""
+    if scheme not in ("http", "https"):
+        raise SettingsError(
+            f"PREFECT_API_URL is {url!r}, not a URL.",
+            "It must be one such as http://127.0.0.1:4200/api.",
+        )
 
 
 def trust(api: "APISettings") -> ssl.SSLContext | bool:

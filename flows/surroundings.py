@@ -7,11 +7,7 @@ from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
 
-from flows.prefect_api import (
-    adopt_prefect_api,
-    may_have_prefect_api,
-    use_plain_api,
-)
+from flows.prefect_api import adopt_prefect_api, may_have_prefect_api, use_plain_api
 from flows.signals import heed_signals, held_signals
 from tasks.errors import ConvertError
 

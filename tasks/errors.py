@@ -20,7 +20,7 @@ class UsageError(ConvertError):
 
 
 class SettingsError(ConvertError):
-    """An account that is not configured, or only half."""
+    """A setting that is missing, half there or malformed: an account's, or Prefect's."""
 
 
 class AccountError(ConvertError):

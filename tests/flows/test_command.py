@@ -234,6 +234,7 @@ def test_a_malformed_setting_ends_with_status_2_and_is_named(
             "error: Prefect's server at http://127.0.0.1:9/api does not answer.",
         ),
         ("127.0.0.1:4200/api", "error: PREFECT_API_URL is '127.0.0.1:4200/api', not a URL."),
+        ("http://[::1:4200/api", "error: PREFECT_API_URL is 'http://[::1:4200/api', not a URL."),
     ],
 )
 def test_a_prefect_server_that_cannot_be_asked_is_told_in_one_line(

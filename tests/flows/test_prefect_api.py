@@ -30,7 +30,7 @@ SSL = "PREFECT_API_SSL_CERT_FILE"
 ADOPT = f"""
 import os
 from flows.prefect_api import adopt_prefect_api
-print(adopt_prefect_api(), os.environ["{SSL}"])
+print(adopt_prefect_api(), os.environ.get("{SSL}"))
 """
 ASK = """
 from flows.prefect_api import api_settings, may_have_prefect_api
@@ -81,7 +81,7 @@ def test_where_nothing_names_a_server_none_is_suspected(tmp_path: Path) -> None:
 
 
 def answers(status: int, asked: list[str]) -> Starlette:
-    """A server that answers so where it is asked for its health, and notes what it was asked."""
+    """A server that answers so, and notes what it was asked."""
     location = {"Location": "https://127.0.0.1:1/api/health"}
 
     def answer(request: Request) -> Response:
@@ -115,8 +115,7 @@ def test_no_server_speaks_plainly_elsewhere(url: str) -> None:
     assert not speaks_plainly(url)
 
 
-def in_environment(url: str, folder: Path) -> dict[str, str]:
-    assert folder.is_dir()
+def in_environment(url: str, _folder: Path) -> dict[str, str]:
     return {"PREFECT_API_URL": url}
 
 
@@ -143,6 +142,23 @@ def test_a_server_that_speaks_plainly_is_asked_once_and_needs_no_authorities(
         said = looks(tmp_path, ADOPT, **name(url, tmp_path), **given)
     assert said == f"{url} {trusted}"
     assert asked == ["/api/health"]
+
+
+@pytest.mark.parametrize("name", [in_environment, in_profile])
+def test_the_authorities_stay_where_a_server_may_lead_elsewhere(
+    tmp_path: Path, name: Callable[[str, Path], dict[str, str]]
+) -> None:
+    with served(answers(307, [])) as port:
+        url = f"http://127.0.0.1:{port}/api"
+        assert looks(tmp_path, ADOPT, **name(url, tmp_path)) == f"{url} None"
+
+
+@pytest.mark.parametrize("name", [in_environment, in_profile])
+def test_the_authorities_stay_where_a_server_speaks_tls(
+    tmp_path: Path, name: Callable[[str, Path], dict[str, str]], server: str
+) -> None:
+    given = name(server, tmp_path) | {"PREFECT_API_TLS_INSECURE_SKIP_VERIFY": "true"}
+    assert looks(tmp_path, ADOPT, **given) == f"{server} None"
 
 
 @pytest.mark.parametrize("name", [in_environment, in_profile])

@@ -177,6 +177,7 @@ async def test_uploads_are_gone_although_the_answer_to_their_deletion_was_lost(
     storage_faults.order(Drop(when="after", method="POST", times=1))
     await clean_up.fn(ticket, Cleanup(container=containers[1]), is_finished=True)
     assert list(container.list_blob_names()) == []
+    assert [asked.method for asked in storage_faults.requests].count("POST") == 2
 
 
 def test_ours_is_what_bears_our_tag_and_the_same_lock() -> None:
