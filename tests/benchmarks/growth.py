@@ -78,7 +78,8 @@ def draw(used: Mapping[int, Used]) -> None:
             scale.set_minor_formatter(NullFormatter())
         axis.grid(visible=True, which="major", color="#dddddd")
         for size, value in zip(sizes, values, strict=True):
-            axis.annotate(f"{value:,.0f}", (size, value), textcoords="offset points", xytext=(4, 6))
+            label = {"textcoords": "offset points", "xytext": (-4, 5), "ha": "right"}
+            axis.annotate(f"{value:,.0f}", (size, value), **label)
     PLOT.parent.mkdir(exist_ok=True)
     figure.savefig(PLOT)
 
