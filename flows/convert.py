@@ -4,11 +4,11 @@ python flows/convert.py [SOURCE]... [--preset mp3] [--download-to DIR] …
 """
 
 if __name__ == "__main__":  # ahead of Prefect, which takes a second: the command may only want help
-    from flows.start import start
+    from flows.cli.start import start
 
     start()
 
-    from flows.command import convert_app, leave, main
+    from flows.cli.command import convert_app, leave, main
 
     leave(main(convert_app))
 
@@ -26,25 +26,25 @@ from prefect.flows import Flow
 from prefect.logging.handlers import APILogHandler
 from prefect.states import Cancelled, Failed
 
+from flows.cli.termination import heeded_termination
 from flows.course import STAGES, work_through
-from flows.termination import heeded_termination
 from flows.work import Work
+from tasks.azure.account_block import named_accounts
+from tasks.azure.settings import using
 from tasks.cancellation import CANCELLED, LOOK_SECONDS, is_cancelling
 from tasks.cleanup import clean_up
-from tasks.credentials import named_accounts
-from tasks.each import end_all
+from tasks.concurrency import end_all
 from tasks.errors import FilesFailedError, ReportUnwrittenError
-from tasks.events import announce_error, announce_report
-from tasks.ledger import Ledger
+from tasks.media.sources import AZURE
 from tasks.models import Plan, Ticket
 from tasks.naming import job_id, lock_id
-from tasks.page import show_report
 from tasks.parameters import Cleanup, Limits, Node, Output, Pool, Request, Run
 from tasks.pool import warm_pool_id
-from tasks.progress import publish
 from tasks.report import Report, make_report, write_report
-from tasks.settings import using
-from tasks.sources import AZURE
+from tasks.results.artifacts import show_report
+from tasks.results.events import announce_error, announce_report
+from tasks.results.ledger import Ledger
+from tasks.results.progress import publish
 from tasks.stage import whole
 
 NAME_PARTS = 2  # of a path in a run's name

@@ -11,14 +11,14 @@ from azure.core.exceptions import AzureError
 
 from flows.waves import convert_pending
 from flows.work import Work
+from tasks.azure.batch_results import list_outcomes
+from tasks.azure.clients import batch_client, explained
 from tasks.cleanup import clean_up, end_predecessor
-from tasks.clients import batch_client, explained
+from tasks.concurrency import end_all
 from tasks.containers import make_containers
-from tasks.each import end_all
 from tasks.errors import AccountError, ConvertError, OutputInUseError
 from tasks.lock import LEASE_SECONDS, RETRY_SECONDS, Held, has_predecessor, hold_lock
 from tasks.models import Plan
-from tasks.outcomes import list_outcomes
 from tasks.outputs import collect_outputs, download_outputs
 from tasks.plan import confirm_plan, make_plan
 from tasks.preflight import preflight

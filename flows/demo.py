@@ -19,11 +19,11 @@ import yaml
 from cyclopts import App, Parameter
 from platformdirs import user_data_path
 
-from flows.command import INTERRUPTED, TERMINATED, main
-from flows.prefect_api import use_plain_api
-from flows.samples import make_samples
-from flows.signals import Terminated, heed_signals
-from flows.surroundings import PREFECT_FILE, QUIET, ROOT
+from flows.cli.command import INTERRUPTED, TERMINATED, main
+from flows.cli.prefect_api import use_plain_api
+from flows.cli.samples import make_samples
+from flows.cli.session import PREFECT_FILE, QUIET, ROOT
+from flows.cli.signals import Terminated, heed_signals
 from tasks.errors import ConvertError
 
 POOL = "local"
@@ -90,9 +90,9 @@ def cancel_runs() -> None:
 @contextmanager
 def running_demo(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """The UI's address and the worker. All of it ends with the block."""
-    from deployments.local.errors import StackError
-    from deployments.local.server import running_server
-    from deployments.local.stack import running_stack
+    from flows.cli.prefect_server import running_server
+    from local_azure.errors import StackError
+    from local_azure.stack import running_stack
 
     with ExitStack() as parts:
         try:
@@ -123,8 +123,8 @@ def fence(folder: Path) -> dict[str, str]:
 
 def fill_block(settings: Mapping[str, str]) -> None:
     """Put the local account into a block, for people to see and to name in the form."""
-    from tasks.credentials import AzureAccounts
-    from tasks.settings import SETTINGS
+    from tasks.azure.account_block import AzureAccounts
+    from tasks.azure.settings import SETTINGS
 
     fields = {field: settings[name] for field, name in SETTINGS.items() if name in settings}
     AzureAccounts(**fields).save(BLOCK, overwrite=True)
@@ -176,7 +176,7 @@ def adapted(content: Mapping[str, Any], folder: Path, *, now: datetime) -> dict[
 def running_worker(
     folder: Path, environment: Mapping[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    from deployments.local.child import start_child, stop_child
+    from local_azure.child import start_child, stop_child
 
     program = ("-m", "prefect", "worker", "start", "--type", "process", "--pool", POOL)
     with (folder / "worker.log").open("wb") as log:

@@ -18,8 +18,8 @@ from prefect.runner.storage import LocalStorage
 from prefect.schedules import Schedule
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from flows.command import keep_imports, main
-from flows.surroundings import PREFECT_FILE, ROOT
+from flows.cli.command import keep_imports, main
+from flows.cli.session import PREFECT_FILE, ROOT
 from tasks.errors import UsageError
 
 

@@ -4,11 +4,11 @@ python flows/sweep.py [--delete]
 """
 
 if __name__ == "__main__":  # as in convert.py
-    from flows.start import start
+    from flows.cli.start import start
 
     start()
 
-    from flows.command import leave, main, sweep_app
+    from flows.cli.command import leave, main, sweep_app
 
     leave(main(sweep_app))
 
@@ -17,12 +17,12 @@ from datetime import UTC, datetime
 from azure.core.exceptions import AzureError
 from prefect import flow
 
-from tasks.clients import explained
-from tasks.credentials import named_accounts
-from tasks.events import announce_sweep
+from tasks.azure.account_block import named_accounts
+from tasks.azure.clients import explained
+from tasks.azure.settings import using
 from tasks.leftovers import Leftover, delete_leftovers, find_leftovers
 from tasks.parameters import BlockName, Cleanup, ContainerName
-from tasks.settings import using
+from tasks.results.events import announce_sweep
 
 
 @flow(name="sweep", persist_result=False)

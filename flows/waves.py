@@ -13,12 +13,12 @@ from typing import Any
 from azure.core.exceptions import AzureError
 
 from flows.work import Work
+from tasks.azure.batch_results import is_service_fault
 from tasks.cleanup import release_nodes
 from tasks.completion import Ending, look_once, watch_completion
-from tasks.each import end_all
+from tasks.concurrency import end_all
 from tasks.job import make_job
 from tasks.models import Conversion, Plan, Refusal, Span
-from tasks.outcomes import is_service_fault
 from tasks.outputs import collect_outputs
 from tasks.pool import make_pool
 from tasks.stage import whole

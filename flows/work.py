@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from tasks.ledger import Ledger
+from tasks.azure.nodes import Roster
 from tasks.models import Check, Diagnosis, Evidence, Outcome, Plan, Refusal, Ticket
-from tasks.nodes import Roster
 from tasks.parameters import Request
-from tasks.progress import Stopwatch, Tally
+from tasks.results.ledger import Ledger
+from tasks.results.progress import Stopwatch, Tally
 
 
 @dataclass(kw_only=True)

@@ -11,15 +11,15 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.storage.blob.aio import ContainerClient
 from prefect import task
 
-from tasks.clients import batch_client, blob_service
-from tasks.formulas import NO_NODES
-from tasks.listing import list_pages
+from tasks.azure.autoscale import NO_NODES
+from tasks.azure.clients import batch_client, blob_service
+from tasks.azure.listing import list_pages
+from tasks.azure.tags import read_tags
 from tasks.models import Ticket
 from tasks.naming import OWNER, is_own, lock_blob
 from tasks.parameters import Cleanup
 from tasks.pool import shed_nodes
 from tasks.stage import STAGE
-from tasks.tags import read_tags
 
 # Blob Storage takes 256 in one batch. Azurite answers nobody else before it has done them all, and
 # took half a minute for 256 on a busy machine: as long as the lock's lease, of which two runs that

@@ -12,17 +12,17 @@ from azure.batch.aio import BatchClient
 from azure.core.exceptions import AzureError
 from prefect import task
 
+from tasks.azure.batch_results import has_unfinished, list_outcomes, results_a_page
+from tasks.azure.clients import batch_client, is_transient
+from tasks.azure.nodes import Roster
+from tasks.azure.snapshots import see_counts, see_job, see_pool, survey
 from tasks.cancellation import Cancellation
-from tasks.clients import batch_client, is_transient
-from tasks.diagnosis import Sighting, diagnose, diagnose_end, diagnose_wait
 from tasks.models import Diagnosis, Outcome, Ticket
-from tasks.nodes import Roster
-from tasks.outcomes import has_unfinished, list_outcomes, results_a_page
-from tasks.page import ProgressBar
 from tasks.pool import shed_nodes
-from tasks.progress import Progress, Tally, publish, seconds_left
-from tasks.sightings import see_counts, see_job, see_pool, survey
-from tasks.spending import paid_hours
+from tasks.results.artifacts import ProgressBar
+from tasks.results.cost import paid_hours
+from tasks.results.diagnosis import Sighting, diagnose, diagnose_end, diagnose_wait
+from tasks.results.progress import Progress, Tally, publish, seconds_left
 from tasks.stage import STAGE
 
 QUICKEST_POLL_SECONDS = 0.25

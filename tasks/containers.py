@@ -5,7 +5,7 @@ import logging
 from azure.core.exceptions import ResourceExistsError
 from prefect import task
 
-from tasks.clients import blob_service, code_of
+from tasks.azure.clients import blob_service, code_of
 from tasks.naming import OWN
 from tasks.stage import STAGE
 

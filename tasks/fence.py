@@ -11,8 +11,8 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from tasks.azure.settings import ENV_FILE
 from tasks.errors import UsageError
-from tasks.settings import ENV_FILE
 
 
 class Fence(BaseSettings):

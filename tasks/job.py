@@ -8,14 +8,14 @@ from azure.batch import models
 from azure.core.exceptions import ResourceExistsError
 from prefect import task
 
-from tasks.clients import batch_client, blob_service, code_of
+from tasks.azure.clients import batch_client, blob_service, code_of
+from tasks.azure.tags import check_own, tags
 from tasks.models import Ticket
 from tasks.naming import OWN, runner_blob
 from tasks.parameters import Request
 from tasks.stage import STAGE
-from tasks.tags import check_own, tags
 
-RUNNER = Path(__file__).with_name("runner.sh").read_bytes()
+RUNNER = (Path(__file__).parent / "media" / "runner.sh").read_bytes()
 LEAST_WALL_CLOCK = timedelta(minutes=1)
 logger = logging.getLogger(__name__)
 

@@ -15,12 +15,12 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob.aio import ContainerClient
 from prefect import task
 
+from tasks.azure.clients import batch_client, blob_service
+from tasks.azure.tags import WARM, read_tags
 from tasks.cleanup import delete_inputs, delete_job, delete_pool
-from tasks.clients import batch_client, blob_service
 from tasks.lock import try_lock
 from tasks.naming import OWNER, lock_blob
 from tasks.stage import STAGE
-from tasks.tags import WARM, read_tags
 
 GOING = ("deleting",)
 OPEN = ("active", "disabling", "disabled", "terminating")  # whose batch tasks may run

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob.aio import BlobClient, BlobLeaseClient, ContainerClient
 
-from tasks.clients import blob_service, explained, is_transient
+from tasks.azure.clients import blob_service, explained, is_transient
+from tasks.azure.listing import list_blobs, list_names
 from tasks.errors import OutputInUseError, UsageError
-from tasks.listing import list_blobs, list_names
 from tasks.models import Ticket
 from tasks.naming import OWN, input_blob, is_own, lock_blob
 

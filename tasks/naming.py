@@ -13,8 +13,8 @@ from itertools import chain
 from posixpath import basename, dirname
 from urllib.parse import quote, unquote_to_bytes
 
+from tasks.media.presets import Preset
 from tasks.models import Conversion, Source, Stamp
-from tasks.presets import Preset
 
 OWNER = "batch-convert"  # the tag of all that is ours
 OWN = {"owner": OWNER}  # as the metadata of a blob or a container

@@ -10,16 +10,16 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClient
 from prefect import task
 
-from tasks.clients import blob_service
-from tasks.each import each
+from tasks.azure.clients import blob_service
+from tasks.azure.listing import list_blobs, list_names
+from tasks.concurrency import each
 from tasks.errors import DownloadError
 from tasks.files import fresh_file
-from tasks.listing import list_blobs, list_names
+from tasks.media.sources import local_path
 from tasks.models import Conversion, Evidence, Outcome, Stamp, Ticket
 from tasks.naming import batch_task_id, key_and_attempt, log_folder, read_stamp
 from tasks.parameters import Output, Request
-from tasks.progress import counted
-from tasks.sources import local_path
+from tasks.results.progress import counted
 from tasks.stage import STAGE
 
 TAIL_BYTES = 4096

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from tasks.presets import Preset, PresetName, presets_for
+from tasks.media.presets import Preset, PresetName, presets_for
 
 
 def _spelled(pattern: str, rule: str) -> tuple[AfterValidator, Any]:

@@ -11,26 +11,22 @@ from pathlib import Path
 from azure.storage.blob.aio import BlobServiceClient
 from prefect import task
 
-from tasks.access import Signer, make_signer
-from tasks.clients import BLOCK_BYTES, blob_service
-from tasks.each import both
+from tasks.azure.clients import BLOCK_BYTES, blob_service
+from tasks.azure.sas import Signer, make_signer
+from tasks.concurrency import both
 from tasks.errors import UsageError
 from tasks.fence import check_fence
-from tasks.hashing import hash_sources
-from tasks.models import Conversion, Plan, Refusal, Source, Stamp
-from tasks.naming import misfit, name_outputs
-from tasks.outputs import list_outputs, local_target
-from tasks.parameters import Output, Request, Run
-from tasks.presets import Preset
-from tasks.probe import (
+from tasks.media.hashing import hash_sources
+from tasks.media.presets import Preset
+from tasks.media.probe import (
     UnreadableMedia,
     excess,
     expected_seconds,
     missing_stream,
     source_arguments,
 )
-from tasks.prober import Finding, Prober, probe_each
-from tasks.sources import (
+from tasks.media.sandbox import Finding, Prober, probe_each
+from tasks.media.sources import (
     AZURE,
     NAME_A_SOURCE,
     UNREADABLE,
@@ -42,6 +38,10 @@ from tasks.sources import (
     split_address,
     starting_points,
 )
+from tasks.models import Conversion, Plan, Refusal, Source, Stamp
+from tasks.naming import misfit, name_outputs
+from tasks.outputs import list_outputs, local_target
+from tasks.parameters import Output, Request, Run
 from tasks.stage import FIRST_STAGE, STAGE
 
 LARGEST_UPLOAD_BYTES = 50_000 * BLOCK_BYTES  # so many blocks has a blob at most

@@ -15,10 +15,7 @@ from azure.core.exceptions import (
 )
 from prefect import task
 
-from tasks.access import CLOCK_SKEW, make_signer
-from tasks.clients import batch_client, blob_service, code_of
-from tasks.errors import PoolError
-from tasks.formulas import (
+from tasks.azure.autoscale import (
     EVALUATION,
     NO_NODES,
     Demand,
@@ -26,13 +23,16 @@ from tasks.formulas import (
     until_deadline,
     while_warm,
 )
-from tasks.images import machine
+from tasks.azure.clients import batch_client, blob_service, code_of
+from tasks.azure.images import machine
+from tasks.azure.sas import CLOCK_SKEW, make_signer
+from tasks.azure.tags import WARM, check_own, put_off, read_tags, tags, warm_tags
+from tasks.errors import PoolError
+from tasks.media.sources import AZURE, split_address
 from tasks.models import Ticket
 from tasks.naming import OWNER
 from tasks.parameters import Node, Pool
-from tasks.sources import AZURE, split_address
 from tasks.stage import STAGE
-from tasks.tags import WARM, check_own, put_off, read_tags, tags, warm_tags
 
 # apt fails now and then on a mirror's account; a node whose start task fails is lost, and billed.
 FFMPEG_BY_APT = (

@@ -20,17 +20,17 @@ from azure.core.pipeline.transport import AioHttpTransport
 from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClient
 from prefect import task
 
-from tasks.access import CLOCK_SKEW, LONGEST_DELEGATION, Signer, make_signer
-from tasks.clients import batch_client, blob_service, code_of, explained, is_transient
+from tasks.azure.clients import batch_client, blob_service, code_of, explained, is_transient
+from tasks.azure.images import machine
+from tasks.azure.quota import check_quota
+from tasks.azure.sas import CLOCK_SKEW, LONGEST_DELEGATION, Signer, make_signer
+from tasks.azure.transport import opened_transport
 from tasks.errors import PoolError, PreflightError
-from tasks.images import machine
+from tasks.media.sources import AZURE, split_address
 from tasks.models import Check, Ticket
 from tasks.parameters import Request
 from tasks.pool import check_identity, check_shared, get_shared
-from tasks.quota import check_quota
-from tasks.sources import AZURE, split_address
 from tasks.stage import STAGE
-from tasks.transport import opened_transport
 
 PAUSES_SECONDS = (0, 1, 2)  # before each try: the SDKs themselves are told not to try again
 ONCE: Any = {"retry_total": 0}

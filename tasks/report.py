@@ -14,11 +14,10 @@ from azure.core.exceptions import AzureError, ResourceExistsError
 from azure.storage.blob import ContentSettings
 from prefect import task
 
-from tasks.clients import blob_service, explained
+from tasks.azure.clients import blob_service, explained
 from tasks.errors import ReportUnwrittenError
-from tasks.estimate import estimate
 from tasks.files import fresh_file
-from tasks.ledger import DONE, Ledger, settle
+from tasks.media.sources import is_blob, local_path
 from tasks.models import (
     FileResult,
     NodeKind,
@@ -27,12 +26,13 @@ from tasks.models import (
 from tasks.naming import OWN
 from tasks.outputs import keep_aside
 from tasks.parameters import Request
-from tasks.picture import blob_name, draw, is_ours, path_beside
 from tasks.pool import nodes_wanted
-from tasks.sources import is_blob, local_path
-from tasks.spending import share_cost
+from tasks.results.cost import share_cost
+from tasks.results.estimate import estimate
+from tasks.results.ledger import DONE, Ledger, settle
+from tasks.results.picture import blob_name, draw, is_ours, path_beside
+from tasks.results.timeline import Activity, Lane, Record, Timeline, build_timeline
 from tasks.stage import STAGE
-from tasks.timeline import Activity, Lane, Record, Timeline, build_timeline
 
 logger = logging.getLogger(__name__)
 PAGE_BYTES = 1 << 20  # of a picture that stay in memory while it is drawn: of some 5,000 files

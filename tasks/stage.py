@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task, exponential_backoff
 from prefect.utilities.annotations import opaque
 
-from tasks.clients import explained, is_transient
+from tasks.azure.clients import explained, is_transient
 
 Value = TypeVar("Value")
 logger = logging.getLogger(__name__)

@@ -12,9 +12,19 @@ from azure.batch.aio import BatchClient
 from azure.core.exceptions import HttpResponseError
 from prefect import task
 
-from tasks.access import CLOCK_SKEW, Access, node_access
-from tasks.clients import batch_client, blob_service
+from tasks.azure.batch_task import (
+    BatchTask,
+    Destination,
+    OutputFile,
+    ResourceFile,
+    Setting,
+    UploadCondition,
+)
+from tasks.azure.clients import batch_client, blob_service
+from tasks.azure.sas import CLOCK_SKEW, Access, node_access
 from tasks.job import RUNNER
+from tasks.media.presets import Preset
+from tasks.media.sources import is_blob, split_address
 from tasks.models import Conversion, Refusal, Ticket
 from tasks.naming import (
     OWN,
@@ -26,18 +36,8 @@ from tasks.naming import (
     stamp_metadata,
 )
 from tasks.parameters import Request
-from tasks.presets import Preset
-from tasks.progress import counted
-from tasks.sources import is_blob, split_address
+from tasks.results.progress import counted
 from tasks.stage import STAGE
-from tasks.wire import (
-    BatchTask,
-    Destination,
-    OutputFile,
-    ResourceFile,
-    Setting,
-    UploadCondition,
-)
 
 MOST_A_REQUEST = 100  # batch tasks, as Batch has it
 PAUSES_SECONDS = (0, 1, 2, 4, 8)  # before each try: Batch may be too busy to take some

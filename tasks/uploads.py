@@ -9,13 +9,13 @@ from typing import BinaryIO
 from azure.storage.blob.aio import BlobClient
 from prefect import task
 
-from tasks.clients import CONNECTIONS, PUT_BYTES, blob_service
-from tasks.each import each
+from tasks.azure.clients import CONNECTIONS, PUT_BYTES, blob_service
+from tasks.concurrency import each
+from tasks.media.sources import is_blob
 from tasks.models import Conversion, Refusal, Source, Ticket
 from tasks.naming import OWN, input_blob
 from tasks.parameters import Request
-from tasks.progress import counted
-from tasks.sources import is_blob
+from tasks.results.progress import counted
 from tasks.stage import STAGE
 
 CHANGED = "it changed while the run went on: run again"

@@ -15,7 +15,7 @@ from azure.core.credentials import AzureNamedKeyCredential
 from azure.storage.blob import BlobServiceClient
 from hypothesis import settings
 
-from deployments.local.server import running_server
+from flows.cli.prefect_server import running_server
 from stacks import LocalStack, local_stack
 from storage_proxy import StorageProxy, running_proxy
 

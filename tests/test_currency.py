@@ -15,17 +15,20 @@ from azure.batch import BatchClient
 from azure.batch import models as m
 from azure.core.credentials import AzureNamedKeyCredential
 
-from deployments.local.batch import gate
-from tasks.images import choose_image
+from local_azure.batch import gate
+from tasks.azure.images import choose_image
 from tasks.parameters import Node, Pool
 
 ROOT = Path(__file__).parents[1]
 OURS = ("README.md", "pyproject.toml", "flows", "tasks", "deployments", "tests")
 ELSEWHERE = {  # that name the retired on purpose: to take old clients, or to have been better
-    *("deployments/local/batch/gate.py", "deployments/local/README.md"),
+    *("deployments/local/src/local_azure/batch/gate.py", "deployments/local/README.md"),
     *("tests/deployments/local/batch/old_client.py", "tests/test_currency.py"),
     *("tests/deployments/local/batch/test_old_client.py", "tests/flows/test_tutorial_faults.py"),
-    *("tests/deployments/local/batch/test_auth.py", "deployments/local/package-lock.json"),
+    *(
+        "tests/deployments/local/batch/test_auth.py",
+        "deployments/local/src/local_azure/package-lock.json",
+    ),
 }
 TEXTS = {".bicep", ".css", ".html", ".js", ".json", ".md", ".py", ".sh", ".toml", ".yaml"}
 RETIRED = {

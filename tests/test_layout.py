@@ -9,10 +9,10 @@ import pytest
 from cyclopts import Parameter
 from pydantic import BaseModel
 
-from tasks.diagnosis import TABLE
+from tasks.azure.settings import Environment
 from tasks.fence import Fence
 from tasks.parameters import Cleanup, Limits, Node, Output, Pool, Run
-from tasks.settings import Environment
+from tasks.results.diagnosis import TABLE
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -29,15 +29,15 @@ def imports(folder: str) -> Iterator[tuple[Path, str]]:
 
 @pytest.mark.parametrize(
     ("folder", "forbidden"),
-    [("tasks", {"flows", "deployments"}), ("deployments", {"flows", "tasks"})],
+    [("tasks", {"flows", "local_azure"}), ("deployments/local", {"flows", "tasks"})],
 )
 def test_no_package_imports_those_above_it(folder: str, forbidden: set[str]) -> None:
     assert [(path, name) for path, name in imports(folder) if name in forbidden] == []
 
 
-def test_only_the_command_lines_import_deployments() -> None:
-    importers = {path.name for path, name in imports("flows") if name == "deployments"}
-    assert importers == {"demo.py", "surroundings.py"}
+def test_only_the_command_line_imports_the_local_azure() -> None:
+    importers = {path.name for path, name in imports("flows") if name == "local_azure"}
+    assert importers == {"demo.py", "prefect_server.py", "session.py"}
 
 
 def shown(default: object) -> str:

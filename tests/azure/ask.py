@@ -24,9 +24,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench import Question, ask, load_questions
-from deployments.local.stack import running_stack
+from local_azure.stack import running_stack
+from tasks.azure.settings import Environment, load_accounts, using
 from tasks.parameters import Pool
-from tasks.settings import Environment, load_accounts, using
 
 
 def pool_for(*, is_dedicated: bool, vm_size: str) -> Pool:

@@ -18,8 +18,8 @@ from azure.batch.aio import BatchClient
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 from azure.storage.blob.aio import BlobClient, ContainerClient
 
-from tasks.access import Signer, make_signer
-from tasks.clients import batch_client, blob_service, code_of
+from tasks.azure.clients import batch_client, blob_service, code_of
+from tasks.azure.sas import Signer, make_signer
 from tasks.containers import make_containers
 from tasks.models import Ticket
 from tasks.parameters import Cleanup, Pool

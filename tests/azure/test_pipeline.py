@@ -33,10 +33,10 @@ from azure.identity import DefaultAzureCredential
 from azure.storage.blob import BlobServiceClient
 
 from bench import issue_ticket, load_module
-from tasks.clients import batch_client, connection_string, has_storage_key
+from tasks.azure.clients import batch_client, connection_string, has_storage_key
+from tasks.azure.settings import load_accounts
 from tasks.parameters import Pool
 from tasks.pool import make_pool
-from tasks.settings import load_accounts
 
 # Without that, azure-identity asks the public cloud about authorities unknown to it: the local one.
 SIGN_IN: Any = {"disable_instance_discovery": True}

@@ -18,8 +18,8 @@ from azure.storage.blob import BlobServiceClient
 
 from bench import Question, ask, load_module, load_questions
 from stacks import LocalStack
+from tasks.azure.settings import Environment, using
 from tasks.parameters import Cleanup, Pool
-from tasks.settings import Environment, using
 
 ASK = Path(__file__).with_name("ask.py")
 order = load_module(Path(__file__).parents[1] / "flows" / "conftest.py").order

@@ -26,9 +26,7 @@ from stacks import LocalStack, local_stack
 SLOTS = 8
 FEW_TASKS = 100
 SAMPLES = 200
-IMPORT = (
-    "import time; start = time.perf_counter(); from deployments.local.batch import create_app; "
-)
+IMPORT = "import time; start = time.perf_counter(); from local_azure.batch import create_app; "
 START = (
     "from pathlib import Path; import sys; "
     "create_app(account='a', key='', data=Path(sys.argv[1]), max_nodes=1, node_path=''); "

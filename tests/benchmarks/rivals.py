@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from surroundings import SLOTS, Surroundings, Used
-from tasks.presets import PRESETS
+from tasks.media.presets import PRESETS
 
 CONVERT_ONE = 'ffmpeg -nostdin -y -loglevel error -i "$1" $ARGUMENTS "$OUT/$(basename "$1").mp3"'
 

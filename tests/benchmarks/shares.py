@@ -18,7 +18,7 @@ from rounds import record
 from surroundings import surroundings
 
 NODE = "ffmpeg and its shell"
-PROCESSES = {"azurite": "Azurite", "prefect_api": "Prefect's server", "deployments.local": "node"}
+PROCESSES = {"azurite": "Azurite", "prefect_api": "Prefect's server", "local_azure": "node"}
 
 
 def main() -> None:

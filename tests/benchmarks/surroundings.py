@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployments.local.ffmpeg import node_path
-from deployments.local.server import running_server
+from flows.cli.prefect_server import running_server
+from local_azure.ffmpeg import node_path
 from rounds import ROOT  # ahead of what is in tests/support: it makes that known
 from stacks import LocalStack, local_stack
 

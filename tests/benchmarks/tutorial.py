@@ -15,7 +15,7 @@ from azure.batch import BatchClient, models
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.storage.blob import BlobServiceClient, generate_blob_sas, generate_container_sas
 
-from tasks.presets import PRESETS
+from tasks.media.presets import PRESETS
 
 SLOTS = 2
 HOURS = timedelta(hours=2)

@@ -11,9 +11,9 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 
 from browser import Window
 from flows.serve import PREFECT_FILE, ROOT, read_prefect_file
-from tasks.credentials import AzureAccounts, named_accounts
+from tasks.azure.account_block import AzureAccounts, named_accounts
+from tasks.azure.settings import Accounts
 from tasks.parameters import Pool, Request
-from tasks.settings import Accounts
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 TALL = {"width": 1280, "height": 4600}

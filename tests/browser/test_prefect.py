@@ -14,7 +14,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
 from browser import Window, open_window
-from flows.samples import make_samples
+from flows.cli.samples import make_samples
 from programs import CONVERT
 from stacks import LocalStack
 

@@ -16,7 +16,7 @@ import pytest
 from prefect import flow
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 
-from tasks.events import FAILED, announce
+from tasks.results.events import FAILED, announce
 
 README = Path(__file__).parents[2] / "README.md"
 UNSET = "00000000-0000-0000-0000-000000000000"

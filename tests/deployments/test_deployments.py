@@ -27,7 +27,7 @@ from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.events import emit_event
 from prefect.flow_runs import wait_for_flow_run
 
-from flows.samples import make_samples
+from flows.cli.samples import make_samples
 from flows.serve import PREFECT_FILE, ROOT
 from heard import listening_for
 from stacks import LocalStack

@@ -13,14 +13,14 @@ import pytest
 from azure.batch import BatchClient
 from azure.core.rest import HttpRequest
 
-from flows.samples import make_samples
+from flows.cli.samples import make_samples
 from programs import CONVERT
-from tasks.credentials import AzureAccounts
+from tasks.azure.account_block import AzureAccounts
+from tasks.azure.settings import SETTINGS
 from tasks.errors import FilesFailedError
 from tasks.parameters import Cleanup, Output
-from tasks.progress import listening
 from tasks.report import Report
-from tasks.settings import SETTINGS
+from tasks.results.progress import listening
 
 
 @pytest.fixture

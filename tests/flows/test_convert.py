@@ -20,8 +20,8 @@ from storage_proxy import Delay, StorageProxy
 from tasks.errors import FilesFailedError, OutputInUseError, PreflightError, UsageError
 from tasks.naming import OWN, lock_blob, lock_id
 from tasks.parameters import Limits, Node, Output, Pool, Run
-from tasks.progress import Progress, listening
 from tasks.report import Report
+from tasks.results.progress import Progress, listening
 
 Library = Callable[..., Path]
 Convert = Callable[..., Any]

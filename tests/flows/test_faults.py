@@ -13,8 +13,8 @@ from azure.batch import BatchClient
 
 from storage_proxy import Bandwidth, Delay, Drop, Fault, Refusal, StorageProxy
 from tasks.parameters import Limits, Pool
-from tasks.progress import Progress, listening
 from tasks.report import Report
+from tasks.results.progress import Progress, listening
 
 FILES = int(os.environ.get("FAULT_FILES", "10"))
 Order = Callable[..., None]

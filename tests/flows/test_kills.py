@@ -22,8 +22,8 @@ from azure.batch import BatchClient
 from azure.storage.blob import BlobServiceClient
 
 from programs import read_until
+from tasks.azure.tags import read_tags
 from tasks.naming import key_and_attempt, lock_id
-from tasks.tags import read_tags
 
 FILES = 5
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}

@@ -9,7 +9,7 @@ import av
 import pytest
 from av.stream import Disposition
 
-from tasks.presets import PRESETS
+from tasks.media.presets import PRESETS
 
 TAGS = {"title": "Day “1”", "artist": "Ann", "album": "Talks", "track": "3", "date": "2026"}
 OPUS_RATE = 48_000

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from azure.storage.blob import BlobServiceClient
 
-from deployments.local.server import running_server
+from flows.cli.prefect_server import running_server
 from programs import CONVERT
 from stacks import LocalStack
-from tasks.settings import SETTINGS
+from tasks.azure.settings import SETTINGS
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def told(
             assert ended.returncode == 1, ended.stderr
             assert b"2 converted, 3 failed" in ended.stdout
             said += ended.stdout + ended.stderr
-    assert not Path("/proc").exists() or any(b"tasks.prober" in words for words in called)
+    assert not Path("/proc").exists() or any(b"tasks.media.sandbox" in words for words in called)
     return said + b"".join(called) + b"".join(read_all(tmp_path))
 
 
@@ -101,8 +101,8 @@ def watching() -> Iterator[set[bytes]]:
 
 def save_block(environment: dict[str, str]) -> None:
     program = (
-        "from tasks.credentials import AzureAccounts\n"
-        "from tasks.settings import load_accounts\n"
+        "from tasks.azure.account_block import AzureAccounts\n"
+        "from tasks.azure.settings import load_accounts\n"
         "AzureAccounts(**dict(load_accounts())).save('canary')\n"
     )
     subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=60)

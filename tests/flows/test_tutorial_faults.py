@@ -17,11 +17,11 @@ from black_hole import black_hole
 from records import a_conversion, a_file, a_request, a_ticket
 
 from programs import CONVERT
-from tasks.access import CLOCK_SKEW, make_signer
-from tasks.clients import blob_service
+from tasks.azure.batch_results import SELECT
+from tasks.azure.clients import blob_service
+from tasks.azure.sas import CLOCK_SKEW, make_signer
 from tasks.completion import poll_seconds
 from tasks.errors import AccountError, UsageError
-from tasks.outcomes import SELECT
 from tasks.parameters import Limits
 from tasks.uploads import upload_wave
 

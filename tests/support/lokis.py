@@ -5,8 +5,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from deployments.local.azurite import installed
-from deployments.local.nodejs import find_nodejs
+from local_azure.azurite import installed
+from local_azure.nodejs import find_nodejs
 
 
 def written(folder: Path, program: str) -> Path:

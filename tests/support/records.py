@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tasks.ledger import Ledger
+from tasks.media.presets import PRESETS, Preset
 from tasks.models import Conversion, Evidence, Outcome, Plan, Source, Ticket
 from tasks.naming import conversion_key
 from tasks.parameters import Cleanup, Output, Request
-from tasks.presets import PRESETS, Preset
+from tasks.results.ledger import Ledger
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 MP3 = PRESETS["mp3"]

@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 
 from records import NOW, a_conversion, a_request, a_source, a_ticket
 
-from tasks.ledger import Ledger
 from tasks.models import Conversion, Evidence, NodeLife, Outcome, Plan, Refusal, Span
 from tasks.naming import batch_task_id
 from tasks.parameters import Pool
-from tasks.picture import draw
 from tasks.report import Report, build_report
+from tasks.results.ledger import Ledger
+from tasks.results.picture import draw
 
 HOSTILE = (
     "</script><script>document.title='pwned'</script>.mp4",

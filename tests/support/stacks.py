@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployments.local import env_file
-from deployments.local.folder import DataFolder
-from deployments.local.settings import BATCH_ACCOUNT, STORAGE_ACCOUNT
+from local_azure import env_file
+from local_azure.folder import DataFolder
+from local_azure.settings import BATCH_ACCOUNT, STORAGE_ACCOUNT
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class LocalStack:
 @contextmanager
 def local_stack(data: Path, *flags: str) -> Iterator[LocalStack]:
     """The real program on `data` and free ports, until the block ends, or pytest does."""
-    program = [sys.executable, "-m", "deployments.local", "--until-stdin-closes"]
+    program = [sys.executable, "-m", "local_azure", "--until-stdin-closes"]
     ports = ["--batch-port", "0", "--blob-port", "0"]
     with subprocess.Popen(
         [*program, *ports, "--data", data, *flags],

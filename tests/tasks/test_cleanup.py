@@ -7,13 +7,13 @@ from azure.storage.blob import BlobServiceClient
 from records import a_ticket
 
 from storage_proxy import Drop, StorageProxy
+from tasks.azure.autoscale import NO_NODES
+from tasks.azure.clients import explained
+from tasks.azure.tags import tags
 from tasks.cleanup import clean_up, end_predecessor, is_ours, release_nodes
-from tasks.clients import explained
-from tasks.formulas import NO_NODES
 from tasks.models import Ticket
 from tasks.naming import OWN, input_blob, lock_blob, log_folder
 from tasks.parameters import Cleanup
-from tasks.tags import tags
 
 Make = Callable[..., Ticket]
 

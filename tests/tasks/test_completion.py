@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from records import a_ticket
 
+from tasks.azure.nodes import Roster
+from tasks.azure.tags import tags
 from tasks.completion import (
     Ending,
     is_complete,
@@ -21,13 +23,11 @@ from tasks.completion import (
     to_progress,
     watch_completion,
 )
-from tasks.diagnosis import Sighting
 from tasks.models import Outcome, Ticket
-from tasks.nodes import Roster
 from tasks.parameters import Pool
 from tasks.pool import make_pool
-from tasks.progress import Progress, Tally, listening
-from tasks.tags import tags
+from tasks.results.diagnosis import Sighting
+from tasks.results.progress import Progress, Tally, listening
 
 WAITING = Sighting(seconds_left=60, elapsed_seconds=10, active=3, is_steady=True)
 

@@ -21,10 +21,10 @@ CHILD = """
 import asyncio, json, sys, threading, time
 from pathlib import Path
 from azure.storage.blob.aio import BlobClient
-from tasks.clients import blob_service
-from tasks.hashing import _hash_file
-from tasks.prober import probe_each
-from tasks.sources import find_local
+from tasks.azure.clients import blob_service
+from tasks.media.hashing import _hash_file
+from tasks.media.sandbox import probe_each
+from tasks.media.sources import find_local
 from tasks.uploads import upload
 
 async def main():

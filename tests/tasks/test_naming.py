@@ -8,6 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from records import MP3, a_conversion, a_source
 
+from tasks.media.presets import PRESETS, Preset
 from tasks.models import Conversion, Source, Stamp
 from tasks.naming import (
     batch_task_id,
@@ -23,7 +24,6 @@ from tasks.naming import (
     stamp_metadata,
 )
 from tasks.plan import is_done
-from tasks.presets import PRESETS, Preset
 
 # Few letters, so that names meet: cases, accents, dots, folders, controls, broken bytes.
 SEGMENTS = st.text("aAéE\u0301.%\\\n\x7f\udcff\ufffeµμ", min_size=1, max_size=3)

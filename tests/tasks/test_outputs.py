@@ -7,7 +7,7 @@ import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
 from records import a_conversion, a_request, a_source, a_ticket
 
-from tasks.clients import blob_service
+from tasks.azure.clients import blob_service
 from tasks.errors import DownloadError
 from tasks.models import Outcome, Stamp
 from tasks.naming import log_folder, stamp_metadata

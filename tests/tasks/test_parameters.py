@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from tasks.media.presets import PRESETS
 from tasks.parameters import Cleanup, Limits, Node, Output, Pool, Request, Run
-from tasks.presets import PRESETS
 
 
 @pytest.mark.parametrize(

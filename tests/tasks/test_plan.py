@@ -11,8 +11,11 @@ from records import a_conversion, a_file, a_request, a_source
 
 from storage_proxy import Refusal as Busy
 from storage_proxy import StorageProxy
-from tasks.clients import blob_service
+from tasks.azure.clients import blob_service
 from tasks.errors import UsageError
+from tasks.media.presets import PRESETS
+from tasks.media.probe import Media, Stream, UnreadableMedia
+from tasks.media.sandbox import Prober
 from tasks.models import Conversion, Plan, Refusal, Stamp
 from tasks.naming import safe_name
 from tasks.parameters import Output, Request, Run
@@ -32,9 +35,6 @@ from tasks.plan import (
     refuse_unread,
     renew,
 )
-from tasks.presets import PRESETS
-from tasks.probe import Media, Stream, UnreadableMedia
-from tasks.prober import Prober
 
 
 def test_done_is_what_has_an_output_under_its_own_key() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from records import NOW, a_ticket
 
+from tasks.azure.tags import read_tags
 from tasks.errors import PoolError
 from tasks.models import Ticket
 from tasks.parameters import Node, Pool
@@ -20,7 +21,6 @@ from tasks.pool import (
     start_task,
     warm_pool_id,
 )
-from tasks.tags import read_tags
 
 
 @pytest.mark.parametrize(

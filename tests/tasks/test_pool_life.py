@@ -14,17 +14,17 @@ from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.rest import HttpRequest
 from records import a_ticket
 
-from deployments.local.batch import create_app
+from local_azure.batch import create_app
 from servers import served
-from tasks.clients import batch_client
+from tasks.azure.clients import batch_client
+from tasks.azure.nodes import Roster
+from tasks.azure.tags import read_tags
 from tasks.completion import watch_completion
 from tasks.errors import PoolError
 from tasks.models import Ticket
-from tasks.nodes import Roster
 from tasks.parameters import Node, Pool
 from tasks.pool import check_formula, make_pool, warm_pool_id
-from tasks.progress import Tally
-from tasks.tags import read_tags
+from tasks.results.progress import Tally
 
 KEY = base64.b64encode(b"of these tests only").decode()
 PATIENCE_SECONDS = 60

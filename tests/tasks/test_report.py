@@ -28,7 +28,7 @@ from tasks.models import (
 )
 from tasks.parameters import Limits, Pool, Run
 from tasks.report import Report, build_report, write_report
-from tasks.timeline import RANKS
+from tasks.results.timeline import RANKS
 
 DIAGNOSIS = Diagnosis("DeadlinePassed", "The deadline has passed.", "", "Run again.")
 

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 from records import a_request, a_ticket
 
-from flows.display import print_report
-from tasks.ledger import Ledger
+from flows.cli.display import print_report
 from tasks.models import Evidence
 from tasks.plan import make_plan, renew
 from tasks.report import write_report
+from tasks.results.ledger import Ledger
 
 FILES = int(os.environ.get("PLAN_FILES", "1000"))
 PARTS = 4

@@ -8,8 +8,9 @@ from azure.batch import BatchClient, models
 from azure.core.exceptions import ServiceRequestError
 from records import MP3, NOW, a_conversion, a_request, a_source, a_ticket
 
-from tasks.access import ByIdentity, Signer
-from tasks.clients import batch_client
+from tasks.azure.batch_task import BatchTask
+from tasks.azure.clients import batch_client
+from tasks.azure.sas import ByIdentity, Signer
 from tasks.models import Conversion, Ticket
 from tasks.naming import batch_task_id
 from tasks.submission import (
@@ -20,7 +21,6 @@ from tasks.submission import (
     refusal,
     submit_wave,
 )
-from tasks.wire import BatchTask
 
 SIGNER = Signer("https://s", "s", NOW + timedelta(hours=1), "a2V5", None)
 

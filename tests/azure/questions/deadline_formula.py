@@ -6,7 +6,7 @@ It is all that ends a pool's nodes after a kill -9.
 from datetime import UTC, datetime
 
 from bench import Bench
-from tasks.formulas import scale_formula, until_deadline
+from tasks.azure.autoscale import scale_formula, until_deadline
 from tasks.parameters import Pool
 
 WANTED = "$TargetDedicatedNodes=0 $TargetLowPriorityNodes=0"

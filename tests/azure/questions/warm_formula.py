@@ -6,7 +6,7 @@ Samples that are not there yet must not make it fail, or the pool keeps what it 
 from datetime import UTC, datetime
 
 from bench import Bench
-from tasks.formulas import scale_formula, while_warm
+from tasks.azure.autoscale import scale_formula, while_warm
 from tasks.parameters import Pool
 
 WANTED = "$TargetDedicatedNodes=2 $TargetLowPriorityNodes=3"

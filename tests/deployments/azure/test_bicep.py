@@ -19,10 +19,10 @@ from azure.mgmt.batch import BatchManagementClient
 from azure.mgmt.storage import StorageManagementClient
 
 from bicep import Bicep, arguments, called, entries, literal, misfits, text, walk
-from deployments.local.batch.images import SUPPORTED
+from local_azure.batch.images import SUPPORTED
+from tasks.azure.settings import SETTINGS, Environment, check_environment
 from tasks.parameters import Cleanup, Limits, Node, Output, Pool
 from tasks.pool import start_task
-from tasks.settings import SETTINGS, Environment, check_environment
 
 FOLDER = Path(__file__).parents[3] / "deployments" / "azure"
 MAIN = Bicep(FOLDER / "main.bicep")

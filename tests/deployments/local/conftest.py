@@ -70,11 +70,11 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Program]]:
 
 @pytest.fixture
 def start_stack(start: Callable[..., Program], data: Path) -> Callable[..., Program]:
-    """Starts `python -m deployments.local` on free ports and the test's data folder."""
+    """Starts `python -m local_azure` on free ports and the test's data folder."""
 
     def start_on_free_ports(*flags: str | Path) -> Program:
         ports = ("--batch-port", "0", "--blob-port", "0")
-        return start("-m", "deployments.local", *ports, "--data", data, *flags)
+        return start("-m", "local_azure", *ports, "--data", data, *flags)
 
     return start_on_free_ports
 

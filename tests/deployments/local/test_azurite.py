@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.azurite import NO_TELEMETRY, PACKAGE_LOCK, PROGRAM, installed
-from deployments.local.errors import StackError
-from deployments.local.nodejs import NodeJs, find_nodejs
+from local_azure.azurite import NO_TELEMETRY, PACKAGE_LOCK, PROGRAM, installed
+from local_azure.errors import StackError
+from local_azure.nodejs import NodeJs, find_nodejs
 
 INSTALLS = f"mkdir -p {PROGRAM.parent}; cat package-lock.json > {PROGRAM}"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lokis import run, written
 
-from deployments.local.azurite import LISTINGS, LOKI_INDEXES
+from local_azure.azurite import LISTINGS, LOKI_INDEXES
 
 BLOBS = 400
 WORK = """

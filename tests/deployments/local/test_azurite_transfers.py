@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lokis import run, written
 
-from deployments.local.azurite import TRANSFERS
+from local_azure.azurite import TRANSFERS
 
 FILE_BYTES = 8 << 20
 WORK = """

@@ -9,7 +9,7 @@ import certifi
 import pytest
 from cryptography import x509
 
-from deployments.local.certificate import LEAST_LEFT, LIFETIME, Certificate, make_certificate
+from local_azure.certificate import LEAST_LEFT, LIFETIME, Certificate, make_certificate
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 

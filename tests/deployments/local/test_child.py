@@ -11,12 +11,12 @@ from typing import IO
 
 import pytest
 
-from deployments.local.child import start_child, stop_child
+from local_azure.child import start_child, stop_child
 
 PARENT = """
 import os, sys
 from pathlib import Path
-from deployments.local.child import start_child
+from local_azure.child import start_child
 command = ["/bin/sh", "-c", sys.argv[1]]
 start_child(command, log=sys.stdout.buffer, folder=Path("/"), environment=os.environ)
 sys.stdin.read()

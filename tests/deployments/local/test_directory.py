@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import jwt
 import pytest
 
-from deployments.local.directory import (
+from local_azure.directory import (
     BATCH,
     CLOCK_SKEW,
     STORAGE,

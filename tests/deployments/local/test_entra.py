@@ -13,7 +13,7 @@ from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import DefaultAzureCredential
 from azure.storage.blob import BlobServiceClient
 
-from deployments.local.directory import BATCH
+from local_azure.directory import BATCH
 from stacks import LocalStack
 
 

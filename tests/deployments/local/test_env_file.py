@@ -8,8 +8,8 @@ from pathlib import Path
 import dotenv
 import pytest
 
-from deployments.local import env_file
-from deployments.local.errors import StackUsageError
+from local_azure import env_file
+from local_azure.errors import StackUsageError
 
 SETTINGS = {"AZURE_BATCH_ACCOUNT": "local", "AZURE_STORAGE_CONNECTION_STRING": "A=b;C=d/+==;"}
 

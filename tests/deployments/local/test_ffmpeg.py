@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.ffmpeg import node_path
+from local_azure.ffmpeg import node_path
 
 
 def test_without_an_ffmpeg_on_path_the_node_path_has_one_that_runs(

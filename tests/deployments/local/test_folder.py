@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from platformdirs import user_data_path
 
-from deployments.local.errors import StackUsageError
-from deployments.local.folder import DataFolder
+from local_azure.errors import StackUsageError
+from local_azure.folder import DataFolder
 
 
 def test_it_is_in_the_users_data_folder_unless_named(

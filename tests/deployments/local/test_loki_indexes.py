@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lokis import run, written
 
-from deployments.local.azurite import LOKI_INDEXES
+from local_azure.azurite import LOKI_INDEXES
 
 BLOBS = 200
 WORK = """

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lokis import run, written
 
-from deployments.local.azurite import LOKI_SAVES
+from local_azure.azurite import LOKI_SAVES
 
 WORK = """
 const Loki = require("lokijs");

@@ -1,4 +1,4 @@
-"""`python -m deployments.local`, as a user runs it."""
+"""`python -m local_azure`, as a user runs it."""
 
 import os
 import shlex
@@ -16,7 +16,7 @@ from azure.batch import BatchClient, models
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.storage.blob import ContainerClient
 
-from deployments.local import env_file
+from local_azure import env_file
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
@@ -229,13 +229,13 @@ def test_wrong_usage_is_named(flags: list[str], word: str, start_stack: Callable
 
 
 def test_a_data_folder_that_cannot_be_made_is_named(start: Callable[..., Any]) -> None:
-    status, _, said = start("-m", "deployments.local", "--data", "/dev/null/data").end()
+    status, _, said = start("-m", "local_azure", "--data", "/dev/null/data").end()
     assert status == 2
     assert said.startswith("error: The data folder /dev/null/data cannot be made")
 
 
 def test_help_tells_each_flag(start: Callable[..., Any]) -> None:
-    status, printed, _ = start("-m", "deployments.local", "--help").end()
+    status, printed, _ = start("-m", "local_azure", "--help").end()
     assert status == 0
     assert all(
         flag in printed

@@ -10,9 +10,9 @@ from azure.core.exceptions import HttpResponseError
 from azure.identity import DefaultAzureCredential
 from azure.mgmt.batch import BatchManagementClient
 
-from deployments.local.batch.sizes import OFFERED
-from deployments.local.directory import BATCH, MANAGEMENT
-from deployments.local.management import PAGE
+from local_azure.batch.sizes import OFFERED
+from local_azure.directory import BATCH, MANAGEMENT
+from local_azure.management import PAGE
 
 NOBODYS = "00000000-0000-0000-0000-000000000000"
 ACCOUNTS = "providers/Microsoft.Batch/batchAccounts"

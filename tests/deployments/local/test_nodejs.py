@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.nodejs import find_nodejs, major_version, wheel_nodejs
+from local_azure.nodejs import find_nodejs, major_version, wheel_nodejs
 
 
 def put(folder: Path, name: str, says: str) -> Path:

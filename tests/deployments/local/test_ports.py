@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from deployments.local.errors import StackUsageError
-from deployments.local.ports import answers, free_port, listen, preferred_port
+from local_azure.errors import StackUsageError
+from local_azure.ports import answers, free_port, listen, preferred_port
 
 
 def test_a_taken_port_is_named_where_it_was_asked_for_and_left_where_not() -> None:

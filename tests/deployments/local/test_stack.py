@@ -12,7 +12,7 @@ from azure.storage.blob import ContainerClient
 COMMAND = """
 import json, sys
 from pathlib import Path
-from deployments.local.stack import running_stack
+from local_azure.stack import running_stack
 
 with running_stack(Path(sys.argv[1])) as stack:
     print(json.dumps(stack.wait()))

@@ -27,9 +27,9 @@ from azure.storage.blob import BlobServiceClient, ContainerClient, generate_cont
 from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from deployments.local.azurite import running_azurite
-from deployments.local.batch import create_app
-from deployments.local.batch.routes import ROUTES
+from local_azure.azurite import running_azurite
+from local_azure.batch import create_app
+from local_azure.batch.routes import ROUTES
 
 ACCOUNT = "localbatch"
 KEY = base64.b64encode(b"a key that is known to these tests only").decode()

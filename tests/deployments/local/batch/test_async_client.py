@@ -9,7 +9,7 @@ import pytest
 from azure.batch import models as m
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
-from deployments.local.batch.routes import OPERATIONS
+from local_azure.batch.routes import OPERATIONS
 
 PATIENCE_SECONDS = 20
 HOUR = timedelta(hours=1)

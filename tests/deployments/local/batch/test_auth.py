@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from azure.core.exceptions import HttpResponseError
 
-from deployments.local.batch import auth
-from deployments.local.batch.errors import BatchError
+from local_azure.batch import auth
+from local_azure.batch.errors import BatchError
 
 KEY = b"0123456789"
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

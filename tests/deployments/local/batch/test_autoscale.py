@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.local.batch.autoscale import Scene, Targets, evaluate
-from deployments.local.batch.errors import BatchError
-from deployments.local.batch.metrics import History
+from local_azure.batch.autoscale import Scene, Targets, evaluate
+from local_azure.batch.errors import BatchError
+from local_azure.batch.metrics import History
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

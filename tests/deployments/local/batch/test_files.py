@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
-from deployments.local.batch import folders
-from deployments.local.batch.errors import BatchError
+from local_azure.batch import folders
+from local_azure.batch.errors import BatchError
 
 SCRIPT = "printf 0123456789; mkdir 'out dir'; echo x > 'out dir/ä #%.txt'; ln -s /etc/passwd link"
 

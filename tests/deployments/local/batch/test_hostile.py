@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from deployments.local.batch import auth
-from deployments.local.batch.routes import ROUTES
+from local_azure.batch import auth
+from local_azure.batch.routes import ROUTES
 
 ACCOUNT = "localbatch"
 REQUESTS = int(os.environ.get("HOSTILE_REQUESTS", "1500"))

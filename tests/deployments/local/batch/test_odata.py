@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.local.batch import odata
+from local_azure.batch import odata
 
 RECORD: dict[str, Any] = {
     "id": "Clip-1",

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from platformdirs import user_cache_path
 
-from deployments.local.batch.routes import OPERATIONS
-from deployments.local.locks import excluding
+from local_azure.batch.routes import OPERATIONS
+from local_azure.locks import excluding
 
 REQUIREMENT = "azure-batch==14.2.0"
 PROGRAM = Path(__file__).with_name("old_client.py")

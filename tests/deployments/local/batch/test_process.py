@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.batch.process import find_program
+from local_azure.batch.process import find_program
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.batch.reaper import Reaper
+from local_azure.batch.reaper import Reaper
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_a_process_whose_service_is_killed_as_it_starts_is_killed_too(
     """It kills its service itself, before it tells of itself and before it executes its command."""
     script = """
 import subprocess, sys
-from deployments.local.batch.reaper import Reaper
+from local_azure.batch.reaper import Reaper
 _, words, pipe = Reaper().expect()
 kill_first = ["/bin/sh", "-c", 'kill -9 $PPID; exec "$@"', "sh"]
 command = [*kill_first, *words, "tail", "-f", sys.argv[1]]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from deployments.local.batch.scheduler import (
+from local_azure.batch.scheduler import (
     Fill,
     Next,
     Queue,

@@ -15,10 +15,10 @@ from azure.batch import BatchClient
 from azure.batch import models as m
 from azure.core.credentials import AzureNamedKeyCredential
 
-from deployments.local import batch as package
-from deployments.local.batch.errors import ERRORS
-from deployments.local.batch.routes import OPERATIONS
-from deployments.local.ports import LOOPBACK, listen
+from local_azure import batch as package
+from local_azure.batch.errors import ERRORS
+from local_azure.batch.routes import OPERATIONS
+from local_azure.ports import LOOPBACK, listen
 
 SOURCES = Path(package.__file__).parent
 TESTS = Path(__file__).parent
@@ -26,7 +26,7 @@ ACCOUNT, KEY = "starting", base64.b64encode(b"a key for one start").decode()
 SERVER = """
 import socket, sys, uvicorn
 from pathlib import Path
-from deployments.local.batch import create_app
+from local_azure.batch import create_app
 account, key, data, descriptor = sys.argv[1:]
 app = create_app(account=account, key=key, data=Path(data), max_nodes=1, node_path="/bin")
 uvicorn.Server(uvicorn.Config(app)).run(sockets=[socket.socket(fileno=int(descriptor))])
@@ -90,7 +90,7 @@ def first_answer(url: str) -> list[m.BatchPool]:
 
 
 def test_it_loads_neither_flows_nor_tasks_nor_what_only_transfers_need() -> None:
-    program = "import sys, deployments.local.batch; print(*sys.modules)"
+    program = "import sys, local_azure.batch; print(*sys.modules)"
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout
     loaded = {name.partition(".")[0] for name in said.decode().split()}
     assert {"deployments", "starlette"} <= loaded

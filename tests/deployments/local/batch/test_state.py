@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from deployments.local.batch.specs import JobSpec
-from deployments.local.batch.state import (
+from local_azure.batch.specs import JobSpec
+from local_azure.batch.state import (
     ALLOCATION,
     JOB,
     NODE,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from azure.batch import models as m
 
-from deployments.local.batch import transfers
+from local_azure.batch import transfers
 
 CONTENT = b"\0\1\2media" * 1_000_000
 

@@ -12,8 +12,8 @@ from azure.core.exceptions import HttpResponseError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.local.batch import wire
-from deployments.local.batch.gate import API_VERSIONS
+from local_azure.batch import wire
+from local_azure.batch.gate import API_VERSIONS
 
 
 @given(st.timedeltas(min_value=timedelta(), max_value=timedelta(days=10_000_000)))

@@ -1,5 +1,0 @@
-"""The local Batch service: Azure Batch's REST API over processes of this machine."""
-
-from deployments.local.batch.app import create_app
-
-__all__ = ["create_app"]

@@ -1,0 +1,117 @@
+"""The ASGI application."""
+
+import base64
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from local_azure.batch import wire
+from local_azure.batch.errors import BatchError, not_supported
+from local_azure.batch.gate import Gate
+from local_azure.batch.routes import ROUTES
+from local_azure.batch.service import Service
+from local_azure.batch.transfers import Transfers
+
+if TYPE_CHECKING:
+    from local_azure.batch.identity import NodeIdentity
+    from local_azure.directory import Directory
+
+log = logging.getLogger(__name__)
+
+
+class LocalBatch(Starlette):
+    """Lets a fault drop the connection, which ASGI itself has no message for."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            # uvicorn's `send` is a method of what holds the connection.
+            transport = getattr(getattr(send, "__self__", None), "transport", None)
+            scope.setdefault("extensions", {})["local.drop"] = getattr(transport, "abort", None)
+        await super().__call__(scope, receive, send)
+
+
+def create_app(  # noqa: PLR0913 - what makes an account
+    *,
+    account: str,
+    key: str,
+    data: Path,
+    max_nodes: int,
+    node_path: str,
+    directory: "Directory | None" = None,
+    bundle: Path | None = None,
+) -> Starlette:
+    """The local Batch service for one account.
+
+    Args:
+        account: The account's name.
+        key: Its access key, base64.
+        data: The folder under which nodes have theirs; they are removed with their nodes.
+        max_nodes: The account's quota of nodes, over all pools together.
+        node_path: PATH of the processes on nodes.
+        directory: Whose tokens are taken beside signatures by the key, over TLS.
+        bundle: The authorities that nodes trust; none: those that the machine does.
+    """
+    service = Service(
+        account=account,
+        data=data.resolve(),
+        max_nodes=max_nodes,
+        node_path=node_path,
+        transfers=Transfers(bundle=bundle, identity=node_identity(directory)),
+        directory=directory,
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        service.start()
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    app = LocalBatch(
+        routes=ROUTES,
+        middleware=[
+            Middleware(Gate, service=service, key=base64.b64decode(key), directory=directory)
+        ],
+        exception_handlers={
+            BatchError: _refused,
+            HTTPException: _unknown,
+            Exception: _internal_error,
+        },
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    app.state.service = service
+    return app
+
+
+def node_identity(directory: "Directory | None") -> "NodeIdentity | None":
+    if directory is None:
+        return None
+    from local_azure.batch.identity import NodeIdentity  # with much below it
+
+    return NodeIdentity(directory)
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, BatchError)  # noqa: S101 - registered for this class alone
+    return wire.failure(error)
+
+
+async def _unknown(request: Request, _: Exception) -> Response:
+    what = f"{request.method} {request.url.path}"
+    log.warning("%s is not supported", what)
+    return wire.failure(not_supported(what[:200]))
+
+
+async def _internal_error(_: Request, __: Exception) -> Response:
+    return wire.failure(BatchError("InternalError"))

@@ -1,0 +1,28 @@
+"""Tokens of Microsoft Entra ID, as Azure Batch takes them."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from local_azure.batch.auth import denied
+from local_azure.batch.errors import BatchError
+from local_azure.directory import BATCH, BadToken, Directory
+
+
+def verify(headers: Mapping[str, str], *, directory: Directory, url: str, now: datetime) -> None:
+    """Raises BatchError unless the request bears a token of who may use this account."""
+    token = headers.get("authorization", "").removeprefix("Bearer ")
+    try:
+        bearer = directory.check(token, resource=BATCH, now=now)
+    except BadToken as error:
+        raise unauthorized(str(error), directory=directory, url=url) from None
+    if not directory.has_role(bearer):
+        raise BatchError("AuthorizationFailure", PrincipalId=bearer)
+
+
+def unauthorized(detail: str, *, directory: Directory, url: str) -> BatchError:
+    """A token is refused with 401 and where to get one, a signature with 403; both by one code."""
+    error = denied(detail)
+    error.status = 401
+    place = f'authorization_uri="{url}/{directory.tenant}", resource_id="{BATCH}"'
+    error.headers = {"WWW-Authenticate": f'Bearer {place}, error="invalid_token"'}
+    return error

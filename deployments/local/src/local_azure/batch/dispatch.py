@@ -1,0 +1,203 @@
+"""Gives waiting tasks to nodes, and sees each to its end."""
+
+import asyncio
+import shutil
+from typing import TYPE_CHECKING
+
+from local_azure.batch import execution, scheduler
+from local_azure.batch.errors import BatchError
+from local_azure.batch.execution import Outcome, ended
+from local_azure.batch.specs import TaskSpec
+from local_azure.batch.state import Job, JobState, Node, NodeState, Pool, Task, TaskState
+
+if TYPE_CHECKING:
+    from local_azure.batch.service import Service
+
+RECENT_TASKS = 10
+MOST_NODES_LOST = 3
+
+
+class Dispatch:
+    def __init__(self, service: "Service") -> None:
+        self.service = service
+        self._woken = False
+
+    def add(self, job: Job, spec: TaskSpec) -> Task:
+        """A new task in the job's queue; raises TaskExists."""
+        key = spec.id.lower()
+        if key in job.tasks:
+            raise BatchError("TaskExists")
+        task = Task(spec=spec, job=job, created=self.service.clock.now())
+        job.tasks[key] = task
+        job.count(task, +1)
+        self.enqueue(task)
+        return task
+
+    def enqueue(self, task: Task, *, first: bool = False) -> None:
+        """Lets the task wait for a node, unless an earlier execution of it is still ending."""
+        if task.worker is None and task.state is TaskState.ACTIVE:
+            key = task.id.lower()
+            task.job.queue[key] = task
+            task.job.queue.move_to_end(key, last=not first)
+            self.wake()
+
+    def wake(self) -> None:
+        """Places what can be placed, soon and once, however often it is asked."""
+        if not self._woken:
+            self._woken = True
+            asyncio.get_running_loop().call_soon(self._place_all)
+
+    def _place_all(self) -> None:
+        self._woken = False
+        if not self.service.workers.stopping:
+            for pool in list(self.service.pools.values()):
+                self._place(pool)
+
+    def _place(self, pool: Pool) -> None:
+        rooms = [
+            scheduler.Room(node=node.id, free=node.free_slots, total=node.slots)
+            for node in pool.nodes.values()
+        ]
+        policy = pool.spec.task_scheduling_policy
+        fill = policy.node_fill_type if policy else "spread"
+        for task, node_id in list(scheduler.place(self._queues(pool), rooms, fill)):
+            self._start(task, pool.nodes[node_id])
+
+    def _queues(self, pool: Pool) -> list[scheduler.Queue[Task]]:
+        return [
+            scheduler.Queue(
+                priority=job.spec.priority or 0,
+                serial=job.serial,
+                tasks=((task, task.spec.required_slots) for task in job.queue.values()),
+                limit=job.room(),
+            )
+            for job in self.service.jobs.values()
+            if job.queue and job.state is JobState.ACTIVE and job.pool_key == pool.id.lower()
+        ]
+
+    def _start(self, task: Task, node: Node) -> None:
+        now = self.service.clock.now()
+        del task.job.queue[task.id.lower()]
+        task.job.running.add(task)
+        task.move(TaskState.RUNNING, now)
+        task.run.begin(now)
+        task.node = node
+        node.tasks.add(task)
+        node.used_slots += task.spec.required_slots
+        node.recent = [task, *(t for t in node.recent if t is not task)][:RECENT_TASKS]
+        if node.state is NodeState.IDLE:
+            node.move(NodeState.RUNNING, now)
+        self.service.faults.task_starts(task, node)
+        task.worker = self.service.workers.spawn(
+            self._execute(task, node),
+            name=f"{task.job.id}/{task.id} on {node.id}",
+            then=lambda error: self._leave(task, node, error),
+        )
+
+    async def _execute(self, task: Task, node: Node) -> None:
+        outcome = await execution.run_task(self.service.surroundings(), task, node)
+        if task.state is TaskState.RUNNING:
+            self._settle(task, outcome)
+
+    def _settle(self, task: Task, outcome: Outcome) -> None:
+        """Writes what an execution came to: the end of the task, or another try."""
+        following = scheduler.after_exit(
+            exit_code=outcome.exit_code, retries=task.run.retries, max_retries=task.max_retries
+        )
+        if following is scheduler.Next.COMPLETE:
+            self.complete(task, outcome)
+            return
+        now = self.service.clock.now()
+        task.run.end(now, exit_code=outcome.exit_code, failure=outcome.failure)
+        task.run.retries += 1
+        task.run.last_retry = now
+        task.move(TaskState.ACTIVE, now)
+
+    def _leave(self, task: Task, node: Node, error: BaseException | None) -> None:
+        """Gives the slots back after an execution has ended, whichever way it did."""
+        task.worker = None
+        task.job.running.discard(task)
+        node.tasks.discard(task)
+        node.used_slots -= task.spec.required_slots
+        node.tasks_run += 1
+        node.tasks_succeeded += task.run.result == "success"
+        if error is not None:
+            self.service.nodes.lose(node, f"A worker of the service died: {error!r}")
+            self._after_loss(task)
+        if node.state is NodeState.RUNNING and not node.tasks:
+            node.move(NodeState.IDLE, self.service.clock.now())
+        self.enqueue(task, first=True)
+        self.service.job_board.look_at(task.job)
+        self.wake()
+
+    def _after_loss(self, task: Task) -> None:
+        """Lets the task wait again, unless it would cost one node after the other."""
+        task.nodes_lost += 1
+        if task.nodes_lost < MOST_NODES_LOST:
+            self.requeue(task)
+        elif task.state is not TaskState.COMPLETED:
+            reason = f"{task.nodes_lost} nodes became unusable as they ran the task"
+            self.complete(task, Outcome(failure=ended(reason, category="servererror")))
+
+    def complete(self, task: Task, outcome: Outcome) -> None:
+        now = self.service.clock.now()
+        task.job.queue.pop(task.id.lower(), None)
+        # An ended task counts by its result, so the result is written before it moves.
+        task.run.end(now, exit_code=outcome.exit_code, failure=outcome.failure)
+        task.move(TaskState.COMPLETED, now)
+        self.service.retention.keep(task)
+        self.service.job_board.completed(task)
+
+    def end(self, task: Task, reason: str) -> None:
+        """Completes the task as a failure, now, and kills what still runs of it."""
+        if task.state is not TaskState.COMPLETED:
+            self.complete(task, Outcome(failure=ended(reason)))
+        self.stop(task)
+
+    def stop(self, task: Task) -> None:
+        if task.worker is not None and not task.worker.cancelling():
+            task.worker.cancel()
+
+    def requeue(self, task: Task, *, preempted: bool = False) -> None:
+        """Takes a running task off its node; it waits again as soon as its process is dead.
+
+        As in Azure, a preemption is not counted as a requeue.
+        """
+        if task.state is TaskState.RUNNING:
+            now = self.service.clock.now()
+            if not preempted:
+                task.run.requeues += 1
+                task.run.last_requeue = now
+            task.move(TaskState.ACTIVE, now)
+            task.job.queue.pop(task.id.lower(), None)
+        self.stop(task)
+
+    async def stopped(self, task: Task) -> None:
+        """Waits until nothing of the task runs any more."""
+        if task.worker is not None:
+            await asyncio.wait({task.worker})
+
+    async def delete(self, task: Task) -> None:
+        """Ends the task and takes it, and its files, out of the world."""
+        self.end(task, "The task was deleted")
+        await self.stopped(task)
+        if task.job.tasks.get(task.id.lower()) is not task:
+            return
+        task.job.count(task, -1)
+        del task.job.tasks[task.id.lower()]
+        if task.folder is not None:
+            await asyncio.to_thread(shutil.rmtree, task.folder, ignore_errors=True)
+
+    def reactivate(self, task: Task) -> None:
+        if task.state is not TaskState.COMPLETED or task.run.exit_code == 0:
+            raise BatchError(
+                "OperationInvalidForCurrentState",
+                Reason="Only a completed task that failed with an exit code other than 0, or "
+                "without one, can be reactivated",
+            )
+        now = self.service.clock.now()
+        task.move(TaskState.ACTIVE, now)
+        task.run.retries = 0
+        task.run.ended = None
+        task.touch(now)
+        self.enqueue(task)

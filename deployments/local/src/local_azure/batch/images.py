@@ -1,0 +1,76 @@
+"""The images that the service offers; a node runs on this machine, whichever is picked."""
+
+from typing import Any
+
+from local_azure.batch.errors import invalid_property, not_supported
+from local_azure.batch.specs import VirtualMachine
+
+
+def _image(  # noqa: PLR0913 - one row of the table
+    publisher: str,
+    offer: str,
+    sku: str,
+    *,
+    agent: str,
+    os_type: str = "linux",
+    verification: str = "verified",
+    end_of_life: str | None = None,
+) -> dict[str, Any]:
+    reference = {"publisher": publisher, "offer": offer, "sku": sku, "version": "latest"}
+    image: dict[str, Any] = {
+        "nodeAgentSKUId": agent,
+        "imageReference": reference,
+        "osType": os_type,
+        "capabilities": [],
+        "verificationType": verification,
+    }
+    return image | ({"batchSupportEndOfLife": end_of_life} if end_of_life else {})
+
+
+UBUNTU_24 = "batch.node.ubuntu 24.04"
+UBUNTU_22 = "batch.node.ubuntu 22.04"
+
+SUPPORTED: tuple[dict[str, Any], ...] = (
+    _image(
+        "canonical",
+        "0001-com-ubuntu-server-jammy",
+        "22_04-lts",
+        agent=UBUNTU_22,
+        end_of_life="2027-06-30T00:00:00Z",
+    ),
+    _image("canonical", "ubuntu-24_04-lts", "server", agent=UBUNTU_24),
+    _image("canonical", "ubuntu-24_04-lts", "server-gen1", agent=UBUNTU_24),
+    _image("canonical", "ubuntu-24_04-lts", "server-arm64", agent=UBUNTU_24),
+    _image("microsoft-dsvm", "ubuntu-hpc", "2404", agent=UBUNTU_24),
+    _image("almalinux", "almalinux-x86_64", "9-gen1", agent="batch.node.el 9"),
+    _image("almalinux", "almalinux-x86_64", "9-gen2", agent="batch.node.el 9"),
+    _image("debian", "debian-12", "12-gen2", agent="batch.node.debian 12"),
+    _image("debian", "debian-13", "13", agent="batch.node.debian 13", verification="unverified"),
+    _image(
+        "microsoftwindowsserver",
+        "windowsserver",
+        "2022-datacenter",
+        agent="batch.node.windows amd64",
+        os_type="windows",
+    ),
+)
+
+
+def check(machine: VirtualMachine) -> None:
+    """Raises BatchError for an image that is not offered, or not one of Linux."""
+    reference = machine.image_reference
+    if reference.virtual_machine_image_id or reference.shared_gallery_image_id:
+        raise not_supported("an image of one's own")
+    wanted = (reference.publisher, reference.offer, reference.sku, machine.node_agent_sku_id)
+    for image in SUPPORTED:
+        offered = image["imageReference"]
+        known = (offered["publisher"], offered["offer"], offered["sku"], image["nodeAgentSKUId"])
+        if [str(part).lower() for part in wanted] == [str(part).lower() for part in known]:
+            if image["osType"] != "linux":
+                raise not_supported("a Windows image")
+            return
+    raise invalid_property(
+        "virtualMachineConfiguration",
+        " / ".join(str(part) for part in wanted),
+        "No such image with this node agent; /supportedimages lists them",
+    )

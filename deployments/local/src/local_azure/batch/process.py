@@ -1,0 +1,144 @@
+"""A command as a process group of its own: no shell, a clean environment, output to files."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import re
+import shlex
+import signal
+from collections.abc import Coroutine, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+from local_azure.batch import folders
+from local_azure.batch.clock import Clock
+from local_azure.batch.reaper import Reaper
+from local_azure.batch.state import Failure
+
+GRACE_SECONDS = 0.5
+_KEPT_BY_SH = re.compile(r"(?!(?:IFS|OLDPWD|OPTIND|PPID|PWD|SHLVL|_)$)[A-Za-z_][A-Za-z0-9_]*")
+
+
+class LaunchError(Exception):
+    """A command line could not be started."""
+
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+        super().__init__(failure.message)
+
+
+class Process:
+    def __init__(self, process: asyncio.subprocess.Process, *, reaper: Reaper, ticket: int) -> None:
+        self._process = process
+        self._reaper = reaper
+        self._ticket = ticket
+        reaper.watch(ticket, process.pid)
+
+    @classmethod
+    async def launch(
+        cls, command_line: str, *, folder: Path, environment: Mapping[str, str], reaper: Reaper
+    ) -> Self:
+        """Starts the command in `folder`/wd, with stdout.txt and stderr.txt beside it."""
+        ticket, first_words, pipe = reaper.expect()
+        try:
+            words = shlex.split(command_line)
+            find_program(words, folder=folder / "wd", path=environment.get("PATH", ""))
+            with (
+                folders.open_own(folder / "stdout.txt", "wb") as stdout,
+                folders.open_own(folder / "stderr.txt", "wb") as stderr,
+            ):
+                process = await asyncio.create_subprocess_exec(
+                    *first_words,
+                    *_what_sh_would_not_keep(environment),
+                    *words,
+                    cwd=folder / "wd",
+                    env=environment,
+                    stdin=pipe,
+                    stdout=stdout,
+                    stderr=stderr,
+                    start_new_session=True,
+                )
+                return cls(process, reaper=reaper, ticket=ticket)
+        except (OSError, ValueError) as error:
+            reaper.forget(ticket)
+            raise LaunchError(_launch_failure(error, command_line)) from error
+
+    async def wait(self, clock: Clock, deadline: datetime | None) -> int | None:
+        """The exit code (128 + n after signal n), or None when the deadline came first."""
+        try:
+            if deadline is None:
+                return _exit_code(await self._process.wait())
+            return await self._wait_until(clock, deadline)
+        finally:
+            await _through(self._end_group())
+
+    async def _wait_until(self, clock: Clock, deadline: datetime) -> int | None:
+        exited = asyncio.ensure_future(self._process.wait())
+        timer = asyncio.ensure_future(clock.sleep_until(deadline))
+        try:
+            await asyncio.wait({exited, timer}, return_when=asyncio.FIRST_COMPLETED)
+            return _exit_code(exited.result()) if exited.done() else None
+        finally:
+            exited.cancel()
+            timer.cancel()
+
+    async def _end_group(self) -> None:
+        """Ends the process if it still runs, and whatever it left behind in its group."""
+        if self._process.returncode is None:
+            self._signal(signal.SIGTERM)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), GRACE_SECONDS)
+        self._signal(signal.SIGKILL)
+        await self._process.wait()
+        self._reaper.forget(self._ticket)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+
+def find_program(words: Sequence[str], *, folder: Path, path: str) -> None:
+    """Raises the OSError with which the command's execution in `folder` would fail."""
+    if not words:
+        raise ValueError("The command line is empty")
+    name = words[0]
+    places = [""] if "/" in name else path.split(os.pathsep)
+    files = [file for place in places if (file := folder / place / name).is_file()]
+    if not any(os.access(file, os.X_OK) for file in files):
+        number = errno.EACCES if files else errno.ENOENT
+        raise OSError(number, os.strerror(number), name)
+
+
+def _what_sh_would_not_keep(environment: Mapping[str, str]) -> list[str]:
+    """The words that set, after sh, the variables that it would have dropped or changed."""
+    lost = [f"{n}={value}" for n, value in environment.items() if not _KEPT_BY_SH.fullmatch(n)]
+    return ["/usr/bin/env", *lost] if lost else []
+
+
+async def _through(work: Coroutine[Any, Any, None]) -> None:
+    """Does `work` to its end, and is cancelled only then."""
+    worker = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(worker)
+    except asyncio.CancelledError:
+        await worker
+        raise
+
+
+def _exit_code(code: int) -> int:
+    return code if code >= 0 else 128 - code
+
+
+def _launch_failure(error: Exception, command_line: str) -> Failure:
+    missing = isinstance(error, FileNotFoundError)
+    return Failure(
+        code="CommandProgramNotFound" if missing else "CommandLaunchFailed",
+        message=(
+            "The specified command program is not found"
+            if missing
+            else "Failed to launch the specified command line"
+        ),
+        details={"Command": command_line, "Message": str(error)},
+    )

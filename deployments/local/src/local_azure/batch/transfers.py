@@ -1,0 +1,323 @@
+"""Resource files down to a node, output files up from it: streamed, never whole in memory.
+
+Each is one request, so both go without the storage SDK, whose clients and pipelines take five times
+the CPU of the request itself.
+"""
+
+import asyncio
+import base64
+import glob
+import io
+import os
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+from local_azure.batch import folders
+from local_azure.batch.specs import (
+    ContainerDestination,
+    IdentityReference,
+    OutputFile,
+    ResourceFile,
+)
+from local_azure.batch.state import Failure
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from local_azure.batch.identity import NodeIdentity
+
+CHUNK_BYTES = 1 << 20
+LARGEST_PUT_BYTES = 4000 << 20  # of a block; a larger file goes up in several
+STORAGE_VERSION = "2021-12-02"  # of the REST API; without one, storage takes no token
+PAUSES_SECONDS = (0.2, 0.6, 1.8)
+WILDCARDS = frozenset("*?[")
+
+
+class TransferError(Exception):
+    """A download or an upload failed for good."""
+
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+        super().__init__(failure.message)
+
+
+class Transfers:
+    """Downloads and uploads over one session, made when it is first needed."""
+
+    def __init__(
+        self, *, bundle: Path | None = None, identity: "NodeIdentity | None" = None
+    ) -> None:
+        self._bundle = bundle
+        self._identity = identity
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def session(self) -> "aiohttp.ClientSession":
+        if self._session is None:
+            import aiohttp
+
+            trusted = ssl.create_default_context(cafile=self._bundle)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=trusted),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=120),
+                auto_decompress=False,
+            )
+        return self._session
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def download(self, file: ResourceFile, *, folder: Path, node_folder: Path) -> None:
+        """Puts the file into `folder`; raises TransferError."""
+        target = folder / file.file_path
+        if not _leads_into(node_folder, target):
+            raise TransferError(_download_failure(file, 0, "A link leads out of the node"))
+        if failure := await _persist(lambda: self._try_download(file, target)):
+            raise TransferError(failure)
+        if file.file_mode:
+            target.chmod(int(file.file_mode, 8))
+
+    async def _try_download(self, file: ResourceFile, target: Path) -> Failure | None:
+        import aiohttp
+        from yarl import URL
+
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            headers = self._authorization(file.identity_reference)
+            url = URL(file.http_url, encoded=True)
+            async with self.session.get(url, headers=headers) as response:
+                if response.status != 200:  # noqa: PLR2004 - HTTP's OK
+                    return _download_failure(file, response.status, str(response.reason))
+                with target.open("wb") as sink:
+                    async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+                        sink.write(chunk)
+        except LookupError as error:
+            return _download_failure(file, 401, str(error))
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            return _download_failure(file, 0, type(error).__name__)
+        return None
+
+    async def upload(self, files: Sequence[OutputFile], *, folder: Path, node_folder: Path) -> None:
+        """Sends every file of a task in `folder` that can be sent, logging beside stdout.txt.
+
+        Raises TransferError for the first that could not.
+        """
+        failures: list[TransferError] = []
+        try:
+            with (
+                folders.open_own(folder / "fileuploadout.txt", "a") as out,
+                folders.open_own(folder / "fileuploaderr.txt", "a") as errors,
+            ):
+                for file in files:
+                    try:
+                        async for sent in self._upload_all(file, folder / "wd", node_folder):
+                            out.write(f"{sent}\n")
+                    except TransferError as error:
+                        errors.write(f"{error.failure.code}: {error.failure.message}\n")
+                        failures.append(error)
+        except OSError as error:  # the task has removed its folder, or put something there
+            raise TransferError(_log_failure(error)) from error
+        if failures:
+            raise failures[0]
+
+    async def _upload_all(
+        self, file: OutputFile, working_folder: Path, node_folder: Path
+    ) -> AsyncIterator[str]:
+        """Sends what the pattern means; yields a line for each file that is up."""
+        found = await asyncio.to_thread(
+            matches, file, working_folder=working_folder, node_folder=node_folder
+        )
+        to = file.destination.container
+        for source, name in found:
+            if failure := await _persist(partial(self._try_upload, to, source, name)):
+                raise TransferError(failure)
+            yield f"{source.name} -> {name}"
+
+    async def _try_upload(
+        self, to: ContainerDestination, source: Path, name: str
+    ) -> Failure | None:
+        import aiohttp
+
+        try:
+            headers = self._authorization(to.identity_reference)
+            with source.open("rb") as data:
+                await self._send(data, _blob_url(to, name), headers, stamps=_stamps(to))
+        except (aiohttp.ClientError, LookupError, TimeoutError, OSError, ValueError) as error:
+            return _upload_failure(source, to, error)
+        return None
+
+    async def _send(
+        self, data: IO[bytes], url: str, headers: Mapping[str, str], *, stamps: Mapping[str, str]
+    ) -> None:
+        """Puts a whole blob: at once, or in blocks where it is too large for that."""
+        size = os.fstat(data.fileno()).st_size
+        if size <= LARGEST_PUT_BYTES:
+            kind = {"x-ms-blob-type": "BlockBlob"}
+            await self._put(url, data, size, {**headers, **stamps, **kind})
+            return
+        more = f"{url}{'&' if '?' in url else '?'}comp="
+        blocks = []
+        for start in range(0, size, LARGEST_PUT_BYTES):
+            block = base64.b64encode(b"%016d" % start).decode()
+            part = min(LARGEST_PUT_BYTES, size - start)
+            await self._put(f"{more}block&blockid={quote(block)}", data, part, headers)
+            blocks.append(f"<Latest>{block}</Latest>")
+        listed = f"<BlockList>{''.join(blocks)}</BlockList>".encode()
+        await self._put(f"{more}blocklist", io.BytesIO(listed), len(listed), {**headers, **stamps})
+
+    async def _put(self, url: str, data: IO[bytes], size: int, headers: Mapping[str, str]) -> None:
+        from yarl import URL
+
+        # A larger body as bytes would be copied whole; a stream's length must be told.
+        content = data.read(size) if size <= CHUNK_BYTES else _chunks(data, size)
+        common = {"x-ms-version": STORAGE_VERSION, "Content-Length": str(size)}
+        async with self.session.put(
+            URL(url, encoded=True),
+            data=content,
+            headers={**headers, **common},
+            allow_redirects=False,
+            raise_for_status=True,
+        ):
+            pass
+
+    def _authorization(self, reference: IdentityReference | None) -> dict[str, str]:
+        """The headers that act as the identity; LookupError where the pool has no such one."""
+        if reference is None:
+            return {}
+        if self._identity is None or not self._identity.is_meant(reference):
+            raise LookupError("The pool does not have this identity")
+        return {"Authorization": self._identity.bearer(), "x-ms-version": STORAGE_VERSION}
+
+
+async def _persist(attempt: Callable[[], Awaitable[Failure | None]]) -> Failure | None:
+    """What the last attempt failed by; what will not pass is not tried again."""
+    for seconds in PAUSES_SECONDS:
+        failure = await attempt()
+        if failure is None or not failure.code.endswith("MiscError"):
+            return failure
+        await asyncio.sleep(seconds)
+    return await attempt()
+
+
+async def _chunks(data: IO[bytes], size: int) -> AsyncIterator[bytes]:
+    while chunk := data.read(min(CHUNK_BYTES, size)):
+        size -= len(chunk)
+        yield chunk
+
+
+def matches(file: OutputFile, *, working_folder: Path, node_folder: Path) -> list[tuple[Path, str]]:
+    """The files that the pattern means, each with the name of its blob.
+
+    With a wildcard the destination's path is a folder; without, it is the blob's name.
+    Raises TransferError when a pattern without wildcards has no file.
+    """
+    pattern, path = file.file_pattern, file.destination.container.path
+    if not WILDCARDS & set(pattern):
+        source = working_folder / pattern
+        if not _is_file_of(node_folder, source):
+            raise TransferError(
+                Failure(
+                    code="FileUploadMiscError",
+                    message="The output file does not exist on the node",
+                    details={"FilePath": pattern},
+                )
+            )
+        return [(source, path or _blob_name(pattern))]
+    # pathlib refuses the `..` that the patterns of logs begin with
+    names = glob.glob(pattern, root_dir=working_folder, recursive=True)  # noqa: PTH207
+    return [
+        (source, "/".join(part for part in (path, _blob_name(name)) if part))
+        for name in sorted(names)
+        if _is_file_of(node_folder, source := working_folder / name)
+    ]
+
+
+def _is_file_of(node_folder: Path, path: Path) -> bool:
+    """Whether this is a file of the node: a link, or a pattern, may lead anywhere."""
+    return path.is_file() and _leads_into(node_folder, path)
+
+
+def _leads_into(node_folder: Path, path: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(node_folder)
+    except (OSError, RuntimeError):  # a loop of links
+        return False
+
+
+def _blob_name(name: str) -> str:
+    return "/".join(part for part in PurePosixPath(name).parts if part not in ("..", "/"))
+
+
+def _blob_url(to: ContainerDestination, name: str) -> str:
+    container, *query = to.container_url.split("?", 1)
+    return "?".join([f"{container.rstrip('/')}/{quote(name, safe='/~')}", *query])
+
+
+def _stamps(to: ContainerDestination) -> dict[str, str]:
+    """The headers that the blob is to bear: its metadata, and what it says of its content."""
+    named = {header.name.lower(): header.value for header in to.upload_headers or ()}
+    return {
+        name if name.startswith("x-ms-") else f"x-ms-blob-{name}": value
+        for name, value in named.items()
+    }
+
+
+def _download_failure(file: ResourceFile, status: int, reason: str) -> Failure:
+    code, message = {
+        404: ("BlobNotFound", "One of the specified Azure Blob(s) is not found"),
+        401: ("BlobAccessDenied", "Access for one of the specified Azure Blob(s) is denied"),
+        403: ("BlobAccessDenied", "Access for one of the specified Azure Blob(s) is denied"),
+    }.get(
+        status,
+        ("BlobDownloadMiscError", "Miscellaneous error while downloading an Azure Blob"),
+    )
+    return Failure(
+        code=code,
+        message=message,
+        details={
+            "BlobSource": without_query(file.http_url),
+            "FilePath": file.file_path,
+            "HttpStatusCode": str(status or ""),
+            "Reason": reason,
+        },
+    )
+
+
+def _log_failure(error: OSError) -> Failure:
+    return Failure(
+        code="FileUploadMiscError",
+        message="The logs of the upload cannot be written",
+        details={"Reason": str(error.strerror)},
+    )
+
+
+def _upload_failure(source: Path, to: ContainerDestination, error: Exception) -> Failure:
+    status = getattr(error, "status", None)
+    azure_code = (getattr(error, "headers", None) or {}).get("x-ms-error-code", "")
+    if azure_code == "ContainerNotFound":
+        code, message = "FileUploadContainerNotFound", "The output container does not exist"
+    elif status in (401, 403) or isinstance(error, LookupError):
+        code, message = "FileUploadAccessDenied", "Access to the output container is denied"
+    else:
+        code, message = "FileUploadMiscError", "Miscellaneous error while uploading a file"
+    return Failure(
+        code=code,
+        message=message,
+        details={
+            "FilePath": source.name,
+            "ContainerUrl": without_query(to.container_url),
+            "HttpStatusCode": str(status or ""),
+            "Reason": f"{type(error).__name__} {azure_code}".strip(),
+        },
+    )
+
+
+def without_query(url: str) -> str:
+    """The URL without what may hold a signature."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}{parts.path}"

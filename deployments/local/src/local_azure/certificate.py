@@ -1,0 +1,63 @@
+"""The certificate of a stack over TLS, and the bundle by which clients trust it."""
+
+import os
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import certifi
+import trustme
+from cryptography import x509
+
+from local_azure.folder import write_privately
+
+NAMES = ("127.0.0.1", "localhost")
+LIFETIME = timedelta(days=2 * 365)
+LEAST_LEFT = timedelta(days=365)  # when a stack starts: it may then run for long
+VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+"""Where Python's own TLS, with aiohttp and httpx, and where requests look for a bundle."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Its files, all of them PEM."""
+
+    chain: Path
+    key: Path
+    bundle: Path
+    """The authority that signed it, beside those that clients trust anyway."""
+
+
+def make_certificate(folder: Path, *, now: datetime) -> Certificate:
+    """The certificate kept in `folder`: made at its first use, and again before it ends.
+
+    Its authority's own key is thrown away: nobody can sign another that clients would trust.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    made = Certificate(folder / "chain.pem", folder / "key.pem", folder / "bundle.pem")
+    authority = folder / "authority.pem"
+    if not is_lasting(made.chain, now):
+        signer = trustme.CA()
+        begins, ends = now - timedelta(days=1), now + LIFETIME
+        leaf = signer.issue_cert(*NAMES, not_before=begins, not_after=ends)
+        write_privately(authority, signer.cert_pem.bytes())
+        write_privately(made.key, leaf.private_key_pem.bytes())
+        write_privately(made.chain, b"".join(pem.bytes() for pem in leaf.cert_chain_pems))
+    anyway = trusted_anyway(made.bundle).read_bytes()
+    write_privately(made.bundle, anyway + b"\n" + authority.read_bytes())
+    return made
+
+
+def is_lasting(chain: Path, now: datetime) -> bool:
+    """Whether there is a certificate that does not end soon."""
+    if not chain.exists():
+        return False
+    ends = x509.load_pem_x509_certificate(chain.read_bytes()).not_valid_after_utc
+    return ends - now >= LEAST_LEFT
+
+
+def trusted_anyway(bundle: Path) -> Path:
+    """What the user has clients trust, unless that is `bundle`; else what they trust by default."""
+    named = (os.environ.get(name, "") for name in VARIABLES)
+    files = [Path(name) for name in named if name and Path(name) != bundle]
+    return next((file for file in files if file.is_file()), Path(certifi.where()))

@@ -1,0 +1,138 @@
+"""The token endpoint of Microsoft Entra ID, for the one tenant of a stack over TLS.
+
+The client-credentials grant, and the documents by which MSAL finds it: what azure-identity needs.
+"""
+
+import hmac
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from urllib.parse import parse_qsl
+
+from jwt.algorithms import RSAAlgorithm
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from local_azure.directory import ALGORITHM, RESOURCES, TOKEN_SECONDS, Directory, Flaw
+from local_azure.sharing import beside
+
+EVERYTHING = "/.default"  # ends a scope: all that is granted on the resource before it
+LARGEST_FORM_BYTES = 1 << 16
+
+
+class RefusedToken(Exception):  # noqa: N818 - it says what was refused
+    """A request for a token that Entra ID answers with an error, by its number."""
+
+    def __init__(self, number: int, code: str, message: str, *, status: int = 400) -> None:
+        self.number = number
+        self.code = code
+        self.status = status
+        super().__init__(f"AADSTS{number}: {message}")
+
+
+FlawOf = Callable[[str], str | None]
+"""What is wrong, by order, with the next token for a resource."""
+
+
+def create_app(directory: Directory, *, flaw_of: FlawOf, otherwise: ASGIApp) -> ASGIApp:
+    """Entra ID for one directory; what is not for it goes to `otherwise`."""
+    endpoints = Endpoints(directory, flaw_of)
+    routes = [
+        Route("/{tenant}/oauth2/v2.0/token", endpoints.token, methods=["POST"]),
+        Route("/{tenant}/v2.0/.well-known/openid-configuration", endpoints.configuration),
+        Route("/{tenant}/discovery/v2.0/keys", endpoints.keys),
+    ]
+    return beside(otherwise, routes=routes, refusals={RefusedToken: _refused})
+
+
+class Endpoints:
+    """What is asked of a directory over HTTP."""
+
+    def __init__(self, directory: Directory, flaw_of: FlawOf) -> None:
+        self.directory = directory
+        self.flaw_of = flaw_of
+
+    async def token(self, request: Request) -> Response:
+        form = dict(parse_qsl((await _body(request)).decode("utf-8", "replace")))
+        resource = check(form, tenant=request.path_params["tenant"], directory=self.directory)
+        ordered = self.flaw_of(resource)
+        flaw = Flaw(ordered) if ordered else None
+        if flaw is Flaw.REFUSED:
+            raise RefusedToken(
+                7000222, "invalid_client", "The client's secret has expired.", status=401
+            )
+        token = self.directory.issue(
+            resource, bearer=self.directory.client, now=datetime.now(UTC), flaw=flaw
+        )
+        answer = {"token_type": "Bearer", "access_token": token}
+        times = {"expires_in": TOKEN_SECONDS - 1, "ext_expires_in": TOKEN_SECONDS - 1}
+        return JSONResponse(answer | times, headers={"Cache-Control": "no-store"})
+
+    async def configuration(self, request: Request) -> Response:
+        check_tenant(request.path_params["tenant"], self.directory)
+        base = f"{request.url.scheme}://{request.url.netloc}/{self.directory.tenant}"
+        return JSONResponse(
+            {
+                "issuer": f"{base}/v2.0",
+                "authorization_endpoint": f"{base}/oauth2/v2.0/authorize",
+                "token_endpoint": f"{base}/oauth2/v2.0/token",
+                "jwks_uri": f"{base}/discovery/v2.0/keys",
+            }
+        )
+
+    async def keys(self, request: Request) -> Response:
+        check_tenant(request.path_params["tenant"], self.directory)
+        key = json.loads(RSAAlgorithm.to_jwk(self.directory.public_key))
+        names = {"kid": self.directory.key_id, "use": "sig", "alg": ALGORITHM}
+        return JSONResponse({"keys": [key | names]})
+
+
+def check(form: Mapping[str, str], *, tenant: str, directory: Directory) -> str:
+    """The resource that a token is asked for.
+
+    Raises:
+        RefusedToken: It is not to be had.
+    """
+    check_tenant(tenant, directory)
+    if form.get("grant_type") != "client_credentials":
+        raise RefusedToken(
+            70003, "unsupported_grant_type", "Only client_credentials is supported here."
+        )
+    if form.get("client_id") != directory.client:
+        raise RefusedToken(
+            700016, "unauthorized_client", "There is no such application in this tenant."
+        )
+    if not hmac.compare_digest(form.get("client_secret", "").encode(), directory.secret.encode()):
+        raise RefusedToken(
+            7000215, "invalid_client", "The client's secret is not valid.", status=401
+        )
+    scope = form.get("scope", "")
+    resource = scope.removesuffix(EVERYTHING)
+    if resource not in RESOURCES or not scope.endswith(EVERYTHING):
+        raise RefusedToken(
+            500011, "invalid_resource", f"There is no resource {resource!r} in this tenant."
+        )
+    return resource
+
+
+def check_tenant(tenant: str, directory: Directory) -> None:
+    """Raises RefusedToken unless it is this directory's."""
+    if tenant != directory.tenant:
+        raise RefusedToken(90002, "invalid_request", f"There is no tenant {tenant!r}.")
+
+
+async def _body(request: Request) -> bytes:
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > LARGEST_FORM_BYTES:
+            raise RefusedToken(900144, "invalid_request", "The form is too large.")
+    return body
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RefusedToken)  # noqa: S101 - registered for this class alone
+    description = {"error": error.code, "error_description": str(error)}
+    return JSONResponse(description | {"error_codes": [error.number]}, status_code=error.status)

@@ -1,0 +1,136 @@
+"""The local stack of a command: the one that runs on the data folder, or one of its own."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from local_azure import env_file
+from local_azure.errors import StackError
+from local_azure.folder import DataFolder
+from local_azure.locks import Lock
+from local_azure.ports import answers
+from local_azure.settings import ports
+
+READY = "ready"
+STAYING = "staying"
+START_SECONDS = 600  # another command may be installing Azurite
+STOP_SECONDS = 30
+
+
+@contextmanager
+def running_stack(data: Path | None = None) -> Iterator["Stack"]:
+    """A stack on the data folder, for as long as the block runs; it is still starting at first.
+
+    Raises:
+        StackUsageError: The data folder cannot be had.
+    """
+    stack = Stack(DataFolder.at(data))
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.stop()
+
+
+class Stack:
+    """A share in the stack of a data folder, and the process of the stack if we started it."""
+
+    def __init__(self, folder: DataFolder) -> None:
+        """Nothing runs yet."""
+        self.folder = folder
+        self.users = Lock.at(folder.users)
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Keep the stack that runs from stopping; start one where none runs."""
+        self.users.share()
+        self._start_if_none_runs()
+
+    def wait(self) -> dict[str, str]:
+        """The settings, when the stack is ready.
+
+        Raises:
+            StackError: It does not start; with its last words.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        while self.process is None and time.monotonic() < deadline:
+            if settings := running_settings(self.folder):
+                return settings
+            time.sleep(0.05)
+            self._start_if_none_runs()
+        if self.process is None:
+            message = (
+                f"The stack that runs on {self.folder.path} was not ready within "
+                f"{START_SECONDS} s: stop it, and try again."
+            )
+            raise StackError(message)
+        await_ready(self.process, self.folder)
+        return env_file.read(self.folder.settings)
+
+    def stop(self) -> None:
+        """Let go of the stack; see one of our own end, unless another command uses it."""
+        self.users.close()
+        if self.process is not None:
+            stop_process(self.process)
+
+    def _start_if_none_runs(self) -> None:
+        lock = Lock.at(self.folder.lock)
+        try:
+            if lock.try_exclude():
+                self.process = start_process(self.folder, lock)
+        finally:
+            lock.close()
+
+
+def start_process(folder: DataFolder, lock: Lock) -> subprocess.Popen[str]:
+    """Start a stack that takes over the data folder's lock, and ends after our pipe closes."""
+    # -P: the folder that the user happens to be in may have a `deployments` of its own.
+    program = [sys.executable, "-P", "-m", "local_azure", "--until-stdin-closes"]
+    with folder.log("stack").open("w") as log:
+        return subprocess.Popen(
+            [*program, "--data", folder.path, "--lock-descriptor", str(lock.descriptor)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            pass_fds=[lock.descriptor],
+            start_new_session=True,
+        )
+
+
+def await_ready(process: subprocess.Popen[str], folder: DataFolder) -> None:
+    """Pass on what the stack says before its settings, until it says that it is ready."""
+    for line in process.stdout or []:
+        if line.rstrip() == READY:
+            return
+        if not env_file.is_setting(line):
+            print(line, end="", file=sys.stderr, flush=True)  # noqa: T201 - its words
+    lines = folder.log("stack").read_text(errors="replace").splitlines()
+    words = lines[-1].removeprefix("error: ") if lines else "it said nothing"
+    raise StackError(f"The local stack did not start: {words}")
+
+
+def stop_process(process: subprocess.Popen[str]) -> None:
+    """Close the pipe, and wait for the end, or for word that another command uses the stack."""
+    timer = threading.Timer(STOP_SECONDS, process.kill)
+    timer.start()
+    try:
+        if process.stdin:
+            process.stdin.close()
+        if not any(line.rstrip() == STAYING for line in process.stdout or []):
+            process.wait()
+    finally:
+        timer.cancel()
+
+
+def running_settings(folder: DataFolder) -> dict[str, str] | None:
+    """The settings of a stack that answers: a file may be left by one that was killed."""
+    try:
+        settings = env_file.read(folder.settings)
+    except FileNotFoundError:
+        return None
+    return settings if all(answers(port) for port in ports(settings)) else None

@@ -1,0 +1,117 @@
+"""The accounts from a block of a real Prefect server."""
+
+import asyncio
+import re
+import subprocess
+import sys
+from typing import Any
+
+import httpx
+import pytest
+
+from tasks.azure.account_block import AzureAccounts, named_accounts
+from tasks.azure.settings import SETTINGS, Accounts, load_accounts, using
+from tasks.errors import SettingsError
+from tasks.threads import in_threads
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+WHOLE = {
+    "batch_endpoint": "https://b.batch.azure.com",
+    "batch_account": "b",
+    "batch_key": "canaryAA",
+    "storage_connection_string": "AccountName=s;AccountKey=canaryAA",
+}
+
+
+async def saved(name: str, **fields: Any) -> str:
+    await AzureAccounts(**fields).save(name, overwrite=True)
+    return name
+
+
+async def test_a_block_has_the_fields_of_the_settings_and_help_on_each() -> None:
+    fields = AzureAccounts.model_json_schema()["properties"]
+    assert set(fields) == set(SETTINGS)
+    assert all(len(field["description"]) > 20 for field in fields.values())
+    assert {name for name, field in fields.items() if field.get("format") == "password"} == {
+        "batch_key",
+        "storage_connection_string",
+        "storage_key",
+    }
+
+
+async def test_a_named_block_gives_its_accounts_whatever_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AZURE_BATCH_ENDPOINT", "https://environment")
+    accounts = await named_accounts(await saved("whole", **WHOLE))
+    assert accounts.batch_endpoint == WHOLE["batch_endpoint"]
+    assert accounts.batch_key.get_secret_value() == WHOLE["batch_key"]
+
+
+async def test_without_a_name_the_environment_gives_them(account: dict[str, str]) -> None:
+    accounts = await named_accounts("")
+    assert accounts.batch_endpoint == account["AZURE_BATCH_ENDPOINT"]
+
+
+async def test_a_block_that_is_not_there_is_told_with_what_to_do() -> None:
+    with pytest.raises(SettingsError, match=r"named 'absent'\. Register .* -m tasks\.credentials"):
+        await named_accounts("absent")
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({}, "half filled in: Batch Endpoint and Storage Connection String or Storage Account"),
+        (WHOLE | {"batch_account": ""}, "half filled in: Batch Account missing"),
+        (WHOLE | {"batch_key": "canary"}, "Batch Key is not a key: it must be base64"),
+        (WHOLE | {"batch_endpoint": "b.example"}, "Batch Endpoint must begin with https://"),
+    ],
+)
+async def test_a_block_that_is_not_filled_in_right_is_told_by_the_fields_of_its_form(
+    fields: dict[str, str], fault: str
+) -> None:
+    name = await saved("faulty", **fields)
+    with pytest.raises(SettingsError, match=re.escape(fault)) as error:
+        await named_accounts(name)
+    assert "'faulty'" in str(error.value)
+    assert "canary" not in str(error.value)
+
+
+async def test_the_chosen_accounts_reach_all_that_the_block_starts_and_no_further(
+    account: dict[str, str],
+) -> None:
+    chosen = Accounts(batch_endpoint="https://chosen")
+
+    async def seen() -> str:
+        return load_accounts().batch_endpoint
+
+    with using(chosen):
+        assert await asyncio.create_task(seen()) == "https://chosen"
+        assert await in_threads(lambda *_: load_accounts().batch_endpoint, [0]) == [
+            "https://chosen"
+        ]
+    assert await seen() == account["AZURE_BATCH_ENDPOINT"]
+
+
+async def test_prefect_shows_nobody_the_keys_of_a_block(prefect_server: str) -> None:
+    await saved("shown", **WHOLE)
+    async with httpx.AsyncClient() as client:
+        answer = await client.post(f"{prefect_server}/block_documents/filter", json={})
+    assert "shown" in answer.text
+    assert "canary" not in answer.text
+
+
+def test_the_type_is_registered_as_the_readme_says(prefect_server: str) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "prefect",
+        "block",
+        "register",
+        "-m",
+        "tasks.azure.account_block",
+    ]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert "Azure accounts" in told.stdout
+    types = httpx.post(f"{prefect_server}/block_types/filter", json={}).json()
+    assert "azure-accounts" in {each["slug"] for each in types}

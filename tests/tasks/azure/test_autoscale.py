@@ -1,0 +1,118 @@
+"""Formulas, as the local Batch service evaluates them."""
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from records import NOW
+
+from local_azure.batch.autoscale import Scene, evaluate
+from local_azure.batch.metrics import History
+from tasks.azure.autoscale import scale_formula, until_deadline, while_warm
+from tasks.parameters import Pool
+
+MINUTE = timedelta(minutes=1)
+DEADLINE = NOW + 30 * MINUTE
+
+
+def targets(
+    formula: str, *, now: datetime, pending: int = 0, spot: int = 0, evicted: int = 0
+) -> tuple[int | None, int | None]:
+    """Spot and dedicated nodes, where the counts have been the same for the last half hour."""
+    present = {
+        "$PendingTasks": pending,
+        "$CurrentLowPriorityNodes": spot,
+        "$PreemptedNodeCount": evicted,
+    }
+    history = History()
+    for half_minutes in range(60):
+        history.add(now - 30 * MINUTE + half_minutes * MINUTE / 2, present)
+    found = evaluate(formula, Scene(now=now, present=present, history=history))
+    assert found.deallocation == "taskcompletion"
+    return found.spot, found.dedicated
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [(NOW, (3, 1)), (DEADLINE - MINUTE, (3, 1)), (DEADLINE, (0, 0)), (DEADLINE + MINUTE, (0, 0))],
+)
+def test_a_run_has_its_nodes_until_the_deadline(now: datetime, expected: tuple[int, int]) -> None:
+    pool = Pool(spot_nodes=5, dedicated_nodes=1)
+    formula = scale_formula(until_deadline(4, deadline=DEADLINE), pool, now=NOW)
+    assert targets(formula, now=now) == expected
+
+
+def test_the_time_zone_of_a_deadline_does_not_matter() -> None:
+    there = DEADLINE.astimezone(timezone(timedelta(hours=-5)))
+    assert until_deadline(4, deadline=there) == until_deadline(4, deadline=DEADLINE)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "nodes", "expected"),
+    [
+        (9, {"spot": 0}, (4, 0)),
+        (10, {"spot": 0}, (4, 4)),
+        (20, {"spot": 1}, (4, 0)),
+        (20, {"spot": 4, "evicted": 3}, (4, 0)),
+        (20, {"spot": 4, "evicted": 4}, (4, 4)),
+        (30, {"spot": 0}, (0, 0)),
+    ],
+)
+def test_dedicated_nodes_stand_in_when_there_has_been_no_spot_node_for_so_long(
+    minutes: int, nodes: dict[str, int], expected: tuple[int, int]
+) -> None:
+    pool = Pool(fallback_minutes=10)
+    formula = scale_formula(until_deadline(4, deadline=DEADLINE), pool, now=NOW)
+    assert targets(formula, now=NOW + minutes * MINUTE, **nodes) == expected
+
+
+def test_nodes_that_were_evicted_just_now_are_waited_for() -> None:
+    pool = Pool(fallback_minutes=10)
+    formula = scale_formula(until_deadline(4, deadline=DEADLINE), pool, now=NOW)
+    history = History()
+    for half_minutes in range(40):
+        lost = 4 if half_minutes >= 30 else 0
+        history.add(NOW + half_minutes * MINUTE / 2, {"$PreemptedNodeCount": lost})
+    present = {"$PreemptedNodeCount": 4, "$CurrentLowPriorityNodes": 4}
+    scene = Scene(now=NOW + 20 * MINUTE, present=present, history=history)
+    assert evaluate(formula, scene).dedicated == 0
+
+
+def test_nodes_of_which_nothing_is_known_yet_are_not_evicted() -> None:
+    pool = Pool(fallback_minutes=1)
+    formula = scale_formula(until_deadline(4, deadline=DEADLINE), pool, now=NOW)
+    history = History()
+    history.add(NOW, {"$PreemptedNodeCount": 0})
+    present = {"$PreemptedNodeCount": 0, "$CurrentLowPriorityNodes": 4}
+    scene = Scene(now=NOW + 5 * MINUTE, present=present, history=history)
+    assert evaluate(formula, scene).dedicated == 0
+
+
+def test_without_a_time_given_nothing_stands_in() -> None:
+    formula = scale_formula(until_deadline(4, deadline=DEADLINE), Pool(), now=NOW)
+    assert targets(formula, now=NOW + 20 * MINUTE, spot=0) == (4, 0)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "pending", "expected"),
+    [
+        (0, 0, (3, 1)),  # at once, though no file is there yet
+        (14, 0, (3, 1)),
+        (15, 0, (0, 0)),  # five minutes early, as Batch may look five minutes late
+        (15, 1, (0, 1)),
+        (300, 5, (2, 1)),
+        (300, 100, (3, 1)),
+    ],
+)
+def test_a_warm_pool_has_the_nodes_that_its_files_need(
+    minutes: int, pending: int, expected: tuple[int, int]
+) -> None:
+    pool = Pool(spot_nodes=3, dedicated_nodes=1, keep_warm_minutes=20)
+    formula = scale_formula(while_warm(4, pool, now=NOW), pool, now=NOW)
+    assert targets(formula, now=NOW + minutes * MINUTE, pending=pending) == expected
+
+
+def test_a_warm_pool_that_waited_in_vain_has_nodes_again_when_files_come() -> None:
+    pool = Pool(keep_warm_minutes=10)
+    formula = scale_formula(while_warm(5, pool, now=NOW), pool, now=NOW)
+    assert targets(formula, now=NOW + 60 * MINUTE, pending=0) == (0, 0)
+    assert targets(formula, now=NOW + 60 * MINUTE, pending=10) == (5, 0)

@@ -1,0 +1,90 @@
+from base64 import b64encode
+from xml.etree.ElementTree import Element, SubElement
+
+import pytest
+from azure.core.exceptions import ResourceNotFoundError
+from azure.storage.blob import BlobBlock, BlobServiceClient
+
+from storage_proxy import Drop, Fault, Refusal, StorageProxy
+from tasks.azure.clients import blob_service
+from tasks.azure.listing import Listed, list_blobs, list_names, list_pages, read_blob
+
+
+async def listed(container: str, prefix: str = "", *, least_a_page: int = 2) -> list[Listed]:
+    async with blob_service() as service:
+        client = service.get_container_client(container)
+        return [b async for b in list_blobs(client, prefix, least_a_page=least_a_page)]
+
+
+async def test_blobs_are_read_as_the_sdk_itself_reads_them(
+    blobs: BlobServiceClient, containers: tuple[str, str]
+) -> None:
+    container = blobs.create_container(containers[0])
+    for name in ("a&b.mp3", "日 本/%41 .mp3", "<c>.mp3", "d"):
+        container.upload_blob(name, b"media", metadata={"owner": "we", "Key": "1 < 2"})
+    in_blocks = container.get_blob_client("e")
+    in_blocks.stage_block("1", b"media")
+    in_blocks.commit_block_list([BlobBlock("1")])
+    assert await listed(containers[0]) == [
+        Listed(
+            name=blob.name,
+            size_bytes=blob.size,
+            etag=blob.etag,
+            md5=b64encode(blob.content_settings.content_md5 or b"").decode(),
+            metadata=blob.metadata or {},
+        )
+        for blob in container.list_blobs(include=["metadata"])
+    ]
+
+
+async def test_only_names_with_the_prefix_are_listed_page_by_page(
+    blobs: BlobServiceClient, containers: tuple[str, str]
+) -> None:
+    container = blobs.create_container(containers[0])
+    for name in ("a/1", "a/2", "a/3", "b/1"):
+        container.upload_blob(name, b"media")
+    async with blob_service() as service:
+        client = service.get_container_client(containers[0])
+        pages = [page async for page in list_pages(client, "a/", least_a_page=2)]
+        names = [name async for name in list_names(client, "a/")]
+    assert [[blob.name for blob in page] for page in pages] == [["a/1", "a/2"], ["a/3"]]
+    assert names == ["a/1", "a/2", "a/3"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Drop(comp="list", when="within", times=1),
+        Refusal(comp="list", status=503, times=1),
+    ],
+)
+async def test_a_listing_that_is_refused_or_cut_off_on_its_way_still_has_each_blob_once(
+    blobs: BlobServiceClient,
+    containers: tuple[str, str],
+    storage_faults: StorageProxy,
+    fault: Fault,
+) -> None:
+    container = blobs.create_container(containers[0])
+    names = [f"{number}" for number in range(5)]
+    for name in names:
+        container.upload_blob(name, b"media")
+    found = []
+    async with blob_service() as service:
+        storage_faults.order(fault)
+        async for page in list_pages(service.get_container_client(containers[0]), least_a_page=2):
+            found += [blob.name for blob in page]
+            storage_faults.order(fault)  # the next page meets it again
+    assert found == names
+
+
+@pytest.mark.usefixtures("account")
+async def test_a_container_that_is_not_there_is_an_error(containers: tuple[str, str]) -> None:
+    with pytest.raises(ResourceNotFoundError):
+        await listed(containers[0])
+
+
+def test_a_name_that_xml_cannot_have_comes_percent_encoded() -> None:
+    """As the protocol has it since version 2021-02-12; Azurite sends such names as they are."""
+    blob = Element("Blob")
+    SubElement(blob, "Name", Encoded="true").text = "a%EF%BF%BEb"
+    assert read_blob(blob).name == "a\ufffeb"

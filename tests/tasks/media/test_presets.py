@@ -1,0 +1,138 @@
+import re
+import subprocess
+import sys
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.media.presets import PRESETS, PresetName, preset_for
+
+
+def value_of(option: str, arguments: tuple[str, ...]) -> str:
+    assert arguments.count(option) == 1
+    return arguments[arguments.index(option) + 1]
+
+
+def test_every_name_that_the_parameters_offer_is_a_preset() -> None:
+    assert get_args(PresetName) == tuple(PRESETS)
+
+
+def test_an_unknown_preset_is_refused_with_the_names_of_those_there_are() -> None:
+    with pytest.raises(ValueError, match=r"no preset 'mp4'; there are mp3, mp3-320k, .*, webm"):
+        preset_for("mp4")
+
+
+def test_presets_are_there_without_a_heavy_import() -> None:
+    code = "import tasks.media.presets, sys; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+    assert not {b"av", b"prefect", b"pydantic"} & set(modules.split())
+
+
+def test_a_preset_without_options_is_as_it_stands() -> None:
+    assert preset_for("flac") is PRESETS["flac"]
+
+
+def test_an_option_of_the_users_takes_the_place_of_the_presets() -> None:
+    arguments = preset_for("mp3", ["-b:a", "256k"]).arguments
+    assert value_of("-b:a", arguments) == "256k"
+
+
+def test_an_option_that_the_preset_has_not_comes_last() -> None:
+    arguments = preset_for("mp3", ["-ar", "44100"]).arguments
+    assert arguments == (*PRESETS["mp3"].arguments, "-ar", "44100")
+
+
+def test_filters_of_the_users_come_before_the_presets() -> None:
+    filters = value_of("-vf", preset_for("mp4-720p", ["-vf", "yadif"]).arguments)
+    assert re.fullmatch(r"yadif,scale=w=-2:h=.*720.*", filters)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("-af", "loudnorm=I=-16"),
+        ("-af", "loudnorm=I=-16:TP=-1.5:LRA=11,volume=-3dB"),
+        ("-af", "highpass=80,lowpass=12000"),
+        ("-vf", "scale=1280:-2"),
+        ("-vf", "scale=1280:-2:flags=lanczos"),
+        ("-vf", "fps=30000/1001,transpose=clock,hflip"),
+        ("-vf", "yadif=mode=send_frame"),
+        ("-r", "24000/1001"),
+        ("-b:v", "2M"),
+        ("-c:a", "copy"),
+        ("-q:a", "2"),
+    ],
+)
+def test_what_people_write_for_ffmpeg_is_allowed(option: str, value: str) -> None:
+    assert value in value_of(option, preset_for("webm", [option, value]).arguments)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("-af", "amovie=input"),
+        ("-af", "volume=1,amovie=input"),
+        ("-af", "volume=1;amovie=input"),
+        ("-af", "[0]volume=1[a]"),
+        ("-af", "volume=1\\,amovie=input"),
+        ("-af", "volume='1'"),
+        ("-af", "loudnorm=I=-16:stats_file=input"),
+        ("-af", "loudnorm=1:1:1:1:1:1:input"),
+        ("-af", "volume=/etc/passwd"),
+        ("-af", "volume=1\n"),
+        ("-af", ""),
+        ("-vf", "movie=input"),
+        ("-vf", "subtitles=input"),
+        ("-vf", "lut3d=input"),
+        ("-vf", "drawtext=textfile=input"),
+        ("-vf", "hflip=input"),
+        ("-b:a", "256k -i x"),
+        ("-b:a", "$(id)"),
+        ("-b:a", "٣"),  # a digit, but no ASCII one
+        ("-ar", "0"),
+        ("-c:a", "libfdk_aac"),
+        ("-crf", "-1"),
+    ],
+)
+def test_a_value_that_is_not_of_the_allowed_form_is_refused(option: str, value: str) -> None:
+    with pytest.raises(ValueError, match=f"option {option} cannot be .*; it takes "):
+        preset_for("webm", [option, value])
+
+
+@pytest.mark.parametrize(
+    "option", ["-i", "-map", "-f", "-filter_complex", "-attach", "-passlogfile", "b:a", "out.mp3"]
+)
+def test_an_option_that_is_not_listed_is_refused_with_the_list(option: str) -> None:
+    with pytest.raises(ValueError, match=f"option '{option}' is not allowed; allowed are -b:a, "):
+        preset_for("mp3", [option, "1"])
+
+
+def test_an_option_without_a_value_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="option '-ar' has no value"):
+        preset_for("mp3", ["-b:a", "256k", "-ar"])
+
+
+def test_a_video_option_for_an_audio_preset_is_refused() -> None:
+    with pytest.raises(ValueError, match="-crf is for video; preset mp3 has none"):
+        preset_for("mp3", ["-crf", "20"])
+
+
+def test_options_in_one_text_are_refused() -> None:
+    with pytest.raises(ValueError, match='a list such as \\["-b:a", "256k"\\]'):
+        preset_for("mp3", "-b:a 256k")
+
+
+@given(
+    st.text(alphabet="volume,amie=:[]'\\/;$ \n\t1.-dB|@%"), st.sampled_from(["-af", "-vf", "-b:a"])
+)
+def test_no_allowed_value_holds_what_a_filter_or_a_shell_would_read(
+    value: str, option: str
+) -> None:
+    try:
+        preset_for("webm", [option, value])
+    except ValueError:
+        return
+    assert re.fullmatch(r"[A-Za-z0-9_=:,.+/-]+", value)
+    assert "movie" not in value

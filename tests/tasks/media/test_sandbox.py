@@ -1,0 +1,186 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from socket import create_server
+from typing import Any
+
+import bombs
+import pytest
+
+from tasks.media import sandbox as prober
+from tasks.media.probe import MOST_PIXELS, Media, UnreadableMedia, probe
+from tasks.media.sandbox import (
+    CRASHED,
+    MEMORY_BYTES,
+    OUT_OF_MEMORY,
+    REASONS,
+    Prober,
+    children_for,
+    probe_each,
+)
+
+Clip = Callable[..., Path]
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the limit, and /proc")
+
+
+def children() -> set[int]:
+    """The processes that look into media for this one."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if parent == os.getpid() and b"tasks.media.sandbox" in words:
+            found.add(int(entry.name))
+    return found
+
+
+def read(path: str) -> bytes:
+    return Path(path).read_bytes()
+
+
+async def test_each_file_is_answered_in_its_place(clip: Clip, tmp_path: Path) -> None:
+    strange = tmp_path / os.fsdecode(b"\xff 'a'\n\xc3\xa9.mp4")
+    strange.write_bytes(clip(".mp4").read_bytes())
+    (tmp_path / "text.mp4").write_text("Dear diary")
+    paths = [strange, tmp_path / "text.mp4", clip(".mp3"), tmp_path / "none", clip(".mkv")]
+    found = await probe_each((str(path) for path in paths), count=len(paths))
+    assert [type(each) for each in found] == [Media, UnreadableMedia, Media, UnreadableMedia, Media]
+    assert found[0] == probe(str(strange))
+    assert str(found[1]) == "not a media file of a known format"
+    assert found[4] == probe(str(clip(".mkv")))
+
+
+async def test_nothing_to_look_into_starts_nothing() -> None:
+    assert await probe_each([], count=0) == []
+
+
+def test_few_files_are_not_worth_many_children() -> None:
+    assert [children_for(count) for count in (0, 1, 63, 64)] == [1, 1, 1, 2]
+    assert children_for(100_000) == (os.cpu_count() or 1) + 1
+
+
+@on_linux
+async def test_no_child_is_left_behind(clip: Clip) -> None:
+    await probe_each([str(clip(".mp4"))] * 5, count=5)
+    assert children() == set()
+
+
+@on_linux
+async def test_a_child_that_is_warm_looks_into_the_first_file(clip: Clip) -> None:
+    async with Prober() as prober:
+        await prober.warm_up()
+        warm = children()
+        await prober.warm_up()
+        assert isinstance(await prober.look(str(clip(".mp4"))), Media)
+        assert children() == warm
+        await probe_each([str(clip(".mp4"))], count=1, first=prober)
+        assert children() == set()
+
+
+@on_linux
+async def test_a_bomb_is_refused_and_its_neighbours_are_not(clip: Clip, tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.mov"
+    bomb.write_bytes(bombs.cmov(clip(".m4a").read_bytes(), free_bytes=MEMORY_BYTES))
+    assert bomb.stat().st_size < MEMORY_BYTES / 100
+    paths = (clip(".mp4"), bomb, clip(".mp3"))
+    found = await probe_each((str(path) for path in paths), count=len(paths))
+    assert [isinstance(each, Media) for each in found] == [True, False, True]
+    assert str(found[1]) == REASONS[OUT_OF_MEMORY]
+
+
+@on_linux
+def test_a_vast_cover_is_not_decoded(clip: Clip, tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    path.write_bytes(bombs.art(clip(".flac").read_bytes(), side=12_000))
+    assert MOST_PIXELS < 12_000**2
+    code = (
+        "import sys; from tasks.media.probe import probe; print(probe(sys.argv[1]).audio);"
+        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert said[0].startswith("Stream(seconds=2.0")
+    assert int(said[1]) < 128 * 1024  # KiB; the picture has 550 MiB
+
+
+@on_linux
+async def test_a_file_that_crashes_its_reader_is_refused_and_the_next_is_looked_into(
+    clip: Clip,
+) -> None:
+    async with Prober() as prober:
+        assert isinstance(await prober.look(str(clip(".mp4"))), Media)
+        (child,) = children()
+        os.kill(child, signal.SIGSEGV)
+        refused = await prober.look(str(clip(".mp4")))
+        assert (type(refused), str(refused)) == (UnreadableMedia, CRASHED)
+        assert isinstance(await prober.look(str(clip(".mp4"))), Media)
+
+
+async def test_a_file_that_takes_for_ever_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prober, "SECONDS", 1)
+    with create_server(("127.0.0.1", 0)) as silent:
+        (refused,) = await probe_each(
+            [f"http://127.0.0.1:{silent.getsockname()[1]}/a.mp4"], count=1
+        )
+    assert str(refused) == "it takes too long to look into"
+
+
+async def test_a_file_at_which_the_reader_stumbles_is_refused_by_itself(clip: Clip) -> None:
+    odd: Any = 5  # no file is known at which it stumbles
+    found = await probe_each([odd, str(clip(".mp4"))], count=2)
+    assert str(found[0]) == "it cannot be looked into (AttributeError): it is odd, or damaged"
+    assert isinstance(found[1], Media)
+
+
+@on_linux
+async def test_a_child_has_no_key_in_its_surroundings(
+    clip: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_KEY", "canary")
+    async with Prober() as prober:
+        await prober.look(str(clip(".mp4")))
+        (child,) = children()
+        assert b"canary" not in read(f"/proc/{child}/environ")
+
+
+async def test_a_reader_that_does_not_work_is_an_error_and_not_the_files_fault(
+    clip: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "false")
+    with pytest.raises(RuntimeError, match="broken"):
+        await probe_each([str(clip(".mp4"))], count=1)
+
+
+def test_a_child_ends_with_its_parent(clip: Clip) -> None:
+    code = (
+        "import asyncio, sys, time\n"
+        "from tasks.media.sandbox import Prober\n"
+        "async def main():\n"
+        "    async with Prober() as prober:\n"
+        "        await prober.look(sys.argv[1])\n"
+        "        print(prober._process.pid, flush=True)\n"
+        "        time.sleep(60)\n"
+        "asyncio.run(main())\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, clip(".mp4")], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout
+        child = int(parent.stdout.readline())
+        parent.kill()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            os.kill(child, 0)
+        except ProcessLookupError:
+            return
+        os.sched_yield()
+    pytest.fail("the child outlives its parent")

@@ -1,0 +1,56 @@
+"""What an event of ours holds."""
+
+import pytest
+from records import NOW
+
+from heard import listening_for
+from tasks.errors import UsageError
+from tasks.leftovers import Leftover
+from tasks.models import FileResult
+from tasks.parameters import Output
+from tasks.report import Report, summarise
+from tasks.results.events import SWEPT, announce_error, announce_sweep, describe
+from tasks.results.timeline import Timeline
+
+FAILED = "batch-convert.run.failed"
+
+
+def a_report(*files: FileResult) -> Report:
+    run = {"container": "output", "prefix": "", "dry_run": None, "diagnosis": None}
+    timeline = Timeline(1.0)
+    return Report(run=run, summary=summarise(files, timeline), files=files, timeline=timeline)
+
+
+def test_it_names_twenty_of_the_files_that_are_not_converted_and_counts_all() -> None:
+    bad = [FileResult(f"{n:02}.mp4", "mp3", None, "failed", reason="cut short") for n in range(30)]
+    good = FileResult("a.mp4", "mp3", "a.mp3", "converted")
+    described = describe(a_report(good, *bad))
+    assert described["files"] == [f"{n:02}.mp4" for n in range(20)]
+    assert described["summary"]["failed"] == 30
+    assert described["headline"] == "1 converted, 30 failed"
+
+
+def test_a_file_that_fails_by_two_presets_is_named_once() -> None:
+    twice = [FileResult("a.mp4", preset, None, "failed") for preset in ("mp3", "flac")]
+    assert describe(a_report(*twice))["files"] == ["a.mp4"]
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_an_error_of_ours_is_told_in_its_words_and_any_other_by_its_kind() -> None:
+    output = Output(container="errors", prefix="talks/")
+    async with listening_for(FAILED, about="az://errors/talks") as next_event:
+        announce_error(UsageError("No source is named.", "Name one."), output)
+        assert (await next_event()).payload["headline"] == "No source is named. Name one."
+        announce_error(ValueError("https://s/?sig=canary"), output)
+        assert (await next_event()).payload["headline"] == "ValueError"
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_a_sweep_that_deleted_something_says_what() -> None:
+    leftovers = [Leftover(kind, "a", "0" * 16, NOW) for kind in ("pool", "job", "pool")]
+    async with listening_for(SWEPT, about="az://swept") as next_event:
+        announce_sweep([], "swept")
+        announce_sweep(leftovers, "swept")
+        payload = (await next_event()).payload
+    assert payload["headline"] == "Deleted job: 1, pool: 2"
+    assert payload["leftovers"] == ["pool a", "job a", "pool a"]

@@ -1,0 +1,189 @@
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from records import ONE, a_conversion, a_ledger, a_plan, a_request, a_source, an_outcome, there
+
+from tasks.media.presets import PRESETS
+from tasks.models import Conversion, Diagnosis, Evidence, Outcome, Plan, Refusal, State
+from tasks.parameters import Run
+from tasks.results.ledger import explain, judge, settle
+
+DIAGNOSIS = Diagnosis("DeadlinePassed", "The deadline has passed.", "", "Run again.")
+NOTHING = Evidence({}, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("found", "evidence", "expected"),
+    [
+        (an_outcome("succeeded"), there(ONE), ("converted", None)),
+        (None, NOTHING, ("not_started", "the run was stopped")),
+        (an_outcome("running"), NOTHING, ("interrupted", "the run was stopped")),
+        (
+            an_outcome("failed", code="TaskEnded", node="n"),
+            NOTHING,
+            ("interrupted", "the run was stopped"),
+        ),
+        (an_outcome("failed", code="TaskEnded"), NOTHING, ("not_started", "the run was stopped")),
+        (an_outcome("failed", code="DiskFull"), NOTHING, ("failed", "DiskFull")),
+        (
+            an_outcome("succeeded"),
+            NOTHING,
+            ("failed", "Batch says that it succeeded, but its output is not there"),
+        ),
+    ],
+)
+def test_a_state_follows_from_the_output_and_the_outcome(
+    found: Outcome | None, evidence: Evidence, expected: tuple[str, str | None]
+) -> None:
+    assert judge(ONE, found, a_ledger(evidence=evidence)) == expected
+
+
+@pytest.mark.parametrize(
+    "found", [an_outcome("running"), an_outcome("failed", code="DiskFull"), None]
+)
+def test_what_has_its_output_is_converted_whatever_batch_says(found: Outcome | None) -> None:
+    assert judge(ONE, found, a_ledger(evidence=there(ONE))) == ("converted", None)
+
+
+def test_by_force_an_output_from_before_does_not_count() -> None:
+    ledger = a_ledger(evidence=there(ONE), request=a_request(run=Run(force=True)))
+    assert judge(ONE, None, ledger)[0] == "not_started"
+    assert judge(ONE, an_outcome("failed", code="DiskFull"), ledger)[0] == "failed"
+    assert judge(ONE, an_outcome("succeeded"), ledger)[0] == "converted"
+
+
+def test_an_output_under_another_key_is_no_proof() -> None:
+    ledger = a_ledger(evidence=Evidence({"0" * 32: 9}, {}, {}))
+    assert judge(ONE, an_outcome("succeeded"), ledger)[0] == "failed"
+
+
+def test_what_a_diagnosis_stopped_says_so() -> None:
+    ledger = a_ledger(diagnosis=DIAGNOSIS)
+    assert judge(ONE, None, ledger) == ("not_started", "The deadline has passed.")
+    assert judge(ONE, an_outcome("running"), ledger) == ("interrupted", "The deadline has passed.")
+
+
+EXIT = an_outcome("failed", code="FailureExitCode", message="The task exited", exit_code=65)
+
+
+@pytest.mark.parametrize(
+    ("found", "tail", "expected"),
+    [
+        (EXIT, "runner: it is cut short\n", "it is cut short"),
+        (
+            EXIT,
+            "[mp3 @ 0x55d0c0ffee] bad header\nrunner: it is cut short",
+            "it is cut short (ffmpeg: bad header)",
+        ),
+        (
+            EXIT,
+            "one\ntwo\n\nthree\nfour\n",
+            "ffmpeg failed with status 65 (ffmpeg: two; three; four)",
+        ),
+        (EXIT, "", "FailureExitCode: The task exited"),
+        (
+            an_outcome("failed", code="FileUploadMiscError", message="no"),
+            "a warning",
+            "FileUploadMiscError: no (ffmpeg: a warning)",
+        ),
+        (an_outcome("failed"), "", "it failed"),
+    ],
+)
+def test_a_failure_is_told_in_the_words_of_who_noticed_it(
+    found: Outcome, tail: str, expected: str
+) -> None:
+    assert explain(found, tail) == expected
+
+
+SOURCES = [a_source(f"{n}.mp4") for n in range(6)]
+CONVERSIONS = [a_conversion(source) for source in SOURCES]
+PARTS = st.lists(st.sampled_from(["pending", "done", "refused"]), min_size=6, max_size=6)
+OUTCOMES = st.lists(
+    st.builds(
+        Outcome,
+        st.sampled_from([c.key for c in CONVERSIONS]),
+        st.integers(1, 2),
+        st.sampled_from(["succeeded", "failed", "running"]),
+        code=st.sampled_from(["", "TaskEnded", "DiskFull", "FailureExitCode"]),
+    )
+)
+
+
+@given(
+    PARTS,
+    OUTCOMES,
+    st.sets(st.sampled_from(CONVERSIONS)),
+    st.sets(st.sampled_from(CONVERSIONS)),
+    st.builds(Run, dry_run=st.booleans(), force=st.booleans()),
+)
+def test_every_source_is_in_exactly_one_state(
+    parts: list[str],
+    outcomes: list[Outcome],
+    proven: set[Conversion],
+    refused: set[Conversion],
+    run: Run,
+) -> None:
+    def part(name: str) -> list[Conversion]:
+        return [c for c, p in zip(CONVERSIONS, parts, strict=True) if p == name]
+
+    plan = Plan(
+        pending=tuple(part("pending")),
+        done=tuple(part("done")),
+        refused=tuple(Refusal(c.source, "bad") for c in part("refused")),
+    )
+    refusals = tuple(
+        Refusal(c.source, "late", c.output, c.preset) for c in part("pending") if c in refused
+    )
+    rows = settle(
+        a_ledger(
+            plan=plan,
+            refusals=refusals,
+            outcomes=tuple(outcomes),
+            evidence=there(*proven),
+            request=a_request(run=run),
+        )
+    )
+    assert [row.source for row in rows] == [source.name for source in SOURCES]
+    assert {row.state for row in rows} <= set(get_args(State))
+    assert all(bool(row.reason) is (row.state != "converted") for row in rows)
+
+
+def test_a_source_has_a_row_for_each_preset_and_one_that_cannot_be_read_too() -> None:
+    flac, webm = (a_conversion(preset=PRESETS[name]) for name in ("flac", "webm"))
+    refused = (
+        Refusal(webm.source, "it has no video stream", preset="webm"),
+        Refusal(a_source("b.mp4"), "bad"),
+    )
+    rows = settle(
+        a_ledger(
+            plan=a_plan(ONE, flac, refused=refused),
+            evidence=there(flac),
+            refusals=(Refusal(ONE.source, "late", ONE.output, "mp3"),),
+            request=a_request(output={"presets": ["webm", "flac", "mp3"]}),
+        )
+    )
+    assert [(row.source, row.preset, row.state, row.reason) for row in rows] == [
+        ("a.mp4", "mp3", "failed", "late"),
+        ("a.mp4", "flac", "converted", None),
+        ("a.mp4", "webm", "failed", "it has no video stream"),
+        ("b.mp4", "mp3", "failed", "bad"),
+        ("b.mp4", "flac", "failed", "bad"),
+        ("b.mp4", "webm", "failed", "bad"),
+    ]
+
+
+def test_a_row_has_all_that_is_known_of_its_file() -> None:
+    first = an_outcome("failed", tries=2, code="BlobDownloadTimedOut")
+    second = an_outcome("succeeded", attempt=2, exit_code=0, node="n", seconds=1.5)
+    (row,) = settle(a_ledger(outcomes=(second, first), evidence=there(ONE)))
+    assert (row.source, row.output, row.state) == ("a.mp4", "a.mp3", "converted")
+    assert (row.attempts, row.node, row.exit_code, row.seconds) == (3, "n", 0, 1.5)
+    assert (row.source_seconds, row.output_seconds, row.output_bytes) == (3.5, 3.4, 9)
+
+
+def test_what_can_be_downloaded_is_all_that_is_there() -> None:
+    done, other = a_conversion(a_source("b.mp4")), a_conversion(a_source("c.mp4"))
+    ledger = a_ledger(plan=a_plan(ONE, other, done=(done,)), evidence=there(ONE))
+    assert sorted(ledger.converted) == ["a.mp3", "b.mp3"]
