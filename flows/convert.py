@@ -33,9 +33,9 @@ from tasks.azure.account_block import named_accounts
 from tasks.azure.settings import using
 from tasks.cancellation import CANCELLED, LOOK_SECONDS, is_cancelling
 from tasks.cleanup import clean_up
-from tasks.concurrency import end_all
+from tasks.concurrency import cancel_all
 from tasks.errors import FilesFailedError, ReportUnwrittenError
-from tasks.media.sources import AZURE
+from tasks.media.addresses import AZURE
 from tasks.models import Plan, Ticket
 from tasks.naming import job_id, lock_id
 from tasks.parameters import Cleanup, Limits, Node, Output, Pool, Request, Run
@@ -44,8 +44,8 @@ from tasks.report import Report, make_report, write_report
 from tasks.results.artifacts import show_report
 from tasks.results.events import announce_error, announce_report
 from tasks.results.ledger import Ledger
-from tasks.results.progress import publish
-from tasks.stage import whole
+from tasks.results.listeners import publish
+from tasks.stage import unvisited
 
 NAME_PARTS = 2  # of a path in a run's name
 
@@ -153,7 +153,7 @@ async def run_request(request: Request) -> Report | State[Any]:
     if plan is None:
         return Cancelled(message=CANCELLED.summary)
     try:
-        report = await make_report(whole(work.ledger(plan)))
+        report = await make_report(unvisited(work.ledger(plan)))
     except ReportUnwrittenError as unwritten:
         publish(unwritten.report)
         await show_report(unwritten.report, request)
@@ -185,7 +185,7 @@ async def unless_cancelled(work: Work) -> Plan | None:
         work.diagnosis = work.diagnosis or CANCELLED
         return work.plan
     finally:
-        await end_all(working, asking)
+        await cancel_all(working, asking)
 
 
 async def until_cancelled(work: Work) -> None:

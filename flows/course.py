@@ -11,18 +11,19 @@ from azure.core.exceptions import AzureError
 
 from flows.waves import convert_pending
 from flows.work import Work
-from tasks.azure.batch_results import list_outcomes
-from tasks.azure.clients import batch_client, explained
+from tasks.azure.batch_results import list_results
+from tasks.azure.clients import batch_client
+from tasks.azure.error_wording import explain
 from tasks.cleanup import clean_up, end_predecessor
-from tasks.concurrency import end_all
+from tasks.concurrency import cancel_all
 from tasks.containers import make_containers
 from tasks.errors import AccountError, ConvertError, OutputInUseError
-from tasks.lock import LEASE_SECONDS, RETRY_SECONDS, Held, has_predecessor, hold_lock
+from tasks.lock import LEASE_SECONDS, RETRY_SECONDS, HeldLock, has_predecessor, hold_lock
 from tasks.models import Plan
 from tasks.outputs import collect_outputs, download_outputs
 from tasks.plan import confirm_plan, make_plan
 from tasks.preflight import preflight
-from tasks.stage import whole
+from tasks.stage import unvisited
 
 LAST_LOOK_SECONDS = 4  # that an interrupted run takes to see how far it came
 STAGES = logging.getLogger("tasks")  # whose lines a run's page shows
@@ -40,12 +41,12 @@ async def work_through(work: Work) -> Plan:
         elif plan.done and await has_predecessor(work.ticket, container=request.cleanup.container):
             plan = await end_remains(work, plan)
         if request.output.download_to:
-            names = whole(work.ledger(plan).converted)
+            names = unvisited(work.ledger(plan).converted)
             downloading = download_outputs(names, output=request.output)
             await work.stopwatch.time("download", downloading)
             work.is_fetched = True
     except AzureError as error:
-        told = explained(error)
+        told = explain(error)
         if work.plan:  # settings that did until now, as a sign-in that has expired since
             told = AccountError(told.problem, told.remedy)
         raise told from error
@@ -64,7 +65,7 @@ async def plan_and_check(work: Work) -> Plan:
         work.checks = await checking
         return await planning
     finally:
-        await end_all(planning, checking)
+        await cancel_all(planning, checking)
 
 
 async def end_remains(work: Work, plan: Plan) -> Plan:
@@ -96,9 +97,9 @@ async def convert_locked(work: Work, plan: Plan, *, wait_seconds: float) -> Plan
         return work.plan or plan
 
 
-async def convert_held(work: Work, plan: Plan, held: Held) -> Plan:
+async def convert_held(work: Work, plan: Plan, held: HeldLock) -> Plan:
     request, ticket, timed = work.request, work.ticket, work.stopwatch.time
-    work.plan = plan = await timed("confirm", confirm_plan(whole(plan), request))
+    work.plan = plan = await timed("confirm", confirm_plan(unvisited(plan), request))
     if held.predecessor:
         await end_predecessor(held.predecessor, lock_id=ticket.lock_id)
     try:
@@ -136,7 +137,7 @@ async def break_off(work: Work) -> None:
     except AzureError as error:
         STAGES.error(
             "%s If the pool %s and the job %s were made, they end by themselves at %s.",
-            explained(error).problem,
+            explain(error).problem,
             work.ticket.pool_id,
             work.ticket.job_id,
             work.ticket.deadline.isoformat(timespec="seconds"),
@@ -146,8 +147,10 @@ async def break_off(work: Work) -> None:
 async def look_last(work: Work) -> None:
     """Both or neither: what succeeded without evidence would count as failed."""
     async with batch_client() as batch:
-        outcomes = await list_outcomes(batch, work.ticket.job_id)
+        batch_results = await list_results(batch, work.ticket.job_id)
         await work.roster.look(batch, work.ticket.pool_id, now=datetime.now(UTC))
     pending = work.plan.pending if work.plan else ()
-    evidence = await collect_outputs.fn(pending, outcomes, ticket=work.ticket, request=work.request)
-    work.outcomes, work.evidence = outcomes, evidence
+    evidence = await collect_outputs.fn(
+        pending, batch_results, ticket=work.ticket, request=work.request
+    )
+    work.batch_results, work.evidence = batch_results, evidence

@@ -18,7 +18,7 @@ from azure.core.exceptions import AzureError
 from prefect import flow
 
 from tasks.azure.account_block import named_accounts
-from tasks.azure.clients import explained
+from tasks.azure.error_wording import explain
 from tasks.azure.settings import using
 from tasks.leftovers import Leftover, delete_leftovers, find_leftovers
 from tasks.parameters import BlockName, Cleanup, ContainerName
@@ -49,6 +49,6 @@ async def sweep(
                 return leftovers
             deleted = await delete_leftovers(container, leftovers)
         except AzureError as error:
-            raise explained(error) from error
+            raise explain(error) from error
     announce_sweep(deleted, container)
     return deleted

@@ -15,13 +15,13 @@ from azure.core.exceptions import AzureError
 from flows.work import Work
 from tasks.azure.batch_results import is_service_fault
 from tasks.cleanup import release_nodes
-from tasks.completion import Ending, look_once, watch_completion
-from tasks.concurrency import end_all
+from tasks.completion import Completion, look_once, watch_completion
+from tasks.concurrency import cancel_all
 from tasks.job import make_job
 from tasks.models import Conversion, Plan, Refusal, Span
 from tasks.outputs import collect_outputs
 from tasks.pool import make_pool
-from tasks.stage import whole
+from tasks.stage import unvisited
 from tasks.submission import MOST_A_REQUEST, submit_wave
 from tasks.uploads import is_missing, upload_wave
 
@@ -40,8 +40,10 @@ async def convert_pending(work: Work, plan: Plan, *, inputs: Collection[str]) ->
     conversions: Sequence[Conversion] = plan.pending
     for attempt in range(1, ATTEMPTS + 1):
         ending = await convert_all(work, conversions, attempt=attempt, inputs=inputs)
-        work.outcomes, work.diagnosis = ending.outcomes, ending.diagnosis
-        spoilt = {o.key for o in ending.outcomes if o.attempt == attempt and is_service_fault(o)}
+        work.batch_results, work.diagnosis = ending.batch_results, ending.diagnosis
+        spoilt = {
+            o.key for o in ending.batch_results if o.attempt == attempt and is_service_fault(o)
+        }
         conversions = [c for c in conversions if c.key in spoilt]
         if work.diagnosis or not conversions:
             break
@@ -49,7 +51,7 @@ async def convert_pending(work: Work, plan: Plan, *, inputs: Collection[str]) ->
     if ticket.owns_pool:
         await release(work)
     collecting = collect_outputs(
-        whole(plan.pending), whole(work.outcomes), ticket=ticket, request=request
+        unvisited(plan.pending), unvisited(work.batch_results), ticket=ticket, request=request
     )
     work.evidence = await timed("outputs", collecting)
 
@@ -64,7 +66,7 @@ async def release(work: Work) -> None:
 
 async def convert_all(
     work: Work, conversions: Sequence[Conversion], *, attempt: int, inputs: Collection[str]
-) -> Ending:
+) -> Completion:
     sending = send_waves(work, conversions, attempt=attempt, inputs=inputs)
     watching = watch_completion(
         work.ticket,
@@ -126,11 +128,11 @@ async def upload(
     work: Work, wave: Sequence[Conversion], *, number: int, present: Collection[str]
 ) -> tuple[Refusal, ...]:
     uploading = upload_wave(
-        whole(wave),
+        unvisited(wave),
         wave=number,
         ticket=work.ticket,
         request=work.request,
-        present=whole(present),
+        present=unvisited(present),
     )
     return await work.stopwatch.time(f"upload wave {number}", uploading)
 
@@ -139,7 +141,7 @@ async def submit(
     work: Work, wave: Sequence[Conversion], *, number: int, attempt: int
 ) -> tuple[Refusal, ...]:
     submitting = submit_wave(
-        whole(wave), wave=number, attempt=attempt, ticket=work.ticket, request=work.request
+        unvisited(wave), wave=number, attempt=attempt, ticket=work.ticket, request=work.request
     )
     return await work.stopwatch.time(f"submit wave {number}", submitting)
 
@@ -170,7 +172,9 @@ def upload_bytes(conversion: Conversion, present: Collection[str]) -> int:
     return conversion.source.size_bytes if is_missing(conversion, present) else 0
 
 
-async def beside(sending: Coroutine[Any, Any, None], watch: Coroutine[Any, Any, Ending]) -> Ending:
+async def beside(
+    sending: Coroutine[Any, Any, None], watch: Coroutine[Any, Any, Completion]
+) -> Completion:
     """Watch while the waves go out. Whichever fails stops the other; so does the watch's end."""
     waves_task, watch_task = asyncio.create_task(sending), asyncio.create_task(watch)
     both = {waves_task, watch_task}
@@ -180,4 +184,4 @@ async def beside(sending: Coroutine[Any, Any, None], watch: Coroutine[Any, Any, 
             waves_task.result()
         return await watch_task
     finally:
-        await end_all(waves_task, watch_task)
+        await cancel_all(waves_task, watch_task)

@@ -3,10 +3,11 @@
 from dataclasses import dataclass, field
 
 from tasks.azure.nodes import Roster
-from tasks.models import Check, Diagnosis, Evidence, Outcome, Plan, Refusal, Ticket
+from tasks.models import BatchResult, Check, Diagnosis, Evidence, Plan, Refusal, Ticket
 from tasks.parameters import Request
 from tasks.results.ledger import Ledger
-from tasks.results.progress import Stopwatch, Tally
+from tasks.results.progress import Tally
+from tasks.results.stopwatch import Stopwatch
 
 
 @dataclass(kw_only=True)
@@ -20,7 +21,7 @@ class Work:
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     roster: Roster = field(default_factory=Roster)
     refusals: list[Refusal] = field(default_factory=list)
-    outcomes: tuple[Outcome, ...] = ()
+    batch_results: tuple[BatchResult, ...] = ()
     evidence: Evidence | None = None
     diagnosis: Diagnosis | None = None
     is_watched: bool = False  # the watcher looks whether the run is cancelled
@@ -34,7 +35,7 @@ class Work:
             request=self.request,
             ticket=self.ticket,
             refusals=tuple(self.refusals),
-            outcomes=self.outcomes,
+            batch_results=self.batch_results,
             evidence=self.evidence or Evidence({}, {}, {}),
             diagnosis=self.diagnosis,
             spans=tuple(self.stopwatch.spans),

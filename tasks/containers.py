@@ -5,7 +5,8 @@ import logging
 from azure.core.exceptions import ResourceExistsError
 from prefect import task
 
-from tasks.azure.clients import blob_service, code_of
+from tasks.azure.api_errors import code_of
+from tasks.azure.clients import blob_service
 from tasks.naming import OWN
 from tasks.stage import STAGE
 

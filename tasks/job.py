@@ -8,7 +8,8 @@ from azure.batch import models
 from azure.core.exceptions import ResourceExistsError
 from prefect import task
 
-from tasks.azure.clients import batch_client, blob_service, code_of
+from tasks.azure.api_errors import code_of
+from tasks.azure.clients import batch_client, blob_service
 from tasks.azure.tags import check_own, tags
 from tasks.models import Ticket
 from tasks.naming import OWN, runner_blob

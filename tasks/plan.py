@@ -13,10 +13,12 @@ from prefect import task
 
 from tasks.azure.clients import BLOCK_BYTES, blob_service
 from tasks.azure.sas import Signer, make_signer
-from tasks.concurrency import both
+from tasks.concurrency import cancel_all
 from tasks.errors import UsageError
-from tasks.fence import check_fence
+from tasks.files import check_allowed, local_path
+from tasks.media.addresses import AZURE, is_blob, split_address
 from tasks.media.hashing import hash_sources
+from tasks.media.output_names import misfit, name_outputs
 from tasks.media.presets import Preset
 from tasks.media.probe import (
     UnreadableMedia,
@@ -27,19 +29,14 @@ from tasks.media.probe import (
 )
 from tasks.media.sandbox import Finding, Prober, probe_each
 from tasks.media.sources import (
-    AZURE,
     NAME_A_SOURCE,
     UNREADABLE,
     check_sources,
     find_blobs,
     find_local,
-    is_blob,
-    local_path,
-    split_address,
     starting_points,
 )
 from tasks.models import Conversion, Plan, Refusal, Source, Stamp
-from tasks.naming import misfit, name_outputs
 from tasks.outputs import list_outputs, local_target
 from tasks.parameters import Output, Request, Run
 from tasks.stage import FIRST_STAGE, STAGE
@@ -58,12 +55,11 @@ async def make_plan(request: Request) -> Plan:
     check(request)
     async with blob_service() as service, Prober() as prober:
         sources = await find_sources(service, request.sources)
-        check_fence(source.location for source in sources if not is_blob(source))
+        check_allowed(source.location for source in sources if not is_blob(source))
         refused = [r for source in sources if (r := refuse_unread(source))]
         hopeless = {refusal.source for refusal in refused}
         readable = [s for s in sources if s not in hopeless]
-        listing = list_and_warm(service, request, prober, files=len(readable))
-        contents, outputs = await both(hash_sources(readable), listing)
+        contents, outputs = await hash_and_list(service, request, prober, readable)
         refused += [Refusal(s, "cannot be read") for s in readable if s not in contents]
         named, refused_names = await asyncio.to_thread(
             lambda: part_misfits(name_all(contents, output, outputs))
@@ -180,10 +176,10 @@ def check(request: Request) -> None:
     """
     if not request.sources:
         raise UsageError("No source is named.", NAME_A_SOURCE)
-    check_fence(starting_points(request.sources))
+    check_allowed(starting_points(request.sources))
     check_sources(request.sources)
     check_overlap(request.sources, request.output)
-    check_fence(path for path in (request.output.download_to, request.output.report) if path)
+    check_allowed(path for path in (request.output.download_to, request.output.report) if path)
     check_targets(request.output)
 
 
@@ -273,6 +269,19 @@ def refuse_unread(source: Source) -> Refusal | None:
             " yourself, and name it as az://container/blob",
         )
     return None
+
+
+async def hash_and_list(
+    service: BlobServiceClient, request: Request, prober: Prober, sources: Sequence[Source]
+) -> tuple[dict[Source, str], dict[str, Stamp]]:
+    """Return the content hash of each source, and the stamp of each output."""
+    hashing = asyncio.create_task(hash_sources(sources))
+    listing = asyncio.create_task(list_and_warm(service, request, prober, files=len(sources)))
+    try:
+        await asyncio.gather(hashing, listing)
+        return hashing.result(), listing.result()
+    finally:
+        await cancel_all(hashing, listing)
 
 
 async def list_and_warm(

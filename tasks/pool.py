@@ -15,20 +15,21 @@ from azure.core.exceptions import (
 )
 from prefect import task
 
+from tasks.azure.api_errors import code_of
 from tasks.azure.autoscale import (
     EVALUATION,
     NO_NODES,
-    Demand,
+    Lines,
     scale_formula,
     until_deadline,
     while_warm,
 )
-from tasks.azure.clients import batch_client, blob_service, code_of
+from tasks.azure.clients import batch_client, blob_service
 from tasks.azure.images import machine
 from tasks.azure.sas import CLOCK_SKEW, make_signer
 from tasks.azure.tags import WARM, check_own, put_off, read_tags, tags, warm_tags
 from tasks.errors import PoolError
-from tasks.media.sources import AZURE, split_address
+from tasks.media.addresses import AZURE, split_address
 from tasks.models import Ticket
 from tasks.naming import OWNER
 from tasks.parameters import Node, Pool
@@ -100,7 +101,7 @@ async def describe_pool(
     )
 
 
-def demand(ticket: Ticket, pool: Pool, *, files: int, now: datetime) -> Demand:
+def demand(ticket: Ticket, pool: Pool, *, files: int, now: datetime) -> Lines:
     nodes = sum(nodes_wanted(pool, files))
     if pool.keep_warm_minutes:
         return while_warm(nodes, pool, now=now)

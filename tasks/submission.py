@@ -22,21 +22,14 @@ from tasks.azure.batch_task import (
 )
 from tasks.azure.clients import batch_client, blob_service
 from tasks.azure.sas import CLOCK_SKEW, Access, node_access
+from tasks.azure.stamps import stamp_metadata
 from tasks.job import RUNNER
+from tasks.media.addresses import is_blob, split_address
 from tasks.media.presets import Preset
-from tasks.media.sources import is_blob, split_address
 from tasks.models import Conversion, Refusal, Ticket
-from tasks.naming import (
-    OWN,
-    batch_task_id,
-    input_blob,
-    key_and_attempt,
-    log_folder,
-    runner_blob,
-    stamp_metadata,
-)
+from tasks.naming import OWN, batch_task_id, input_blob, key_and_attempt, log_folder, runner_blob
 from tasks.parameters import Request
-from tasks.results.progress import counted
+from tasks.results.text import counted
 from tasks.stage import STAGE
 
 MOST_A_REQUEST = 100  # batch tasks, as Batch has it

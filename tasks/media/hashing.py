@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from prefect import task
 from prefect.cache_policies import INPUTS, TASK_SOURCE
 
-from tasks.media.sources import is_blob
+from tasks.concurrency import map_in_threads
+from tasks.media.addresses import is_blob
 from tasks.models import Source
-from tasks.stage import whole
-from tasks.threads import in_threads
+from tasks.stage import unvisited
 
 CHUNK_BYTES = 1024 * 1024
 SHARD_FILES = 250  # at most: a task run for each is most of what a rerun costs
@@ -24,11 +24,13 @@ async def hash_sources(sources: Sequence[Source]) -> dict[Source, str]:
     """The content hash of each source; one that cannot be read any more is left out."""
     contents = {source: hash_of_blob(source) for source in sources if is_blob(source)}
     for shard in shards(source for source in sources if not is_blob(source)):
-        digests = await hash_files(whole([(s.location, s.size_bytes, s.version) for s in shard]))
+        digests = await hash_files(
+            unvisited([(s.location, s.size_bytes, s.version) for s in shard])
+        )
         contents.update(zip(shard, digests.split("\n"), strict=True))
         # What could not be read when the shard was first hashed may be readable by now.
         unread = [source for source in shard if not contents[source]]
-        again = await in_threads(_hash_file, [source.location for source in unread])
+        again = await map_in_threads(_hash_file, [source.location for source in unread])
         contents.update(zip(unread, again, strict=True))
     return {source: digest for source, digest in contents.items() if digest}
 
@@ -63,7 +65,7 @@ async def hash_files(stamps: list[Stamp]) -> str:
     In one text, because Prefect keeps a record of each part of a result until the run ends.
     """
     paths = [path for path, _, _ in stamps]
-    return "\n".join(await in_threads(_hash_file, paths))
+    return "\n".join(await map_in_threads(_hash_file, paths))
 
 
 def _hash_file(path: str, stop: threading.Event) -> str:

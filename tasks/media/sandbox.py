@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
 
-from tasks.concurrency import each
+from tasks.concurrency import map_concurrently
 from tasks.media.probe import Media, Stream, UnreadableMedia, probe
 
 SECONDS = 60  # for one file
@@ -51,7 +51,7 @@ async def probe_each(
                 found[number] = await prober.look(location)
 
     probers = [first or Prober(), *(Prober() for _ in range(1, children_for(count)))]
-    await each(work, probers, at_once=len(probers))
+    await map_concurrently(work, probers, at_once=len(probers))
     return [found[number] for number in range(len(found))]
 
 

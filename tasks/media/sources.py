@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.errors import UsageError
+from tasks.files import local_path
+from tasks.media.addresses import AZURE, split_address
+from tasks.media.output_names import part_suffix
 from tasks.models import Source
-from tasks.naming import part_suffix
 
 if TYPE_CHECKING:  # the command checks sources before anything is imported that takes long
     from azure.storage.blob.aio import BlobServiceClient
 
     from tasks.azure.listing import Listed
 
-AZURE = "az://"
 NAME_A_SOURCE = "Name a file, a folder, a glob or az://container/prefix with media files."
 UNREADABLE = "unreadable: "  # begins the version of what cannot be read; the reason follows
 MEDIA_SUFFIXES = frozenset(
@@ -70,10 +71,6 @@ MEDIA_SUFFIXES = frozenset(
 
 def is_media(name: str) -> bool:
     return part_suffix(name)[1].lower() in MEDIA_SUFFIXES
-
-
-def local_path(text: str) -> Path:
-    return Path(os.path.expanduser(text))  # noqa: PTH111  pathlib's own fails on an unknown user
 
 
 def find_local(pattern: str) -> Iterator[Source]:
@@ -194,14 +191,6 @@ async def find_blobs(service: "BlobServiceClient", address: str) -> AsyncIterato
         ) from None
 
 
-def split_address(address: str) -> tuple[str, str]:
-    """`az://container/some/prefix` as container and prefix."""
-    container, _, prefix = address.removeprefix(AZURE).partition("/")
-    if not container:
-        raise UsageError(f"{address!r} names no container.", "Write az://container/prefix.")
-    return container, prefix
-
-
 def _blob_source(blob: "Listed", *, container: str, root: str) -> Source:
     return Source(
         name=blob.name.removeprefix(root).lstrip("/"),
@@ -209,10 +198,6 @@ def _blob_source(blob: "Listed", *, container: str, root: str) -> Source:
         size_bytes=blob.size_bytes,
         version=b64decode(blob.md5).hex() or blob.etag,
     )
-
-
-def is_blob(source: Source) -> bool:
-    return source.location.startswith(AZURE)
 
 
 def check_sources(patterns: Iterable[str]) -> None:

@@ -27,9 +27,9 @@ from tasks.azure.clients import blob_service
 from tasks.job import RUNNER
 from tasks.media.presets import Preset
 from tasks.models import FileResult
-from tasks.naming import printable
 from tasks.parameters import Pool, Request
 from tasks.results.progress import Progress, headline
+from tasks.results.text import printable
 from tasks.results.timeline import UNPAID
 
 if TYPE_CHECKING:

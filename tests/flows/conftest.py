@@ -20,7 +20,7 @@ from tasks.azure.settings import SETTINGS
 from tasks.errors import FilesFailedError
 from tasks.parameters import Cleanup, Output
 from tasks.report import Report
-from tasks.results.progress import listening
+from tasks.results.listeners import listening
 
 
 @pytest.fixture

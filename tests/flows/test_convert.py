@@ -21,7 +21,8 @@ from tasks.errors import FilesFailedError, OutputInUseError, PreflightError, Usa
 from tasks.naming import OWN, lock_blob, lock_id
 from tasks.parameters import Limits, Node, Output, Pool, Run
 from tasks.report import Report
-from tasks.results.progress import Progress, listening
+from tasks.results.listeners import listening
+from tasks.results.progress import Progress
 
 Library = Callable[..., Path]
 Convert = Callable[..., Any]

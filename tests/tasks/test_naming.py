@@ -8,21 +8,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from records import MP3, a_conversion, a_source
 
+from tasks.azure.stamps import read_stamp, stamp_metadata
+from tasks.media.output_names import folders_above, joined, name_outputs, part_suffix, safe_name
 from tasks.media.presets import PRESETS, Preset
 from tasks.models import Conversion, Source, Stamp
-from tasks.naming import (
-    batch_task_id,
-    conversion_key,
-    folders_above,
-    joined,
-    key_and_attempt,
-    lock_id,
-    name_outputs,
-    part_suffix,
-    read_stamp,
-    safe_name,
-    stamp_metadata,
-)
+from tasks.naming import batch_task_id, conversion_key, key_and_attempt, lock_id
 from tasks.plan import is_done
 
 # Few letters, so that names meet: cases, accents, dots, folders, controls, broken bytes.

@@ -13,11 +13,11 @@ from storage_proxy import Refusal as Busy
 from storage_proxy import StorageProxy
 from tasks.azure.clients import blob_service
 from tasks.errors import UsageError
+from tasks.media.output_names import safe_name
 from tasks.media.presets import PRESETS
 from tasks.media.probe import Media, Stream, UnreadableMedia
 from tasks.media.sandbox import Prober
 from tasks.models import Conversion, Plan, Refusal, Stamp
-from tasks.naming import safe_name
 from tasks.parameters import Output, Request, Run
 from tasks.plan import (
     check,

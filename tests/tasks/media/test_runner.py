@@ -130,9 +130,9 @@ def test_a_whole_source_is_converted_in_every_shell(
     if not (found := shutil.which(shell[0])):
         pytest.skip(f"{shell[0]} is not here")
     here = node(clip(".mp4"))
-    outcome = Node(here.folder, here.path, (found, *shell[1:])).run(seconds=2.0)
-    assert (outcome.status, outcome.stderr) == (0, "")
-    assert outcome.seconds == pytest.approx(2, abs=0.1)
+    batch_result = Node(here.folder, here.path, (found, *shell[1:])).run(seconds=2.0)
+    assert (batch_result.status, batch_result.stderr) == (0, "")
+    assert batch_result.seconds == pytest.approx(2, abs=0.1)
 
 
 CODECS = {
@@ -153,9 +153,9 @@ def test_each_preset_makes_what_it_says(node: Callable[..., Node], clip: Clip, n
     source = clip(".mkv", audio=2, video=3)
     output = f"output{preset.suffix}"
     seconds = expected_seconds(probe(str(source)), preset)
-    outcome = node(source).run(*preset.arguments, output=output, seconds=seconds)
-    assert outcome.status == 0, outcome.stderr
-    made = decoded(outcome.folder / output)
+    batch_result = node(source).run(*preset.arguments, output=output, seconds=seconds)
+    assert batch_result.status == 0, batch_result.stderr
+    made = decoded(batch_result.folder / output)
     # PyAV names its decoders: libopus's is opus, libvpx's vp9, libdav1d's av1.
     assert {kind: re.sub("^lib|float$", "", codec) for kind, (codec, _) in made.items()} == {
         **CODECS[name],
@@ -173,9 +173,9 @@ def test_a_picture_keeps_its_shape_and_is_never_enlarged(
     node: Callable[..., Node], clip: Clip, size: tuple[int, int], expected: tuple[int, int]
 ) -> None:
     source = clip(".mp4", audio=0, video=1, size=size)
-    outcome = node(source).run(*PRESETS["mp4-720p"].arguments, output="output.mp4", seconds=1)
-    assert outcome.status == 0, outcome.stderr
-    with av.open(str(outcome.folder / "output.mp4")) as made:
+    batch_result = node(source).run(*PRESETS["mp4-720p"].arguments, output="output.mp4", seconds=1)
+    assert batch_result.status == 0, batch_result.stderr
+    with av.open(str(batch_result.folder / "output.mp4")) as made:
         video = made.streams.video[0]
         assert (video.width, video.height, video.pix_fmt) == (*expected, "yuv420p")
         assert not made.streams.audio
@@ -183,9 +183,9 @@ def test_a_picture_keeps_its_shape_and_is_never_enlarged(
 
 def test_a_films_surround_sound_fits_into_opus(node: Callable[..., Node], clip: Clip) -> None:
     source = clip(".mp4", layout="5.1(side)")
-    outcome = node(source).run(*PRESETS["opus"].arguments, output="output.opus", seconds=2)
-    assert outcome.status == 0, outcome.stderr
-    with av.open(str(outcome.folder / "output.opus")) as made:
+    batch_result = node(source).run(*PRESETS["opus"].arguments, output="output.opus", seconds=2)
+    assert batch_result.status == 0, batch_result.stderr
+    with av.open(str(batch_result.folder / "output.opus")) as made:
         assert made.streams.audio[0].layout.name == "5.1"
 
 
@@ -226,15 +226,15 @@ def test_tags_chapters_and_the_cover_are_kept_where_the_format_holds_them(
     output = f"output{preset.suffix}"
     arguments = (*preset.arguments, *source_arguments(media, preset))
     seconds = expected_seconds(media, preset)
-    outcome = node(source).run(*arguments, output=output, seconds=seconds)
-    assert outcome.status == 0, outcome.stderr
-    tags, titles, cover = described(outcome.folder / output)
+    batch_result = node(source).run(*arguments, output=output, seconds=seconds)
+    assert batch_result.status == 0, batch_result.stderr
+    tags, titles, cover = described(batch_result.folder / output)
     assert {key: tags.get(key) for key in TAGS} == TAGS
     assert titles == ([] if name in WITHOUT_CHAPTERS else list(chapters))
     assert cover == (described(source)[2] if preset.holds_cover else b"")
     assert bool(cover) is (preset.holds_cover and suffix != "ogg")
     assert "major_brand" not in tags or name in ("m4a", "mp4-720p")
-    assert decoded(outcome.folder / output)["audio"][1] == pytest.approx(2, abs=0.1)
+    assert decoded(batch_result.folder / output)["audio"][1] == pytest.approx(2, abs=0.1)
 
 
 def test_a_cut_source_with_a_cover_fails_as_one_without(
@@ -244,20 +244,20 @@ def test_a_cut_source_with_a_cover_fails_as_one_without(
     media = probe(str(source))
     arguments = source_arguments(media, PRESETS["mp3"])
     assert "-disposition:v:0" in arguments
-    outcome = node(half(source)).run(
+    batch_result = node(half(source)).run(
         *PRESETS["mp3"].arguments, *arguments, seconds=expected_seconds(media, PRESETS["mp3"])
     )
-    assert outcome.status == EX_DATAERR
-    assert "the source is cut short" in outcome.last_line
+    assert batch_result.status == EX_DATAERR
+    assert "the source is cut short" in batch_result.last_line
 
 
 def test_a_film_is_never_taken_for_a_cover(node: Callable[..., Node], clip: Clip) -> None:
     source = clip(".mp4")
     media = replace(probe(str(source)), cover=0)
     arguments = source_arguments(media, PRESETS["mp3"])
-    outcome = node(source).run(*PRESETS["mp3"].arguments, *arguments, seconds=2)
-    assert outcome.status == 0, outcome.stderr
-    with av.open(str(outcome.folder / "output.mp3")) as made:
+    batch_result = node(source).run(*PRESETS["mp3"].arguments, *arguments, seconds=2)
+    assert batch_result.status == 0, batch_result.stderr
+    with av.open(str(batch_result.folder / "output.mp3")) as made:
         assert [stream.type for stream in made.streams] == ["audio"]
 
 
@@ -270,17 +270,17 @@ def test_flac_has_as_many_bits_as_the_source(
 ) -> None:
     source, preset = clip(suffix, sample_format=sample_format), PRESETS["flac"]
     arguments = source_arguments(probe(str(source)), preset)
-    outcome = node(source).run(*preset.arguments, *arguments, output="output.flac", seconds=2)
-    assert outcome.status == 0, outcome.stderr
-    with av.open(str(outcome.folder / "output.flac")) as made:
+    batch_result = node(source).run(*preset.arguments, *arguments, output="output.flac", seconds=2)
+    assert batch_result.status == 0, batch_result.stderr
+    with av.open(str(batch_result.folder / "output.flac")) as made:
         assert made.streams.audio[0].codec_context.format.name == expected
 
 
 def test_options_of_the_users_reach_ffmpeg(node: Callable[..., Node], clip: Clip) -> None:
     options = ["-b:a", "256k", "-ar", "44100", "-ac", "2", "-af", "loudnorm=I=-16,highpass=80"]
-    outcome = node(clip(".mp4")).run(*preset_for("mp3", options).arguments, seconds=2)
-    assert outcome.status == 0, outcome.stderr
-    with av.open(str(outcome.folder / "output.mp3")) as made:
+    batch_result = node(clip(".mp4")).run(*preset_for("mp3", options).arguments, seconds=2)
+    assert batch_result.status == 0, batch_result.stderr
+    with av.open(str(batch_result.folder / "output.mp3")) as made:
         audio = made.streams.audio[0]
         assert (audio.rate, audio.layout.name) == (44100, "stereo")
         assert audio.bit_rate == 256_000
@@ -290,24 +290,24 @@ def test_every_allowed_filter_is_one_that_ffmpeg_has(node: Callable[..., Node], 
     sound = "acompressor,aresample,bass,dynaudnorm,equalizer=1000,highpass,loudnorm,lowpass,treble"
     picture = "bwdif,crop,eq,fps,hflip,hqdn3d,pad,scale,setsar,transpose,unsharp,vflip,yadif"
     preset = preset_for("mp4-720p", ["-af", f"{sound},volume=1", "-vf", picture])
-    outcome = node(clip(".mp4")).run(*preset.arguments, output="output.mp4", seconds=2)
-    assert outcome.status == 0, outcome.stderr
+    batch_result = node(clip(".mp4")).run(*preset.arguments, output="output.mp4", seconds=2)
+    assert batch_result.status == 0, batch_result.stderr
 
 
 @pytest.mark.parametrize(("name", "rate"), [("mp3", 192_000), ("mp3-320k", 320_000)])
 def test_the_presets_own_arguments_reach_ffmpeg(
     node: Callable[..., Node], clip: Clip, name: str, rate: int
 ) -> None:
-    outcome = node(clip(".wav")).run(*PRESETS[name].arguments, seconds=2)
-    with av.open(str(outcome.folder / "output.mp3")) as made:
+    batch_result = node(clip(".wav")).run(*PRESETS[name].arguments, seconds=2)
+    with av.open(str(batch_result.folder / "output.mp3")) as made:
         assert made.streams.audio[0].bit_rate == rate
 
 
 def test_sound_shorter_than_its_film_is_whole(node: Callable[..., Node], clip: Clip) -> None:
     source = clip(".mp4", audio=7, video=10)
-    outcome = node(source).run(seconds=mp3_seconds(source))
-    assert outcome.status == 0, outcome.stderr
-    assert outcome.seconds == pytest.approx(7, abs=0.1)
+    batch_result = node(source).run(seconds=mp3_seconds(source))
+    assert batch_result.status == 0, batch_result.stderr
+    assert batch_result.seconds == pytest.approx(7, abs=0.1)
 
 
 UNEVEN = {"frames_per_second": 100, "lasting": (1, 3, 2, 150, 1, 40)}
@@ -339,9 +339,9 @@ def test_what_the_probe_expects_is_what_ffmpeg_writes(
     seconds = expected_seconds(probe(str(source)), chosen)
     assert seconds
     output = f"output{chosen.suffix}"
-    outcome = node(source).run(*chosen.arguments, output=output, seconds=seconds)
-    assert outcome.status == 0, outcome.stderr
-    assert outcome.seconds == pytest.approx(seconds, abs=0.5)
+    batch_result = node(source).run(*chosen.arguments, output=output, seconds=seconds)
+    assert batch_result.status == 0, batch_result.stderr
+    assert batch_result.seconds == pytest.approx(seconds, abs=0.5)
 
 
 def test_a_source_cut_in_the_middle_fails_and_says_how_much_there_was(
@@ -351,11 +351,11 @@ def test_a_source_cut_in_the_middle_fails_and_says_how_much_there_was(
     here = node(half(source))
     expected = mp3_seconds(here.folder / "input")
     assert expected == pytest.approx(7)  # it declares its full length
-    outcome = here.run(seconds=expected)
-    assert outcome.status == EX_DATAERR
-    assert 2 < outcome.seconds < 5
-    assert outcome.last_line == (
-        f"runner: {outcome.seconds:.3f}"[:-1]
+    batch_result = here.run(seconds=expected)
+    assert batch_result.status == EX_DATAERR
+    assert 2 < batch_result.seconds < 5
+    assert batch_result.last_line == (
+        f"runner: {batch_result.seconds:.3f}"[:-1]
         + " s were converted of 7.00 s: the source is cut short"
     )
 
@@ -381,10 +381,10 @@ def test_a_cut_source_fails_whatever_it_says_of_its_length(
     assert whole.status == 0, whole.stderr
     assert whole.seconds == pytest.approx(7, abs=0.3)
     cut = node(half(source))
-    outcome = cut.run(seconds=mp3_seconds(cut.folder / "input"))
-    assert outcome.status == EX_DATAERR, outcome.stderr
-    assert "the source is cut short" in outcome.last_line
-    assert outcome.seconds < 5.5
+    batch_result = cut.run(seconds=mp3_seconds(cut.folder / "input"))
+    assert batch_result.status == EX_DATAERR, batch_result.stderr
+    assert "the source is cut short" in batch_result.last_line
+    assert batch_result.seconds < 5.5
 
 
 def test_an_old_mp3_with_tags_that_ffmpeg_cannot_decode_is_whole(
@@ -392,23 +392,23 @@ def test_an_old_mp3_with_tags_that_ffmpeg_cannot_decode_is_whole(
 ) -> None:
     source = clip(".mp3", audio=7, muxer=(("write_xing", "0"),))
     lyrics = b"LYRICSBEGININD0000200" + b"x" * 300 + b"000321LYRICS200"
-    outcome = node(source.read_bytes() + lyrics + b"TAG" + bytes(125)).run()
-    assert outcome.status == 0, outcome.stderr
-    assert outcome.seconds == pytest.approx(7, abs=0.1)
+    batch_result = node(source.read_bytes() + lyrics + b"TAG" + bytes(125)).run()
+    assert batch_result.status == 0, batch_result.stderr
+    assert batch_result.seconds == pytest.approx(7, abs=0.1)
 
 
 def test_a_source_that_cannot_be_decoded_fails(node: Callable[..., Node], clip: Clip) -> None:
     whole = bytearray(clip(".mkv", seekable=False, audio=7, video=0).read_bytes())
     for at in range(3000, len(whole) - 3000, 40):
         whole[at] ^= 0xFF
-    outcome = node(bytes(whole)).run()
-    assert outcome.status != 0
+    batch_result = node(bytes(whole)).run()
+    assert batch_result.status != 0
 
 
 def test_a_source_much_longer_than_it_says_fails(node: Callable[..., Node], clip: Clip) -> None:
-    outcome = node(clip(".mp4", audio=7, video=10)).run(seconds=4.9)
-    assert outcome.status == EX_DATAERR
-    assert outcome.last_line.endswith(
+    batch_result = node(clip(".mp4", audio=7, video=10)).run(seconds=4.9)
+    assert batch_result.status == EX_DATAERR
+    assert batch_result.last_line.endswith(
         "s were converted of 4.90 s: the source is longer than it says"
     )
 
@@ -440,19 +440,19 @@ def test_the_tolerance_is_half_a_second_and_decimals_are_read_as_such(
 def test_a_length_that_is_no_decimal_is_refused(
     node: Callable[..., Node], clip: Clip, seconds: str
 ) -> None:
-    outcome = node(clip(".wav")).run(seconds=seconds)
-    assert outcome.status == 64
-    assert outcome.last_line == f"runner: SOURCE_SECONDS is '{seconds}', not decimal seconds"
-    assert not (outcome.folder / "pwned").exists()
+    batch_result = node(clip(".wav")).run(seconds=seconds)
+    assert batch_result.status == 64
+    assert batch_result.last_line == f"runner: SOURCE_SECONDS is '{seconds}', not decimal seconds"
+    assert not (batch_result.folder / "pwned").exists()
 
 
 def test_values_are_never_parsed_by_the_shell(node: Callable[..., Node], clip: Clip) -> None:
     title = "title=$(touch pwned) `touch pwned` 'a' \"b\" * ; touch pwned \\"
     output = "$(touch pwned) 'o' *;.mp3"
-    outcome = node(clip(".wav")).run("-metadata", title, output=output, seconds=2)
-    assert outcome.status == 0, outcome.stderr
-    assert not (outcome.folder / "pwned").exists()
-    with av.open(str(outcome.folder / output)) as made:
+    batch_result = node(clip(".wav")).run("-metadata", title, output=output, seconds=2)
+    assert batch_result.status == 0, batch_result.stderr
+    assert not (batch_result.folder / "pwned").exists()
+    with av.open(str(batch_result.folder / output)) as made:
         assert f"title={made.metadata['title']}" == title
 
 
@@ -462,19 +462,21 @@ def test_a_playlist_opens_neither_files_nor_addresses(
     node: Callable[..., Node], canary: Canary, kind: str, target: str
 ) -> None:
     named = {"file": str(canary.file), "url": canary.url}.get(target, target)
-    outcome = node(PLAYLISTS[kind](named)).run()
-    assert outcome.status not in (0, EX_DATAERR)
-    assert outcome.last_line == f"runner: ffmpeg failed with status {outcome.status}"
-    assert not (outcome.folder / "output.mp3").exists()
+    batch_result = node(PLAYLISTS[kind](named)).run()
+    assert batch_result.status not in (0, EX_DATAERR)
+    assert batch_result.last_line == f"runner: ffmpeg failed with status {batch_result.status}"
+    assert not (batch_result.folder / "output.mp3").exists()
     assert not canary.was_asked()
 
 
 def test_a_film_whose_data_lie_in_another_file_does_not_open_it(
     node: Callable[..., Node], clip: Clip, canary: Canary
 ) -> None:
-    outcome = node(with_external_data(clip(".mov").read_bytes(), str(canary.file))).run(seconds=2)
-    assert outcome.status != 0
-    assert "Skipped opening external track" in outcome.stderr
+    batch_result = node(with_external_data(clip(".mov").read_bytes(), str(canary.file))).run(
+        seconds=2
+    )
+    assert batch_result.status != 0
+    assert "Skipped opening external track" in batch_result.stderr
 
 
 def test_without_its_allow_lists_ffmpeg_would_have_asked(
@@ -497,9 +499,9 @@ def test_a_pattern_of_names_is_a_name(node: Callable[..., Node], clip: Clip) -> 
 
 
 def test_a_vast_cover_is_not_decoded(node: Callable[..., Node], clip: Clip) -> None:
-    outcome = node(bombs.art(clip(".flac").read_bytes(), side=12_000)).run(seconds=2)
-    assert outcome.status == 0, outcome.stderr
-    assert "exceeds specified max pixel count" in outcome.stderr
+    batch_result = node(bombs.art(clip(".flac").read_bytes(), side=12_000)).run(seconds=2)
+    assert batch_result.status == 0, batch_result.stderr
+    assert "exceeds specified max pixel count" in batch_result.stderr
 
 
 def test_a_small_file_that_decodes_into_hours_is_left_soon(
@@ -507,12 +509,12 @@ def test_a_small_file_that_decodes_into_hours_is_left_soon(
 ) -> None:
     hours = bytearray(clip(".flac", audio=60).read_bytes())
     hours[21:26] = bytes([hours[21] & 0xF0]) + (2 * 48_000).to_bytes(4, "big")  # samples in all
-    outcome = node(bytes(hours)).run(seconds=2)
-    assert outcome.status == EX_DATAERR
-    assert outcome.last_line.endswith(
+    batch_result = node(bytes(hours)).run(seconds=2)
+    assert batch_result.status == EX_DATAERR
+    assert batch_result.last_line.endswith(
         "s were converted of 2.00 s: the source is longer than it says"
     )
-    assert outcome.seconds < 6
+    assert batch_result.seconds < 6
 
 
 def test_an_output_that_would_fill_the_disk_fails_and_leaves_half_of_it(
@@ -521,9 +523,9 @@ def test_an_output_that_would_fill_the_disk_fails_and_leaves_half_of_it(
     here = node(clip(".flac", audio=60))
     shutil.copyfile(here.folder / "input", small_disk / "input")
     free_bytes = shutil.disk_usage(small_disk).free
-    outcome = Node(small_disk, here.path).run(*PRESETS["wav"].arguments, output="output.wav")
-    assert outcome.status != 0
-    assert outcome.last_line == "runner: the output takes more than half of the free disk"
+    batch_result = Node(small_disk, here.path).run(*PRESETS["wav"].arguments, output="output.wav")
+    assert batch_result.status != 0
+    assert batch_result.last_line == "runner: the output takes more than half of the free disk"
     assert (small_disk / "output.wav").stat().st_size <= free_bytes / 2
 
 
@@ -552,24 +554,26 @@ def test_ffmpeg_gets_most_of_the_memory_and_half_of_the_free_disk(
 
 
 def test_an_ffmpeg_that_fails_lends_its_status(node: Callable[..., Node], clip: Clip) -> None:
-    outcome = node(clip(".mp4", audio=0)).run()
-    assert outcome.status not in (0, EX_DATAERR)
-    assert outcome.last_line == f"runner: ffmpeg failed with status {outcome.status}"
-    assert not list(outcome.folder.glob("seconds-*"))
+    batch_result = node(clip(".mp4", audio=0)).run()
+    assert batch_result.status not in (0, EX_DATAERR)
+    assert batch_result.last_line == f"runner: ffmpeg failed with status {batch_result.status}"
+    assert not list(batch_result.folder.glob("seconds-*"))
 
 
 def test_an_ffmpeg_that_writes_nothing_fails(node: Callable[..., Node], clip: Clip) -> None:
-    outcome = node(clip(".wav")).run("-map", "0:a", "-t", "0", "-f", "s16le", output="output.raw")
-    assert outcome.status == EX_DATAERR
-    assert outcome.last_line == "runner: ffmpeg wrote nothing into output.raw"
-    assert outcome.seconds == 0
+    batch_result = node(clip(".wav")).run(
+        "-map", "0:a", "-t", "0", "-f", "s16le", output="output.raw"
+    )
+    assert batch_result.status == EX_DATAERR
+    assert batch_result.last_line == "runner: ffmpeg wrote nothing into output.raw"
+    assert batch_result.seconds == 0
 
 
 def test_a_node_without_ffmpeg_is_told_so(clip: Clip, tmp_path: Path, tools_folder: Path) -> None:
     shutil.copyfile(clip(".wav"), tmp_path / "input")
-    outcome = Node(tmp_path, str(tools_folder)).run(seconds=2)
-    assert outcome.status == 127
-    assert outcome.stderr == f"runner: ffmpeg is not on this node's PATH ({tools_folder})\n"
+    batch_result = Node(tmp_path, str(tools_folder)).run(seconds=2)
+    assert batch_result.status == 127
+    assert batch_result.stderr == f"runner: ffmpeg is not on this node's PATH ({tools_folder})\n"
 
 
 @pytest.mark.parametrize("name", ["OUTPUT", "FFMPEG_ARGUMENTS"])
@@ -594,22 +598,26 @@ def test_a_missing_setting_is_told_and_nothing_is_made_without_it(
 def test_a_missing_input_is_told(node: Callable[..., Node], clip: Clip) -> None:
     here = node(clip(".wav"))
     (here.folder / "input").unlink()
-    outcome = here.run()
-    assert outcome.status == 66
-    assert "there is no file named input" in outcome.last_line
+    batch_result = here.run()
+    assert batch_result.status == 66
+    assert "there is no file named input" in batch_result.last_line
 
 
 def test_a_second_run_in_the_same_folder_forgets_the_first(
     node: Callable[..., Node], clip: Clip
 ) -> None:
     assert node(clip(".mp4", audio=7, video=10)).run(seconds=7).status == 0
-    outcome = node(clip(".wav")).run(seconds=2)
-    assert outcome.status == 0
-    assert outcome.seconds == pytest.approx(2, abs=0.1)
+    batch_result = node(clip(".wav")).run(seconds=2)
+    assert batch_result.status == 0
+    assert batch_result.seconds == pytest.approx(2, abs=0.1)
     node(b"Dear diary")
-    failed = Node(outcome.folder, node(b"Dear diary").path).run()
+    failed = Node(batch_result.folder, node(b"Dear diary").path).run()
     assert failed.status != 0
-    assert {path.name for path in outcome.folder.iterdir()} <= {"input", "messages", "progress"}
+    assert {path.name for path in batch_result.folder.iterdir()} <= {
+        "input",
+        "messages",
+        "progress",
+    }
 
 
 def test_it_ends_with_its_process_group(node: Callable[..., Node], clip: Clip) -> None:
@@ -650,18 +658,20 @@ def test_the_real_clips_are_converted(
     node: Callable[..., Node], real_clips: dict[str, Path], name: str
 ) -> None:
     seconds = mp3_seconds(real_clips[name])
-    outcome = node(real_clips[name]).run(seconds=seconds)
-    assert outcome.status == 0, outcome.stderr
-    assert decoded(outcome.folder / "output.mp3")["audio"][1] == pytest.approx(seconds, abs=0.1)
+    batch_result = node(real_clips[name]).run(seconds=seconds)
+    assert batch_result.status == 0, batch_result.stderr
+    assert decoded(batch_result.folder / "output.mp3")["audio"][1] == pytest.approx(
+        seconds, abs=0.1
+    )
 
 
 def test_the_talk_cut_in_the_middle_is_told_from_the_whole(
     node: Callable[..., Node], real_clips: dict[str, Path]
 ) -> None:
     here = node(half(real_clips["LowPriVMs-4.mp4"]))
-    outcome = here.run(seconds=mp3_seconds(here.folder / "input"))
-    assert outcome.status == EX_DATAERR
+    batch_result = here.run(seconds=mp3_seconds(here.folder / "input"))
+    assert batch_result.status == EX_DATAERR
     assert re.fullmatch(
         r"runner: \d\d\.\d\d s were converted of 120\.07 s: the source is cut short",
-        outcome.last_line,
+        batch_result.last_line,
     )

@@ -10,15 +10,9 @@ from azure.storage.blob import BlobBlock, BlobServiceClient
 
 from tasks.azure.clients import blob_service
 from tasks.errors import UsageError
-from tasks.media.sources import (
-    check_sources,
-    find_blobs,
-    find_local,
-    is_media,
-    local_path,
-    split_address,
-    starting_points,
-)
+from tasks.files import local_path
+from tasks.media.addresses import split_address
+from tasks.media.sources import check_sources, find_blobs, find_local, is_media, starting_points
 from tasks.models import Source
 from tasks.plan import refuse_unread
 
