@@ -45,7 +45,7 @@ from tasks.results.artifacts import show_report
 from tasks.results.events import announce_error, announce_report
 from tasks.results.ledger import Ledger
 from tasks.results.listeners import publish
-from tasks.stage import unvisited
+from tasks.stage import recording, unvisited
 
 NAME_PARTS = 2  # of a path in a run's name
 
@@ -142,6 +142,12 @@ async def run_request(request: Request) -> Report | State[Any]:
         request=request,
         ticket=issue_ticket(request, run_id=run_id, run_count=runtime.flow_run.run_count),
     )
+    with recording(work.log):
+        return await run_work(work)
+
+
+async def run_work(work: Work) -> Report | State[Any]:
+    request = work.request
     try:
         plan = await unless_cancelled(work)
     except BaseException as reason:

@@ -23,7 +23,7 @@ from tasks.models import Plan
 from tasks.outputs import collect_outputs, download_outputs
 from tasks.plan import confirm_plan, make_plan
 from tasks.preflight import preflight
-from tasks.stage import unvisited
+from tasks.stage import timing, unvisited
 
 LAST_LOOK_SECONDS = 4  # that an interrupted run takes to see how far it came
 STAGES = logging.getLogger("tasks")  # whose lines a run's page shows
@@ -43,7 +43,7 @@ async def work_through(work: Work) -> Plan:
         if request.output.download_to:
             names = unvisited(work.ledger(plan).converted)
             downloading = download_outputs(names, output=request.output)
-            await work.stopwatch.time("download", downloading)
+            await downloading
             work.is_fetched = True
     except AzureError as error:
         told = explain(error)
@@ -55,9 +55,8 @@ async def work_through(work: Work) -> Plan:
 
 async def plan_and_check(work: Work) -> Plan:
     """Ask the accounts while the sources are read. What they lack explains a plan that failed."""
-    timed = work.stopwatch.time
-    planning = asyncio.create_task(timed("plan", make_plan(work.request)))
-    checking = asyncio.create_task(timed("preflight", preflight(work.request, work.ticket)))
+    planning = asyncio.create_task(make_plan(work.request))
+    checking = asyncio.create_task(preflight(work.request, work.ticket))
     try:
         await asyncio.wait({planning, checking}, return_when=asyncio.FIRST_EXCEPTION)
         if planning.done() and isinstance(planning.exception(), ConvertError):
@@ -78,9 +77,9 @@ async def end_remains(work: Work, plan: Plan) -> Plan:
 
 async def convert_locked(work: Work, plan: Plan, *, wait_seconds: float) -> Plan:
     """Convert under the lock on the output, as the plan stands then."""
-    request, timed = work.request, work.stopwatch.time
+    request = work.request
     containers = request.cleanup.container, request.output.container
-    await timed("containers", make_containers(*containers))
+    await make_containers(*containers)
     lock = hold_lock(
         work.ticket,
         container=request.cleanup.container,
@@ -88,7 +87,8 @@ async def convert_locked(work: Work, plan: Plan, *, wait_seconds: float) -> Plan
     )
     try:
         async with AsyncExitStack() as stack:
-            held = await timed("lock", stack.enter_async_context(lock))
+            with timing("lock"):
+                held = await stack.enter_async_context(lock)
             return await convert_held(work, plan, held)
     except OutputInUseError as error:
         if not work.is_settled:
@@ -98,8 +98,8 @@ async def convert_locked(work: Work, plan: Plan, *, wait_seconds: float) -> Plan
 
 
 async def convert_held(work: Work, plan: Plan, held: HeldLock) -> Plan:
-    request, ticket, timed = work.request, work.ticket, work.stopwatch.time
-    work.plan = plan = await timed("confirm", confirm_plan(unvisited(plan), request))
+    request, ticket = work.request, work.ticket
+    work.plan = plan = await confirm_plan(unvisited(plan), request)
     if held.predecessor:
         await end_predecessor(held.predecessor, lock_id=ticket.lock_id)
     try:
@@ -107,7 +107,7 @@ async def convert_held(work: Work, plan: Plan, held: HeldLock) -> Plan:
             await convert_pending(work, plan, inputs=held.inputs)
         work.is_settled = True
         cleaning = clean_up(ticket, request.cleanup, is_finished=work.diagnosis is None)
-        await timed("cleanup", cleaning)
+        await cleaning
     except BaseException:
         await to_its_end(break_off(work))
         raise

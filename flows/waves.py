@@ -7,7 +7,6 @@ import time
 from collections.abc import Collection, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from azure.core.exceptions import AzureError
@@ -18,7 +17,7 @@ from tasks.cleanup import release_nodes
 from tasks.completion import Completion, look_once, watch_completion
 from tasks.concurrency import cancel_all
 from tasks.job import make_job
-from tasks.models import Conversion, Plan, Refusal, Span
+from tasks.models import Conversion, Plan, Refusal
 from tasks.outputs import collect_outputs
 from tasks.pool import make_pool
 from tasks.stage import unvisited
@@ -32,11 +31,11 @@ ATTEMPTS = 2  # the second is for what a transfer or a lost node spoilt
 
 
 async def convert_pending(work: Work, plan: Plan, *, inputs: Collection[str]) -> None:
-    request, ticket, timed = work.request, work.ticket, work.stopwatch.time
+    request, ticket = work.request, work.ticket
     work.tally.files = len(plan.pending)
     pool = make_pool(ticket, request.pool, node=request.node, files=len(plan.pending))
-    await timed("pool", pool)
-    await timed("job", make_job(ticket, request))
+    await pool
+    await make_job(ticket, request)
     conversions: Sequence[Conversion] = plan.pending
     for attempt in range(1, ATTEMPTS + 1):
         ending = await convert_all(work, conversions, attempt=attempt, inputs=inputs)
@@ -53,15 +52,13 @@ async def convert_pending(work: Work, plan: Plan, *, inputs: Collection[str]) ->
     collecting = collect_outputs(
         unvisited(plan.pending), unvisited(work.batch_results), ticket=ticket, request=request
     )
-    work.evidence = await timed("outputs", collecting)
+    work.evidence = await collecting
 
 
 async def release(work: Work) -> None:
     """Let the nodes go, idle as they are. Where that fails, cleanup tries again and says why."""
-    started_at = datetime.now(UTC)
     with suppress(AzureError):
         await release_nodes(work.ticket, work.request.cleanup)
-        work.stopwatch.spans.append(Span("release", started_at, datetime.now(UTC)))
 
 
 async def convert_all(
@@ -77,7 +74,7 @@ async def convert_all(
     )
     try:
         work.is_watched = True
-        return await beside(sending, work.stopwatch.time("completion", watching))
+        return await beside(sending, watching)
     except AzureError:  # a wave cannot go out, perhaps because somebody ended the job
         if ending := await look_once(work.ticket):
             return ending
@@ -134,7 +131,7 @@ async def upload(
         request=work.request,
         present=unvisited(present),
     )
-    return await work.stopwatch.time(f"upload wave {number}", uploading)
+    return await uploading
 
 
 async def submit(
@@ -143,7 +140,7 @@ async def submit(
     submitting = submit_wave(
         unvisited(wave), wave=number, attempt=attempt, ticket=work.ticket, request=work.request
     )
-    return await work.stopwatch.time(f"submit wave {number}", submitting)
+    return await submitting
 
 
 def next_wave(

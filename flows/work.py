@@ -7,7 +7,7 @@ from tasks.models import BatchResult, Check, Diagnosis, Evidence, Plan, Refusal,
 from tasks.parameters import Request
 from tasks.results.ledger import Ledger
 from tasks.results.progress import Tally
-from tasks.results.stopwatch import Stopwatch
+from tasks.stage import StageLog
 
 
 @dataclass(kw_only=True)
@@ -18,7 +18,7 @@ class Work:
     ticket: Ticket
     plan: Plan | None = None
     tally: Tally = field(default_factory=Tally)
-    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    log: StageLog = field(default_factory=StageLog)
     roster: Roster = field(default_factory=Roster)
     refusals: list[Refusal] = field(default_factory=list)
     batch_results: tuple[BatchResult, ...] = ()
@@ -38,7 +38,7 @@ class Work:
             batch_results=self.batch_results,
             evidence=self.evidence or Evidence({}, {}, {}),
             diagnosis=self.diagnosis,
-            spans=tuple(self.stopwatch.spans),
+            spans=tuple(self.log.spans),
             nodes=self.roster.nodes,
             checks=self.checks,
             is_fetched=self.is_fetched,

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from azure.storage.blob.aio import BlobServiceClient
-from prefect import task
 
 from tasks.azure.clients import BLOCK_BYTES, blob_service
 from tasks.azure.sas import Signer, make_signer
@@ -39,12 +38,12 @@ from tasks.media.sources import (
 from tasks.models import Conversion, Plan, Refusal, Source, Stamp
 from tasks.outputs import list_outputs, local_target
 from tasks.parameters import Output, Request, Run
-from tasks.stage import FIRST_STAGE, STAGE
+from tasks.stage import retry_if_answered, stage
 
 LARGEST_UPLOAD_BYTES = 50_000 * BLOCK_BYTES  # so many blocks has a blob at most
 
 
-@task(name="plan", task_run_name="plan", **FIRST_STAGE)
+@stage("plan", retry_condition=retry_if_answered)
 async def make_plan(request: Request) -> Plan:
     """Find, hash, name and probe the sources.
 
@@ -73,7 +72,7 @@ async def make_plan(request: Request) -> Plan:
     return Plan(pending=pending, done=done, refused=tuple(refused))
 
 
-@task(name="confirm", task_run_name="confirm", **STAGE)
+@stage("confirm")
 async def confirm_plan(plan: Plan, request: Request) -> Plan:
     """The plan under the lock: what another run has converted meanwhile is dropped."""
     async with blob_service() as service:
