@@ -110,11 +110,11 @@ def test_a_huge_cover_is_not_decoded(clip: Clip, tmp_path: Path) -> None:
         "import sys; from tasks.media.probe import probe; print(probe(sys.argv[1]).audio);"
         "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
     )
-    said = subprocess.run(
+    lines = subprocess.run(
         [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    assert said[0].startswith("Stream(seconds=2.0")
-    assert int(said[1]) < 128 * 1024  # KiB; the picture has 550 MiB
+    assert lines[0].startswith("Stream(seconds=2.0")
+    assert int(lines[1]) < 128 * 1024  # KiB; the picture has 550 MiB
 
 
 @on_linux
