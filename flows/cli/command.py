@@ -134,9 +134,9 @@ def convert(
     limits: Annotated[Limits, Parameter(group=Group("Limits", sort_key=5))] = Limits(),
     cleanup: Annotated[Cleanup, Parameter(group=Group("Cleanup", sort_key=6))] = Cleanup(),
 ) -> int:
-    from tasks.media.sources import check_sources
+    from tasks.media.sources import check_sources_exist
 
-    check_sources(sources)
+    check_sources_exist(sources)
     request = Request(
         sources=list(sources) or sample_clips(),
         output=output,
