@@ -93,7 +93,7 @@ def test_help_is_a_page_with_every_parameter_and_needs_neither_prefect_nor_an_sd
         (["--preset", "mp4"], "--preset: Input should be 'mp3', 'mp3-320k'"),
         (["--preset", "mp3", "--preset", "mp3"], "--preset: preset 'mp3' is named twice."),
         (["--pool.spot-nodes", "5000"], "--pool.spot-nodes: Input should be less than or equal"),
-        (["--pool.spot-nodes", "0"], "a pool needs nodes: set spot_nodes or dedicated_nodes"),
+        (["--pool.spot-nodes", "0"], "set pool.spot_nodes or pool.dedicated_nodes"),
         (["--options=-i /etc/passwd"], "ffmpeg option '-i' is not allowed"),
         (["nosuch"], "There is no file or folder 'nosuch'."),
         (["*.nosuch"], "No file matches '*.nosuch'."),
