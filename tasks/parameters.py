@@ -244,7 +244,7 @@ class Node(Parameters):
         Name, *_matching(r"^(batch\.node\..+)?$", "a node agent such as 'batch.node.el 9'")
     ] = Field(
         "",
-        description="Node agent of your own image, such as 'batch.node.el 9'. Empty for families.",
+        description="Node agent such as 'batch.node.el 9', required with your own image.",
     )
     ffmpeg: Annotated[
         str,
@@ -254,8 +254,8 @@ class Node(Parameters):
         ),
     ] = Field(
         "apt",
-        description="Where nodes get ffmpeg: apt installs it, image means the image has it, and"
-        " az://container/blob is the program itself.",
+        description="Where nodes get ffmpeg: apt (install it), image (it is in the image) or"
+        " az://container/blob (the program).",
     )
     fill: Literal["spread", "pack"] = Field(
         "spread", description="Spread files over all nodes, or pack them onto as few as possible."
@@ -269,7 +269,7 @@ class Node(Parameters):
     ] = Field("", description="Resource id of a subnet for the nodes. Empty: no subnet.")
     public_ip: Literal["batch", "none"] = Field(
         "batch",
-        description="Public addresses of nodes: batch assigns them, none requires a subnet.",
+        description="Public addresses of nodes: assigned by Batch, or none (requires a subnet).",
     )
 
     @property
