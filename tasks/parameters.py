@@ -1,7 +1,8 @@
-"""A run's parameters: flags of the command, fields of Prefect's form, keys of prefect.yaml.
+"""The parameters of a run: flags of the command, fields of Prefect's form, keys of prefect.yaml.
 
-Several small models, each with all its defaults: an override of one field then leaves the others
-alone, and each becomes a box in the form. Empty strings mean "none": optional types become tabs.
+Each model is one box in Prefect's form. Every field has a default, so that setting one field keeps
+the defaults of the others. An empty string means "none", because Prefect's form shows a field of an
+optional type as two tabs.
 """
 
 import re
@@ -20,8 +21,8 @@ from pydantic import (
 from tasks.media.presets import Preset, PresetName, presets_for
 
 
-def _spelled(pattern: str, rule: str) -> tuple[AfterValidator, Any]:
-    """A text of that pattern, which Prefect's form checks as well. The rule is for people."""
+def _matching(pattern: str, rule: str) -> tuple[AfterValidator, Any]:
+    """Require text of this pattern, in Prefect's form too. The error says `rule`."""
 
     def check(text: str) -> str:
         if re.fullmatch(pattern, text):
@@ -34,26 +35,27 @@ def _spelled(pattern: str, rule: str) -> tuple[AfterValidator, Any]:
 ContainerName = Annotated[
     str,
     Field(min_length=3, max_length=63),
-    *_spelled(
+    *_matching(
         r"^[a-z0-9]+(-[a-z0-9]+)*$",
-        "the name of a container: small letters and digits, with single hyphens between them",
+        "a valid container name: use lower-case letters and digits, with single hyphens between"
+        " them",
     ),
 ]
 BlockName = Annotated[
     str,
     Field(max_length=255),
-    *_spelled(r"^[a-z0-9-]*$", "the name of a block: small letters, digits and hyphens"),
+    *_matching(r"^[a-z0-9-]*$", "a valid block name: use lower-case letters, digits and hyphens"),
     Parameter(metavar="NAME", show_default=False),
 ]
 
 
-def _split(words: Any) -> Any:
+def _split_words(words: Any) -> Any:
     if isinstance(words, list | tuple) and all(isinstance(word, str) for word in words):
         return [part for word in words for part in word.split()]
     return words
 
 
-def _listed(words: Any) -> Any:
+def _as_list(words: Any) -> Any:
     return [words] if isinstance(words, str) else words
 
 
@@ -66,22 +68,22 @@ def _without_repeats(presets: list[PresetName]) -> list[PresetName]:
 
 def _without_dots(path: str) -> str:
     if {".", ".."}.intersection(path.split("/")):
-        raise ValueError("a folder in a container cannot be '.' or '..'")
+        raise ValueError(f"{path!r} is not a valid folder in a container: leave out '.' and '..'")
     return path
 
 
-# On the command line, a flag for each; in Python, one may stand without a list.
+# The command repeats --preset for several presets. Python also accepts one preset as plain text.
 Presets = Annotated[
     list[PresetName],
-    BeforeValidator(_listed),
+    BeforeValidator(_as_list),
     AfterValidator(_without_repeats),
     Field(min_length=1, json_schema_extra={"uniqueItems": True}),
     Parameter(name="--preset", show_default=", ".join),
 ]
-# On the command line, options are one word of the shell's, and begin with a dash.
+# On the command line, all options are one shell word, which begins with a dash.
 Options = Annotated[
     list[str],
-    BeforeValidator(_split),
+    BeforeValidator(_split_words),
     Parameter(allow_leading_hyphen=True, metavar="WORDS", show_default=False),
 ]
 Folder = Annotated[str, Parameter(metavar="DIR", show_default=False)]
@@ -90,7 +92,10 @@ Name = Annotated[str, Parameter(metavar="NAME", show_default=False)]
 Switch = Annotated[bool, Parameter(show_default=False)]
 Keep = Literal["delete", "keep"]
 APT_FAMILIES = ("ubuntu", "debian")
-LEAST_WARM_MINUTES = 10  # two of Batch's looks at a pool's formula
+Nodes = Annotated[int, Field(ge=0, le=1000)]
+Minutes = Annotated[int, Field(ge=0, le=24 * 60)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+LEAST_WARM_MINUTES = 10  # Batch evaluates a pool's formula every five minutes
 
 
 class Parameters(BaseModel):
@@ -98,34 +103,32 @@ class Parameters(BaseModel):
 
 
 class Output(Parameters):
-    """What is made, and where it goes."""
+    """Output formats, ffmpeg options and the destination."""
 
-    presets: Presets = Field(["mp3"], description="The formats to convert to, one or more.")
+    presets: Presets = Field(["mp3"], description="The output formats, one or more.")
     options: Options = Field(
         [],
-        description="Further ffmpeg options, such as '-ar 44100': codecs, rates, channels, quality"
-        " and filters without files.",
+        description="Extra ffmpeg options such as '-ar 44100': codecs, rates, channels, quality"
+        " and filters that open no file.",
     )
     container: ContainerName = Field(
-        "output", description="The blob container that receives the converted files."
+        "output", description="Blob container for the converted files."
     )
     prefix: Annotated[
         Folder,
         AfterValidator(_without_dots),
-        *_spelled(
+        *_matching(
             r"^([^/\\\x00-\x1f]+/)*[^/\\\x00-\x1f]*$",
-            "a folder in a container: names with single slashes between them, none of them before"
-            " the first, and no backslash",
+            "a valid folder in a container: use names separated by single slashes, without a"
+            " leading slash and without backslashes",
         ),
-    ] = Field(
-        "",
-        max_length=200,
-        description="A folder inside the output container.",
-    )
+    ] = Field("", max_length=200, description="Folder inside the output container.")
     download_to: Folder = Field(
-        "", description="A local folder to download the converted files to. Empty: no download."
+        "", description="Local folder to download the converted files to. Empty: no download."
     )
-    report: File = Field("", description="A JSON file for the report on every source.")
+    report: File = Field(
+        "", description="JSON file for the report on every source. Empty: no report file."
+    )
 
     @model_validator(mode="after")
     def _check_options(self) -> Self:
@@ -134,144 +137,139 @@ class Output(Parameters):
 
     @property
     def chosen(self) -> tuple[Preset, ...]:
-        """The presets of the run, with the user's options in them."""
+        """The presets of the run, with `options` applied."""
         return presets_for(self.presets, self.options)
 
 
 class Run(Parameters):
-    """What this run does with what is there already."""
+    """The mode of this run, and its accounts."""
 
-    dry_run: Switch = Field(default=False, description="Say what would be done, and touch nothing.")
+    dry_run: Switch = Field(
+        default=False,
+        description="Check the accounts and show what the run would do, without doing it.",
+    )
     force: Switch = Field(
-        default=False, description="Convert again what has been converted already."
+        default=False, description="Convert files again that are already converted."
     )
     account: BlockName = Field(
         "",
-        description="A Prefect block of type Azure accounts to take the accounts from. Empty: the"
+        description="Prefect block (type: Azure accounts) with the accounts to use. Empty: use the"
         " environment.",
     )
 
 
 class Pool(Parameters):
-    """The machines that convert."""
+    """The nodes that convert the files."""
 
     id: Annotated[
-        Name, *_spelled(r"^[A-Za-z0-9_-]*$", "the id of a pool: letters, digits, hyphens and _")
-    ] = Field(
-        "",
-        max_length=64,
-        description="A shared pool that is there already. Empty: a pool of the run's own.",
-    )
+        Name, *_matching(r"^[A-Za-z0-9_-]*$", "a valid pool id: use letters, digits, - and _")
+    ] = Field("", max_length=64, description="Id of an existing shared pool. Empty: create a pool.")
     identity: Annotated[
         Name,
-        *_spelled(
+        *_matching(
             r"(?i)^(/subscriptions/[^/]+/resourceGroups/[^/]+/providers"
             r"/Microsoft\.ManagedIdentity/userAssignedIdentities/[^/]+)?$",
-            "the resource id of a managed identity: /subscriptions/…/resourceGroups/…/providers"
+            "the resource id of a managed identity: use /subscriptions/…/resourceGroups/…/providers"
             "/Microsoft.ManagedIdentity/userAssignedIdentities/…",
         ),
     ] = Field(
         "",
-        description="The managed identity of the shared pool, by its resource id, through which"
-        " nodes reach blobs. Empty: by SAS tokens.",
+        description="Resource id of the shared pool's managed identity, with which nodes access"
+        " blobs. Empty: nodes use SAS tokens.",
     )
     vm_size: str = Field(
-        "Standard_D2ds_v5", min_length=1, description="The Azure VM size of a node."
+        "Standard_D2ds_v5", min_length=1, description="Azure VM size of each node."
     )
-    spot_nodes: int = Field(
-        5, ge=0, le=1000, description="Spot nodes at most: cheap, can be evicted."
+    spot_nodes: Nodes = Field(
+        5, description="Maximum number of Spot nodes. They are cheap, but Azure can evict them."
     )
-    dedicated_nodes: int = Field(0, ge=0, le=1000, description="Dedicated nodes at most.")
+    dedicated_nodes: Nodes = Field(0, description="Maximum number of dedicated nodes.")
     priority: int = Field(
-        0, ge=-1000, le=1000, description="Of the job, among those that share a pool."
+        0, ge=-1000, le=1000, description="Job priority within a shared pool, from -1000 to 1000."
     )
     slots_per_node: int = Field(
-        2, ge=1, le=256, description="Files that a node converts at once: one a vCPU is right."
+        2,
+        ge=1,
+        le=256,
+        description="Files each node converts in parallel. One per vCPU works well.",
     )
-    fallback_minutes: int = Field(
-        0,
-        ge=0,
-        le=24 * 60,
-        description="After so long without a Spot node, dedicated ones stand in. 0: never.",
+    fallback_minutes: Minutes = Field(
+        0, description="Use dedicated nodes after this many minutes without a Spot node. 0: never."
     )
-    keep_warm_minutes: int = Field(
+    keep_warm_minutes: Minutes = Field(
         0,
-        ge=0,
-        le=24 * 60,
-        description="Share a pool with later runs of the same parameters, which loses its last"
-        " node so long after its last file. 0: a pool for this run alone.",
+        description="Keep the pool for later runs with the same parameters; remove its last node"
+        " this many minutes after its last file. 0: use the pool for this run only.",
     )
 
     @model_validator(mode="after")
     def _check_nodes(self) -> Self:
         if not (self.id or self.spot_nodes or self.dedicated_nodes):
-            raise ValueError("a pool needs nodes: set spot_nodes or dedicated_nodes")
+            raise ValueError("a pool needs nodes: set pool.spot_nodes or pool.dedicated_nodes")
         if self.keep_warm_minutes and self.keep_warm_minutes < LEAST_WARM_MINUTES:
             raise ValueError(
-                f"keep_warm_minutes is 0 or at least {LEAST_WARM_MINUTES}: Batch looks every five"
+                f"pool.keep_warm_minutes must be 0 or at least {LEAST_WARM_MINUTES}:"
+                " Batch evaluates the pool's formula every five minutes"
             )
         if self.id and (self.keep_warm_minutes or self.fallback_minutes):
             raise ValueError(
-                "the pool that id names scales itself: leave out keep_warm_minutes"
-                " and fallback_minutes"
+                "a shared pool (pool.id) scales itself: leave out pool.keep_warm_minutes"
+                " and pool.fallback_minutes"
             )
         return self
 
     @model_validator(mode="after")
     def _check_identity(self) -> Self:
         if self.identity and not self.id:
-            raise ValueError(
-                "Batch gives no identity to a pool that a run makes: name a pool that has it by id"
-            )
+            raise ValueError("pool.identity requires pool.id: a run's own pool has no identity")
         return self
 
 
 class Node(Parameters):
-    """What each machine of the run's pool is made of; a shared pool has its own."""
+    """Image, ffmpeg and network of each node. An existing shared pool (pool.id) has its own."""
 
     image: Annotated[
         str,
         Parameter(metavar="NAME"),
-        *_spelled(
+        *_matching(
             r"^([a-z]+|/subscriptions/\S+)$",
-            "a family of images, such as ubuntu, nor the resource id of one: /subscriptions/…",
+            "an image family such as ubuntu, or an image's resource id such as /subscriptions/…",
         ),
     ] = Field(
         "ubuntu",
-        description="The newest verified release of a family (ubuntu, debian, almalinux, …), or the"
-        " resource id of an image of your own.",
+        description="Image family such as ubuntu, debian or almalinux (its newest verified release"
+        " is used), or the resource id of your own image.",
     )
     agent: Annotated[
-        Name, *_spelled(r"^(batch\.node\..+)?$", "a node agent, such as 'batch.node.el 9'")
+        Name, *_matching(r"^(batch\.node\..+)?$", "a node agent such as 'batch.node.el 9'")
     ] = Field(
         "",
-        description="The node agent of an image of your own, such as 'batch.node.el 9'.",
+        description="Node agent such as 'batch.node.el 9', required with your own image.",
     )
     ffmpeg: Annotated[
         str,
         Parameter(metavar="WORD"),
-        *_spelled(
-            r"^(apt|image|az://[a-z0-9-]{3,63}/.+)$", "'apt', 'image' or an az://container/blob"
+        *_matching(
+            r"^(apt|image|az://[a-z0-9-]{3,63}/.+)$", "'apt', 'image' or az://container/blob"
         ),
     ] = Field(
         "apt",
-        description="apt installs it, the image has it, or az://container/blob is the program.",
+        description="Where nodes get ffmpeg: apt (install it), image (it is in the image) or"
+        " az://container/blob (the program).",
     )
     fill: Literal["spread", "pack"] = Field(
-        "spread", description="Files over all nodes, or onto as few as hold them."
+        "spread", description="Spread files over all nodes, or pack them onto as few as possible."
     )
     subnet_id: Annotated[
         Name,
-        *_spelled(
+        *_matching(
             r"^(/subscriptions/\S+/subnets/\S+)?$",
-            "the resource id of a subnet: /subscriptions/…/subnets/…",
+            "the resource id of a subnet: use /subscriptions/…/subnets/…",
         ),
-    ] = Field(
-        "",
-        description="The resource id of a subnet that nodes join.",
-    )
+    ] = Field("", description="Resource id of a subnet for the nodes. Empty: no subnet.")
     public_ip: Literal["batch", "none"] = Field(
-        "batch", description="Public addresses of nodes; without any they need a subnet."
+        "batch",
+        description="Public addresses of nodes: assigned by Batch, or none (requires a subnet).",
     )
 
     @property
@@ -281,66 +279,65 @@ class Node(Parameters):
     @model_validator(mode="after")
     def _check_image(self) -> Self:
         if self.has_own_image != bool(self.agent):
-            raise ValueError("an image's resource id and its node agent belong together")
+            raise ValueError("set node.agent if, and only if, node.image is a resource id")
         if self.ffmpeg == "apt" and not self.has_own_image and self.image not in APT_FAMILIES:
             raise ValueError(
-                f"{self.image} has no apt: set ffmpeg to 'image' or to az://container/blob"
+                f"{self.image} has no apt: set node.ffmpeg to 'image' or to az://container/blob"
             )
         if self.public_ip == "none" and not self.subnet_id:
-            raise ValueError("nodes without public addresses need a subnet_id")
+            raise ValueError("nodes without public addresses require a subnet: set node.subnet_id")
         return self
 
 
 class Limits(Parameters):
-    """When to stop, and how often to try."""
+    """Deadline, retries, and limits on uploads, waiting and node hours."""
 
     deadline_minutes: int = Field(
-        30, ge=1, le=7 * 24 * 60 - 120, description="The run ends after this time, done or not."
+        30,
+        ge=1,
+        le=7 * 24 * 60 - 120,
+        description="Stop the run after this many minutes, finished or not.",
     )
-    retries: int = Field(1, ge=0, le=10, description="Further tries for a file that fails.")
+    retries: int = Field(1, ge=0, le=10, description="Number of retries for a file that fails.")
     wave_files: int = Field(
         400,
         ge=1,
         le=1000,
-        description="Files uploaded and submitted together, at most; fewer at first, and on a slow"
-        " line.",
+        description="Maximum number of files uploaded and submitted together. The first waves are"
+        " smaller, and so are waves over a slow connection.",
     )
-    uploads_at_once: int = Field(8, ge=1, le=64, description="Files uploaded at the same time.")
+    uploads_at_once: int = Field(8, ge=1, le=64, description="Number of parallel uploads.")
     lock_wait_seconds: int = Field(
         90,
         ge=0,
         le=86400,
-        description="How long to wait for another run that converts into the same output.",
+        description="Seconds to wait for another run that converts into the same output.",
     )
-    max_node_hours: float = Field(
-        0,
-        ge=0,
-        allow_inf_nan=False,
-        description="Start nothing new once so many hours of nodes are used. 0: no limit.",
+    max_node_hours: Amount = Field(
+        0, description="Start no more conversions after this many node hours. 0: no limit."
     )
-    price_per_node_hour: float = Field(
-        0,
-        ge=0,
-        allow_inf_nan=False,
-        description="What a node costs you in an hour, in your currency: for what runs cost.",
+    price_per_node_hour: Amount = Field(
+        0, description="Price of one node hour, in your currency, for cost estimates."
     )
 
 
 class Cleanup(Parameters):
-    """What becomes of what the run made, once it is over."""
+    """What the run deletes when it ends."""
 
     container: ContainerName = Field(
-        "input", description="The blob container for uploads and logs while the run lasts."
+        "input", description="Blob container for uploads, logs and locks."
     )
     inputs: Keep = Field(
-        "delete", description="Uploaded sources and logs; after an interruption they always stay."
+        "delete", description="Delete or keep uploads and logs. Interrupted runs always keep them."
     )
-    job: Keep = Field("delete", description="The Batch job with its tasks.")
-    pool: Keep = Field("delete", description="The run's own pool; kept, it has no nodes left.")
+    job: Keep = Field("delete", description="Delete or keep the Batch job and its tasks.")
+    pool: Keep = Field(
+        "delete", description="Delete or keep the run's own pool. A kept pool has no nodes."
+    )
 
 
 class Request(Parameters):
-    """All parameters of a run."""
+    """All parameters of one run."""
 
     sources: list[str] = Field(description="Files, folders, globs or az://container/prefix.")
     output: Output = Output()

@@ -1,23 +1,23 @@
-// What a subscription needs for the pipeline: a Batch account, a storage account with its containers, the
-// roles of whoever runs it and, where asked for, an identity for pools and a budget. It makes no pool: runs
-// make their own. README.md beside this file tells how to deploy it, and how to take it all away.
+// The resources that the pipeline needs: a Batch account, a storage account with containers, the roles of
+// the principal that runs it and, optionally, an identity for pools and a budget. It creates no pool: runs
+// create their own. README.md in this folder explains how to deploy it, and how to delete everything again.
 
 targetScope = 'resourceGroup'
 
-@description('The region of everything. It must offer Azure Batch, and the VM size that runs ask for.')
+@description('Region of all resources. It must offer Azure Batch and the VM size that runs use.')
 param location string = resourceGroup().location
 
-@description('Begins the names of all resources. Storage allows lower-case letters and digits, 24 in all.')
+@description('Prefix of all resource names. Storage allows 24 lower-case letters and digits in total.')
 @minLength(2)
 @maxLength(11)
 param prefix string = 'convert'
 
-@description('The object id of the user, group or service principal that runs the pipeline. It gets the roles.')
+@description('Object id of the user, group or service principal that runs the pipeline. It gets the roles.')
 @minLength(36)
 @maxLength(36)
 param principalId string
 
-@description('What kind of principal that is.')
+@description('Type of the principal in principalId.')
 @allowed([
   'User'
   'Group'
@@ -25,33 +25,33 @@ param principalId string
 ])
 param principalType string = 'User'
 
-@description('Whether both accounts take their keys as well as Microsoft Entra ID. A key can do everything, and belongs to nobody.')
+@description('Allow account keys in addition to Microsoft Entra ID. Anyone with a key has full access.')
 param keys bool = false
 
-@description('The container for converted files: the parameter output.container of the pipeline.')
+@description('Container for converted files: the parameter output.container of the pipeline.')
 @minLength(3)
 @maxLength(63)
 param outputContainer string = 'output'
 
-@description('The container for uploads, locks and logs while runs last: the parameter cleanup.container.')
+@description('Container for uploads, locks and logs of runs: the parameter cleanup.container of the pipeline.')
 @minLength(3)
 @maxLength(63)
 param inputContainer string = 'input'
 
-@description('Containers of this storage account with sources of your own (az://container/prefix). They are made where they are missing; runs may read them.')
+@description('Containers of this storage account with your own sources (az://container/prefix). Missing ones are created. Runs may read them.')
 param sourceContainers string[] = []
 
-@description('Days after which what runs left in the input container is deleted. A run lasts up to seven.')
+@description('Days after which leftovers of runs in the input container are deleted. A run lasts up to seven days.')
 @minValue(8)
 @maxValue(365)
 param inputDays int = 14
 
-@description('Days for which a deleted or overwritten blob can be brought back. It is billed as long; 0 turns it off.')
+@description('Days for which a deleted or overwritten blob can be restored. It is billed until then. 0: off.')
 @minValue(0)
 @maxValue(365)
 param undeleteDays int = 1
 
-@description('How often the storage account copies its data: within a datacentre, over zones, or to another region.')
+@description('Where the storage account copies its data: within a datacentre, across zones, or to another region.')
 @allowed([
   'Standard_LRS'
   'Standard_ZRS'
@@ -59,24 +59,24 @@ param undeleteDays int = 1
 ])
 param redundancy string = 'Standard_LRS'
 
-@description('Whether to make a managed identity for the nodes of pools, to be used instead of SAS tokens.')
+@description('Create a managed identity for the nodes of pools, to use instead of SAS tokens.')
 param poolIdentity bool = false
 
-@description('What this resource group may cost in a month, in the currency of the subscription. It only sends mail: nothing is stopped.')
+@description('Monthly budget of this resource group, in the currency of the subscription. It only sends mail and stops nothing.')
 @minValue(1)
 param budgetAmount int = 50
 
-@description('Who gets mail at 80 % of the budget and when more than all of it is foreseen. Empty: no budget.')
+@description('Mail addresses to notify at 80 % of the budget and when the forecast exceeds it. Empty: no budget.')
 param budgetEmails string[] = []
 
-@description('The first day of the budget, always the first of a month. In a later month, deploy again with the one it has.')
+@description('Start of the budget, the first day of a month. Keep the original date when you deploy again in a later month.')
 param budgetStart string = utcNow('yyyy-MM-01')
 
 var suffix = uniqueString(resourceGroup().id)
 var tags = { owner: 'batch-convert' }
 var workContainers = [inputContainer, outputContainer]
 
-// Built-in roles, by their ids in Microsoft's list of them.
+// Ids of built-in roles: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
 var batchDataContributor = '6aaa78f1-f7de-44ca-8722-c64a23943cae'
 var blobDataContributor = 'ba92f5b4-2d11-453d-a403-e96b0029c9fe'
 var blobDataReader = '2a2b9908-6ea1-4ae2-8e65-a410df84e7d1'
@@ -135,7 +135,7 @@ resource sources 'Microsoft.Storage/storageAccounts/blobServices/containers@2025
   }
 ]
 
-// Uploads and logs of runs that did not end well, once nobody can need them any more.
+// Deletes uploads and logs of interrupted runs when no run can use them any more.
 resource lifecycle 'Microsoft.Storage/storageAccounts/managementPolicies@2025-06-01' = {
   parent: storage
   name: 'default'
@@ -168,7 +168,7 @@ resource nodes 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = i
   tags: tags
 }
 
-// Who runs the pipeline: pools and jobs.
+// Runs: manage pools and jobs.
 resource runsBatch 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: batch
   name: guid(batch.id, principalId, batchDataContributor)
@@ -179,7 +179,7 @@ resource runsBatch 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-// … a key that signs SAS tokens, which give no more than their signer has …
+// Runs: sign SAS tokens. A token gives no more rights than its signer has.
 resource runsSignatures 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: storage
   name: guid(storage.id, principalId, blobDelegator)
@@ -190,7 +190,7 @@ resource runsSignatures 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-// … and blobs: all in the two containers of the pipeline, reading in those of sources.
+// Runs: all blobs in the two containers of the pipeline, read only in the containers of sources.
 resource runsWork 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   for (name, index) in workContainers: {
     scope: work[index]
@@ -215,7 +215,7 @@ resource runsSources 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   }
 ]
 
-// The nodes, by the identity of their pool: no built-in role only writes, so they get what runs have.
+// Nodes, by the identity of their pool. No built-in role is write-only, so they get the role of runs.
 resource nodesWork 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   for (name, index) in workContainers: if (poolIdentity) {
     scope: work[index]
@@ -266,7 +266,7 @@ resource budget 'Microsoft.Consumption/budgets@2024-08-01' = if (!empty(budgetEm
   }
 }
 
-@description('The settings of the pipeline, a line each: what its file .env holds. None is secret.')
+@description('Settings of the pipeline for the file .env, one per line. None of them is secret.')
 output settings string[] = [
   'AZURE_BATCH_ENDPOINT=https://${batch.properties.accountEndpoint}'
   'AZURE_BATCH_ACCOUNT=${batch.name}'
@@ -274,11 +274,11 @@ output settings string[] = [
   'AZURE_STORAGE_SERVICE_ENDPOINT=${storage.properties.primaryEndpoints.blob}'
 ]
 
-@description('The Batch account, for az batch.')
+@description('Name of the Batch account, for az batch.')
 output batchAccount string = batch.name
 
-@description('The storage account, for az storage.')
+@description('Name of the storage account, for az storage.')
 output storageAccount string = storage.name
 
-@description('The identity for pools by its resource id; empty where none was asked for.')
+@description('Resource id of the identity for pools. Empty without poolIdentity.')
 output poolIdentityId string = poolIdentity ? nodes.id : ''

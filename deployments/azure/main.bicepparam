@@ -5,7 +5,7 @@ using './main.bicep'
 param principalId = readEnvironmentVariable('PRINCIPAL_ID')
 param principalType = 'User'
 
-// What is not said keeps its default: main.bicep explains each.
+// Other parameters keep their defaults. main.bicep explains each.
 param sourceContainers = ['library']
 param inputDays = 14
 param budgetAmount = 50

@@ -1,41 +1,41 @@
-// A pool that runs share by name (--pool.id), with the managed identity of main.bicep: Batch gives one
-// only to pools that are made through Azure Resource Manager. It has no node while nothing waits.
+// A pool that runs share by name (--pool.id), with the managed identity of main.bicep. Only pools that are
+// created through Azure Resource Manager can have an identity. Without waiting tasks, it has no nodes.
 
 targetScope = 'resourceGroup'
 
-@description('The Batch account: the output batchAccount of main.bicep.')
+@description('Name of the Batch account: the output batchAccount of main.bicep.')
 param batchAccount string
 
-@description('The identity of its nodes: the output poolIdentityId of main.bicep.')
+@description('Resource id of the identity of its nodes: the output poolIdentityId of main.bicep.')
 param identityId string
 
-@description('The name of the pool, which runs give as --pool.id.')
+@description('Name of the pool, for --pool.id.')
 @minLength(1)
 @maxLength(64)
 param name string = 'shared'
 
-@description('The size of a node. Runs must give the same as --pool.vm-size.')
+@description('VM size of each node. Runs must use the same --pool.vm-size.')
 param vmSize string = 'Standard_D2ds_v5'
 
-@description('Files that a node converts at once: one a core. Runs must give the same as --pool.slots-per-node.')
+@description('Files each node converts in parallel, one per vCPU. Runs must use the same --pool.slots-per-node.')
 @minValue(1)
 @maxValue(256)
 param slotsPerNode int = 2
 
-@description('Spot nodes at most: cheap, can be evicted.')
+@description('Maximum number of Spot nodes. They are cheap, but Azure can evict them.')
 @minValue(0)
 @maxValue(1000)
 param spotNodes int = 5
 
-@description('Dedicated nodes at most. They come first.')
+@description('Maximum number of dedicated nodes. The pool uses them before Spot nodes.')
 @minValue(0)
 @maxValue(1000)
 param dedicatedNodes int = 0
 
-@description('The subnet that nodes join, without public addresses, by its resource id. Empty: none.')
+@description('Resource id of a subnet for nodes without public addresses. Empty: no subnet.')
 param subnetId string = ''
 
-// As many nodes as files of the last ten minutes need, and none ten minutes after the last.
+// Enough nodes for the files of the last ten minutes, and none ten minutes after the last file.
 var formula = join(
   [
     'pending = max(0, $PendingTasks.GetSample(10 * TimeInterval_Minute));'
@@ -75,7 +75,7 @@ resource pool 'Microsoft.Batch/batchAccounts/pools@2025-06-01' = {
     scaleSettings: {
       autoScale: { formula: formula, evaluationInterval: 'PT5M' }
     }
-    // That of the pipeline's own pools.
+    // The start task of pools that runs create.
     startTask: {
       commandLine: '/bin/sh -c \'command -v ffmpeg || for pause in 5 15 30; do apt-get update && apt-get install -y --no-install-recommends ffmpeg && exit 0; sleep $pause; done; command -v ffmpeg\''
       waitForSuccess: true
@@ -87,5 +87,5 @@ resource pool 'Microsoft.Batch/batchAccounts/pools@2025-06-01' = {
   }
 }
 
-@description('The pool, for --pool.id.')
+@description('Name of the pool, for --pool.id.')
 output poolId string = pool.name

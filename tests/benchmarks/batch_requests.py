@@ -1,7 +1,8 @@
-"""How often a run asks Batch: `python tests/benchmarks/batch_requests.py`.
+"""Requests of a run to Batch: `python tests/benchmarks/batch_requests.py`.
 
-The difference between 100 and 1,100 files is the slope, the watcher's looks apart. Then nodes are
-waited for that take long to boot, and the requests of a minute after the second are counted.
+The first part runs 100 and 1,100 files and subtracts: the difference is the cost of 1,000 files,
+polls by the watcher not included. The second part makes nodes boot slowly, and counts the requests
+of the third minute, in which the run only waits.
 """
 
 import os
@@ -38,25 +39,25 @@ def main() -> None:
     record(
         "batch_requests.py",
         part="slope",
-        what=f"requests to Batch for each {MANY - FEW:,} files",
-        reach="≤ 15",
+        what=f"requests to Batch per {MANY - FEW:,} files",
+        target="≤ 15",
         measured=str(sum(slope[name] for name in slope if name not in LOOKS)),
-        said="collections of 100 batch tasks, and the pages of one listing at the end; beside them"
-        f" the watcher looked {sum(slope[name] for name in LOOKS)} times more, as long as it took",
+        note="adding batch tasks in collections of 100, and listing them once at the end; the"
+        f" watcher polled {sum(slope[name] for name in LOOKS)} times more in the longer run",
     )
     record(
         "batch_requests.py",
         part="waiting",
-        what="requests to Batch in a minute of waiting, after the second",
-        reach="≤ 10",
+        what="requests to Batch in one minute of waiting, after the second minute",
+        target="≤ 10",
         measured=str(sum(waiting.values())),
-        said="at any job size: counts, no lists",
+        note="the same for any number of files: counts instead of listings",
     )
 
 
 @contextmanager
 def counted(around: Surroundings) -> Iterator[StorageProxy]:
-    """A proxy before the Batch service, which the command is then told to use."""
+    """Count the command's requests to the Batch service with a proxy."""
     name = "AZURE_BATCH_ENDPOINT"
     with running_proxy(f"BlobEndpoint={around.stack.settings[name]}/x") as proxy:
         around.environment[name] = f"http://127.0.0.1:{proxy.port}"
@@ -64,14 +65,14 @@ def counted(around: Surroundings) -> Iterator[StorageProxy]:
 
 
 def ask_for(around: Surroundings, proxy: StorageProxy, count: int) -> Counter[str]:
-    """What a run of so many files asks."""
+    """Return the requests of a run with `count` files."""
     proxy.requests.clear()
     around.convert(make_tiny(around.folder / f"tiny-{count}", count))
     return operations(proxy.requests)
 
 
 def ask_while_waiting(around: Surroundings, proxy: StorageProxy) -> Counter[str]:
-    """What a run asks in a minute in which nothing happens."""
+    """Return the requests of a minute in which a run only waits."""
     library = make_tiny(around.folder / "waiting", 1)
     name = uuid.uuid4().hex[:12]
     command = [*CONVERT, library, "--container", f"output-{name}", "--force"]
@@ -92,7 +93,7 @@ def operations(asked: Iterable[Asked]) -> Counter[str]:
 
 
 def operation(path: str) -> str:
-    """The path without names: `*/tasks`."""
+    """Return the path with names replaced: `*/tasks`."""
     return "/".join(part if part in NOUNS else "*" for part in path.strip("/").split("/"))
 
 

@@ -1,7 +1,7 @@
-"""What the local Batch service takes: `python tests/benchmarks/batch_service.py [--tasks N]`.
+"""Speed of the local Batch service: `python tests/benchmarks/batch_service.py [--tasks N]`.
 
-It starts a stack of its own on free ports and prints a table. Figures are of the whole: the client,
-which is the real one, shares the machine with the service and with the tasks' processes.
+It starts its own stack on free ports and prints a table. The real client, the service and the
+processes of the tasks share the machine, so the numbers include all of them.
 """
 
 import argparse
@@ -44,14 +44,14 @@ def main() -> None:
         with local_stack(folder / "stack", "--nodes", "1") as stack, connected(stack) as client:
             figures = list(measured(client, stack, count))
     table = Table("", "", title=f"{count} tasks of `true` on {SLOTS} slots of one node")
-    table.add_row("application imported and made", f"{start_seconds:.2f} s")
+    table.add_row("time to import and create the application", f"{start_seconds:.2f} s")
     for name, figure in figures:
         table.add_row(name, figure)
     Console().print(table)
 
 
 def app_seconds(folder: Path) -> float:
-    """What the import and the making of the application take; the best of three processes."""
+    """Return the time to import and create the application: the best of three processes."""
     command = [sys.executable, "-c", IMPORT + START, folder / "app"]
     runs = [subprocess.run(command, capture_output=True, check=True) for _ in range(3)]
     return min(float(run.stdout) for run in runs)
@@ -67,22 +67,25 @@ def connected(stack: LocalStack) -> Iterator[BatchClient]:
 
 
 def measured(client: BatchClient, stack: LocalStack, count: int) -> Iterator[tuple[str, str]]:
-    """The rows of the table, each measured as it is asked for."""
+    """Measure and yield the rows of the table, one by one."""
     make_pool(client)
     run(client, "few", FEW_TASKS)
     started = time.perf_counter()
     added, done = run(client, "many", count)
     cpu = cpu_seconds(stack.process.pid)
     few, many = (counts_seconds(client, job_id) for job_id in ("few", "many"))
-    yield "tasks added a second", f"{count / (added - started):,.0f}"
-    yield "tasks run a second, adding included", f"{count / (done - started):,.0f}"
-    yield "the service's CPU time a task", f"{cpu / (count + FEW_TASKS) * 1000:.2f} ms"
+    yield "tasks added per second", f"{count / (added - started):,.0f}"
+    yield "tasks run per second, including adding them", f"{count / (done - started):,.0f}"
+    yield "CPU time of the service per task", f"{cpu / (count + FEW_TASKS) * 1000:.2f} ms"
     listed, list_seconds = timed(lambda: len(list(client.list_tasks("many"))))
-    yield f"all {listed} tasks listed", f"{list_seconds:.2f} s"
-    yield f"task counts at {FEW_TASKS} tasks", f"{few * 1000:.2f} ms"
-    yield f"task counts at {count} tasks", f"{many * 1000:.2f} ms ({many / few:.2f} times)"
-    yield "requests a second, one client", f"{1 / many:,.0f}"
-    yield "requests a second, four clients", f"{requests_a_second(stack, clients=4):,.0f}"
+    yield f"time to list all {listed} tasks", f"{list_seconds:.2f} s"
+    yield f"time to get task counts, {FEW_TASKS} tasks", f"{few * 1000:.2f} ms"
+    yield (
+        f"time to get task counts, {count} tasks",
+        f"{many * 1000:.2f} ms ({many / few:.2f} times)",
+    )
+    yield "requests per second, one client", f"{1 / many:,.0f}"
+    yield "requests per second, four clients", f"{requests_a_second(stack, clients=4):,.0f}"
     yield "peak memory of the service", f"{peak_megabytes(stack.process.pid):,.0f} MB"
 
 
@@ -106,7 +109,7 @@ def make_pool(client: BatchClient) -> None:
 
 
 def run(client: BatchClient, job_id: str, count: int) -> tuple[float, float]:
-    """Add so many tasks to a job; when they were added, and when all had succeeded."""
+    """Run `count` tasks. Returns when they were added, and when all had succeeded."""
     info = models.BatchPoolInfo(pool_id="pool")
     client.create_job(models.BatchJobCreateOptions(id=job_id, pool_info=info))
     tasks = [models.BatchTaskCreateOptions(id=f"t{n}", command_line="true") for n in range(count)]
@@ -142,7 +145,7 @@ def requests_a_second(stack: LocalStack, *, clients: int) -> float:
 
 
 def cpu_seconds(pid: int) -> float:
-    """The process's own CPU time, without that of its children."""
+    """Return the CPU time of the process without its children."""
     listing = subprocess.run(
         ["/bin/ps", "-o", "time=", "-p", str(pid)], capture_output=True, text=True, check=True
     )
@@ -153,7 +156,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def peak_megabytes(pid: int) -> float:
-    """The most that the process had in memory; now, where the system does not tell the most."""
+    """Return the peak memory of the process, or its current memory where there is no /proc."""
     status = Path(f"/proc/{pid}/status")
     if status.exists():
         lines = dict(line.split(":", 1) for line in status.read_text().splitlines())

@@ -1,4 +1,4 @@
-"""Real conversions against the floor and the tutorial.
+"""Real conversions, compared with the floor and the tutorial.
 
 `python tests/benchmarks/conversions.py talks` or `… clips`, `[--rounds 5] [--like FILE]`.
 """
@@ -22,9 +22,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--like", type=Path, help="the clip to take; else one is made")
+    parser.add_argument("--like", type=Path, help="use this clip instead of a generated one")
     given = parser.parse_args()
-    title, _, _, reach = KINDS[given.kind]
+    title, _, _, target = KINDS[given.kind]
     with surroundings() as around:
         folder = make_library(around, given.kind, like=given.like)
         contenders = {
@@ -37,15 +37,15 @@ def main() -> None:
     beside = statistics.median(ratios(measured["tutorial"], measured["floor"]))
     record(
         f"conversions.py {given.kind}",
-        what=f"{title}: wall ÷ floor",
-        reach=f"≤ {reach:.2f}",
+        what=f"{title}: time ÷ floor",
+        target=f"≤ {target:.2f}",
         measured=spread(ratios(measured["ours"], measured["floor"])),
-        said=f"the tutorial: {beside:.2f}; the floor: {statistics.median(measured['floor']):.1f} s",
+        note=f"tutorial: {beside:.2f}; floor: {statistics.median(measured['floor']):.1f} s",
     )
 
 
 def make_library(around: Surroundings, kind: str, *, like: Path | None) -> Path:
-    """As many clips as a kind has, like the one given or else one of its shape."""
+    """Create the clips of a kind: copies of the given clip, or of a generated one."""
     _, count, shape, _ = KINDS[kind]
     clip = like or make_clip(around.folder / "clip.mp4", **shape)
     return make_clips(around.folder / "library", count, like=clip)

@@ -1,8 +1,7 @@
-"""What a file costs: `python tests/benchmarks/files.py [--files 10000] [--rounds 3]`.
+"""CPU time per file: `python tests/benchmarks/files.py [--files 10000] [--rounds 3]`.
 
-Tiny files, and commands on the nodes that do nothing: what is left is our own CPU time, plan to
-report, beside the tutorial's and that of `upload_blob` alone. What the command takes with nothing
-to do is taken off; not so where the tutorial, start-up included, is beside it.
+Files are tiny and nodes do nothing, so the pipeline's own CPU time remains. It is compared with
+`upload_blob` alone, without the start-up of the command, and with the tutorial, including start-up.
 """
 
 import argparse
@@ -33,24 +32,24 @@ def measure(around: Surroundings, library: Path, *, files: int, rounds: int) -> 
         "ours": lambda: around.convert(library, *LIMITS).cpu_seconds * 1000 / files,
     }
     measured = interleaved(contenders, rounds=rounds)
-    show(measured, unit="milliseconds of CPU a file, start-up included")
+    show(measured, unit="milliseconds of CPU per file, including start-up")
     start_up = start_up_seconds(around)
     ours = [value - start_up * 1000 / files for value in measured["ours"]]
     beside = ratios(measured["ours"], measured["tutorial"])
     record(
         "files.py",
-        what=f"{files:,} tiny files: our CPU time a file, plan to report",
-        reach=f"{UPLOAD.reach}; ≤ half of the tutorial's",
+        what=f"{files:,} tiny files: our CPU time per file, from plan to report",
+        target=f"{UPLOAD.target}; ≤ half of the tutorial's",
         measured=UPLOAD.measured(ours, measured["upload_blob"]),
-        said=f"with the {start_up:.1f} s of CPU that nothing to do takes {spread(beside)} of the"
-        f" tutorial's {statistics.median(measured['tutorial']):.1f} ms",
+        note=f"including {start_up:.1f} s of start-up: {spread(beside)} of the tutorial's"
+        f" {statistics.median(measured['tutorial']):.1f} ms",
     )
 
 
 def start_up_seconds(around: Surroundings) -> float:
-    """CPU of a run with nothing to do."""
+    """Return the CPU time of a run that has nothing to convert."""
     one = make_tiny(around.folder / "one", 1)
-    for _ in range(2):  # the first converts it
+    for _ in range(2):  # the first run converts the file
         used = around.convert(one, name="one")
     return used.cpu_seconds
 

@@ -1,6 +1,6 @@
-"""Cost against size: `python tests/benchmarks/growth.py [--sizes 100 1000 10000 100000]`.
+"""Cost by number of files: `python tests/benchmarks/growth.py [--sizes 100 1000 10000 100000]`.
 
-Tiny files, and commands on the nodes that do nothing. It draws docs/growth.svg.
+Files are tiny and nodes do nothing. It draws docs/growth.svg.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from tiny import LIMITS, idle_surroundings, make_tiny
 
 PLOT = ROOT / "docs" / "growth.svg"
 SIZES = (100, 1_000, 10_000, 100_000)
-BOUND = (100, 10_000, 100_000)  # between these the bound is to hold
+BOUND = (100, 10_000, 100_000)  # the target applies between these sizes
 
 
 def main() -> None:
@@ -26,10 +26,10 @@ def main() -> None:
     bound = named if len(named) > 1 else used
     record(
         "growth.py",
-        what=f"peak memory a file, {in_steps(bound)} files",
-        reach="≤ 3 KB, no step",
+        what=f"peak memory per file, {in_steps(bound)} files",
+        target="≤ 3 KB, without a jump",
         measured=in_kilobytes(bound),
-        said=f"{used[sizes[0]].peak_bytes / 2**20:.0f} MB with {sizes[0]:,} files; {in_steps(used)}"
+        note=f"{used[sizes[0]].peak_bytes / 2**20:.0f} MB with {sizes[0]:,} files; {in_steps(used)}"
         f" files: {in_kilobytes(used)}",
     )
 
@@ -41,7 +41,7 @@ def convert(around: Surroundings, size: int) -> Used:
 
 
 def bytes_a_file(used: Mapping[int, Used]) -> Sequence[float]:
-    """From each size to the next."""
+    """Return the peak memory per additional file, from each size to the next."""
     pairs = zip(list(used.items())[:-1], list(used.items())[1:], strict=True)
     return [(b.peak_bytes - a.peak_bytes) / (more - less) for (less, a), (more, b) in pairs]
 

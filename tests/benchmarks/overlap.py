@@ -1,11 +1,11 @@
-"""What overlaps: `python tests/benchmarks/overlap.py [--rounds 3]`.
+"""Overlap of boot, upload and compute: `python tests/benchmarks/overlap.py [--rounds 3]`.
 
-200 light clips, nodes that boot in 20 s, and uploads capped at 20 MB/s. Boot, upload and compute go
-on side by side: the longest of them, with the first file's way up and the last one's way down, is
-the least that is possible. The tutorial adds them up.
+200 light clips, nodes that boot in 20 s, and uploads limited to 20 MB/s. If all three overlap, a
+run takes at least the longest of them, plus the upload of the first file and the conversion of the
+last. The tutorial does one after the other.
 
-So it is where the upload takes longer than boot and compute one after the other. On a machine that
-computes slower than the one where the bound was set, boot and line are slowed down alike.
+This bound holds only if the upload takes longer than boot and compute together. If this machine
+computes slower than the one that set the target, boot and upload are slowed down as well.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from storage_proxy import Bandwidth, running_proxy
 from surroundings import make_clip, make_clips, surroundings
 
 CLIPS, BOOT_SECONDS, BYTES_A_SECOND = 200, 20, 20_000_000
-COMPUTE_SECONDS = 35  # where the bound was set
+COMPUTE_SECONDS = 35  # on the machine that set the target
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
         pace = max(1, floor(around, folder) / COMPUTE_SECONDS)
         boot_seconds, bytes_a_second = BOOT_SECONDS * pace, BYTES_A_SECOND / pace
         order(around, {"kind": "boot", "seconds": boot_seconds})
-        # Of uploads alone: outputs never go by the line of who runs the command.
+        # Only uploads: nodes store outputs over their own network.
         proxy.order(Bandwidth(bytes_per_second=bytes_a_second, method="PUT", blob="input-*"))
         around.environment[name] = proxy.connection_string
         contenders = {
@@ -49,12 +49,12 @@ def main() -> None:
     beside = statistics.median(ratios(measured["tutorial"], longest))
     record(
         "overlap.py",
-        what="200 light clips, slow boot, slow line: wall ÷ the longest of boot, upload, compute",
-        reach="≤ 1.15",
+        what="200 light clips, slow boot and upload: time ÷ the longest of boot, upload, compute",
+        target="≤ 1.15",
         measured=spread(ratios(measured["ours"], longest)),
-        said=f"the tutorial: {beside:.2f}; boot {boot_seconds:.0f} s, upload {upload:.0f} s,"
-        f" compute {statistics.median(measured['compute']):.0f} s,"
-        f" boot and line slowed down {pace:.1f}-fold, as far as this machine computes slower",
+        note=f"tutorial: {beside:.2f}; boot {boot_seconds:.0f} s, upload {upload:.0f} s, compute"
+        f" {statistics.median(measured['compute']):.0f} s; boot and upload are slowed down"
+        f" {pace:.1f} times, because this machine computes that much slower",
     )
 
 

@@ -1,6 +1,7 @@
-"""A rerun where all is done: `python tests/benchmarks/reruns.py [--files 10000] [--rounds 5]`.
+"""A second run with nothing to convert: `python tests/benchmarks/reruns.py [--files 10000]`.
 
-The same command again over tiny files, after start-up; beside an empty flow.
+It runs the same command again over tiny files. The time is measured after start-up, and compared
+with an empty flow.
 """
 
 import argparse
@@ -29,10 +30,10 @@ def main() -> None:
     show(measured, unit="seconds")
     record(
         "reruns.py",
-        what=f"a rerun with {given.files:,} files done, after start-up",
-        reach=f"{RERUN.reach}; 0 uploads",
+        what=f"a second run over {given.files:,} converted files, after start-up",
+        target=f"{RERUN.target}; 0 uploads",
         measured=RERUN.measured(measured["rerun"], measured["empty flow"]),
-        said="stat of each file, remembered hashes, one listing of the outputs",
+        note="stat of each file, cached hashes, one listing of the outputs",
     )
 
 

@@ -1,4 +1,4 @@
-"""The rivals: the floor, which does nothing but convert, and the tutorial's own sequence."""
+"""The rivals: the floor, which only converts, and the sequence of the tutorial."""
 
 import shutil
 import subprocess
@@ -13,7 +13,7 @@ CONVERT_ONE = 'ffmpeg -nostdin -y -loglevel error -i "$1" $ARGUMENTS "$OUT/$(bas
 
 
 def floor(around: Surroundings, folder: Path) -> float:
-    """Seconds of `xargs -P` over the same files: same binary, same arguments, nothing beside."""
+    """Return the seconds of `xargs -P` over the same files, with the same ffmpeg and arguments."""
     out = around.folder / "floor"
     out.mkdir()
     files = b"\0".join(bytes(path) for path in sorted(folder.iterdir()))
@@ -35,5 +35,5 @@ def floor(around: Surroundings, folder: Path) -> float:
 
 
 def tutorial(around: Surroundings, folder: Path) -> Used:
-    """The tutorial's sequence, as a command of its own."""
+    """Run the sequence of the tutorial as a separate command."""
     return around.run(sys.executable, Path(__file__).with_name("tutorial.py"), folder)

@@ -1,4 +1,4 @@
-"""Contenders measured side by side: rounds interleaved, medians and spreads, the README's table."""
+"""Interleaved rounds of several contenders, their medians, and the table in docs/performance.md."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from rich.table import Table
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 RESULTS = Path(__file__).with_name("results.json")
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- benchmarks -->", "<!-- end of benchmarks -->"
 
 Measure = Callable[[], float]
@@ -24,18 +24,18 @@ Measure = Callable[[], float]
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """A row of the README's table."""
+    """A row of the table."""
 
     what: str
-    reach: str
+    target: str
     measured: str
-    said: str  # an honest sentence: the rival's figure, or what bounds ours
+    note: str  # the rivals' numbers, or what limits ours
     command: str
     machine: str
 
 
 def interleaved(contenders: Mapping[str, Measure], *, rounds: int) -> dict[str, list[float]]:
-    """What each contender measures in each round; noise of the machine strikes all alike."""
+    """Measure each contender once per round, so that noise of the machine affects all equally."""
     measured: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(1, rounds + 1):
         for name, measure in contenders.items():
@@ -49,26 +49,26 @@ def ratios(values: Sequence[float], rival: Sequence[float]) -> list[float]:
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
-    """The median, with the least and the greatest."""
+    """Return the median with the lowest and the highest value."""
     median, least, most = statistics.median(values), min(values), max(values)
     return f"{median:.{digits}f} ({least:.{digits}f} to {most:.{digits}f})"
 
 
 def show(measured: Mapping[str, Sequence[float]], *, unit: str) -> None:
-    table = Table("", f"median (least to greatest), {unit}")
+    table = Table("", f"median (lowest to highest), {unit}")
     for name, values in measured.items():
         table.add_row(name, spread(values))
     Console().print(table)
 
 
 def record(name: str, *, part: str = "", **fields: str) -> None:
-    """Keep a benchmark's result, or a part of it, and write the README's table anew."""
+    """Save the result of a benchmark, or a part of it, and update the table."""
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     result = Result(machine=machine(), command=f"python tests/benchmarks/{name}", **fields)
     results[f"{name} {part}".strip()] = asdict(result)
     RESULTS.write_text(json.dumps(dict(sorted(results.items())), indent=2) + "\n")
-    README.write_text(with_table(README.read_text(), [Result(**r) for r in results.values()]))
-    print(f"{result.what}: {result.measured}; to reach: {result.reach}. {result.said}")
+    PAGE.write_text(with_table(PAGE.read_text(), [Result(**r) for r in results.values()]))
+    print(f"{result.what}: {result.measured}; target: {result.target}. {result.note}")
 
 
 def machine() -> str:
@@ -80,11 +80,11 @@ def machine() -> str:
 
 
 def with_table(text: str, results: Sequence[Result]) -> str:
-    """The text with the results between its two marks."""
-    lines = ["| what | reach | measured | | command |", "|---|---|---|---|---|"]
+    """Return the text with the table between its two markers replaced."""
+    lines = ["| what | target | measured | note | command |", "|---|---|---|---|---|"]
     for r in results:
-        cells = (r.what, r.reach, r.measured, r.said, f"`{r.command}`")
+        cells = (r.what, r.target, r.measured, r.note, f"`{r.command}`")
         lines.append(f"| {' | '.join(cells)} |")
     machines = sorted({r.machine for r in results})
-    table = "\n".join([BEGIN, *lines, "", f"On {'; '.join(machines)}.", END])
+    table = "\n".join([BEGIN, *lines, "", f"Machine: {'; '.join(machines)}.", END])
     return re.sub(f"{BEGIN}.*{END}", lambda _: table, text, flags=re.DOTALL)

@@ -1,6 +1,6 @@
-"""Where the CPU time goes, by process: `python tests/benchmarks/shares.py talks` or `… clips`.
+"""CPU time by process: `python tests/benchmarks/shares.py talks` or `… clips`.
 
-With no moment lost, a run would take as many times the floor's wall as it takes of its CPU time.
+If no core were ever idle, the ratio of CPU times would also be the ratio of run times.
 """
 
 import argparse
@@ -18,18 +18,22 @@ from rounds import record
 from surroundings import surroundings
 
 NODE = "ffmpeg and its shell"
-PROCESSES = {"azurite": "Azurite", "prefect_api": "Prefect's server", "local_azure": "node"}
+PROCESSES = {
+    "azurite": "Azurite",
+    "prefect_server_process": "Prefect server",
+    "local_azure": "node",
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=KINDS)
-    parser.add_argument("--like", type=Path, help="the clip to take; else one is made")
+    parser.add_argument("--like", type=Path, help="use this clip instead of a generated one")
     given = parser.parse_args()
     title, count, *_ = KINDS[given.kind]
     with surroundings() as around:
         folder = make_library(around, given.kind, like=given.like)
-        around.convert(folder)  # the first run compiles and connects
+        around.convert(folder)  # the first run compiles modules and opens connections
         before = services_seconds()
         ours = around.convert(folder).cpu_seconds
         seconds = services_seconds()
@@ -42,15 +46,15 @@ def main() -> None:
     shares = ", ".join(f"{name} {n * 1000 / count:.0f}" for name, n in seconds.most_common())
     record(
         f"shares.py {given.kind}",
-        what=f"{title}: CPU time ÷ the floor's",
-        reach="a bound",
+        what=f"{title}: CPU time ÷ floor",
+        target="none",
         measured=f"{seconds.total() / floor_seconds:.2f}",
-        said=f"milliseconds a file: {shares}; the floor: {floor_seconds * 1000 / count:.0f}",
+        note=f"milliseconds per file: {shares}; floor: {floor_seconds * 1000 / count:.0f}",
     )
 
 
 def services_seconds() -> Counter[str]:
-    """CPU time of all that runs for us, by what it is; what a node ran is its parent's by now."""
+    """Return the CPU time of all child processes by role. A node's commands count as children."""
     seconds: Counter[str] = Counter()
     for process in psutil.Process().children(recursive=True):
         words = " ".join(process.cmdline())
@@ -62,13 +66,13 @@ def services_seconds() -> Counter[str]:
 
 
 def children_seconds() -> float:
-    """CPU time of the children that this process has waited for."""
+    """Return the CPU time of the child processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def show(seconds: Counter[str], floor_seconds: float, count: int) -> None:
-    table = Table("", "CPU a file, ms", "÷ the floor's")
+    table = Table("", "CPU per file, ms", "÷ floor")
     for name, value in seconds.most_common():
         table.add_row(name, f"{value * 1000 / count:.0f}", f"{value / floor_seconds:.2f}")
     Console().print(table)

@@ -1,6 +1,6 @@
-"""What the command costs where there is nothing to do: `python tests/benchmarks/startup.py`.
+"""Time of the command when there is nothing to convert: `python tests/benchmarks/startup.py`.
 
-Beside it, in each round: an empty flow on the same Prefect server, and on an ephemeral one.
+Each round also measures an empty flow, on the same Prefect server and on an ephemeral one.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from rounds import interleaved, record, show
 from surroundings import CONVERT, Surroundings, make_clip, make_clips, surroundings
 from yardstick import EMPTY_FLOW, EPHEMERAL_FLOW, empty_flow_seconds
 
-PATIENCE_SECONDS = 120  # with an ephemeral server's first start: Prefect's 20 are too few here
+PATIENCE_SECONDS = 120  # for the first start of an ephemeral server: Prefect's 20 s are too short
 
 
 def main() -> None:
@@ -25,26 +25,26 @@ def main() -> None:
         alone = without_services(around)
         around.run(*CONVERT, library)
         alone.run(*CONVERT, library)
-        empty_flow_seconds(alone)  # its first server makes a database, as ours has just done
+        empty_flow_seconds(alone)  # creates its database, as our first run has just done
         contenders = {
             "empty flow, server running": partial(empty_flow_seconds, around),
-            "ours, both running": partial(seconds, around, *CONVERT, library),
+            "ours, both servers running": partial(seconds, around, *CONVERT, library),
             "empty flow, ephemeral server": partial(empty_flow_seconds, alone),
-            "ours, neither running": partial(seconds, alone, *CONVERT, library),
+            "ours, no server running": partial(seconds, alone, *CONVERT, library),
         }
         measured = interleaved(contenders, rounds=rounds)
     show(measured, unit="seconds")
     for case, rival, yardstick in (
-        ("both running", "empty flow, server running", EMPTY_FLOW),
-        ("neither running", "empty flow, ephemeral server", EPHEMERAL_FLOW),
+        ("both servers running", "empty flow, server running", EMPTY_FLOW),
+        ("no server running", "empty flow, ephemeral server", EPHEMERAL_FLOW),
     ):
         record(
             "startup.py",
             part=case,
-            what=f"nothing to do, {case}",
-            reach=yardstick.reach,
+            what=f"nothing to convert, {case}",
+            target=yardstick.target,
             measured=yardstick.measured(measured[f"ours, {case}"], measured[rival]),
-            said="beside it in the same rounds",
+            note="both measured in the same rounds",
         )
 
 
@@ -53,7 +53,7 @@ def seconds(around: Surroundings, *command: str | Path) -> float:
 
 
 def without_services(around: Surroundings) -> Surroundings:
-    """The same machine where no stack, no Prefect server and no account is to be found."""
+    """Return the same surroundings without a stack, a Prefect server and an account."""
     kept = {
         name: value
         for name, value in around.environment.items()

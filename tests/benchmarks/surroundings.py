@@ -1,4 +1,4 @@
-"""What a benchmark runs in: a stack and a Prefect server of its own, and clips to convert."""
+"""Surroundings of a benchmark: its own stack and Prefect server, and clips to convert."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from flows.cli.prefect_server import running_server
 from local_azure.ffmpeg import node_path
-from rounds import ROOT  # ahead of what is in tests/support: it makes that known
+from rounds import ROOT  # before tests/support, which it adds to the path
 from stacks import LocalStack, local_stack
 
 SLOTS = 2
@@ -23,7 +23,7 @@ CONVERT = [sys.executable, str(ROOT / "flows" / "convert.py")]
 
 @dataclass(frozen=True, kw_only=True)
 class Used:
-    """What a command took, its children's CPU time included."""
+    """What a command used, including its children's CPU time."""
 
     seconds: float
     cpu_seconds: float
@@ -32,14 +32,14 @@ class Used:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """A folder for the benchmark's files, a stack that runs, and the environment to use both."""
+    """A folder for files, a running stack, and the environment variables for both."""
 
     folder: Path
     stack: LocalStack
     environment: dict[str, str]
 
     def convert(self, *words: str | Path, name: str = "") -> Used:
-        """Run the command; into an output that nobody has, if no name for one is given."""
+        """Convert into the containers of this name, or into new ones without a name."""
         name = name or uuid.uuid4().hex[:12]
         return self.run(
             *(*CONVERT, *words, "--container", f"output-{name}"),
@@ -66,12 +66,12 @@ class Surroundings:
 
 @contextmanager
 def surroundings(*flags: str) -> Iterator[Surroundings]:
-    """A stack with one node, and a Prefect server; both run until the block ends."""
+    """Run a stack with one node, and a Prefect server, until the block ends."""
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         root = Path(folder)
         prefect = {"PREFECT_HOME": str(root / "prefect"), "DO_NOT_TRACK": "1"}
         os.environ |= prefect | {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # where users set it, they wait longer
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # with it, every import would compile again
         (root / "server").mkdir()
         with (
             local_stack(root / "stack", *(flags or ("--nodes", "1"))) as stack,
@@ -83,7 +83,7 @@ def surroundings(*flags: str) -> Iterator[Surroundings]:
 
 
 def make_clips(folder: Path, count: int, *, like: Path) -> Path:
-    """So many clips whose content differs in a comment: equal files would be uploaded once."""
+    """Create copies that differ in a comment, because equal files would be uploaded once."""
     folder.mkdir()
     ffmpeg = shutil.which("ffmpeg", path=node_path(folder.parent / "links")) or "ffmpeg"
     for number in range(count):
@@ -94,7 +94,7 @@ def make_clips(folder: Path, count: int, *, like: Path) -> Path:
 
 
 def make_clip(path: Path, *, seconds: int, size: str, rate: str) -> Path:
-    """A clip with moving colours and a chord, coded once."""
+    """Create a clip with moving colours and a chord."""
     ffmpeg = shutil.which("ffmpeg", path=node_path(path.parent / "links")) or "ffmpeg"
     video = f"testsrc2=size={size}:rate=25:duration={seconds}"
     wave = "0.2*sin(440*t*PI)+0.2*sin(1331*t)+0.05*random(0)|0.3*sin(523*t*PI)"

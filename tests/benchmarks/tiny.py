@@ -1,4 +1,4 @@
-"""Tiny files, and commands that do nothing: what is left is the pipeline's own cost."""
+"""Tiny files and commands that do nothing, so that only the cost of the pipeline remains."""
 
 import os
 import struct
@@ -9,10 +9,10 @@ from pathlib import Path
 
 from surroundings import Surroundings, surroundings
 
-LIMITS = ("--limits.deadline-minutes", "240")  # of a run of very many
+LIMITS = ("--limits.deadline-minutes", "240")  # enough for 100,000 files
 SECONDS, RATE = 0.1, 8000
 STAND_IN = """#!/bin/sh
-# Stands in for ffmpeg: writes a byte, and says that all was converted.
+# Replaces ffmpeg: writes one byte and reports that all is converted.
 for last; do :; done
 printf x >"${last#file:}"
 echo out_time_us=100000 >progress
@@ -20,7 +20,7 @@ echo out_time_us=100000 >progress
 
 
 def make_tiny(folder: Path, count: int) -> Path:
-    """So many WAV files of a tenth of a second, each with a content of its own."""
+    """Create WAV files of a tenth of a second, each with different content."""
     folder.mkdir(parents=True)
     frames = int(SECONDS * RATE)
     header = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + frames, b"WAVE", b"fmt ", 16, 1, 1,
@@ -35,7 +35,7 @@ def make_tiny(folder: Path, count: int) -> Path:
 
 @contextmanager
 def idle_surroundings() -> Iterator[Surroundings]:
-    """Surroundings whose nodes do nothing for a file."""
+    """Surroundings with a replacement for ffmpeg that does nothing."""
     with tempfile.TemporaryDirectory() as folder:
         do_nothing(Path(folder, "nothing"))
         with surroundings() as around:
@@ -43,7 +43,7 @@ def idle_surroundings() -> Iterator[Surroundings]:
 
 
 def do_nothing(folder: Path) -> None:
-    """Let this process and its children find a stand-in for ffmpeg first."""
+    """Put a replacement for ffmpeg at the start of PATH."""
     folder.mkdir()
     (folder / "ffmpeg").write_text(STAND_IN)
     (folder / "ffmpeg").chmod(0o755)

@@ -1,7 +1,7 @@
-"""The tutorial's sequence in our words: `python tests/benchmarks/tutorial.py FOLDER`.
+"""The sequence of Microsoft's tutorial, rewritten: `python tests/benchmarks/tutorial.py FOLDER`.
 
-One upload after the other, then pool, job and tasks, then all tasks listed in full each second. It
-has the tutorial's faults, and the preset's arguments.
+It uploads one file after the other, creates pool, job and tasks, and then lists all tasks every
+second. It has the faults of the tutorial, but uses the arguments of our preset.
 """
 
 import os
@@ -47,7 +47,7 @@ def convert(batch: BatchClient, blobs: BlobServiceClient, folder: Path, *, name:
     while any(task.state != "completed" for task in batch.list_tasks(f"job-{name}")):
         time.sleep(1)
     made = len(list(blobs.get_container_client(f"output-{name}").list_blob_names()))
-    if made < len(inputs):  # it would not notice, and be quick
+    if made < len(inputs):  # the tutorial would not notice that
         raise RuntimeError(f"The tutorial made {made} of {len(inputs)} outputs")
     blobs.delete_container(f"input-{name}")
     batch.begin_delete_job(f"job-{name}")

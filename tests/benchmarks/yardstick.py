@@ -1,4 +1,4 @@
-"""Yardsticks: what something well known takes on this machine, beside a bound in seconds."""
+"""Yardsticks: targets in seconds, as multiples of a well-known operation on the same machine."""
 
 import sys
 import time
@@ -28,10 +28,11 @@ asyncio.run(empty())
 
 @dataclass(frozen=True, kw_only=True)
 class Yardstick:
-    """A bound, and what something well known took on the machine where it was set."""
+    """A target, and what a well-known operation took on the machine where it was set.
 
-    # Machines differ by more than a bound leaves. How many times as long one thing takes as another
-    # differs far less.
+    The speed of machines differs more than a target allows. The ratio of two operations differs far
+    less.
+    """
 
     bound: float
     unit: str
@@ -39,7 +40,7 @@ class Yardstick:
     known_took: float
 
     @property
-    def reach(self) -> str:
+    def target(self) -> str:
         times = self.bound / self.known_took
         return (
             f"≤ {times:.2f} times {self.known}:"
@@ -47,19 +48,20 @@ class Yardstick:
         )
 
     def measured(self, values: Sequence[float], known: Sequence[float]) -> str:
-        """Each beside what the well known took here, in the same round."""
-        times = spread(ratios(values, known))
-        took = f"{median(known):.1f} {self.unit} here"
-        return f"{times} times {self.known}, {took}: {spread(values, 1)} {self.unit}"
+        """Return the ratios to the well-known operation, measured in the same rounds."""
+        return (
+            f"{spread(ratios(values, known))} times: {spread(values, 1)} {self.unit}"
+            f" where that takes {median(known):.1f}"
+        )
 
 
-# Of the table's first version: on two cores on which the floor of 40 talks took 26.5 s.
+# Set on a machine with two cores, where the floor of 40 talks took 26.5 s.
 EMPTY_FLOW = Yardstick(bound=2.5, unit="s", known="an empty flow", known_took=1.5)
 EPHEMERAL_FLOW = Yardstick(
     bound=6, unit="s", known="an empty flow on an ephemeral server", known_took=7.4
 )
 RERUN = replace(EMPTY_FLOW, bound=4)
-# As it was known when the bound was set.
+# As measured when the target was set.
 UPLOAD = Yardstick(bound=4, unit="ms", known="the CPU of `upload_blob` alone", known_took=1.35)
 
 
@@ -68,7 +70,7 @@ def empty_flow_seconds(around: Surroundings) -> float:
 
 
 def upload_cpu_milliseconds(around: Surroundings, library: Path) -> float:
-    """Of `upload_blob` a file, one after the other, into a container that goes again."""
+    """Return the CPU time of `upload_blob` per file, one file after the other."""
     connection = around.environment["AZURE_STORAGE_CONNECTION_STRING"]
     paths = sorted(library.rglob("*.wav"))[:UPLOADS]
     with BlobServiceClient.from_connection_string(connection) as service:

@@ -1,4 +1,4 @@
-"""The README's automation, on a real Prefect server, up to the notification that it sends."""
+"""The automation of docs/prefect.md sends a notification, on a real Prefect server."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock
 
 from tasks.results.events import FAILED, announce
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "prefect.md"
 UNSET = "00000000-0000-0000-0000-000000000000"
 Received = SimpleQueue[dict[str, Any]]
 
@@ -30,7 +30,7 @@ async def failing() -> None:
 
 @contextmanager
 def listening() -> Iterator[tuple[str, Received]]:
-    """The address of a webhook, and what it receives."""
+    """Run a webhook. Yields its address and a queue of what it receives."""
     received: Received = SimpleQueue()
 
     class Webhook(BaseHTTPRequestHandler):
@@ -49,7 +49,7 @@ def listening() -> Iterator[tuple[str, Received]]:
 
 
 @pytest.mark.usefixtures("prefect_server")
-async def test_the_readmes_automation_notifies_when_a_run_has_failures(
+async def test_the_automation_sends_a_notification_when_a_run_has_failures(
     tmp_path: Path,
 ) -> None:
     with listening() as (url, received):
@@ -57,18 +57,16 @@ async def test_the_readmes_automation_notifies_when_a_run_has_failures(
             name="test", url=url, json_data={"subject": "{{subject}}", "body": "{{body}}"}
         )
         block_id = await webhook.save("test-webhook", overwrite=True)
-        text = (
-            README.read_text().partition("<!-- notify.yaml -->\n```yaml\n")[2].partition("```")[0]
-        )
+        text = PAGE.read_text().partition("<!-- notify.yaml -->\n```yaml\n")[2].partition("```")[0]
         assert UNSET in text
         file = tmp_path / "notify.yaml"
         file.write_text(text.replace(UNSET, str(block_id)))
         create = [sys.executable, "-m", "prefect", "automation", "create", "--from-file", file]
         await asyncio.to_thread(subprocess.run, create, check=True, timeout=60)
         await failing()
-        told = received.get(timeout=60)
-    assert told["subject"] == "az://output: 1 failed"
-    name, *files, page = told["body"].splitlines()
+        notification = received.get(timeout=60)
+    assert notification["subject"] == "az://output: 1 failed"
+    name, *files, page = notification["body"].splitlines()
     assert name
     assert files == ["- a.mp4", "- b's.mp4"]
     assert "/runs/flow-run/" in page

@@ -1,6 +1,6 @@
 """The deployments of prefect.yaml end to end: a real server, a real worker, the local stack.
 
-The worker's home is a folder of the test's, so that prefect.yaml runs as it is.
+The worker's home is a temporary folder, so that prefect.yaml runs unchanged.
 """
 
 import os
@@ -42,7 +42,7 @@ ENDED = "batch-convert.run."
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With a library of two clips in its folder Media."""
+    """Return a home folder with two clips in Media."""
     home = tmp_path_factory.mktemp("home")
     clips = make_samples(home / "samples")
     (home / "Media" / "talks").mkdir(parents=True)
@@ -64,7 +64,7 @@ def environment(stack: LocalStack, prefect_server: str, home: Path) -> dict[str,
 
 @pytest.fixture(scope="module")
 def deployed(environment: dict[str, str]) -> Iterator[list[str]]:
-    """All deployments of the file, and a worker for the work pool local."""
+    """Deploy prefect.yaml and run a worker for the work pool local."""
     with (
         running_worker(pool="local", environment=environment),
         get_client(sync_client=True) as client,
@@ -87,7 +87,7 @@ async def convert_local(deployed: list[str]) -> UUID:
         return (await client.read_deployment_by_name("convert/convert-local")).id
 
 
-async def test_a_schedule_fires_by_itself_with_its_own_parameters_and_the_next_run_skips(
+async def test_a_schedule_starts_a_run_with_its_own_parameters_and_the_next_run_skips(
     convert_local: UUID, home: Path
 ) -> None:
     often = DeploymentScheduleUpdate(
@@ -112,7 +112,7 @@ async def reschedule(deployment: UUID, *schedules: DeploymentScheduleUpdate) -> 
         await client.update_deployment(deployment, DeploymentUpdate(schedules=list(schedules)))
 
 
-async def test_a_run_with_one_field_of_a_box_set_keeps_the_defaults_of_the_others(
+async def test_a_run_that_sets_one_field_of_a_group_keeps_the_defaults_of_the_others(
     convert_local: UUID, batch: BatchClient, home: Path
 ) -> None:
     run = await started(convert_local, {"pool": {"slots_per_node": 1}, "cleanup": {"pool": "keep"}})
@@ -132,7 +132,7 @@ async def started(deployment: UUID, parameters: dict[str, Any]) -> UUID:
     return run.id
 
 
-async def test_a_retry_from_the_ui_plans_anew_and_converts_what_is_missing(
+async def test_a_retry_from_the_ui_plans_again_and_converts_what_is_missing(
     convert_local: UUID, prefect_server: str, home: Path
 ) -> None:
     broken = home / "Media" / "retried" / "day 3.mp4"
@@ -151,7 +151,7 @@ async def test_a_retry_from_the_ui_plans_anew_and_converts_what_is_missing(
 
 
 async def retry(server: str, run: UUID) -> None:
-    """As the UI does it."""
+    """Retry a run like the UI."""
     state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from the UI"}
     async with httpx.AsyncClient() as client:
         answer = await client.post(
@@ -162,13 +162,13 @@ async def retry(server: str, run: UUID) -> None:
 
 @pytest.fixture
 def served(environment: dict[str, str]) -> Iterator[None]:
-    """The deployments of the work pool azure, by one process without a worker."""
+    """Serve the deployments of the work pool azure from one process, without a worker."""
     with serving(pool="azure", environment=environment):
         yield
 
 
 @pytest.mark.usefixtures("served")
-async def test_media_that_arrives_starts_a_run_by_an_event(
+async def test_an_event_about_arrived_media_starts_a_run(
     blobs: BlobServiceClient, home: Path
 ) -> None:
     media = blobs.create_container("media")

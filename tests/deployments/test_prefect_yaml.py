@@ -1,4 +1,4 @@
-"""The deployments of prefect.yaml, without a server: what Prefect would let pass is found here."""
+"""The deployments of prefect.yaml, without a server. Finds mistakes that Prefect would ignore."""
 
 import re
 from typing import Any
@@ -27,7 +27,7 @@ every_deployment = pytest.mark.parametrize("deployment", DEPLOYMENTS.values(), i
 
 @pytest.fixture(autouse=True)
 def root(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where `prefect deploy` runs."""
+    """Work in the folder where `prefect deploy` runs."""
     monkeypatch.chdir(ROOT)
 
 
@@ -35,7 +35,7 @@ def flow_of(deployment: Deployment) -> Flow[..., Any]:
     return load_flow_from_entrypoint(deployment.entrypoint)
 
 
-def test_the_deployments_are_those_that_people_know() -> None:
+def test_the_deployments_have_the_documented_names() -> None:
     assert set(DEPLOYMENTS) == {"convert-local", "convert-azure", "sweep-azure"}
 
 
@@ -49,7 +49,7 @@ def test_the_deployments_are_those_that_people_know() -> None:
         ("deployments", 1, "triggers", 0),
     ],
 )
-def test_a_key_that_prefect_would_pass_over_is_refused(place: tuple[Any, ...]) -> None:
+def test_a_key_that_prefect_would_ignore_is_rejected(place: tuple[Any, ...]) -> None:
     content = entry = yaml.safe_load(PREFECT_FILE.read_text())
     for step in place:
         entry = entry[step]
@@ -64,26 +64,26 @@ def test_an_entrypoint_is_a_flow(deployment: Deployment) -> None:
 
 
 @every_deployment
-def test_parameters_are_good_for_the_flow_also_with_each_schedules_own(
+def test_the_flow_accepts_the_parameters_of_each_schedule(
     deployment: Deployment,
 ) -> None:
     flow = flow_of(deployment)
     schema = flow.parameters.model_dump_for_openapi()
     for schedule in deployment.schedules:
-        merged = deployment.parameters | schedule.parameters  # as the server does
+        merged = deployment.parameters | schedule.parameters  # like the server
         validate(merged, schema, preprocess=True)
         assert flow.validate_parameters(merged)
 
 
 @pytest.mark.parametrize("parameters", [{"output": {"preset": "mp3"}}, {"sourcse": []}])
-def test_parameters_that_the_flow_does_not_have_are_refused(parameters: dict[str, Any]) -> None:
+def test_parameters_that_the_flow_does_not_have_are_rejected(parameters: dict[str, Any]) -> None:
     flow = flow_of(DEPLOYMENTS["convert-azure"])
     with pytest.raises((ParameterTypeError, SignatureMismatchError)):
         flow.validate_parameters(DEPLOYMENTS["convert-azure"].parameters | parameters)
 
 
 @every_deployment
-async def test_a_schedule_has_a_name_of_its_own_a_time_zone_and_a_next_time(
+async def test_a_schedule_has_a_unique_name_a_time_zone_and_a_next_time(
     deployment: Deployment,
 ) -> None:
     slugs = [schedule.slug for schedule in deployment.schedules]
@@ -98,27 +98,27 @@ async def test_a_schedule_has_a_name_of_its_own_a_time_zone_and_a_next_time(
         assert str(first.tzinfo) == schedule.timezone
 
 
-def test_a_schedule_that_changes_a_box_repeats_the_rest_of_the_deployments_box() -> None:
+def test_a_schedule_that_sets_a_group_repeats_the_other_fields_of_the_deployment() -> None:
     for deployment in DEPLOYMENTS.values():
         for schedule in deployment.schedules:
             for name in schedule.parameters.keys() & deployment.parameters.keys():
                 assert deployment.parameters[name].keys() <= schedule.parameters[name].keys()
 
 
-def test_mp3_is_made_nightly_and_flac_weekly() -> None:
+def test_mp3_is_scheduled_nightly_and_flac_weekly() -> None:
     for name in ("convert-local", "convert-azure"):
         presets = {s.slug: s.parameters["output"]["presets"] for s in DEPLOYMENTS[name].schedules}
         assert presets == {"nightly-mp3": ["mp3"], "weekly-flac": ["flac"]}
 
 
-def test_the_sweep_deletes_and_the_pool_tells_which_account_a_worker_has() -> None:
+def test_the_sweep_deletes_and_the_work_pool_names_the_account() -> None:
     assert DEPLOYMENTS["sweep-azure"].parameters == {"dry_run": False}
     for deployment in DEPLOYMENTS.values():
         assert deployment.name.endswith(f"-{deployment.work_pool.name}")
         assert deployment.work_pool.name in deployment.tags
 
 
-def test_media_that_arrived_is_converted_to_where_the_nightly_run_would_put_it() -> None:
+def test_arrived_media_is_converted_into_the_folder_of_the_nightly_run() -> None:
     deployment = DEPLOYMENTS["convert-azure"]
     (trigger,) = deployment.triggers
     assert trigger.parameters
@@ -137,6 +137,6 @@ def render(value: Any, context: dict[str, Any]) -> Any:
     return render_user_template_sync(value, context)
 
 
-def test_a_pool_without_deployments_is_told_with_those_that_have_some() -> None:
+def test_a_work_pool_without_deployments_is_an_error_that_lists_the_others() -> None:
     with pytest.raises(UsageError, match=r"No deployment is for aws\. Name azure or local\."):
         read_prefect_file(PREFECT_FILE).for_pool("aws")

@@ -1,6 +1,6 @@
-"""The Bicep files, held to their grammar, to the SDKs' models and to what the pipeline asks for.
+"""The Bicep files agree with their grammar, the models of the SDKs and the pipeline.
 
-Nothing here compiles them: that takes the Bicep compiler, or `az deployment group validate`.
+No test compiles them: this requires the Bicep compiler, or `az deployment group validate`.
 """
 
 import re
@@ -41,7 +41,7 @@ ROLES = {
     "blobDataReader": "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1",
     "blobDelegator": "db58b8e5-c6ad-4a2a-8342-4190687cbf4a",
 }
-# https://learn.microsoft.com/azure/templates: the versions whose pages were read.
+# https://learn.microsoft.com/azure/templates: the versions that the files were written for.
 VERSIONS = {
     "Microsoft.Authorization/roleAssignments": "2022-04-01",
     "Microsoft.Batch/batchAccounts": "2025-06-01",
@@ -66,7 +66,7 @@ MODELS: dict[str, Any] = {
 
 
 def assignments() -> dict[str, tuple[str, str, str]]:
-    """Who gets which role on what, by the name of the resource."""
+    """Return principal, role and scope of each role assignment, by its name."""
     found = {}
     for name, resource in RESOURCES.items():
         if resource.type_and_version[0] == "Microsoft.Authorization/roleAssignments":
@@ -78,12 +78,12 @@ def assignments() -> dict[str, tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_the_file_is_bicep(file: Bicep) -> None:
+def test_the_file_has_no_syntax_errors(file: Bicep) -> None:
     assert file.syntax_errors == []
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_every_parameter_is_explained_and_used(file: Bicep) -> None:
+def test_every_parameter_has_a_description_and_is_used(file: Bicep) -> None:
     for name, parameter in file.of("parameter").items():
         [description] = parameter.decorators["description"]
         assert description.endswith("."), name
@@ -91,7 +91,7 @@ def test_every_parameter_is_explained_and_used(file: Bicep) -> None:
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_every_number_has_a_least_value(file: Bicep) -> None:
+def test_every_number_has_a_minimum(file: Bicep) -> None:
     numbers = [p for p in file.of("parameter").values() if text(p.node.named_children[1]) == "int"]
     assert numbers
     for parameter in numbers:
@@ -99,7 +99,7 @@ def test_every_number_has_a_least_value(file: Bicep) -> None:
         assert literal(parameter.value) >= least
 
 
-def test_every_default_is_among_the_values_that_are_allowed() -> None:
+def test_every_default_is_an_allowed_value() -> None:
     for name, parameter in PARAMETERS.items():
         if "allowed" in parameter.decorators:
             [allowed] = parameter.decorators["allowed"]
@@ -114,7 +114,7 @@ def test_every_variable_is_used_and_every_reference_resolves(file: Bicep) -> Non
     assert file.functions <= FUNCTIONS
 
 
-def test_api_versions_are_those_that_were_read_and_none_is_a_preview() -> None:
+def test_api_versions_are_the_expected_ones_and_no_previews() -> None:
     resources = {**RESOURCES, **POOL.of("resource")}
     named = dict(resource.type_and_version for resource in resources.values())
     assert named == VERSIONS
@@ -124,19 +124,19 @@ def test_api_versions_are_those_that_were_read_and_none_is_a_preview() -> None:
 @pytest.mark.parametrize(
     ("resource", "client"), [("batch", BatchManagementClient), ("storage", StorageManagementClient)]
 )
-def test_the_sdk_speaks_no_older_version(resource: str, client: Any) -> None:
+def test_the_sdk_uses_the_same_or_a_newer_version(resource: str, client: Any) -> None:
     sdk = client(DefaultAzureCredential(), "none")
     assert RESOURCES[resource].type_and_version[1] <= sdk._config.api_version  # noqa: SLF001
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_property_and_value_is_known_to_the_sdk(name: str) -> None:
+def test_the_sdk_knows_every_property_and_value(name: str) -> None:
     model, models = MODELS[name]
     resource = (RESOURCES | POOL.of("resource"))[name]
     assert list(misfits(resource.body, model, models)) == []
 
 
-def test_a_property_or_value_that_is_wrong_is_found(tmp_path: Path) -> None:
+def test_a_wrong_property_or_value_is_found(tmp_path: Path) -> None:
     path = tmp_path / "wrong.bicep"
     path.write_text(
         "resource batch 'Microsoft.Batch/batchAccounts@2025-06-01' = {\n  name: 'a'\n"
@@ -155,7 +155,7 @@ def test_a_property_or_value_that_is_wrong_is_found(tmp_path: Path) -> None:
     assert Bicep(path).syntax_errors
 
 
-def test_roles_are_the_documented_ones_and_given_as_narrowly_as_they_can_be() -> None:
+def test_roles_are_the_documented_ones_with_the_narrowest_scopes() -> None:
     roles = {name: literal(v.value) for name, v in MAIN.of("variable").items() if name in ROLES}
     assert roles == ROLES
     runner, nodes = "principalId", "nodes!.properties.principalId"
@@ -169,12 +169,12 @@ def test_roles_are_the_documented_ones_and_given_as_narrowly_as_they_can_be() ->
     }
 
 
-def test_no_key_leaves_the_template() -> None:
+def test_the_template_outputs_no_key() -> None:
     source = (FOLDER / "main.bicep").read_text()
     assert not re.search(r"\blist\w*\(|\.key\d?\b|secure\(", source)
 
 
-def test_the_settings_that_come_out_are_an_account_that_the_pipeline_takes() -> None:
+def test_the_pipeline_accepts_the_settings_that_the_template_outputs() -> None:
     lines = [text(node).strip("'") for node in MAIN.of("output")["settings"].value.named_children]
     values = dict(line.split("=", 1) for line in lines)
     values = {name: re.sub(r"\$\{.+\}", "example", value) for name, value in values.items()}
@@ -182,7 +182,7 @@ def test_the_settings_that_come_out_are_an_account_that_the_pipeline_takes() -> 
     assert check_environment(Environment.model_validate(values))
 
 
-def test_containers_are_those_of_the_pipeline_and_only_its_inputs_are_deleted() -> None:
+def test_containers_are_the_defaults_of_the_pipeline_and_only_inputs_are_deleted() -> None:
     assert literal(PARAMETERS["inputContainer"].value) == Cleanup().container
     assert literal(PARAMETERS["outputContainer"].value) == Output().container
     prefixes = [
@@ -193,7 +193,7 @@ def test_containers_are_those_of_the_pipeline_and_only_its_inputs_are_deleted() 
     assert prefixes == ["['${inputContainer}/']"]
 
 
-def test_inputs_outlive_the_longest_run() -> None:
+def test_inputs_are_kept_longer_than_the_longest_run() -> None:
     [longest] = [
         m.le for m in Limits.model_fields["deadline_minutes"].metadata if isinstance(m, Le)
     ]
@@ -201,10 +201,10 @@ def test_inputs_outlive_the_longest_run() -> None:
     assert least_days * 24 * 60 > longest
 
 
-def test_the_example_sets_parameters_that_there_are(tmp_path: Path) -> None:
+def test_the_example_sets_only_existing_parameters(tmp_path: Path) -> None:
     source = (FOLDER / "main.bicepparam").read_text()
     assert "using './main.bicep'" in source
-    # The grammar knows Bicep alone: there, a parameter with a value and no type is a variable.
+    # The grammar does not know parameter files. There, a parameter with a value is like a variable.
     path = tmp_path / "example.bicep"
     path.write_text(re.sub(r"^param ", "var ", source, flags=re.MULTILINE).replace("using", "//"))
     example = Bicep(path)
@@ -224,7 +224,7 @@ def pool_property(*path: str) -> Any:
     return node
 
 
-def test_the_shared_pool_is_what_runs_ask_for() -> None:
+def test_the_shared_pool_has_the_defaults_of_the_pipeline() -> None:
     defaults = {name: literal(p.value) for name, p in POOL.of("parameter").items()}
     assert defaults["vmSize"] == Pool().vm_size
     assert defaults["slotsPerNode"] == Pool().slots_per_node
@@ -233,7 +233,7 @@ def test_the_shared_pool_is_what_runs_ask_for() -> None:
     assert command == start_task(Node()).command_line
 
 
-def test_the_shared_pool_has_an_image_that_is_offered() -> None:
+def test_the_shared_pool_has_a_supported_image() -> None:
     machine = pool_property("deploymentConfiguration", "virtualMachineConfiguration")
     reference = {n: literal(v) for n, v in entries(entries(machine)["imageReference"]).items()}
     [image] = [i for i in SUPPORTED if i["imageReference"] == reference]
@@ -241,7 +241,7 @@ def test_the_shared_pool_has_an_image_that_is_offered() -> None:
     assert "batchSupportEndOfLife" not in image
 
 
-def test_the_formula_of_the_shared_pool_is_one_that_batch_evaluates(batch: BatchClient) -> None:
+def test_batch_can_evaluate_the_formula_of_the_shared_pool(batch: BatchClient) -> None:
     lines = POOL.of("variable")["formula"].value.named_children[1].named_children[0]
     values = {name: literal(p.value) for name, p in POOL.of("parameter").items()}
     formula = "\n".join(text(line).strip("'") for line in lines.named_children)

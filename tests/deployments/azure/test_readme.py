@@ -1,4 +1,4 @@
-"""The page on Azure, held to the Bicep files, to the pipeline, and to Azure's CLI where it is."""
+"""The page on Azure agrees with the Bicep files, the pipeline and, if installed, the Azure CLI."""
 
 import ast
 import inspect
@@ -41,7 +41,7 @@ def block(mark: str) -> list[str]:
 
 
 def az_commands() -> Iterator[str]:
-    """Every call of az on the page, also those within others."""
+    """Yield every call of az on the page, including calls inside other commands."""
     shown = "\n".join(re.findall(r"```sh\n(.+?)```", PAGE, re.DOTALL))
     for line in [*shown.splitlines(), *re.findall(r"`(az [^`]+)`", PAGE)]:
         inner = re.findall(r"\$\((az .+?)\)", line)
@@ -52,7 +52,7 @@ def az_commands() -> Iterator[str]:
 
 
 def words_and_options(command: str) -> tuple[str, frozenset[str]]:
-    """`az group create --name x` as `group create` and its options."""
+    """Split `az group create --name x` into `group create` and its options."""
     words = shlex.split(command)[1:]
     first = next((n for n, word in enumerate(words) if word.startswith("-")), len(words))
     return " ".join(words[:first]), frozenset(w for w in words if w.startswith("--"))
@@ -71,20 +71,20 @@ def cli_help(words: str) -> str:
     return called.stdout
 
 
-@pytest.mark.skipif(not shutil.which("az"), reason="Azure's CLI is not installed here")
-def test_every_command_and_option_is_known_to_the_cli() -> None:
+@pytest.mark.skipif(not shutil.which("az"), reason="the Azure CLI is not installed")
+def test_the_cli_knows_every_command_and_option() -> None:
     for words, options in {words_and_options(command) for command in az_commands()}:
         known = set(re.findall(r"(?<!\S)--[a-z-]+", cli_help(words)))
         assert options <= known, words
 
 
-def test_a_newcomer_needs_ten_commands() -> None:
+def test_a_first_conversion_takes_ten_commands() -> None:
     lines = block("first conversion")
     assert len(lines) == 10
     assert lines[-1].startswith("az group delete")
 
 
-def test_what_the_commands_name_is_in_the_bicep_files() -> None:
+def test_the_bicep_files_have_every_name_that_the_commands_use() -> None:
     for command in az_commands():
         given = re.search(r"--template-file (\S+) --parameters (.+)$", command)
         if given:
@@ -103,13 +103,13 @@ def test_every_parameter_has_a_row_with_its_default_and_its_description(file: Bi
         assert f"| `{name}` | {default} | {description} |" in PAGE
 
 
-def test_the_settings_by_hand_are_those_of_the_bicep_file() -> None:
+def test_the_settings_by_hand_are_the_settings_of_the_bicep_file() -> None:
     by_hand = re.findall(r'^echo "(AZURE_\w+)=', "\n".join(block("by hand")), re.MULTILINE)
     lines = [text(n).strip("'") for n in MAIN.of("output")["settings"].value.named_children]
     assert by_hand == [line.partition("=")[0] for line in lines]
 
 
-def test_the_rule_by_hand_is_that_of_the_bicep_file() -> None:
+def test_the_lifecycle_rule_by_hand_is_the_rule_of_the_bicep_file() -> None:
     [command] = [c for c in az_commands() if "management-policy" in c]
     [rule] = json.loads(shlex.split(command)[-1])["rules"]
     values = {text(n).strip("'") for n in walk(MAIN.of("resource")["lifecycle"].node)}
@@ -121,21 +121,21 @@ def test_the_rule_by_hand_is_that_of_the_bicep_file() -> None:
     assert days == literal(MAIN.of("parameter")["inputDays"].value)
 
 
-def test_every_role_is_named_with_its_id_and_given_by_hand_too() -> None:
+def test_every_role_is_listed_with_its_id_and_assigned_by_hand_too() -> None:
     variables = MAIN.of("variable").values()
     ids = {literal(v.value) for v in variables if v.value.type == "string"} - {None}
     rows = dict(re.findall(r"^\| ([A-Z][\w ]+) \| `([0-9a-f-]{36})` \|", PAGE, re.MULTILINE))
     assert {role for role in ids if re.fullmatch("[0-9a-f-]{36}", role)} == set(rows.values())
     given = set(re.findall(r'--role "([^"]+)"', "\n".join(block("by hand"))))
-    assert given == set(rows) - {"Storage Blob Data Reader"}  # for containers of one's own
+    assert given == set(rows) - {"Storage Blob Data Reader"}  # only for containers with sources
 
 
-def test_every_operation_of_the_pipeline_is_named_with_the_right_that_it_needs() -> None:
+def test_every_operation_of_the_pipeline_is_listed_with_the_right_that_it_needs() -> None:
     clients = (BatchClient, BlobServiceClient, ContainerClient, BlobClient, BlobLeaseClient)
     offered = {name for client in clients for name, _ in inspect.getmembers(client, callable)}
     called = {
         node.func.attr
-        for path in (ROOT / "tasks").glob("*.py")
+        for path in (ROOT / "tasks").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
     }
@@ -145,12 +145,12 @@ def test_every_operation_of_the_pipeline_is_named_with_the_right_that_it_needs()
     assert len(named) == len(set(named))
 
 
-def test_every_flag_that_is_named_is_one_of_the_command() -> None:
+def test_every_flag_on_the_page_exists() -> None:
     flags = set(re.findall(r"(--(?:pool|node|limits|cleanup)\.[a-z-]+)", PAGE))
-    every_flag = (ROOT / "README.md").read_text()  # which tests/test_layout.py holds to the code
+    every_flag = (ROOT / "docs" / "usage.md").read_text()  # compared with the code in test_docs.py
     assert flags
     assert {flag for flag in flags if f"| `{flag}` |" not in every_flag} == set()
 
 
-def test_the_page_counts_its_questions() -> None:
+def test_the_page_has_the_number_of_questions() -> None:
     assert f"{len(load_questions())} single questions" in PAGE

@@ -93,7 +93,7 @@ def test_help_is_a_page_with_every_parameter_and_needs_neither_prefect_nor_an_sd
         (["--preset", "mp4"], "--preset: Input should be 'mp3', 'mp3-320k'"),
         (["--preset", "mp3", "--preset", "mp3"], "--preset: preset 'mp3' is named twice."),
         (["--pool.spot-nodes", "5000"], "--pool.spot-nodes: Input should be less than or equal"),
-        (["--pool.spot-nodes", "0"], "a pool needs nodes: set spot_nodes or dedicated_nodes"),
+        (["--pool.spot-nodes", "0"], "set pool.spot_nodes or pool.dedicated_nodes"),
         (["--options=-i /etc/passwd"], "ffmpeg option '-i' is not allowed"),
         (["nosuch"], "There is no file or folder 'nosuch'."),
         (["*.nosuch"], "No file matches '*.nosuch'."),
@@ -233,8 +233,14 @@ def test_a_malformed_setting_ends_with_status_2_and_is_named(
             "http://127.0.0.1:9/api",
             "error: The Prefect server at http://127.0.0.1:9/api does not respond.",
         ),
-        ("127.0.0.1:4200/api", "error: PREFECT_API_URL is '127.0.0.1:4200/api', which is not a URL."),
-        ("http://[::1:4200/api", "error: PREFECT_API_URL is 'http://[::1:4200/api', which is not a URL."),
+        (
+            "127.0.0.1:4200/api",
+            "error: PREFECT_API_URL is '127.0.0.1:4200/api', which is not a URL.",
+        ),
+        (
+            "http://[::1:4200/api",
+            "error: PREFECT_API_URL is 'http://[::1:4200/api', which is not a URL.",
+        ),
     ],
 )
 def test_a_prefect_server_that_does_not_respond_is_reported_in_one_line(
