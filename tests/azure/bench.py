@@ -251,7 +251,7 @@ async def _answer(question: Question, bench: Bench) -> str:
 @asynccontextmanager
 async def open_bench(pool: Pool) -> AsyncIterator[Bench]:
     """Create the bench, and delete everything that it created when the block ends."""
-    ticket = issue_ticket(TIMEOUT)
+    ticket = issue_ticket("questions", TIMEOUT)
     name = Cleanup().container  # the user of the pipeline may write to it
     await make_containers.fn(name)
     async with batch_client() as batch, blob_service() as service:
@@ -266,14 +266,14 @@ async def open_bench(pool: Pool) -> AsyncIterator[Bench]:
             await asyncio.shield(_clear(bench))
 
 
-def issue_ticket(timeout: timedelta) -> Ticket:
+def issue_ticket(prefix: str, timeout: timedelta) -> Ticket:
     """Return the names for a pool and a job, which `sweep` finds by their tags."""
     now, run_id = datetime.now(UTC), uuid.uuid4().hex
     return Ticket(
         run_id=run_id,
         lock_id=run_id[:16],
-        job_id=f"questions-{run_id}",
-        pool_id=f"questions-{run_id}",
+        job_id=f"{prefix}-{run_id}",
+        pool_id=f"{prefix}-{run_id}",
         owns_pool=True,
         started_at=now,
         deadline=now + timeout,

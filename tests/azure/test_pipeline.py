@@ -127,7 +127,7 @@ def containers(blobs: BlobServiceClient) -> Iterator[tuple[str, str]]:
 @pytest.fixture(scope="session")
 def shared_pool(settings: dict[str, str]) -> Iterator[str]:
     """A pool of one node for all tests, because a node takes minutes to boot."""
-    ticket = issue_ticket(LONGEST)
+    ticket = issue_ticket("tests", LONGEST)
     try:
         with environment(settings):
             asyncio.run(make_pool.fn(ticket, ONE_NODE, files=1))
