@@ -1,4 +1,4 @@
-"""Whole runs against one real stack and one real Prefect server, each in its own containers."""
+"""Whole runs on one local stack and one Prefect server, each run with its own containers."""
 
 import os
 import shutil
@@ -25,14 +25,14 @@ from tasks.results.listeners import listening
 
 @pytest.fixture
 def account(account: dict[str, str], prefect_server: str) -> dict[str, str]:
-    """As everywhere, with a Prefect server besides."""
+    """The stack's accounts, with a running Prefect server."""
     assert prefect_server
     return account
 
 
 @pytest.fixture
 def block(account: dict[str, str]) -> str:
-    """The name of a Prefect block with the accounts."""
+    """The name of a Prefect block that contains the accounts."""
     fields = {field: account[name] for field, name in SETTINGS.items() if name in account}
     name = f"accounts-{uuid.uuid4().hex}"
     AzureAccounts(**fields).save(name, _sync=True)
@@ -41,10 +41,10 @@ def block(account: dict[str, str]) -> str:
 
 @pytest.fixture
 def unset(account: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Takes the accounts out of the environment."""
+    """Removes the accounts from the environment when called."""
 
     def unset_all() -> None:
-        for setting in account.keys() & SETTINGS.values():  # and not who signs in
+        for setting in account.keys() & SETTINGS.values():  # keeps the variables of the sign-in
             monkeypatch.delenv(setting)
 
     return unset_all
@@ -57,7 +57,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture
 def library(tmp_path: Path, samples: list[Path]) -> Callable[..., Path]:
-    """Makes a folder of good clips with the given names."""
+    """Creates a folder of valid clips with the given names."""
 
     def make(*names: str) -> Path:
         folder = tmp_path / "library"
@@ -75,7 +75,7 @@ Convert = Callable[..., Coroutine[Any, Any, Report]]
 
 @pytest.fixture
 def convert(account: dict[str, str], containers: tuple[str, str]) -> Convert:
-    """Runs the flow to its end, and returns its report."""
+    """Runs the flow and returns its report."""
     from flows.convert import convert as flow
 
     assert account
@@ -107,7 +107,7 @@ def convert(account: dict[str, str], containers: tuple[str, str]) -> Convert:
 def started(
     account: dict[str, str], containers: tuple[str, str], tmp_path: Path
 ) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts the command as a terminal does: the leader of a process group of its own."""
+    """Starts the command as a terminal does, as the leader of a new process group."""
     processes: list[subprocess.Popen[str]] = []
 
     def start(
@@ -133,7 +133,7 @@ def started(
 
 @pytest.fixture
 def heard() -> Iterator[list[int]]:
-    """The SIGTERMs that come to this process, and would end it."""
+    """The SIGTERMs that this process receives. They do not end it."""
     numbers: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: numbers.append(number))
     yield numbers
@@ -145,7 +145,7 @@ Order = Callable[..., None]
 
 @pytest.fixture
 def order(batch: BatchClient) -> Iterator[Order]:
-    """Orders a fault of the local Batch service; all are taken back at the end."""
+    """Orders a fault of the local Batch service. All faults end with the test."""
 
     def send(method: str, body: dict[str, Any] | None = None) -> None:
         request = HttpRequest(method, "/_local/faults?api-version=2025-06-01", json=body)
