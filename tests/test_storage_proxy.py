@@ -17,7 +17,7 @@ BROKEN = (ServiceRequestError, ServiceResponseError)
 def container(
     storage_faults: StorageProxy, containers: tuple[str, str]
 ) -> Iterator[ContainerClient]:
-    """A container that a client without retries reaches through the proxy."""
+    """Create a container, for a client without retries that goes through the proxy."""
     with BlobServiceClient.from_connection_string(
         storage_faults.connection_string, retry_total=0
     ) as client:

@@ -1,4 +1,4 @@
-"""Asks a Batch service single questions, on a pool of one node that all questions share."""
+"""A bench for single questions to a Batch service: one pool of one node that all share."""
 
 import asyncio
 import importlib.util
@@ -63,7 +63,7 @@ class Bench:
     folder: str  # contains all blobs; the names below are relative to it
     signer: Signer
     pool_id: str
-    shared_job: str  # saves jobs: a new account may have only twenty at a time
+    shared_job: str  # for most questions: a new account may have only twenty jobs at a time
     created_jobs: list[str] = field(default_factory=list)
 
     def fresh(self, kind: str) -> str:

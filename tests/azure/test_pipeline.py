@@ -1,4 +1,4 @@
-"""Runs the tests of tests/flows/test_convert.py on a real account.
+"""The tests of tests/flows/test_convert.py, run on a real account.
 
     ACCOUNTS=azure .venv/bin/pytest tests/azure/test_pipeline.py
 
@@ -74,7 +74,7 @@ globals().update({name: test for name, test in TESTS.items() if is_chosen(name, 
 
 @pytest.fixture(scope="session")
 def settings(request: pytest.FixtureRequest) -> dict[str, str]:
-    """The account's settings, with everything that a sign-in may need."""
+    """Return the account's settings, with everything that a sign-in may need."""
     if IS_REAL:
         return request.getfixturevalue("real_settings")
     return request.getfixturevalue("stack").settings
@@ -115,7 +115,7 @@ def blobs(account: dict[str, str]) -> Iterator[BlobServiceClient]:
 
 @pytest.fixture
 def containers(blobs: BlobServiceClient) -> Iterator[tuple[str, str]]:
-    """As in the other tests. New containers are deleted at the end, because storage costs money."""
+    """Return unused names, and delete new containers at the end, because storage costs money."""
     before = {container.name for container in blobs.list_containers()}
     name = uuid.uuid4().hex[:12]
     yield f"output-{name}", f"input-{name}"
@@ -126,7 +126,7 @@ def containers(blobs: BlobServiceClient) -> Iterator[tuple[str, str]]:
 
 @pytest.fixture(scope="session")
 def shared_pool(settings: dict[str, str]) -> Iterator[str]:
-    """A pool of one node for all tests, because a node takes minutes to boot."""
+    """Create a pool of one node for all tests, because a node takes minutes to boot."""
     ticket = issue_ticket("tests", LONGEST)
     try:
         with environment(settings):
@@ -158,7 +158,7 @@ def convert(
     shared_pool: str,
     request: pytest.FixtureRequest,
 ) -> Callable[..., Any]:
-    """As in tests/flows, but on the shared pool if the test does not choose another."""
+    """Return the function of tests/flows, with the shared pool unless a test has its own."""
     given = {} if request.node.originalname.startswith(OWN_POOL) else {"pool": Pool(id=shared_pool)}
 
     run_flow = FIXTURES.convert.__wrapped__(account, containers)

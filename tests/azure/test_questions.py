@@ -28,7 +28,7 @@ ALL = load_questions()
 
 @pytest.fixture(scope="module")
 def answers(stack: LocalStack) -> dict[str, str]:
-    """The local stack's answers to all questions, by name."""
+    """Return the local stack's answers to all questions, by name."""
     with using(Environment.model_validate(stack.settings)):
         return asyncio.run(ask(ALL, Pool(spot_nodes=0, dedicated_nodes=1, slots_per_node=8)))
 

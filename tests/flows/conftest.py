@@ -25,14 +25,14 @@ from tasks.results.listeners import listening
 
 @pytest.fixture
 def account(account: dict[str, str], prefect_server: str) -> dict[str, str]:
-    """The stack's accounts, with a running Prefect server."""
+    """Return the stack's settings once a Prefect server runs too."""
     assert prefect_server
     return account
 
 
 @pytest.fixture
 def block(account: dict[str, str]) -> str:
-    """The name of a Prefect block that contains the accounts."""
+    """Save the accounts in a Prefect block, and return its name."""
     fields = {field: account[name] for field, name in SETTINGS.items() if name in account}
     name = f"accounts-{uuid.uuid4().hex}"
     AzureAccounts(**fields).save(name, _sync=True)
@@ -41,7 +41,7 @@ def block(account: dict[str, str]) -> str:
 
 @pytest.fixture
 def unset(account: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Removes the accounts from the environment when called."""
+    """Return a function that removes the accounts from the environment."""
 
     def unset_all() -> None:
         for setting in account.keys() & SETTINGS.values():  # keeps the variables of the sign-in
@@ -57,7 +57,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture
 def library(tmp_path: Path, samples: list[Path]) -> Callable[..., Path]:
-    """Creates a folder of valid clips with the given names."""
+    """Return a function that creates a folder of valid clips with the given names."""
 
     def make(*names: str) -> Path:
         folder = tmp_path / "library"
@@ -75,7 +75,7 @@ Convert = Callable[..., Coroutine[Any, Any, Report]]
 
 @pytest.fixture
 def convert(account: dict[str, str], containers: tuple[str, str]) -> Convert:
-    """Runs the flow and returns its report."""
+    """Return a function that runs the flow and returns its report."""
     from flows.convert import convert as flow
 
     assert account
@@ -107,7 +107,7 @@ def convert(account: dict[str, str], containers: tuple[str, str]) -> Convert:
 def started(
     account: dict[str, str], containers: tuple[str, str], tmp_path: Path
 ) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts the command as a terminal does, as the leader of a new process group."""
+    """Return a function that starts the command as a terminal does, in a new process group."""
     processes: list[subprocess.Popen[str]] = []
 
     def start(
@@ -133,7 +133,7 @@ def started(
 
 @pytest.fixture
 def heard() -> Iterator[list[int]]:
-    """The SIGTERMs that this process receives. They do not end it."""
+    """Record the SIGTERMs that this process receives, so that they do not end it."""
     numbers: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: numbers.append(number))
     yield numbers

@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def source(clip: Callable[..., Path], tmp_path: Path) -> Path:
-    """A source whose name is in the name of one flow run only."""
+    """Return a source whose name occurs in the name of only one flow run."""
     source = tmp_path / f"{tmp_path.name}.mp4"
     source.symlink_to(clip(".mp4"))
     return source
@@ -130,7 +130,7 @@ async def test_a_script_that_is_cancelled_as_it_ends_counts_as_cancelled(
 
 @pytest.fixture(scope="module")
 def worker(usual_stack: LocalStack, prefect_server: str) -> Iterator[Worker]:
-    """A process worker with the stack's accounts."""
+    """Run a process worker with the stack's accounts."""
     assert prefect_server
     pool = f"workers-{uuid.uuid4().hex[:8]}"
     with running_worker(pool=pool, environment=usual_stack.settings) as worker:
@@ -142,7 +142,7 @@ Deployed = Callable[..., Awaitable[FlowRun]]
 
 @pytest.fixture
 def deployed(worker: Worker, containers: tuple[str, str]) -> Deployed:
-    """Runs the flow as a deployment of the worker, and waits until its first wave is added."""
+    """Return a function that runs the flow as a deployment until its first wave is added."""
 
     async def run(source: Path) -> FlowRun:
         async with get_client() as client:

@@ -26,7 +26,7 @@ SIZES = pytest.mark.parametrize(
 
 @pytest.fixture
 def source(library: Callable[..., Path], request: pytest.FixtureRequest) -> Path:
-    """A folder of six files, or of as many as the test's parameter says."""
+    """Create a folder of six files, or of as many as the test's parameter says."""
     return library(*(f"{number}.mp4" for number in range(getattr(request, "param", FILES))))
 
 

@@ -25,7 +25,7 @@ from tasks.naming import input_blob, job_id, lock_blob, lock_id, log_folder, run
 async def planned(
     account: dict[str, str], library: Callable[..., Path], containers: tuple[str, str]
 ) -> FlowRun:
-    """A flow run that exists but has not started, so that its names are known."""
+    """Create a flow run that has not started, so that its names are known."""
     assert account
     parameters = {
         "sources": [str(library("a.mp4"))],

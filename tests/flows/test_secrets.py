@@ -23,7 +23,7 @@ from tasks.azure.settings import SETTINGS
 def sources(
     library: Callable[..., Path], clip: Callable[..., Path], blobs: BlobServiceClient
 ) -> list[str]:
-    """Valid and invalid sources: three files, and two blobs that are read with a SAS token."""
+    """Create valid and invalid sources: three files, and two blobs that need a SAS token."""
     folder = library("good.mp4")
     (folder / "text.mp4").write_text("not a film")
     whole = clip(".mp4", audio=20, muxer=(("movflags", "faststart"),)).read_bytes()
@@ -41,7 +41,7 @@ def traces(
     sources: list[str],
     tmp_path: Path,
 ) -> bytes:
-    """Everything that two runs with converted and failed files print and leave, at level DEBUG.
+    """Run the command twice at log level DEBUG, and return everything that it prints and leaves.
 
     The first run has the accounts in its environment, the second one uses a block. The result
     includes temporary files, and the command lines of all processes on the machine.
@@ -118,7 +118,7 @@ def read_all(folder: Path) -> Iterator[bytes]:
 
 @pytest.fixture
 def secrets(account: dict[str, str], account_stack: LocalStack) -> list[bytes]:
-    """The keys of both accounts, and the secret of the sign-in."""
+    """Return the keys of both accounts, and the secret of the sign-in."""
     (storage_key,) = re.findall("AccountKey=([^;]+)", account_stack.storage_connection)
     given = (storage_key, account_stack.batch_key, account.get("AZURE_CLIENT_SECRET", storage_key))
     return [secret.encode() for secret in given]

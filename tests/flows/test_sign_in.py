@@ -15,7 +15,7 @@ Library = Callable[..., Path]
 
 @pytest.fixture
 def run(account: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs the command and returns what a terminal would show."""
+    """Return a function that runs the command and captures its output."""
 
     def run(folder: Path, **changes: str) -> subprocess.CompletedProcess[str]:
         variables = os.environ | account | changes

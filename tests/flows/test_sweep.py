@@ -25,7 +25,7 @@ Killed = Callable[..., Ticket]
 def killed(
     account: dict[str, str], blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> Callable[..., object]:
-    """Creates what a run leaves that is killed while it converts."""
+    """Return a function that creates what a run leaves if it is killed while it converts."""
     assert account
     inputs = blobs.create_container(containers[1])
 

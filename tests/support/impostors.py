@@ -36,7 +36,7 @@ class Canary:
 
 @pytest.fixture
 def canary(tmp_path: Path) -> Iterator[Canary]:
-    """A canary whose file is in the test's folder."""
+    """Create a canary whose file is in the test's folder."""
     os.mkfifo(tmp_path / "canary.ts")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0)
