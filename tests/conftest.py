@@ -193,7 +193,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def heard() -> Iterator[list[int]]:
-    """The SIGTERMs that come to this process, and would end it."""
+    """Record the SIGTERMs that this process receives, so that they do not end it."""
     numbers: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: numbers.append(number))
     yield numbers

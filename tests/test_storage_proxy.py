@@ -1,4 +1,4 @@
-"""The proxy before Azurite, as the storage SDK meets it."""
+"""The storage proxy in front of Azurite, as a client of the storage SDK sees it."""
 
 import time
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ BROKEN = (ServiceRequestError, ServiceResponseError)
 def container(
     storage_faults: StorageProxy, containers: tuple[str, str]
 ) -> Iterator[ContainerClient]:
-    """A container that is reached by way of the proxy, by a client that never tries again."""
+    """Create a container, for a client without retries that goes through the proxy."""
     with BlobServiceClient.from_connection_string(
         storage_faults.connection_string, retry_total=0
     ) as client:
@@ -25,11 +25,11 @@ def container(
 
 
 def names(blobs: BlobServiceClient, container: ContainerClient) -> list[str]:
-    """What is in the container, asked without the proxy."""
+    """Return the container's blobs, listed without the proxy."""
     return list(blobs.get_container_client(container.container_name).list_blob_names())
 
 
-def test_signed_requests_pass_with_any_name_and_size(container: ContainerClient) -> None:
+def test_signed_requests_pass_for_any_name_and_size(container: ContainerClient) -> None:
     for name in ("plain", "a b/ü%?#&+=.mp3", "x/'y'(z)"):
         container.upload_blob(name, CONTENT, metadata={"key": "K"}, overwrite=True)
         blob = container.get_blob_client(name)
@@ -39,7 +39,7 @@ def test_signed_requests_pass_with_any_name_and_size(container: ContainerClient)
     assert len(list(container.list_blobs())) == 3
 
 
-def test_blocks_leases_and_deletions_pass_too(container: ContainerClient) -> None:
+def test_blocks_leases_and_deletions_pass(container: ContainerClient) -> None:
     blob = container.get_blob_client("blocks")
     blob.stage_block("YQ==", CONTENT)
     blob.commit_block_list(["YQ=="])
@@ -53,7 +53,7 @@ def test_blocks_leases_and_deletions_pass_too(container: ContainerClient) -> Non
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_requests_are_refused_so_many_times_with_retry_after(
+def test_a_refusal_has_a_retry_after_and_ends_after_its_times(
     storage_faults: StorageProxy, container: ContainerClient, status: int
 ) -> None:
     storage_faults.order(
@@ -68,7 +68,7 @@ def test_requests_are_refused_so_many_times_with_retry_after(
     container.upload_blob("a.mp3", CONTENT)
 
 
-def test_the_client_gets_over_what_passes(
+def test_a_client_with_retries_succeeds_after_two_refusals(
     storage_faults: StorageProxy, container: ContainerClient
 ) -> None:
     storage_faults.order(Refusal(status=503, times=2, retry_after_seconds=0))
@@ -79,7 +79,7 @@ def test_the_client_gets_over_what_passes(
         client.get_blob_client(container.container_name, "a").upload_blob(b"a")
 
 
-def test_chance_is_the_same_from_the_same_seed(
+def test_the_same_seed_gives_the_same_faults(
     storage_faults: StorageProxy, container: ContainerClient
 ) -> None:
     storage_faults.order(Refusal(status=500, chance=0.5))
@@ -100,7 +100,7 @@ def refused(container: ContainerClient) -> bool:
 
 
 @pytest.mark.parametrize(("when", "left"), [("before", []), ("after", ["a"])])
-def test_a_connection_is_dropped_before_or_after_the_change_was_made(
+def test_a_connection_drops_before_or_after_storage_has_made_the_change(
     storage_faults: StorageProxy,
     container: ContainerClient,
     blobs: BlobServiceClient,
@@ -113,7 +113,7 @@ def test_a_connection_is_dropped_before_or_after_the_change_was_made(
     assert names(blobs, container) == left
 
 
-def test_a_download_breaks_in_the_middle(
+def test_a_download_breaks_off_in_the_middle(
     storage_faults: StorageProxy, container: ContainerClient
 ) -> None:
     container.upload_blob("a", CONTENT)
@@ -122,7 +122,7 @@ def test_a_download_breaks_in_the_middle(
         container.download_blob("a").readall()
 
 
-def test_only_one_operation_may_be_hit(
+def test_a_fault_can_be_limited_to_one_operation(
     storage_faults: StorageProxy, container: ContainerClient
 ) -> None:
     container.upload_blob("lock", b"")
@@ -135,7 +135,9 @@ def test_only_one_operation_may_be_hit(
     lease.renew()
 
 
-def test_requests_may_be_slow(storage_faults: StorageProxy, container: ContainerClient) -> None:
+def test_a_delay_makes_a_request_slow(
+    storage_faults: StorageProxy, container: ContainerClient
+) -> None:
     storage_faults.order(Delay(seconds=0.3, times=1))
     started = time.monotonic()
     container.upload_blob("a", b"a")
@@ -143,7 +145,7 @@ def test_requests_may_be_slow(storage_faults: StorageProxy, container: Container
 
 
 @pytest.mark.parametrize("direction", ["up", "down"])
-def test_a_cap_on_bandwidth_is_kept_in_both_directions(
+def test_a_bandwidth_limit_applies_in_both_directions(
     storage_faults: StorageProxy, container: ContainerClient, direction: str
 ) -> None:
     container.upload_blob("there", CONTENT)

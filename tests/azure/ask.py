@@ -1,14 +1,17 @@
-"""Ask a real Batch account what the local Batch service answers too, and show where they differ.
+"""Ask the local Batch service and a real Batch account the same questions, and compare the answers.
 
     python tests/azure/ask.py [NAME]... [--dedicated] [--vm-size SIZE] [--save FILE.json]
 
-COST: one node (Standard_D2ds_v5, Spot unless --dedicated), we expect for ten minutes, and for 25 at
-most: the pool's own formula takes the node back after 20, seen at its next evaluation, even if
-this is killed. So at most 0.42 of what your region charges for an hour of that size, and far less
-than 1 GB of storage, deleted at the end. Bring the price: it differs by region and by day.
+COST: one node (Standard_D2ds_v5, Spot unless --dedicated) for about ten minutes, and for 25 minutes
+at most. The pool's own formula removes the node at its first evaluation after 20 minutes, even if
+this command is killed. The most that you pay is 0.42 of the price of an hour of that size in your
+region, and less than 1 GB of storage, which is deleted at the end. Prices differ by region and day.
 
-The account is that of the pipeline: see deployments/azure/README.md. Without one, only the local
-service is asked. Exit status: 0; 1 where answers differ or one could not be had; 130 after Ctrl-C.
+The account is the one that the pipeline uses: see deployments/azure/README.md. Without an account,
+only the local Batch service is asked.
+
+Exit status: 0 if all answers are the same, 1 if answers differ or one is missing, 2 for an unknown
+question, 130 after Ctrl-C.
 """
 
 import argparse
@@ -30,13 +33,16 @@ from tasks.parameters import Pool
 
 
 def pool_for(*, is_dedicated: bool, vm_size: str) -> Pool:
-    """One node, with as many slots as two cores may have: the questions wait side by side."""
+    """Return a pool of one node, with the most slots that two cores may have.
+
+    Questions mostly wait, so they run in parallel.
+    """
     spot, dedicated = (0, 1) if is_dedicated else (1, 0)
     return Pool(vm_size=vm_size, spot_nodes=spot, dedicated_nodes=dedicated, slots_per_node=8)
 
 
-def ask_here(questions: Sequence[Question]) -> dict[str, str]:
-    """What the local service answers, started for this."""
+def ask_local(questions: Sequence[Question]) -> dict[str, str]:
+    """Start the local stack and return its answers."""
     pool = pool_for(is_dedicated=True, vm_size=Pool().vm_size)
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -57,8 +63,8 @@ def table(
     for question in questions:
         here, there = local[question.name], azure.get(question.name, "not asked")
         same = "" if question.name not in azure else "yes" if here == there else "[bold]NO[/bold]"
-        asked = f"{escape(question.text)}\n[dim]{question.name}[/dim]"
-        rows.add_row(asked, escape(here), escape(there), same)
+        label = f"{escape(question.text)}\n[dim]{question.name}[/dim]"
+        rows.add_row(label, escape(here), escape(there), same)
     return rows
 
 
@@ -70,11 +76,15 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="a file of questions/; all of them"
+        "names", nargs="*", metavar="NAME", help="name of a file in questions/ (default: all)"
     )
-    parser.add_argument("--dedicated", action="store_true", help="a dedicated node, not a Spot one")
-    parser.add_argument("--vm-size", default=Pool().vm_size, help="the node's size")
-    parser.add_argument("--save", type=Path, metavar="FILE.json", help="the answers, to be sent in")
+    parser.add_argument(
+        "--dedicated", action="store_true", help="use a dedicated node, not a Spot one"
+    )
+    parser.add_argument("--vm-size", default=Pool().vm_size, help="VM size of the node")
+    parser.add_argument(
+        "--save", type=Path, metavar="FILE.json", help="write all answers to this file"
+    )
     return parser.parse_args(words)
 
 
@@ -82,16 +92,16 @@ def main(words: Sequence[str]) -> int:
     given = parse(words)
     questions = load_questions(given.names)
     if unknown := set(given.names) - {question.name for question in questions}:
-        print(f"There is no question {', '.join(sorted(unknown))}.", file=sys.stderr)
+        print(f"Unknown question: {', '.join(sorted(unknown))}.", file=sys.stderr)
         return 2
-    print(f"Asking the local service {len(questions)} questions …", file=sys.stderr)
-    local = ask_here(questions)
+    print(f"Asking the local Batch service {len(questions)} questions …", file=sys.stderr)
+    local = ask_local(questions)
     azure: dict[str, str] = {}
     if Environment().is_unset:
-        print("No Azure account is configured: Azure is not asked.", file=sys.stderr)
+        print("No Azure account is configured, so Azure is not asked.", file=sys.stderr)
     else:
         endpoint = load_accounts().batch_endpoint
-        print(f"Asking {endpoint}: a node takes some minutes to boot …", file=sys.stderr)
+        print(f"Asking {endpoint}. The node takes some minutes to boot …", file=sys.stderr)
         azure = asyncio.run(
             ask(questions, pool_for(is_dedicated=given.dedicated, vm_size=given.vm_size))
         )
@@ -113,5 +123,5 @@ if __name__ == "__main__":
     try:
         raise SystemExit(main(sys.argv[1:]))
     except KeyboardInterrupt:
-        print("Interrupted; what was made is deleted.", file=sys.stderr)
+        print("Interrupted. The pool, the jobs and the blobs are deleted.", file=sys.stderr)
         raise SystemExit(130) from None

@@ -1,4 +1,4 @@
-"""Where single questions are put to a Batch service: a pool of one node that all of them share."""
+"""A bench for single questions to a Batch service: one pool of one node that all share."""
 
 import asyncio
 import importlib.util
@@ -27,9 +27,9 @@ from tasks.parameters import Cleanup, Pool
 from tasks.pool import make_pool
 
 QUESTIONS = Path(__file__).with_name("questions")
-PATIENCE = timedelta(minutes=20)  # a node takes some minutes to boot; then all is over in a few
+TIMEOUT = timedelta(minutes=20)  # a node takes some minutes to boot, and the questions a few more
 SLOWEST_POLL_SECONDS = 2.0
-EVALUATION_PAUSE_SECONDS = 35
+EVALUATION_PAUSE_SECONDS = 35  # Batch evaluates a pool's formula at most once in 30 seconds
 CONDITIONS = models.OutputFileUploadCondition
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ class NoNodeError(Exception):
 
 @dataclass(frozen=True)
 class Question:
-    """A file of questions/: its docstring asks, `ask` finds out, `WANTED` is what we rely on."""
+    """A file of questions/: its docstring asks, `ask` gets the answer, `WANTED` is what we need."""
 
     name: str
     module: ModuleType
@@ -56,22 +56,22 @@ class Question:
 
 @dataclass
 class Bench:
-    """A Batch service and a folder of blobs, with what questions are made of."""
+    """A Batch service and a folder of blobs, with the helpers that questions use."""
 
     batch: BatchClient
     container: ContainerClient
-    folder: str  # all blobs lie in it: their names are those within
+    folder: str  # contains all blobs; the names below are relative to it
     signer: Signer
     pool_id: str
-    shared_job: str  # few jobs: a new account may have no more than twenty at a time
-    made: list[str] = field(default_factory=list)  # jobs
+    shared_job: str  # for most questions: a new account may have only twenty jobs at a time
+    created_jobs: list[str] = field(default_factory=list)
 
     def fresh(self, kind: str) -> str:
         return f"{kind}-{uuid.uuid4().hex[:12]}"
 
     @property
     def write_url(self) -> str:
-        """The container by a SAS that only writes: what the pipeline hands to nodes."""
+        """The container's URL with a SAS token that only permits writing, as nodes get it."""
         return self.signer.container_url(self.container_name)
 
     @property
@@ -83,13 +83,13 @@ class Bench:
 
     async def job(self, **fields: Any) -> str:
         name = fields.pop("id", None) or self.fresh("job")
-        self.made.append(name)
+        self.created_jobs.append(name)
         info = models.BatchPoolInfo(pool_id=self.pool_id)
         await self.batch.create_job(models.BatchJobCreateOptions(id=name, pool_info=info, **fields))
         return name
 
     async def resource(self, content: str, *, path: str, name: str = "") -> models.ResourceFile:
-        """A blob that the node finds under `path` in its working folder."""
+        """Upload a blob that the node downloads to `path` in its working folder."""
         name = name or self.fresh("resource")
         blob = self.blob(name)
         await blob.upload_blob(content.encode(), overwrite=True)
@@ -118,10 +118,10 @@ class Bench:
         )
 
     async def add(self, script: str = "true", *, job: str = "", **fields: Any) -> tuple[str, str]:
-        """Add a batch task that runs a script from a resource file, as ours do.
+        """Add a batch task that runs a script from a resource file, as the pipeline does.
 
         Returns:
-            The job and the batch task, by their ids.
+            The ids of the job and of the batch task.
         """
         job = job or self.shared_job
         name = self.fresh("task")
@@ -134,7 +134,7 @@ class Bench:
         return job, name
 
     async def run(self, script: str = "true", **fields: Any) -> models.BatchTask:
-        """As `add`; returns the batch task once it is completed."""
+        """Add a batch task like `add`, and return it once it is completed."""
         return await self.reached(*await self.add(script, **fields), state="completed")
 
     async def reached(self, job: str, name: str, *, state: str) -> models.BatchTask:
@@ -145,14 +145,14 @@ class Bench:
         return await self.until(look)
 
     async def until(self, look: Callable[[], Awaitable[T | None]]) -> T:
-        """What `look` returns once there is something."""
+        """Call `look` until it returns a value other than None."""
         pause = 0.02
-        while (seen := await look()) is None:
+        while (found := await look()) is None:
             await asyncio.sleep(pause)
             if pause == SLOWEST_POLL_SECONDS:
                 await self._check_pool()
             pause = min(2 * pause, SLOWEST_POLL_SECONDS)
-        return seen
+        return found
 
     async def _check_pool(self) -> None:
         pool = await self.batch.get_pool(self.pool_id)
@@ -166,28 +166,28 @@ class Bench:
         return b"".join([chunk async for chunk in stream]).decode()
 
     async def evaluate(self, formula: str) -> str:
-        """The node targets that a formula sets, or the code of its error; nothing is changed."""
+        """Return the node targets that a formula sets, or its error code. Nothing changes."""
         options = models.BatchPoolEvaluateAutoScaleOptions(auto_scale_formula=formula)
         try:
             run = await self.batch.evaluate_pool_auto_scale(self.pool_id, options)
         except HttpResponseError as error:
             if "TooManyRequests" not in str(code_of(error)):
                 raise
-            await asyncio.sleep(EVALUATION_PAUSE_SECONDS)  # once each 30 s and pool
+            await asyncio.sleep(EVALUATION_PAUSE_SECONDS)
             run = await self.batch.evaluate_pool_auto_scale(self.pool_id, options)
         if run.error:
             return str(run.error.code)
         return " ".join(sorted(each for each in run.results.split(";") if "$Target" in each))
 
     async def sizes(self, folder: str) -> dict[str, int]:
-        """The blobs of a folder, by their names within it."""
+        """Return the sizes of a folder's blobs in bytes, by their names within the folder."""
         start = f"{self.folder}/{folder}/"
         listing = self.container.list_blobs(start)
         return {blob.name.removeprefix(start): blob.size async for blob in listing}
 
 
 def batch_result(batch_task: models.BatchTask) -> str:
-    """How it ended, in a line."""
+    """Describe the batch task's result in one line."""
     info = batch_task.execution_info
     assert info is not None
     if info.failure_info is None:
@@ -196,16 +196,16 @@ def batch_result(batch_task: models.BatchTask) -> str:
 
 
 async def refusal(request: Awaitable[object]) -> str:
-    """What the service says to a request: `taken`, or status and code."""
+    """Return the service's answer to a request: `accepted`, or status and error code."""
     try:
         await request
     except HttpResponseError as error:
         return f"{error.status_code} {code_of(error)}"
-    return "taken"
+    return "accepted"
 
 
 def load_questions(names: Iterable[str] = ()) -> list[Question]:
-    """All of them, or those of the given names."""
+    """Load the questions with these names, or all questions."""
     wanted = set(names)
     paths = sorted(QUESTIONS.glob("*.py"))
     return [
@@ -216,7 +216,7 @@ def load_questions(names: Iterable[str] = ()) -> list[Question]:
 
 
 def load_module(path: Path) -> ModuleType:
-    """A module that lies in no package."""
+    """Load a module that is not in a package."""
     spec = importlib.util.spec_from_file_location(f"loaded_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
@@ -226,10 +226,10 @@ def load_module(path: Path) -> ModuleType:
 
 
 async def ask(questions: Sequence[Question], pool: Pool) -> dict[str, str]:
-    """Put all questions to the configured account, side by side. Returns answers by name.
+    """Ask the configured account all questions in parallel, and return the answers by name.
 
-    The pool is a run's own, made as runs make it: it has no node after `PATIENCE`, whatever
-    becomes of us, and is deleted at the end with all else that was made.
+    The pool is created as a run creates it. Its formula removes the node after `TIMEOUT`, even if
+    this process is killed. The pool, jobs and blobs are deleted at the end.
     """
     async with open_bench(pool) as bench:
         answers = await asyncio.gather(*(_answer(question, bench) for question in questions))
@@ -238,21 +238,21 @@ async def ask(questions: Sequence[Question], pool: Pool) -> dict[str, str]:
 
 async def _answer(question: Question, bench: Bench) -> str:
     try:
-        async with asyncio.timeout(PATIENCE.total_seconds()):
+        async with asyncio.timeout(TIMEOUT.total_seconds()):
             return str(await question.module.ask(bench))
     except HttpResponseError as error:
         return f"refused: {error.status_code} {code_of(error)}"
     except TimeoutError:
-        return "no answer in time"
+        return "no answer before the timeout"
     except NoNodeError as error:
         return str(error)
 
 
 @asynccontextmanager
 async def open_bench(pool: Pool) -> AsyncIterator[Bench]:
-    """The bench, and nothing of it left once the block ends."""
-    ticket = issue_ticket(PATIENCE)
-    name = Cleanup().container  # the one in which whoever runs the pipeline may write
+    """Create the bench, and delete everything that it created when the block ends."""
+    ticket = issue_ticket("questions", TIMEOUT)
+    name = Cleanup().container  # the user of the pipeline may write to it
     await make_containers.fn(name)
     async with batch_client() as batch, blob_service() as service:
         signer = await make_signer(service, until=ticket.deadline)
@@ -266,29 +266,29 @@ async def open_bench(pool: Pool) -> AsyncIterator[Bench]:
             await asyncio.shield(_clear(bench))
 
 
-def issue_ticket(patience: timedelta) -> Ticket:
-    """The names of a pool and a job of our own, with the tags by which `sweep` knows them."""
+def issue_ticket(prefix: str, timeout: timedelta) -> Ticket:
+    """Return the names for a pool and a job, which `sweep` finds by their tags."""
     now, run_id = datetime.now(UTC), uuid.uuid4().hex
     return Ticket(
         run_id=run_id,
         lock_id=run_id[:16],
-        job_id=f"questions-{run_id}",
-        pool_id=f"questions-{run_id}",
+        job_id=f"{prefix}-{run_id}",
+        pool_id=f"{prefix}-{run_id}",
         owns_pool=True,
         started_at=now,
-        deadline=now + patience,
+        deadline=now + timeout,
     )
 
 
 async def _clear(bench: Bench) -> None:
     await _delete(f"pool {bench.pool_id}", bench.batch.begin_delete_pool(bench.pool_id))
     await _delete(f"folder {bench.folder}", _delete_folder(bench))
-    for job in bench.made:
+    for job in bench.created_jobs:
         await _delete(f"job {job}", bench.batch.begin_delete_job(job))
 
 
 async def _delete_folder(bench: Bench) -> None:
-    """Of a name that nobody else has; not all of what questions put there bears our tag."""
+    """Delete all blobs of the folder. Its name is unique, and some blobs do not have our tag."""
     async for name in bench.container.list_blob_names(name_starts_with=f"{bench.folder}/"):
         await bench.container.delete_blob(name)
 
@@ -296,8 +296,8 @@ async def _delete_folder(bench: Bench) -> None:
 async def _delete(what: str, deletion: Awaitable[object]) -> None:
     try:
         await deletion
-    except ResourceNotFoundError:  # it was never made
+    except ResourceNotFoundError:  # it was never created
         pass
     except AzureError as error:
         if not (isinstance(error, HttpResponseError) and error.status_code == HTTPStatus.CONFLICT):
-            print(f"The {what} could not be deleted, do it by hand: {error}", file=sys.stderr)
+            print(f"Deleting the {what} failed. Delete it by hand: {error}", file=sys.stderr)

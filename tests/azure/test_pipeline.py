@@ -1,17 +1,16 @@
-"""The tests of whole runs in tests/flows/test_convert.py, on a real account.
+"""The tests of tests/flows/test_convert.py, run on a real account.
 
     ACCOUNTS=azure .venv/bin/pytest tests/azure/test_pipeline.py
 
-COST: one node (Standard_D2ds_v5, Spot; dedicated by NODES=dedicated) for as long as the tests take,
-65 minutes at most, and Spot nodes for two tests that make pools of their own, 35 and 20 minutes at
-most. So at most 2 of what your region charges for an hour of that size, and less than 1 GB of
-storage. Bring the price: it differs by region and by day.
+COST: one node (Standard_D2ds_v5; Spot, or dedicated with NODES=dedicated) while the tests run, 65
+minutes at most, and Spot nodes for two tests with their own pools, 35 and 20 minutes at most.
+The most that you pay is the price of two hours of that size in your region, and less than 1 GB of
+storage. Prices differ by region and day.
 
-Without ACCOUNTS=azure one test runs, and the local stack stands for the account: so that this
-cannot rot where nobody has one.
+Without ACCOUNTS=azure, one test runs on the local stack, so that this module stays correct.
 
-The accounts are those of the environment when this starts. Each test makes containers of its own
-and deletes them: whoever runs it needs the role Storage Blob Data Contributor on the whole account.
+The accounts come from the environment. Each test creates its own containers and deletes them, so
+the tests require the role Storage Blob Data Contributor on the whole storage account.
 """
 
 import asyncio
@@ -38,25 +37,25 @@ from tasks.azure.settings import load_accounts
 from tasks.parameters import Pool
 from tasks.pool import make_pool
 
-# Without that, azure-identity asks the public cloud about authorities unknown to it: the local one.
+# Otherwise azure-identity asks the public cloud about the local authority, which it does not know.
 SIGN_IN: Any = {"disable_instance_discovery": True}
 IS_REAL = os.environ.get("ACCOUNTS") == "azure"
-LONGEST = timedelta(minutes=60)  # that the tests may take: the shared pool has no node afterwards
+LONGEST = timedelta(minutes=60)  # after this time the shared pool has no node
 KIND = "dedicated_nodes" if os.environ.get("NODES") == "dedicated" else "spot_nodes"
 ONE_NODE = Pool(**({"spot_nodes": 0, "dedicated_nodes": 0} | {KIND: 1}))
 FLOWS = Path(__file__).parents[1] / "flows"
 FIXTURES, SUITE = load_module(FLOWS / "conftest.py"), load_module(FLOWS / "test_convert.py")
-OF_LOCAL_STACK = {"order", "storage_faults", "stack", "account_stack"}  # fixtures: faults, quotas
-NOT_HERE = (  # by how their names begin
-    "test_a_run_waits_while_other_pools",  # use up the quota of the local stack, four nodes
-    "test_a_shared_pool_is_used",  # as all do here
+OF_LOCAL_STACK = {"order", "storage_faults", "stack", "account_stack"}  # fixtures
+EXCLUDED = (  # prefixes of names
+    "test_a_run_waits_while_other_pools",  # it fills the quota of the local stack
+    "test_a_shared_pool_is_used",  # all tests here use a shared pool
 )
-OF_TESTS = re.compile("(output|input|source|tools)-[0-9a-f]{8,12}")  # containers that they make
-REHEARSED = "test_the_report_file_holds_every_source"
-OWN_POOL = ("test_a_run_leaves_nothing_behind", "test_a_dry_run_says")
+TEST_CONTAINERS = re.compile("(output|input|source|tools)-[0-9a-f]{8,12}")
+LOCAL_SAMPLE = "test_the_report_file_contains_every_source"
+OWN_POOL = ("test_a_run_leaves_only_its_outputs", "test_a_dry_run_reports")
 TESTS = {name: test for name, test in vars(SUITE).items() if name.startswith("test_")}
-for beginning in (*NOT_HERE, *OWN_POOL, REHEARSED):
-    assert any(name.startswith(beginning) for name in TESTS), beginning
+for prefix in (*EXCLUDED, *OWN_POOL, LOCAL_SAMPLE):
+    assert any(name.startswith(prefix) for name in TESTS), prefix
 kind_of_fixture = type(FIXTURES.convert)
 globals().update(
     {name: each for name, each in vars(FIXTURES).items() if isinstance(each, kind_of_fixture)}
@@ -65,9 +64,9 @@ globals().update(
 
 def is_chosen(name: str, test: Callable[..., object]) -> bool:
     if not IS_REAL:
-        return name.startswith(REHEARSED)
-    orders_faults = OF_LOCAL_STACK & set(inspect.signature(test).parameters)
-    return not (orders_faults or name.startswith(NOT_HERE))
+        return name.startswith(LOCAL_SAMPLE)
+    needs_local_stack = OF_LOCAL_STACK & set(inspect.signature(test).parameters)
+    return not (needs_local_stack or name.startswith(EXCLUDED))
 
 
 globals().update({name: test for name, test in TESTS.items() if is_chosen(name, test)})
@@ -75,7 +74,7 @@ globals().update({name: test for name, test in TESTS.items() if is_chosen(name, 
 
 @pytest.fixture(scope="session")
 def settings(request: pytest.FixtureRequest) -> dict[str, str]:
-    """The account's, with all that a sign-in may need."""
+    """Return the account's settings, with everything that a sign-in may need."""
     if IS_REAL:
         return request.getfixturevalue("real_settings")
     return request.getfixturevalue("stack").settings
@@ -116,19 +115,19 @@ def blobs(account: dict[str, str]) -> Iterator[BlobServiceClient]:
 
 @pytest.fixture
 def containers(blobs: BlobServiceClient) -> Iterator[tuple[str, str]]:
-    """As everywhere; what is new at the end is deleted, since it is billed in a real account."""
+    """Return unused names, and delete new containers at the end, because storage costs money."""
     before = {container.name for container in blobs.list_containers()}
     name = uuid.uuid4().hex[:12]
     yield f"output-{name}", f"input-{name}"
     for container in blobs.list_containers():
-        if container.name not in before and OF_TESTS.fullmatch(container.name):
+        if container.name not in before and TEST_CONTAINERS.fullmatch(container.name):
             blobs.delete_container(container.name)
 
 
 @pytest.fixture(scope="session")
 def shared_pool(settings: dict[str, str]) -> Iterator[str]:
-    """A pool of one node: a boot for each test would take minutes."""
-    ticket = issue_ticket(LONGEST)
+    """Create a pool of one node for all tests, because a node takes minutes to boot."""
+    ticket = issue_ticket("tests", LONGEST)
     try:
         with environment(settings):
             asyncio.run(make_pool.fn(ticket, ONE_NODE, files=1))
@@ -159,7 +158,7 @@ def convert(
     shared_pool: str,
     request: pytest.FixtureRequest,
 ) -> Callable[..., Any]:
-    """As everywhere, on the shared pool where a test does not name another."""
+    """Return the function of tests/flows, with the shared pool unless a test has its own."""
     given = {} if request.node.originalname.startswith(OWN_POOL) else {"pool": Pool(id=shared_pool)}
 
     run_flow = FIXTURES.convert.__wrapped__(account, containers)

@@ -1,6 +1,6 @@
-"""Each question, put to the local stack: what it answers is what the pipeline relies on.
+"""Each question, asked to the local stack, has the answer that the pipeline relies on.
 
-Against a real account the same files are asked by `python tests/azure/ask.py`.
+`python tests/azure/ask.py` asks a real account the same questions.
 """
 
 import asyncio
@@ -28,23 +28,23 @@ ALL = load_questions()
 
 @pytest.fixture(scope="module")
 def answers(stack: LocalStack) -> dict[str, str]:
-    """The local stack's answers to all of them, by name."""
+    """Return the local stack's answers to all questions, by name."""
     with using(Environment.model_validate(stack.settings)):
         return asyncio.run(ask(ALL, Pool(spot_nodes=0, dedicated_nodes=1, slots_per_node=8)))
 
 
 @pytest.mark.parametrize("question", ALL, ids=[question.name for question in ALL])
-def test_the_local_service_answers_what_the_pipeline_relies_on(
+def test_the_local_service_gives_the_answer_that_the_pipeline_relies_on(
     question: Question, answers: dict[str, str]
 ) -> None:
     assert question.text.endswith("?")
     assert answers[question.name] == question.wanted
 
 
-def test_the_command_shows_both_answers_and_whether_they_are_the_same(
+def test_the_command_shows_both_answers_and_compares_them(
     account: dict[str, str], tmp_path: Path
 ) -> None:
-    """The session's stack stands for Azure: the command cannot tell."""
+    """The session's stack takes the place of Azure. The command sees no difference."""
     saved = tmp_path / "answers.json"
     words = ["short_wall_clock", "environment_empty", "--save", str(saved)]
     ended = subprocess.run(
@@ -64,22 +64,22 @@ def test_the_command_shows_both_answers_and_whether_they_are_the_same(
     assert all(answer["local"] == answer["azure"] for answer in answers)
 
 
-def test_a_question_leaves_nothing_behind(
+def test_questions_leave_nothing_behind(
     batch: BatchClient, blobs: BlobServiceClient, answers: dict[str, str]
 ) -> None:
     assert answers
-    living = [p.id for p in batch.list_pools() if p.state == models.BatchPoolState.ACTIVE]
-    living += [j.id for j in batch.list_jobs() if j.state != models.BatchJobState.DELETING]
-    assert [name for name in living if name.startswith(("questions-", "job-"))] == []
+    active = [p.id for p in batch.list_pools() if p.state == models.BatchPoolState.ACTIVE]
+    active += [j.id for j in batch.list_jobs() if j.state != models.BatchJobState.DELETING]
+    assert [name for name in active if name.startswith(("questions-", "job-"))] == []
     names = blobs.get_container_client(Cleanup().container).list_blob_names()
     assert [name for name in names if re.search("/(resource|folder|blob)-", name)] == []
 
 
-def test_a_pool_that_gets_no_node_is_told_as_the_answer(
+def test_the_answer_is_the_resize_error_if_the_pool_gets_no_node(
     account: dict[str, str], order: Callable[..., None]
 ) -> None:
     order("resize", code="AccountSpotCoreQuotaReached", pool="questions-*")
     [question] = load_questions(["task_counts"])
     with using(Environment.model_validate(account)):
-        said = asyncio.run(ask([question], Pool(spot_nodes=1, slots_per_node=8)))
-    assert said == {"task_counts": "no node: AccountSpotCoreQuotaReached"}
+        answers = asyncio.run(ask([question], Pool(spot_nodes=1, slots_per_node=8)))
+    assert answers == {"task_counts": "no node: AccountSpotCoreQuotaReached"}

@@ -18,7 +18,7 @@ from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.rest import HttpRequest
 
 from rounds import record
-from storage_proxy import Asked, StorageProxy, running_proxy
+from storage_proxy import RecordedRequest, StorageProxy, running_proxy
 from surroundings import CONVERT, Surroundings
 from tiny import idle_surroundings, make_tiny
 
@@ -88,7 +88,7 @@ def ask_while_waiting(around: Surroundings, proxy: StorageProxy) -> Counter[str]
     return operations(a for a in proxy.requests if minute[0] <= a.at_seconds < minute[1])
 
 
-def operations(asked: Iterable[Asked]) -> Counter[str]:
+def operations(asked: Iterable[RecordedRequest]) -> Counter[str]:
     return Counter(f"{a.method} {operation(a.blob)}" for a in asked)
 
 

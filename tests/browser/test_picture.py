@@ -1,6 +1,5 @@
 """The picture of a run as a person sees it: small and large, light and dark, by hand and by key."""
 
-import os
 import re
 import time
 from pathlib import Path
@@ -203,7 +202,7 @@ async def test_of_a_run_that_found_all_done_it_names_neither_job_nor_pool(
     check_quiet(window)
 
 
-@pytest.mark.skipif("PICTURE" not in os.environ, reason="takes a minute: PICTURE=100000 runs it")
+@pytest.mark.slow  # it takes a minute
 async def test_100_000_files_open_too(window: Window, tmp_path: Path) -> None:
     path = tmp_path / "most.html"
     path.write_bytes(drawn(a_big_report(files=100_000, nodes=20, slots=4)))

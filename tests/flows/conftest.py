@@ -1,4 +1,4 @@
-"""Whole runs against one real stack and one real Prefect server, each in its own containers."""
+"""Whole runs on one local stack and one Prefect server, each run with its own containers."""
 
 import os
 import shutil
@@ -24,14 +24,14 @@ from tasks.results.listeners import listening
 
 @pytest.fixture
 def account(account: dict[str, str], prefect_server: str) -> dict[str, str]:
-    """As everywhere, with a Prefect server besides."""
+    """Return the stack's settings once a Prefect server runs too."""
     assert prefect_server
     return account
 
 
 @pytest.fixture
 def block(account: dict[str, str]) -> str:
-    """The name of a Prefect block with the accounts."""
+    """Save the accounts in a Prefect block, and return its name."""
     fields = {field: account[name] for field, name in SETTINGS.items() if name in account}
     name = f"accounts-{uuid.uuid4().hex}"
     AzureAccounts(**fields).save(name, _sync=True)
@@ -40,10 +40,10 @@ def block(account: dict[str, str]) -> str:
 
 @pytest.fixture
 def unset(account: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Takes the accounts out of the environment."""
+    """Return a function that removes the accounts from the environment."""
 
     def unset_all() -> None:
-        for setting in account.keys() & SETTINGS.values():  # and not who signs in
+        for setting in account.keys() & SETTINGS.values():  # keeps the variables of the sign-in
             monkeypatch.delenv(setting)
 
     return unset_all
@@ -56,7 +56,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture
 def library(tmp_path: Path, samples: list[Path]) -> Callable[..., Path]:
-    """Makes a folder of good clips with the given names."""
+    """Return a function that creates a folder of valid clips with the given names."""
 
     def make(*names: str) -> Path:
         folder = tmp_path / "library"
@@ -74,7 +74,7 @@ Convert = Callable[..., Coroutine[Any, Any, Report]]
 
 @pytest.fixture
 def convert(account: dict[str, str], containers: tuple[str, str]) -> Convert:
-    """Runs the flow to its end, and returns its report."""
+    """Return a function that runs the flow and returns its report."""
     from flows.convert import convert as flow
 
     assert account
@@ -106,7 +106,7 @@ def convert(account: dict[str, str], containers: tuple[str, str]) -> Convert:
 def started(
     account: dict[str, str], containers: tuple[str, str], tmp_path: Path
 ) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts the command as a terminal does: the leader of a process group of its own."""
+    """Return a function that starts the command as a terminal does, in a new process group."""
     processes: list[subprocess.Popen[str]] = []
 
     def start(
@@ -135,7 +135,7 @@ Order = Callable[..., None]
 
 @pytest.fixture
 def order(batch: BatchClient) -> Iterator[Order]:
-    """Orders a fault of the local Batch service; all are taken back at the end."""
+    """Orders a fault of the local Batch service. All faults end with the test."""
 
     def send(method: str, body: dict[str, Any] | None = None) -> None:
         request = HttpRequest(method, "/_local/faults?api-version=2025-06-01", json=body)

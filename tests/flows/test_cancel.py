@@ -1,4 +1,4 @@
-"""Cancelling a run in Prefect's UI: of a plain script, and of a run by a worker."""
+"""Cancelling a run in Prefect's UI: of a script and of a deployment that a worker runs."""
 
 import asyncio
 import os
@@ -32,14 +32,14 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def source(clip: Callable[..., Path], tmp_path: Path) -> Path:
-    """One whose name no other run has in its own."""
+    """Return a source whose name occurs in the name of only one flow run."""
     source = tmp_path / f"{tmp_path.name}.mp4"
     source.symlink_to(clip(".mp4"))
     return source
 
 
 async def cancel(run_id: uuid.UUID) -> None:
-    """As the UI does it."""
+    """Cancel the run as Prefect's UI does."""
     async with get_client() as client:
         await client.set_flow_run_state(run_id, Cancelling())
 
@@ -57,8 +57,8 @@ async def is_cancelled(run_id: uuid.UUID) -> bool:
     return state is not None and state.is_cancelled()
 
 
-def living(batch: BatchClient) -> set[str]:
-    """The ids of all pools and jobs that are there and stay."""
+def remaining(batch: BatchClient) -> set[str]:
+    """Return the ids of the pools and jobs that exist and are not being deleted."""
     pools = {pool.id for pool in batch.list_pools() if pool.state != "deleting"}
     return pools | {job.id for job in batch.list_jobs() if job.state != "deleting"}
 
@@ -68,15 +68,15 @@ async def test_a_cancelled_script_stops_within_thirty_seconds_and_cleans_up(
 ) -> None:
     order("boot", seconds=3600)
     process = started(source)
-    said = read_until(process.stdout, " added")
+    before = read_until(process.stdout, " added")
     rest = await ended_by_cancel(process, source)
     assert "The run was cancelled in Prefect." in rest
     assert "1 not started in" in rest
-    (pool_id,) = re.findall(r"the pool (convert-1-\w+)", said)
-    assert pool_id not in living(batch)
+    (pool_id,) = re.findall(r"the pool (convert-1-\w+)", before)
+    assert pool_id not in remaining(batch)
 
 
-async def test_a_script_is_cancelled_while_it_waits_for_the_lock(
+async def test_a_script_can_be_cancelled_while_it_waits_for_the_lock(
     started: Any, source: Path, containers: tuple[str, str], blobs: BlobServiceClient
 ) -> None:
     inputs = blobs.create_container(containers[1])
@@ -89,7 +89,7 @@ async def test_a_script_is_cancelled_while_it_waits_for_the_lock(
     assert "1 not started in" in rest
 
 
-async def test_a_script_is_cancelled_while_it_plans(
+async def test_a_script_can_be_cancelled_while_it_plans(
     started: Any, source: Path, storage_faults: StorageProxy
 ) -> None:
     storage_faults.order(Delay(seconds=60, comp="list"))
@@ -99,8 +99,8 @@ async def test_a_script_is_cancelled_while_it_plans(
 
 
 async def ended_by_cancel(process: subprocess.Popen[str], source: Path) -> str:
-    """What a script says that is cancelled; it stops within thirty seconds, as cancelled."""
-    run_id = await eventually(source)
+    """Cancel the script, check that it stops within 30 seconds, and return what it printed."""
+    run_id = await started_run(source)
     await cancel(run_id)
     rest, _ = process.communicate(timeout=30)
     assert process.returncode == 1
@@ -108,15 +108,15 @@ async def ended_by_cancel(process: subprocess.Popen[str], source: Path) -> str:
     return rest
 
 
-async def eventually(source: Path) -> uuid.UUID:
-    """The run, once it is there."""
+async def started_run(source: Path) -> uuid.UUID:
+    """Wait until the flow run exists, and return its id."""
     async with asyncio.timeout(60):
         while True:
             with suppress(ValueError):
                 return await run_of(source)
 
 
-async def test_a_script_that_is_cancelled_as_it_ends_is_cancelled(
+async def test_a_script_that_is_cancelled_as_it_ends_counts_as_cancelled(
     started: Any, source: Path
 ) -> None:
     process = started(source)
@@ -130,7 +130,7 @@ async def test_a_script_that_is_cancelled_as_it_ends_is_cancelled(
 
 @pytest.fixture(scope="module")
 def worker(usual_stack: LocalStack, prefect_server: str) -> Iterator[Worker]:
-    """A process worker with the stack's account."""
+    """Run a process worker with the stack's accounts."""
     assert prefect_server
     pool = f"workers-{uuid.uuid4().hex[:8]}"
     with running_worker(pool=pool, environment=usual_stack.settings) as worker:
@@ -142,7 +142,7 @@ Deployed = Callable[..., Awaitable[FlowRun]]
 
 @pytest.fixture
 def deployed(worker: Worker, containers: tuple[str, str]) -> Deployed:
-    """Runs the flow as a deployment of the worker's, and waits until it has submitted."""
+    """Return a function that runs the flow as a deployment until its first wave is added."""
 
     async def run(source: Path) -> FlowRun:
         async with get_client() as client:
@@ -172,16 +172,16 @@ async def test_a_cancelled_run_of_a_worker_stops_within_thirty_seconds_and_clean
 ) -> None:
     order("boot", seconds=3600)
     run = await deployed(source)
-    assert job_id(run.id.hex, run_count=1) in living(batch)
+    assert job_id(run.id.hex, run_count=1) in remaining(batch)
     await cancel(run.id)
     ended = await wait_for_flow_run(run.id, timeout=30)
     assert ended.state
     assert ended.state.name == "Cancelled"
-    await is_gone(batch, run)
+    await wait_until_gone(batch, run)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-async def test_what_a_workers_process_leaves_that_is_killed_is_ended_by_the_hook(
+async def test_the_hook_deletes_pool_and_job_after_the_process_of_a_run_is_killed(
     deployed: Deployed, source: Path, batch: BatchClient, order: Any, number: signal.Signals
 ) -> None:
     order("boot", seconds=3600)
@@ -191,17 +191,17 @@ async def test_what_a_workers_process_leaves_that_is_killed_is_ended_by_the_hook
     try:
         ended = await wait_for_flow_run(run.id, timeout=20)
     except FlowRunWaitTimeout:
-        # Prefect raises an error wherever Python is, and in a callback asyncio drops it. Who sends
-        # a SIGTERM sends a SIGKILL after some grace.
+        # On SIGTERM, Prefect raises an error in whichever code runs. If that is a callback, asyncio
+        # drops the error. Programs that send SIGTERM send SIGKILL after a grace period.
         os.kill(int(run.infrastructure_pid), signal.SIGKILL)
         ended = await wait_for_flow_run(run.id, timeout=30)
     assert ended.state
     assert ended.state.is_crashed()
-    await is_gone(batch, run)
+    await wait_until_gone(batch, run)
 
 
-async def is_gone(batch: BatchClient, run: FlowRun) -> None:
-    """The run's pool and job are: a hook ends them in another process, a little later."""
+async def wait_until_gone(batch: BatchClient, run: FlowRun) -> None:
+    """Wait for the hook, which deletes the run's pool and job in another process."""
     async with asyncio.timeout(30):
-        while job_id(run.id.hex, run_count=1) in await asyncio.to_thread(living, batch):
+        while job_id(run.id.hex, run_count=1) in await asyncio.to_thread(remaining, batch):
             pass

@@ -37,7 +37,7 @@ def outputs(report: Report) -> dict[str, str | None]:
 
 
 @pytest.mark.accounts("key", "entra")
-async def test_a_run_takes_its_accounts_from_the_block_that_it_names(
+async def test_a_run_uses_the_accounts_of_the_block_that_it_names(
     convert: Convert, library: Library, block: str, unset: Callable[[], None], tmp_path: Path
 ) -> None:
     unset()
@@ -49,7 +49,7 @@ async def test_a_run_takes_its_accounts_from_the_block_that_it_names(
 
 
 @pytest.mark.accounts("key", "entra")
-async def test_each_clip_becomes_an_mp3_of_its_length_at_192_kilobits(
+async def test_each_clip_becomes_an_mp3_of_the_same_length_at_192_kilobits(
     convert: Convert, library: Library, tmp_path: Path
 ) -> None:
     report = await convert(library("a.mp4", "b.mp4"), output={"download_to": str(tmp_path / "out")})
@@ -65,7 +65,7 @@ async def test_each_clip_becomes_an_mp3_of_its_length_at_192_kilobits(
         assert file.exit_code == 0
 
 
-async def test_a_run_leaves_nothing_behind_but_its_outputs_and_their_picture(
+async def test_a_run_leaves_only_its_outputs_and_their_picture(
     convert: Convert,
     library: Library,
     batch: BatchClient,
@@ -76,14 +76,14 @@ async def test_a_run_leaves_nothing_behind_but_its_outputs_and_their_picture(
     output, cleanup = (blobs.get_container_client(name) for name in containers)
     assert [blob.name for blob in output.list_blobs()] == ["a.mp3", report.run["picture"]]
     assert list(cleanup.list_blob_names()) == []
-    living = [job.id for job in batch.list_jobs() if job.state != models.BatchJobState.DELETING]
-    assert report.run["job"] not in living
+    jobs = [job.id for job in batch.list_jobs() if job.state != models.BatchJobState.DELETING]
+    assert report.run["job"] not in jobs
     pools = [pool.id for pool in batch.list_pools() if pool.state != models.BatchPoolState.DELETING]
     assert report.run["pool"] not in pools
 
 
 @pytest.mark.accounts("key", "entra")
-async def test_an_output_bears_its_key_its_source_and_its_type(
+async def test_an_output_has_its_key_source_and_content_type(
     convert: Convert, library: Library, blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:
     await convert(library("it's é.mp4"))
@@ -95,7 +95,7 @@ async def test_an_output_bears_its_key_its_source_and_its_type(
 
 
 @pytest.mark.accounts("key", "entra")
-async def test_a_rerun_skips_what_is_converted_and_makes_nothing(
+async def test_a_rerun_skips_converted_sources_and_creates_nothing(
     convert: Convert, library: Library, blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:
     folder = library("a.mp4", "b.mp4")
@@ -113,7 +113,7 @@ async def test_a_rerun_skips_what_is_converted_and_makes_nothing(
     assert not blobs.get_container_client(containers[1]).exists()
 
 
-async def test_a_rerun_fetches_outputs_that_are_converted_but_not_downloaded(
+async def test_a_rerun_downloads_outputs_that_are_not_downloaded_yet(
     convert: Convert, library: Library, tmp_path: Path
 ) -> None:
     folder = library("a.mp4")
@@ -129,7 +129,7 @@ async def test_force_converts_again(convert: Convert, library: Library) -> None:
     assert states(report) == {"a.mp4": "converted"}
 
 
-async def test_another_preset_converts_anew(convert: Convert, library: Library) -> None:
+async def test_another_preset_converts_the_source_again(convert: Convert, library: Library) -> None:
     folder = library("a.mp4")
     await convert(folder)
     report = await convert(folder, output={"presets": ["flac"]})
@@ -137,7 +137,7 @@ async def test_another_preset_converts_anew(convert: Convert, library: Library) 
     assert states(report) == {"a.mp4": "converted"}
 
 
-async def test_several_presets_share_a_source_and_each_has_a_row(
+async def test_several_presets_share_an_upload_and_each_has_a_row(
     convert: Convert,
     library: Library,
     clip: Callable[..., Path],
@@ -169,7 +169,7 @@ async def test_several_presets_share_a_source_and_each_has_a_row(
     assert (again.run["dry_run"]["conversions"], again.run["dry_run"]["uploads"]) == (1, 1)
 
 
-async def test_a_changed_source_is_converted_anew_onto_its_own_output(
+async def test_a_changed_source_is_converted_again_to_the_same_output(
     convert: Convert, library: Library, samples: list[Path]
 ) -> None:
     folder = library("a.mp4")
@@ -181,14 +181,14 @@ async def test_a_changed_source_is_converted_anew_onto_its_own_output(
 
 
 @pytest.mark.accounts("key", "entra")
-async def test_bad_sources_fail_with_a_reason_and_the_good_are_converted(
+async def test_bad_sources_fail_with_a_reason_and_good_ones_are_converted(
     convert: Convert, library: Library, clip: Callable[..., Path]
 ) -> None:
     folder = library("good.mp4")
     whole = clip(".mp4", audio=20, muxer=(("movflags", "faststart"),)).read_bytes()
     (folder / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     (folder / "empty.mp4").touch()
-    (folder / "text.mp4").write_text("this is no film\n" * 100)
+    (folder / "text.mp4").write_text("this is not a film\n" * 100)
     shutil.copy(clip(".mp4", audio=0), folder / "silent.mp4")
     report = await convert(folder)
     reasons = {file.source: file.reason or "" for file in report.files}
@@ -205,7 +205,7 @@ async def test_bad_sources_fail_with_a_reason_and_the_good_are_converted(
     assert "no audio stream" in reasons["silent.mp4"]
 
 
-async def test_where_no_source_is_good_no_pool_is_made(
+async def test_nothing_is_created_if_all_sources_are_bad(
     convert: Convert, tmp_path: Path, blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:
     (tmp_path / "empty.mp4").touch()
@@ -214,7 +214,7 @@ async def test_where_no_source_is_good_no_pool_is_made(
     assert not blobs.get_container_client(containers[0]).exists()
 
 
-async def test_names_of_every_kind_are_converted_and_none_is_lost(
+async def test_sources_with_unusual_names_are_all_converted(
     convert: Convert, library: Library, tmp_path: Path
 ) -> None:
     names = {
@@ -258,14 +258,14 @@ async def test_the_same_name_with_two_suffixes_gives_two_outputs(
     assert set(states(report).values()) == {"skipped"}
 
 
-async def test_a_blob_that_is_not_ours_is_never_overwritten(
+async def test_a_foreign_blob_is_never_overwritten(
     convert: Convert, library: Library, blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:
     output = blobs.create_container(containers[0])
-    output.upload_blob("a.mp3", b"somebody's own")
+    output.upload_blob("a.mp3", b"foreign")
     report = await convert(library("a.mp4"))
     assert outputs(report) == {"a.mp4": "a.mp4.mp3"}
-    assert output.download_blob("a.mp3").readall() == b"somebody's own"
+    assert output.download_blob("a.mp3").readall() == b"foreign"
 
 
 @pytest.mark.accounts("key", "entra")
@@ -282,7 +282,7 @@ async def test_sources_in_a_container_are_converted_without_a_copy(
     assert not [name for name in names if "/inputs/" in name]
 
 
-async def test_media_that_arrives_in_a_container_is_converted_and_the_rest_is_not_even_read(
+async def test_a_rerun_on_a_container_reads_only_its_new_media(
     convert: Convert,
     clip: Callable[..., Path],
     blobs: BlobServiceClient,
@@ -321,7 +321,7 @@ async def test_media_that_arrives_in_a_container_is_converted_and_the_rest_is_no
     assert not [blob for blob in written if "/inputs/" in blob]
 
 
-async def test_a_lock_that_is_lost_while_cleaning_up_spoils_nothing(
+async def test_a_lock_that_is_lost_during_cleanup_does_not_fail_the_run(
     convert: Convert,
     library: Library,
     blobs: BlobServiceClient,
@@ -340,11 +340,11 @@ async def test_a_lock_that_is_lost_while_cleaning_up_spoils_nothing(
 
 
 def of_container(proxy: StorageProxy, container: str) -> list[tuple[str, str]]:
-    """Methods and comps of all requests to it and to its blobs."""
+    """Return method and `comp` of each request to the container or its blobs."""
     return [(r.method, r.comp) for r in proxy.requests if r.blob.partition("/")[0] == container]
 
 
-async def test_a_dry_run_says_what_would_be_done_and_touches_nothing(
+async def test_a_dry_run_reports_the_work_and_changes_nothing(
     convert: Convert, library: Library, blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:
     report = await convert(
@@ -374,12 +374,14 @@ async def test_equal_files_are_uploaded_once(
     assert len([name for name in names if "/inputs/" in name]) == 1
 
 
-async def test_more_files_than_a_wave_go_out_in_several(convert: Convert, library: Library) -> None:
+async def test_more_files_than_fit_into_a_wave_are_converted_in_several_waves(
+    convert: Convert, library: Library
+) -> None:
     report = await convert(library(*(f"{n}.mp4" for n in range(5))), limits=Limits(wave_files=2))
     assert set(states(report).values()) == {"converted"}
 
 
-async def test_a_source_that_is_named_twice_is_converted_once(
+async def test_a_source_that_is_given_twice_is_converted_once(
     convert: Convert, library: Library
 ) -> None:
     folder = library("a.mp4")
@@ -387,7 +389,7 @@ async def test_a_source_that_is_named_twice_is_converted_once(
     assert outputs(report) == {"a.mp4": "a.mp3"}
 
 
-async def test_the_report_file_holds_every_source(
+async def test_the_report_file_contains_every_source(
     convert: Convert, library: Library, tmp_path: Path
 ) -> None:
     path = tmp_path / "reports" / "r.json"
@@ -397,12 +399,14 @@ async def test_the_report_file_holds_every_source(
     assert [file["source"] for file in content["files"]] == ["a.mp4"]
 
 
-async def test_no_media_files_is_an_error_that_says_so(convert: Convert, tmp_path: Path) -> None:
+async def test_a_folder_without_media_files_is_an_error(convert: Convert, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="There are no media files in"):
         await convert(tmp_path)
 
 
-async def test_outputs_inside_a_source_are_refused(convert: Convert, library: Library) -> None:
+async def test_a_download_folder_inside_a_source_is_refused(
+    convert: Convert, library: Library
+) -> None:
     folder = library("a.mp4")
     with pytest.raises(UsageError, match="would lie inside the source"):
         await convert(folder, output={"download_to": str(folder / "out")})
@@ -415,7 +419,7 @@ async def test_a_shared_pool_that_does_not_exist_is_refused(
         await convert(library("a.mp4"), pool=Pool(id="nosuch"))
 
 
-async def test_a_shared_pool_is_used_and_left_alone(
+async def test_a_shared_pool_is_used_and_not_deleted(
     convert: Convert, library: Library, batch: BatchClient
 ) -> None:
     pool_id = f"warm-{uuid.uuid4().hex[:8]}"
@@ -427,7 +431,7 @@ async def test_a_shared_pool_is_used_and_left_alone(
 
 
 @pytest.mark.accounts("entra")
-async def test_nodes_with_a_managed_identity_are_given_no_token(
+async def test_nodes_with_a_managed_identity_get_no_sas_token(
     convert: Convert, library: Library, batch: BatchClient, tmp_path: Path
 ) -> None:
     pool_id = f"warm-{uuid.uuid4().hex[:8]}"
@@ -480,7 +484,7 @@ def warm_pool(pool_id: str) -> models.BatchPoolCreateOptions:
     )
 
 
-async def test_a_second_run_finds_the_first_ones_warm_nodes_with_the_ffmpeg_of_our_storage(
+async def test_a_second_run_uses_the_warm_nodes_of_the_first_with_an_ffmpeg_from_storage(
     convert: Convert,
     library: Library,
     batch: BatchClient,
@@ -515,14 +519,14 @@ def upload(file: Path, blob: BlobClient) -> None:
 
 
 def encoder_of(ffmpeg: Path, folder: Path) -> str:
-    """What this ffmpeg writes into its MP3 files as its name."""
+    """Return the name that this ffmpeg writes into its MP3 files."""
     silence = ["-f", "lavfi", "-i", "anullsrc", "-t", "0.1", str(folder / "silence.mp3")]
     subprocess.run([ffmpeg, "-loglevel", "error", *silence], check=True)
     with av.open(str(folder / "silence.mp3")) as media:
         return str(media.metadata["encoder"])
 
 
-async def test_a_second_run_onto_one_output_gives_up_and_names_the_first(
+async def test_a_second_run_with_the_same_output_stops_and_names_the_first(
     convert: Convert, library: Library, blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:
     blob = blobs.create_container(containers[1]).get_blob_client(
@@ -537,7 +541,7 @@ async def test_a_second_run_onto_one_output_gives_up_and_names_the_first(
     assert states(report) == {"a.mp4": "converted"}
 
 
-async def test_a_script_that_calls_the_flow_gets_an_error_that_bears_the_report(
+async def test_a_script_that_calls_the_flow_gets_an_error_with_the_report(
     account: dict[str, str], containers: tuple[str, str], tmp_path: Path
 ) -> None:
     assert account
@@ -547,7 +551,7 @@ async def test_a_script_that_calls_the_flow_gets_an_error_that_bears_the_report(
     assert isinstance(caught.value.report, Report)
 
 
-async def test_a_run_waits_while_other_pools_use_up_the_quota(
+async def test_a_run_waits_while_other_pools_use_the_whole_quota(
     convert: Convert, library: Library, batch: BatchClient
 ) -> None:
     greedy = f"greedy-{uuid.uuid4().hex[:8]}"
@@ -556,9 +560,9 @@ async def test_a_run_waits_while_other_pools_use_up_the_quota(
     batch.create_pool(pool)
     waits: list[Progress] = []
 
-    def release(news: object) -> None:
-        if isinstance(news, Progress) and not news.nodes:
-            waits.append(news)
+    def release(event: object) -> None:
+        if isinstance(event, Progress) and not event.nodes:
+            waits.append(event)
             if len(waits) == 3:
                 batch.begin_delete_pool(greedy)
 

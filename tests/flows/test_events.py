@@ -1,4 +1,4 @@
-"""The event of a run, as Prefect's server hands it to automations."""
+"""The event that a run emits, as Prefect's server passes it to automations."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ Library = Callable[..., Path]
 Convert = Callable[..., Any]
 
 
-async def test_each_run_ends_in_one_event_about_its_output_that_names_the_run(
+async def test_each_run_emits_one_event_about_its_output_that_names_the_flow_run(
     convert: Convert, library: Library, containers: tuple[str, str], tmp_path: Path
 ) -> None:
     place = f"az://{containers[0]}"
@@ -27,7 +27,7 @@ async def test_each_run_ends_in_one_event_about_its_output_that_names_the_run(
         assert event.payload["headline"] == "1 converted"
         roles = {resource.role for resource in event.related}
         assert {"flow-run", "flow"} <= roles
-        (folder / "text.mp4").write_text("no film")
+        (folder / "text.mp4").write_text("not a film")
         await convert(folder)
         event = await next_event()
         assert event.event == "batch-convert.run.failed"

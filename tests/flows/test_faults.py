@@ -1,9 +1,8 @@
-"""Each fault of the cloud against the whole pipeline, and what must come of it.
+"""Whole runs during each fault of the cloud.
 
-CI takes ten files. The whole:  FAULT_FILES=50 .venv/bin/pytest tests/flows/test_faults.py
+CI converts six files per fault. The tests with 50 files and most faults of storage are marked slow.
 """
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,22 @@ from tasks.report import Report
 from tasks.results.listeners import listening
 from tasks.results.progress import Progress
 
-FILES = int(os.environ.get("FAULT_FILES", "10"))
 Order = Callable[..., None]
 Convert = Callable[..., Any]
+FILES = 6
+SIZES = pytest.mark.parametrize(
+    "source", [FILES, pytest.param(50, marks=pytest.mark.slow)], indirect=True
+)
 
 
 @pytest.fixture
-def source(library: Callable[..., Path]) -> Path:
-    return library(*(f"{number}.mp4" for number in range(FILES)))
+def source(library: Callable[..., Path], request: pytest.FixtureRequest) -> Path:
+    """Create a folder of six files, or of as many as the test's parameter says."""
+    return library(*(f"{number}.mp4" for number in range(getattr(request, "param", FILES))))
+
+
+def files_in(source: Path) -> int:
+    return len(list(source.iterdir()))
 
 
 def states(report: Report) -> dict[str, int]:
@@ -34,22 +41,22 @@ def states(report: Report) -> dict[str, int]:
 
 PASSING: dict[str, list[dict[str, Any]]] = {
     "a few requests are throttled": [{"kind": "answer", "status": 429, "times": 5}],
-    "a few are, and told when to come back": [
+    "a few requests are refused with a retry-after": [
         {"kind": "answer", "status": 503, "retryAfter": 1, "times": 3}
     ],
-    "one in ten is throttled, refused or dropped": [
+    "one request in ten is throttled, refused or dropped": [
         {"kind": "seed", "seed": 7},
         {"kind": "answer", "status": 429, "retryAfter": 0, "chance": 0.04},
         {"kind": "answer", "status": 503, "chance": 0.03},
         {"kind": "drop", "when": "before", "chance": 0.03},
     ],
-    "the answer to the pool's making is lost": [
+    "the response to the creation of the pool is lost": [
         {"kind": "drop", "when": "after", "operation": "POST /pools", "times": 1}
     ],
-    "the answer to the job's making is lost": [
+    "the response to the creation of the job is lost": [
         {"kind": "drop", "when": "after", "operation": "POST /jobs", "times": 1}
     ],
-    "the answer to a wave is lost": [
+    "the response to a wave is lost": [
         {
             "kind": "drop",
             "when": "after",
@@ -57,46 +64,48 @@ PASSING: dict[str, list[dict[str, Any]]] = {
             "times": 1,
         }
     ],
-    "a third of all starts evict their node": [
+    "a third of all starts evict the node": [
         {"kind": "seed", "seed": 7},
         {"kind": "evict", "chance": 0.3},
     ],
     "the start task fails on one node": [{"kind": "starttask", "nodes": 1}],
     "task counts are two seconds old": [{"kind": "lag", "seconds": 2}],
-    "a source cannot be fetched once": [
+    "one download of a source fails": [
         {"kind": "download", "code": "BlobDownloadMiscError", "times": 1}
     ],
-    "an output cannot be uploaded once": [
+    "one upload of an output fails": [
         {"kind": "upload", "code": "FileUploadMiscError", "times": 1}
     ],
     "nodes take two seconds to boot": [{"kind": "boot", "seconds": 2}],
 }
 
 
+@SIZES
 @pytest.mark.parametrize("orders", PASSING.values(), ids=PASSING.keys())
-async def test_all_are_converted_although(
+async def test_all_files_are_converted_although(
     convert: Convert, source: Path, order: Order, orders: list[dict[str, Any]]
 ) -> None:
     for fault in orders:
         order(**fault)
     report = await convert(source)
-    assert states(report) == {"converted": FILES}
+    assert states(report) == {"converted": files_in(source)}
 
 
+@SIZES
 @pytest.mark.usefixtures("free_quota")
-async def test_all_are_converted_although_a_node_is_lost_for_good(
+async def test_all_files_are_converted_although_a_node_is_lost(
     convert: Convert,
     source: Path,
     order: Order,
     batch: BatchClient,
     storage_faults: StorageProxy,
 ) -> None:
-    # Else all may be converted before the watcher sees any of them run.
+    # Without the delay, all files may be converted before the watcher sees a running batch task.
     storage_faults.order(Delay(method="PUT", blob="output-*", seconds=2, times=4))
     lost: list[str] = []
 
-    def lose_once(news: object) -> None:
-        if isinstance(news, Progress) and news.running and not lost:
+    def lose_once(event: object) -> None:
+        if isinstance(event, Progress) and event.running and not lost:
             (pool,) = (p.id for p in batch.list_pools() if p.state == "active")
             lost.append(next(iter(batch.list_nodes(pool))).id)
             order("lose", pool=pool, node=lost[0])
@@ -104,11 +113,11 @@ async def test_all_are_converted_although_a_node_is_lost_for_good(
     with listening(lose_once):
         report = await convert(source, pool=Pool(spot_nodes=2))
     assert lost
-    assert states(report) == {"converted": FILES}
+    assert states(report) == {"converted": files_in(source)}
 
 
 @pytest.mark.parametrize("refusals", [0, 1])
-async def test_a_pool_is_deleted_before_the_outputs_are_listed_or_else_in_cleanup(
+async def test_the_pool_is_deleted_before_the_outputs_are_listed_or_after_a_refusal_in_cleanup(
     convert: Convert, library: Callable[..., Path], order: Order, batch: BatchClient, refusals: int
 ) -> None:
     if refusals:
@@ -131,8 +140,12 @@ FATAL: dict[str, dict[str, Any]] = {
 
 @pytest.mark.usefixtures("free_quota")
 @pytest.mark.parametrize(("code", "fault"), FATAL.items(), ids=FATAL.keys())
-async def test_the_run_ends_soon_with_a_diagnosis_where_no_node_can_work(
-    convert: Convert, source: Path, order: Order, code: str, fault: dict[str, Any]
+async def test_a_run_ends_within_a_minute_with_a_diagnosis_if_no_node_can_work(
+    convert: Convert,
+    source: Path,
+    order: Order,
+    code: str,
+    fault: dict[str, Any],
 ) -> None:
     order(**fault)
     report = await convert(source)
@@ -142,7 +155,7 @@ async def test_the_run_ends_soon_with_a_diagnosis_where_no_node_can_work(
     assert report.summary["seconds"] < 60
 
 
-async def test_a_failed_start_task_is_quoted_within_a_minute_though_an_upload_takes_longer(
+async def test_a_failed_start_task_ends_the_run_within_a_minute_during_a_longer_upload(
     convert: Convert, source: Path, order: Order, storage_faults: StorageProxy
 ) -> None:
     order("starttask")
@@ -155,15 +168,15 @@ async def test_a_failed_start_task_is_quoted_within_a_minute_though_an_upload_ta
 
 @pytest.mark.usefixtures("free_quota")
 @pytest.mark.parametrize("what", ["pool", "job"])
-async def test_a_pool_or_job_that_somebody_deletes_ends_the_run_with_that_reason(
+async def test_a_pool_or_job_that_is_deleted_from_outside_ends_the_run_with_that_reason(
     convert: Convert, source: Path, order: Order, batch: BatchClient, what: str
 ) -> None:
     order("boot", seconds=3600)
     delete = {"pool": batch.begin_delete_pool, "job": batch.begin_delete_job}[what]
     deleted: list[str] = []
 
-    def delete_once(news: object) -> None:
-        if isinstance(news, Progress) and news.nodes and not deleted:
+    def delete_once(event: object) -> None:
+        if isinstance(event, Progress) and event.nodes and not deleted:
             (name,) = (p.id for p in batch.list_pools() if p.state == "active")
             deleted.append(name)
             delete(name)
@@ -178,7 +191,7 @@ async def test_a_pool_or_job_that_somebody_deletes_ends_the_run_with_that_reason
     ("kind", "code"),
     [("upload", "FileUploadAccessDenied"), ("download", "BlobNotFound")],
 )
-async def test_what_can_never_be_transferred_fails_with_the_reason_after_a_second_attempt(
+async def test_files_whose_transfer_always_fails_fail_with_the_reason_after_a_second_attempt(
     convert: Convert, source: Path, order: Order, kind: str, code: str
 ) -> None:
     order(kind, code=code)
@@ -188,7 +201,7 @@ async def test_what_can_never_be_transferred_fails_with_the_reason_after_a_secon
     assert all(file.attempts == 2 for file in report.files)
 
 
-@pytest.mark.skipif(FILES < 50, reason="it waits for a whole minute")
+@pytest.mark.slow  # it waits for a whole minute
 async def test_the_deadline_ends_a_run_whose_nodes_never_boot(
     convert: Convert, source: Path, order: Order
 ) -> None:
@@ -200,25 +213,31 @@ async def test_the_deadline_ends_a_run_whose_nodes_never_boot(
 
 STORAGE: dict[str, list[Fault]] = {
     "a few requests are throttled": [Refusal(status=429, times=3)],
-    "uploads are refused, and told when to come back": [
+    "uploads are refused with a retry-after": [
         Refusal(status=503, method="PUT", times=3, retry_after_seconds=1)
     ],
-    "one in ten is refused or dropped": [
+    "one request in ten is refused or dropped": [
         Refusal(status=503, chance=0.07),
         Drop(when="before", chance=0.03),
     ],
-    "answers to uploads are lost": [Drop(when="after", method="PUT", times=2)],
+    "responses to uploads are lost": [Drop(when="after", method="PUT", times=2)],
     "downloads break off": [Drop(when="within", method="GET", blob="*.mp3", times=2)],
-    "all of it is slow": [Delay(seconds=0.05), Bandwidth(bytes_per_second=500_000)],
+    "everything is slow": [Delay(seconds=0.05), Bandwidth(bytes_per_second=500_000)],
 }
 
 
-SAMPLE = ("one in ten is refused or dropped", "downloads break off")
-CHOSEN = STORAGE if FILES >= 50 else {name: STORAGE[name] for name in SAMPLE}
+SAMPLE = {"one request in ten is refused or dropped", "downloads break off"}
 
 
-@pytest.mark.parametrize("faults", CHOSEN.values(), ids=CHOSEN.keys())
-async def test_all_are_converted_and_fetched_although_storage_fails(
+@SIZES
+@pytest.mark.parametrize(
+    "faults",
+    [
+        pytest.param(faults, id=name, marks=[] if name in SAMPLE else pytest.mark.slow)
+        for name, faults in STORAGE.items()
+    ],
+)
+async def test_all_files_are_converted_and_downloaded_although(
     convert: Convert,
     source: Path,
     storage_faults: StorageProxy,
@@ -229,7 +248,7 @@ async def test_all_are_converted_and_fetched_although_storage_fails(
     for fault in faults:
         storage_faults.order(fault)
     report = await convert(source, output={"download_to": str(tmp_path / "out")})
-    assert states(report) == {"converted": FILES}
-    fetched = [path for path in (tmp_path / "out").iterdir() if path.suffix == ".mp3"]
-    assert len(fetched) == FILES
-    assert all(path.stat().st_size > 0 for path in fetched)
+    assert states(report) == {"converted": files_in(source)}
+    downloaded = [path for path in (tmp_path / "out").iterdir() if path.suffix == ".mp3"]
+    assert len(downloaded) == files_in(source)
+    assert all(path.stat().st_size > 0 for path in downloaded)

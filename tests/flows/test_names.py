@@ -1,4 +1,4 @@
-"""What a run did not make survives it, also where it bears a name that the run would have given."""
+"""A run never changes or deletes what it did not create, even under a name that it would use."""
 
 import uuid
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from tasks.naming import input_blob, job_id, lock_blob, lock_id, log_folder, run
 async def planned(
     account: dict[str, str], library: Callable[..., Path], containers: tuple[str, str]
 ) -> FlowRun:
-    """A run that Prefect knows, and that has not begun: its names are known beforehand."""
+    """Create a flow run that has not started, so that its names are known."""
     assert account
     parameters = {
         "sources": [str(library("a.mp4"))],
@@ -70,7 +70,7 @@ def a_job(batch: BatchClient, name: str) -> Callable[[], Any]:
 
 
 @pytest.mark.parametrize("make", [a_pool, a_job])
-async def test_a_pool_or_job_of_the_runs_name_stops_the_run_and_survives_its_hook_and_a_sweep(
+async def test_a_foreign_pool_or_job_with_the_runs_name_stops_the_run_and_survives_hook_and_sweep(
     planned: FlowRun,
     batch: BatchClient,
     containers: tuple[str, str],
@@ -100,7 +100,7 @@ async def test_a_pool_or_job_of_the_runs_name_stops_the_run_and_survives_its_hoo
     ],
     ids=["lock", "upload", "runner", "log"],
 )
-async def test_a_blob_of_a_name_that_is_the_runs_to_give_stops_the_run_and_survives(
+async def test_a_foreign_blob_with_a_name_of_the_run_stops_the_run_and_survives(
     planned: FlowRun,
     batch: BatchClient,
     blobs: BlobServiceClient,
@@ -109,7 +109,7 @@ async def test_a_blob_of_a_name_that_is_the_runs_to_give_stops_the_run_and_survi
 ) -> None:
     name = name_under(lock_id(containers[0], ""))
     blob = blobs.create_container(containers[1]).get_blob_client(name)
-    blob.upload_blob(b"somebody's own", metadata={"theirs": str(uuid.uuid4())})
+    blob.upload_blob(b"foreign", metadata={"owner": str(uuid.uuid4())})
     before = blob.get_blob_properties()
     state = await run(planned)
     with pytest.raises(UsageError, match=r"--cleanup\.container") as caught:
@@ -119,5 +119,5 @@ async def test_a_blob_of_a_name_that_is_the_runs_to_give_stops_the_run_and_survi
     await sweep_a_day_later(containers[1])
     after = blob.get_blob_properties()
     assert (after.etag, after.metadata) == (before.etag, before.metadata)
-    assert blob.download_blob().readall() == b"somebody's own"
+    assert blob.download_blob().readall() == b"foreign"
     assert job_id(planned.id.hex, run_count=1) not in {pool.id for pool in batch.list_pools()}

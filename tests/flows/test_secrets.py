@@ -1,4 +1,4 @@
-"""No key and no SAS token is found in anything that a run prints, writes or stores."""
+"""Keys, SAS tokens and bearer tokens appear in nothing that a run prints, writes or stores."""
 
 import os
 import re
@@ -23,9 +23,9 @@ from tasks.azure.settings import SETTINGS
 def sources(
     library: Callable[..., Path], clip: Callable[..., Path], blobs: BlobServiceClient
 ) -> list[str]:
-    """Good and bad ones: three files, and two blobs, which are looked into by a token."""
+    """Create valid and invalid sources: three files, and two blobs that need a SAS token."""
     folder = library("good.mp4")
-    (folder / "text.mp4").write_text("no film")
+    (folder / "text.mp4").write_text("not a film")
     whole = clip(".mp4", audio=20, muxer=(("movflags", "faststart"),)).read_bytes()
     (folder / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     container = blobs.create_container(f"source-{uuid.uuid4().hex[:8]}")
@@ -35,20 +35,20 @@ def sources(
 
 
 @pytest.fixture
-def told(
+def traces(
     account: dict[str, str],
     containers: tuple[str, str],
     sources: list[str],
     tmp_path: Path,
 ) -> bytes:
-    """All that two runs with converted and failed files say and leave, at the noisiest level.
+    """Run the command twice at log level DEBUG, and return everything that it prints and leaves.
 
-    The first has the accounts in its environment, the second from a block. What all processes of
-    the machine were called with meanwhile counts, and what the runs leave among temporary files.
+    The first run has the accounts in its environment, the second one uses a block. The result
+    includes temporary files, and the command lines of all processes on the machine.
     """
     (tmp_path / "temporary").mkdir()
-    said = b""
-    with watching() as called, running_server(tmp_path / "server") as server:
+    output = b""
+    with recording_command_lines() as command_lines, running_server(tmp_path / "server") as server:
         environment = os.environ | {
             "PREFECT_API_URL": server.wait(),
             "PREFECT_HOME": str(tmp_path / "prefect"),
@@ -75,26 +75,28 @@ def told(
             )
             assert ended.returncode == 1, ended.stderr
             assert b"2 converted, 3 failed" in ended.stdout
-            said += ended.stdout + ended.stderr
-    assert not Path("/proc").exists() or any(b"tasks.media.sandbox" in words for words in called)
-    return said + b"".join(called) + b"".join(read_all(tmp_path))
+            output += ended.stdout + ended.stderr
+    assert not Path("/proc").exists() or any(
+        b"tasks.media.sandbox" in words for words in command_lines
+    )
+    return output + b"".join(command_lines) + b"".join(read_all(tmp_path))
 
 
 @contextmanager
-def watching() -> Iterator[set[bytes]]:
-    """The words with which all processes were called while the block lasted, where they show."""
-    called: set[bytes] = set()
+def recording_command_lines() -> Iterator[set[bytes]]:
+    """Record the command lines of all processes while the block runs, on Linux."""
+    command_lines: set[bytes] = set()
     over = threading.Event()
 
     def watch() -> None:
         while not over.wait(0.05):
             for path in Path("/proc").glob("[0-9]*/cmdline"):
                 with suppress(OSError):
-                    called.add(path.read_bytes())
+                    command_lines.add(path.read_bytes())
 
     thread = threading.Thread(target=watch)
     thread.start()
-    yield called
+    yield command_lines
     over.set()
     thread.join()
 
@@ -116,16 +118,16 @@ def read_all(folder: Path) -> Iterator[bytes]:
 
 @pytest.fixture
 def secrets(account: dict[str, str], account_stack: LocalStack) -> list[bytes]:
-    """Of both accounts, and of who signs in."""
+    """Return the keys of both accounts, and the secret of the sign-in."""
     (storage_key,) = re.findall("AccountKey=([^;]+)", account_stack.storage_connection)
     given = (storage_key, account_stack.batch_key, account.get("AZURE_CLIENT_SECRET", storage_key))
     return [secret.encode() for secret in given]
 
 
 @pytest.mark.accounts("key", "entra")
-def test_no_key_and_no_token_is_told(told: bytes, secrets: list[bytes]) -> None:
-    assert b"SQLite format 3" in told, "the database was not read"
+def test_a_run_reveals_no_key_and_no_token(traces: bytes, secrets: list[bytes]) -> None:
+    assert b"SQLite format 3" in traces, "the database was not read"
     for secret in (*secrets, b"SharedKey "):
-        assert secret not in told
-    assert not re.search(rb"sig=[\w%]{30,}", told)  # Prefect's own examples have a short one
-    assert not re.search(rb"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.", told), "a bearer token"
+        assert secret not in traces
+    assert not re.search(rb"sig=[\w%]{30,}", traces)  # Prefect's examples contain a shorter one
+    assert not re.search(rb"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.", traces), "a bearer token"

@@ -1,4 +1,4 @@
-"""What the command says when a sign-in does not do: the local stack provides the cause."""
+"""The command's errors after a failed sign-in, which the local stack causes."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ Library = Callable[..., Path]
 
 @pytest.fixture
 def run(account: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """The command, as a terminal shows it."""
+    """Return a function that runs the command and captures its output."""
 
     def run(folder: Path, **changes: str) -> subprocess.CompletedProcess[str]:
         variables = os.environ | account | changes
@@ -33,7 +33,7 @@ def run(account: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.Com
 
 
 def assert_one_error(ended: subprocess.CompletedProcess[str], *parts: str) -> None:
-    """Status 2, one error whose lines have all of this, no traceback, and no log of the SDKs."""
+    """Check for exit status 2 and one error with these parts, without traceback or SDK logs."""
     using, *lines = ended.stderr.splitlines()
     assert using.startswith("Using the Batch account")
     errors = [line for line in lines if line.startswith("error: ")]
@@ -53,7 +53,7 @@ def assert_one_error(ended: subprocess.CompletedProcess[str], *parts: str) -> No
         ("role", ("Azure Batch", "403", "'Azure Batch Data Contributor'")),
     ],
 )
-def test_a_sign_in_that_does_not_do_is_told_with_the_remedy(
+def test_a_failed_sign_in_is_one_error_with_the_remedy(
     flaw: str, parts: tuple[str, ...], run: Any, library: Library, order: Any
 ) -> None:
     order("token", flaw=flaw)
@@ -61,7 +61,7 @@ def test_a_sign_in_that_does_not_do_is_told_with_the_remedy(
 
 
 @pytest.mark.accounts("entra")
-def test_who_has_not_signed_in_is_told_how(run: Any, library: Library) -> None:
+def test_a_missing_sign_in_is_one_error_with_the_remedy(run: Any, library: Library) -> None:
     ended = run(
         library("a.mp4"), AZURE_CLIENT_SECRET="", AZURE_TOKEN_CREDENTIALS="EnvironmentCredential"
     )

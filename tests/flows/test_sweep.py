@@ -1,4 +1,4 @@
-"""Sweeping after runs that were killed, on the real services."""
+"""The sweep flow after killed runs, on the local stack."""
 
 import uuid
 from collections.abc import Callable
@@ -25,7 +25,7 @@ Killed = Callable[..., Ticket]
 def killed(
     account: dict[str, str], blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> Callable[..., object]:
-    """Leaves what a run leaves that is killed in the midst of its work."""
+    """Return a function that creates what a run leaves if it is killed while it converts."""
     assert account
     inputs = blobs.create_container(containers[1])
 
@@ -53,89 +53,89 @@ def killed(
     return leave
 
 
-def of(ticket: Ticket, leftovers: tuple[Leftover, ...]) -> set[str]:
+def kinds_of(ticket: Ticket, leftovers: tuple[Leftover, ...]) -> set[str]:
     return {leftover.kind for leftover in leftovers if leftover.lock_id == ticket.lock_id}
 
 
-def living(batch: BatchClient) -> set[str]:
+def remaining(batch: BatchClient) -> set[str]:
     pools = {pool.id for pool in batch.list_pools() if pool.state != models.BatchPoolState.DELETING}
     return pools | {
         job.id for job in batch.list_jobs() if job.state != models.BatchJobState.DELETING
     }
 
 
-async def test_a_dry_run_names_all_that_a_killed_run_left_and_deletes_nothing(
+async def test_a_dry_run_lists_everything_that_a_killed_run_left_and_deletes_nothing(
     killed: Killed, batch: BatchClient, containers: tuple[str, str]
 ) -> None:
     ticket = await killed()
-    assert of(ticket, await sweep(container=containers[1])) == {"pool", "job", "uploads"}
-    assert of(ticket, await sweep(container=containers[1])) == {"pool", "job", "uploads"}
-    assert ticket.pool_id in living(batch)
+    assert kinds_of(ticket, await sweep(container=containers[1])) == {"pool", "job", "uploads"}
+    assert kinds_of(ticket, await sweep(container=containers[1])) == {"pool", "job", "uploads"}
+    assert ticket.pool_id in remaining(batch)
 
 
 @pytest.mark.accounts("key", "entra")
-async def test_a_sweep_deletes_all_that_a_killed_run_left(
+async def test_a_sweep_deletes_everything_that_a_killed_run_left(
     killed: Killed, batch: BatchClient, blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:
     ticket = await killed()
     swept = await sweep(dry_run=False, container=containers[1])
-    assert of(ticket, swept) == {"pool", "job", "uploads"}
-    assert ticket.pool_id not in living(batch)
+    assert kinds_of(ticket, swept) == {"pool", "job", "uploads"}
+    assert ticket.pool_id not in remaining(batch)
     assert list(blobs.get_container_client(containers[1]).list_blob_names()) == []
     assert await sweep(container=containers[1]) == ()
 
 
-async def test_what_has_not_expired_is_left_alone(
+async def test_a_sweep_keeps_what_has_not_expired(
     killed: Killed, batch: BatchClient, containers: tuple[str, str]
 ) -> None:
     ticket = await killed(expired=False)
-    assert of(ticket, await sweep(dry_run=False, container=containers[1])) == set()
-    assert ticket.pool_id in living(batch)
+    assert kinds_of(ticket, await sweep(dry_run=False, container=containers[1])) == set()
+    assert ticket.pool_id in remaining(batch)
 
 
-async def test_what_a_run_holds_under_its_lock_is_left_alone(
+async def test_a_sweep_keeps_what_belongs_to_a_run_that_holds_its_lock(
     killed: Killed, batch: BatchClient, blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:
     ticket = await killed()
     lock = blobs.get_blob_client(containers[1], lock_blob(ticket.lock_id))
     lease = lock.acquire_lease(lease_duration=60)
-    assert of(ticket, await sweep(dry_run=False, container=containers[1])) == set()
-    assert ticket.pool_id in living(batch)
+    assert kinds_of(ticket, await sweep(dry_run=False, container=containers[1])) == set()
+    assert ticket.pool_id in remaining(batch)
     lease.release()
 
 
-async def test_what_is_not_ours_is_never_deleted(
+async def test_a_sweep_never_deletes_foreign_jobs_and_blobs(
     killed: Killed, batch: BatchClient, blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:
     ticket = await killed()
     foreign = f"convert-1-{uuid.uuid4().hex}"
     past = (datetime.now(UTC) - timedelta(days=1)).isoformat()
-    theirs = [models.BatchMetadataItem(name="expires_at", value=past)]
+    metadata = [models.BatchMetadataItem(name="expires_at", value=past)]
     job = models.BatchJobCreateOptions(
-        id=foreign, pool_info=models.BatchPoolInfo(pool_id=ticket.pool_id), metadata=theirs
+        id=foreign, pool_info=models.BatchPoolInfo(pool_id=ticket.pool_id), metadata=metadata
     )
     batch.create_job(job)
     inputs = blobs.get_container_client(containers[1])
-    inputs.upload_blob("somebody/lock", b"", metadata={"expires_at": past})
-    inputs.upload_blob("somebody/else", b"data")
+    inputs.upload_blob("foreign/lock", b"", metadata={"expires_at": past})
+    inputs.upload_blob("foreign/data", b"data")
     await sweep(dry_run=False, container=containers[1])
-    assert foreign in living(batch)
-    assert set(inputs.list_blob_names()) == {"somebody/lock", "somebody/else"}
+    assert foreign in remaining(batch)
+    assert set(inputs.list_blob_names()) == {"foreign/lock", "foreign/data"}
 
 
-async def test_a_sweep_takes_its_accounts_from_a_named_block(
+async def test_a_sweep_uses_the_accounts_of_a_named_block(
     killed: Killed, containers: tuple[str, str], block: str, unset: Callable[[], None]
 ) -> None:
     ticket = await killed()
     unset()
-    assert of(ticket, await sweep(container=containers[1], account=block)) == {
+    assert kinds_of(ticket, await sweep(container=containers[1], account=block)) == {
         "pool",
         "job",
         "uploads",
     }
 
 
-async def test_a_warm_pool_is_deleted_when_it_has_expired_and_no_job_is_on_it(
+async def test_an_expired_warm_pool_is_deleted_once_no_job_uses_it(
     batch: BatchClient, account: dict[str, str], containers: tuple[str, str]
 ) -> None:
     assert account
@@ -152,8 +152,8 @@ async def test_a_warm_pool_is_deleted_when_it_has_expired_and_no_job_is_on_it(
     await make_containers.fn(containers[1])
     await make_job.fn(in_use, request)
     await sweep(dry_run=False, container=containers[1])
-    assert ticket.pool_id in living(batch)
+    assert ticket.pool_id in remaining(batch)
     batch.begin_delete_job(in_use.job_id, polling_interval=0).wait()
     swept = await sweep(dry_run=False, container=containers[1])
     assert ticket.pool_id in {item.name for item in swept}
-    assert ticket.pool_id not in living(batch)
+    assert ticket.pool_id not in remaining(batch)

@@ -1,4 +1,4 @@
-"""The twenty faults of the tutorial that this project grew out of: each is impossible here."""
+"""The twenty faults of the tutorial that this project started from: each is impossible here."""
 
 import asyncio
 import os
@@ -30,20 +30,16 @@ Convert = Callable[..., Any]
 Library = Callable[..., Path]
 
 
-def living(batch: BatchClient) -> set[str]:
+def remaining(batch: BatchClient) -> set[str]:
     return {pool.id for pool in batch.list_pools() if pool.state != "deleting"}
 
 
 def sources() -> list[Path]:
-    folders = ("flows", "tasks", "deployments")
+    folders = ("flows", "tasks", "deployments/local/src")
     return [path for name in folders for path in (ROOT / name).rglob("*.py")]
 
 
-def code() -> str:
-    return "".join(path.read_text() for path in sources())
-
-
-async def test_01_a_failed_task_counts_as_success(
+async def test_01_a_run_with_a_failed_file_is_not_a_success(
     convert: Convert, library: Library, clip: Callable[..., Path]
 ) -> None:
     folder = library("good.mp4")
@@ -54,33 +50,33 @@ async def test_01_a_failed_task_counts_as_success(
     assert {file.source: file.state for file in report.files}["cut.mp4"] == "failed"
 
 
-async def test_02_zero_inputs_print_success(convert: Convert, tmp_path: Path) -> None:
+async def test_02_a_folder_without_media_is_an_error(convert: Convert, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="There are no media files"):
         await convert(tmp_path)
 
 
-async def test_03_after_a_failure_nodes_go_on_billing(
+async def test_03_a_run_that_fails_leaves_no_pool(
     convert: Convert, library: Library, batch: BatchClient, order: Any
 ) -> None:
-    before = living(batch)
-    order("answer", status=500, operation="POST /jobs/*/addtaskcollection")
+    before = remaining(batch)
+    order("answer", status=403, operation="POST /jobs/*/addtaskcollection")
     with pytest.raises(AccountError):
         await convert(library("a.mp4"))
-    assert living(batch) <= before
+    assert remaining(batch) <= before
 
 
-async def test_04_a_container_that_was_there_is_adopted_and_deleted(
+async def test_04_an_existing_container_and_its_blobs_are_kept(
     convert: Convert, library: Library, blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:
     for name in containers:
-        blobs.create_container(name).upload_blob("somebody's own", b"data")
+        blobs.create_container(name).upload_blob("foreign", b"data")
     await convert(library("a.mp4"))
     for name in containers:
-        blob = blobs.get_blob_client(name, "somebody's own")
+        blob = blobs.get_blob_client(name, "foreign")
         assert blob.download_blob().readall() == b"data"
 
 
-async def test_05_a_start_task_that_fails_is_never_noticed(
+async def test_05_a_failed_start_task_ends_the_run(
     convert: Convert, library: Library, order: Any
 ) -> None:
     order("starttask")
@@ -89,45 +85,45 @@ async def test_05_a_start_task_that_fails_is_never_noticed(
     assert report.summary["seconds"] < 60
 
 
-async def test_06_file_names_go_unquoted_into_a_shell(convert: Convert, library: Library) -> None:
+async def test_06_no_file_name_is_run_by_a_shell(convert: Convert, library: Library) -> None:
     report = await convert(library("$(touch pwned).mp4", "`touch pwned`;touch pwned.mp4"))
     assert report.summary["converted"] == 2
     assert not list(Path(os.environ["XDG_DATA_HOME"]).parent.rglob("pwned"))
 
 
-def test_07_ffmpeg_may_ask_or_read_from_the_terminal() -> None:
-    runner = (ROOT / "tasks" / "runner.sh").read_text()
+def test_07_ffmpeg_neither_asks_nor_reads_stdin() -> None:
+    runner = (ROOT / "tasks" / "media" / "runner.sh").read_text()
     assert re.search(r"ffmpeg .*-nostdin -y", runner)
 
 
-async def test_08_dots_in_names_are_dropped(convert: Convert, library: Library) -> None:
+async def test_08_dots_in_names_are_kept(convert: Convert, library: Library) -> None:
     report = await convert(library("lec.1.mp4", "lec1.mp4"))
     assert {file.output for file in report.files} == {"lec.1.mp3", "lec1.mp3"}
 
 
-async def test_09_of_two_files_of_one_name_the_last_wins(
+async def test_09_files_with_the_same_name_in_two_folders_are_both_converted(
     convert: Convert, library: Library
 ) -> None:
     report = await convert(library("one/a.mp4", "two/a.mp4"))
     assert {file.output for file in report.files} == {"one/a.mp3", "two/a.mp3"}
 
 
-async def test_10_capital_suffixes_are_skipped(convert: Convert, library: Library) -> None:
+async def test_10_capital_suffixes_are_converted(convert: Convert, library: Library) -> None:
     report = await convert(library("CLIP.MP4"))
     assert report.summary["converted"] == 1
 
 
-async def test_11_some_characters_break_urls(convert: Convert, library: Library) -> None:
+async def test_11_special_characters_do_not_break_urls(convert: Convert, library: Library) -> None:
     report = await convert(library("#1.mp4", "why?.mp4", "100%.mp4", "%41.mp4", "a&b=c+d.mp4"))
     assert report.summary["converted"] == 5
 
 
-async def test_12_names_are_taken_for_patterns(convert: Convert, library: Library) -> None:
+async def test_12_names_are_not_patterns(convert: Convert, library: Library) -> None:
     report = await convert(library("a[1]*.mp4", "a1.mp4"))
     assert {file.output for file in report.files} == {"a[1]*.mp3", "a1.mp3"}
 
 
-async def test_13_signatures_open_a_container_for_two_hours_whatever_the_run(
+async def test_13_sas_tokens_permit_one_operation_and_expire_with_the_run(
     account: dict[str, str],
 ) -> None:
     assert account
@@ -142,25 +138,25 @@ async def test_13_signatures_open_a_container_for_two_hours_whatever_the_run(
     assert timedelta(0) <= expiry - deadline <= CLOCK_SKEW
 
 
-def test_14_the_public_clouds_host_is_hard_coded() -> None:
+def test_14_no_host_of_a_cloud_is_hard_coded() -> None:
     hosts = r"windows\.net|azure\.(com|cn|us)|chinacloudapi|usgovcloudapi|microsoftonline"
     names = [path.name for path in sources() if re.search(hosts, path.read_text())]
-    assert names == ["directory.py"]  # what tokens are for: names, which nobody connects to
+    assert names == ["directory.py"]  # the audiences of tokens, which are names and not addresses
 
 
-async def test_15_a_second_run_fails_on_fixed_names(convert: Convert, library: Library) -> None:
+async def test_15_a_second_run_has_its_own_names(convert: Convert, library: Library) -> None:
     first = await convert(library("a.mp4"))
     second = await convert(library("b.mp4"))
     assert first.run["job"] != second.run["job"]
     assert second.summary["converted"] == 1
 
 
-def test_16_all_tasks_are_listed_in_full_every_second() -> None:
+def test_16_batch_tasks_are_listed_seldom_and_without_their_files() -> None:
     assert poll_seconds(60) >= 6
     assert "resourceFiles" not in SELECT
 
 
-async def test_17_no_limits_no_logs_and_outputs_are_never_fetched(
+async def test_17_logs_are_kept_and_outputs_are_downloaded(
     convert: Convert,
     library: Library,
     blobs: BlobServiceClient,
@@ -177,13 +173,11 @@ async def test_17_no_limits_no_logs_and_outputs_are_never_fetched(
     assert [name for name in names if name.endswith("/stderr.txt")]
 
 
-async def test_18_uploads_go_one_after_the_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_18_uploads_run_in_parallel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     together = Limits().uploads_at_once
     assert together > 1
     wave = [a_conversion(a_file(tmp_path / f"{n}.mp4"), content=f"c{n}") for n in range(together)]
-    with black_hole(together=together) as hole:  # it answers once that many have come
+    with black_hole(together=together) as hole:  # responds when `together` uploads wait in parallel
         monkeypatch.setenv("AZURE_BATCH_ENDPOINT", "http://127.0.0.1:1")
         monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", hole.connection_string)
         async with asyncio.timeout(30):
@@ -193,7 +187,7 @@ async def test_18_uploads_go_one_after_the_other(
     assert refused == ()
 
 
-def test_19_it_asks_questions_on_the_terminal(
+def test_19_the_command_works_without_a_terminal(
     account: dict[str, str], library: Library, containers: tuple[str, str]
 ) -> None:
     ended = subprocess.run(
@@ -207,6 +201,6 @@ def test_19_it_asks_questions_on_the_terminal(
     assert ended.returncode == 0
 
 
-def test_20_it_names_an_image_that_no_longer_exists() -> None:
-    tasks = "".join(path.read_text() for path in (ROOT / "tasks").glob("*.py"))
+def test_20_no_image_is_hard_coded() -> None:
+    tasks = "".join(path.read_text() for path in (ROOT / "tasks").rglob("*.py"))
     assert not re.search(r"\d\d[._]04|UbuntuServer", tasks)

@@ -1,4 +1,4 @@
-"""A blob service that takes every block, keeps nothing, and counts the bytes."""
+"""A blob service that accepts every block, stores nothing, and counts the bytes."""
 
 import asyncio
 import threading
@@ -14,39 +14,39 @@ CHUNK_BYTES = 1 << 20
 
 
 class BlackHole:
-    """Where it listens, and how much it has taken."""
+    """The service: its port and how many bytes it has received."""
 
     def __init__(self, together: int) -> None:
-        """Nothing has come yet; answers wait until so many requests have come at once."""
+        """Hold each response back until `together` requests wait in parallel."""
         self.port = 0
         self._together = asyncio.Barrier(together)
-        self.bytes_taken = 0
+        self.bytes_received = 0
 
     @property
     def connection_string(self) -> str:
-        """An account that is there, with a key that is Base64."""
+        """A connection string for this service. Its key is valid Base64."""
         return (
             "DefaultEndpointsProtocol=http;AccountName=hole;AccountKey=a2V5;"
             f"BlobEndpoint=http://127.0.0.1:{self.port}/hole;"
         )
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer 201 to one request after another."""
+        """Respond with 201 to each request of the connection."""
         try:
             while head := await self._head(reader):
-                await self._swallow(head, reader)
+                await self._discard_body(head, reader)
                 await self._together.wait()
                 writer.write(CREATED)
                 await writer.drain()
         finally:
             writer.close()
 
-    async def _swallow(self, head: bytes, reader: asyncio.StreamReader) -> None:
+    async def _discard_body(self, head: bytes, reader: asyncio.StreamReader) -> None:
         left = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0] or 0)
         while left:
             chunk = await reader.read(min(left, CHUNK_BYTES))
             left -= len(chunk)
-            self.bytes_taken += len(chunk)
+            self.bytes_received += len(chunk)
 
     @staticmethod
     async def _head(reader: asyncio.StreamReader) -> bytes:
@@ -58,7 +58,7 @@ class BlackHole:
 
 @contextmanager
 def black_hole(*, together: int = 1) -> Iterator[BlackHole]:
-    """One that listens in a thread until the block ends."""
+    """Run a black hole in a thread."""
     hole, loop = BlackHole(together), asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -73,7 +73,7 @@ def black_hole(*, together: int = 1) -> Iterator[BlackHole]:
 
 
 async def _end(server: asyncio.Server) -> None:
-    """Connections that are still open are served by tasks of their own."""
+    """Close the server, and cancel the tasks that serve connections which are still open."""
     server.close()
     serving = asyncio.all_tasks() - {asyncio.current_task()}
     for task in serving:

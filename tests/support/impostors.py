@@ -1,4 +1,4 @@
-"""Files that name other files and addresses, dressed as media: nothing may open those."""
+"""Files that look like media and refer to other files and addresses, which nothing may open."""
 
 import os
 import socket
@@ -12,9 +12,9 @@ import pytest
 
 @dataclass(frozen=True)
 class Canary:
-    """A file and an address that nobody may open.
+    """A file and an address that nothing may open.
 
-    The file is a FIFO into which nobody writes: who opens it does not come back.
+    The file is a FIFO without a writer, so a process that opens it blocks.
     """
 
     file: Path
@@ -26,7 +26,7 @@ class Canary:
         return f"http://{host}:{port}/canary.ts"
 
     def was_asked(self) -> bool:
-        """Whether somebody has connected to the address."""
+        """Return whether a client has connected to the address."""
         try:
             self.listener.accept()[0].close()
         except BlockingIOError:
@@ -36,7 +36,7 @@ class Canary:
 
 @pytest.fixture
 def canary(tmp_path: Path) -> Iterator[Canary]:
-    """One that lies beside the test's other files."""
+    """Create a canary whose file is in the test's folder."""
     os.mkfifo(tmp_path / "canary.ts")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0)
@@ -63,7 +63,7 @@ def _dash(target: str) -> bytes:
 
 
 def _sdp(target: str) -> bytes:
-    del target  # it names an address by its own rules
+    del target  # SDP has its own way to give an address
     return b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 4 RTP/AVP 0\n"
 
 
@@ -84,10 +84,10 @@ PLAYLISTS: dict[str, Callable[[str], bytes]] = {
 
 
 def with_external_data(mov: bytes, target: str) -> bytes:
-    """A QuickTime film that says its tracks' data lie in another file."""
+    """Return the QuickTime film with tracks that refer to another file for their data."""
     size = len(mov)
     at = mov.index(b"mdat") - 4
-    assert mov.index(b"moov") > at, "places in the film must not move"
+    assert mov.index(b"moov") > at, "`moov` must follow `mdat`, whose offsets stay valid"
     begin = mov.index(b"dref") - 4
     while begin > 0:
         length = int.from_bytes(mov[begin : begin + 4], "big")
@@ -102,7 +102,7 @@ def with_external_data(mov: bytes, target: str) -> bytes:
 
 
 def _parents(mov: bytes, begin: int) -> Iterator[int]:
-    """Where the atoms begin in which this one lies."""
+    """Yield the offsets of the atoms that contain this one."""
     for kind in (b"moov", b"trak", b"mdia", b"minf", b"dinf"):
         yield mov.rindex(kind, 0, begin) - 4
 

@@ -1,4 +1,4 @@
-"""The commands as processes of their own, and what they say."""
+"""The commands as subprocesses, and what they print."""
 
 import sys
 from pathlib import Path
@@ -8,10 +8,15 @@ CONVERT = [sys.executable, str(Path(__file__).parents[2] / "flows" / "convert.py
 
 
 def read_until(stream: IO[str] | None, mark: str) -> str:
+    """Return the output up to the line with `mark`.
+
+    Raises:
+        AssertionError: The stream ends without such a line.
+    """
     assert stream
     lines = []
     for line in stream:
         lines.append(line)
         if mark in line:
             return "".join(lines)
-    raise AssertionError(f"{mark!r} was never said: {''.join(lines)}")
+    raise AssertionError(f"{mark!r} was never printed: {''.join(lines)}")

@@ -1,7 +1,7 @@
-"""A proxy before Azurite that refuses, delays, drops and slows requests as a cloud's storage does.
+"""A proxy in front of Azurite that refuses, delays, drops and slows requests as clouds do.
 
-Requests pass as they came: their signatures cover the path and the headers, which stay, and not the
-address, which is the proxy's. Bodies are streamed.
+The proxy forwards path and headers unchanged, because signatures cover them. Signatures do not
+cover the address, so the proxy can have its own. Bodies are streamed.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ CHUNK_BYTES = 1 << 16
 HOP_BY_HOP = {b"connection", b"keep-alive", b"transfer-encoding"}
 BODY = (
     '<?xml version="1.0" encoding="utf-8"?>'
-    "<Error><Code>{code}</Code><Message>This fault was ordered</Message></Error>"
+    "<Error><Code>{code}</Code><Message>A test ordered this fault</Message></Error>"
 )
 CODES = {
     403: "AuthorizationFailure",
@@ -37,13 +37,13 @@ CODES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What befalls the requests that fit: always, so many times, or by chance."""
+    """What happens to matching requests: always, a limited number of times, or by chance."""
 
     method: str = "*"
     blob: str = "*"
-    """A pattern for `container/name`, percent-decoded."""
+    """Pattern for `container/name`, percent-decoded."""
     comp: str = "*"
-    """A pattern for the parameter that tells operations apart: `lease`, `block`, `list`, ..."""
+    """Pattern for the query parameter that names the operation: `lease`, `block`, `list`, …"""
     times: int | None = None
     chance: float = 1.0
 
@@ -54,31 +54,31 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal(Fault):
-    """An answer of an error, with or without `Retry-After`."""
+    """An error response, with or without `Retry-After`."""
 
     status: Literal[403, 429, 500, 503]
     retry_after_seconds: int | None = None
     code: str = ""
-    """Azure's, if another than is usual for the status."""
+    """Azure's error code. Empty: the usual code for the status."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drop(Fault):
-    """The connection breaks: before storage hears, after it has answered, or in the answer."""
+    """A broken connection: before storage gets the request, after its response, or within it."""
 
     when: Literal["before", "after", "within"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Delay(Fault):
-    """Storage hears only after a while."""
+    """A pause before storage gets the request."""
 
     seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bandwidth(Fault):
-    """A line that all requests that fit share, for bodies in both directions."""
+    """A bandwidth limit that all matching requests share, for bodies in both directions."""
 
     bytes_per_second: float
 
@@ -86,8 +86,8 @@ class Bandwidth(Fault):
 Kind = TypeVar("Kind", bound=Fault)
 
 
-class Asked(NamedTuple):
-    """A request that came by, and when."""
+class RecordedRequest(NamedTuple):
+    """A request that the proxy has received, and when."""
 
     method: str
     blob: str
@@ -96,113 +96,115 @@ class Asked(NamedTuple):
 
 
 @dataclass
-class Standing:
-    """A fault, how often it has yet to strike, and when its line is free again."""
+class ActiveFault:
+    """An ordered fault, and what is left of it."""
 
     fault: Fault
-    left: int | None
-    free_at: float = 0
+    times_left: int | None
+    free_at_seconds: float = 0
+    """When the next chunk may pass a `Bandwidth`."""
 
     def reserve(self, size: int, now: float) -> float:
-        """The seconds until so many bytes have passed the line."""
+        """Return the seconds until `size` more bytes have passed the bandwidth limit."""
         assert isinstance(self.fault, Bandwidth)
-        self.free_at = max(now, self.free_at) + size / self.fault.bytes_per_second
-        return self.free_at - now
+        start = max(now, self.free_at_seconds)
+        self.free_at_seconds = start + size / self.fault.bytes_per_second
+        return self.free_at_seconds - now
 
 
 @dataclass
-class Strikes:
-    """What befalls one request."""
+class RequestFaults:
+    """The faults that apply to one request."""
 
-    standing: list[Standing] = field(default_factory=list)
+    active: list[ActiveFault] = field(default_factory=list)
 
     def first(self, kind: type[Kind]) -> Kind | None:
-        found = (each.fault for each in self.standing if isinstance(each.fault, kind))
+        found = (each.fault for each in self.active if isinstance(each.fault, kind))
         return next(found, None)
 
     async def slow(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """The chunks, as fast as the lines let them pass."""
-        lines = [each for each in self.standing if isinstance(each.fault, Bandwidth)]
+        """Yield the chunks at the speed that the bandwidth limits allow."""
+        limits = [each for each in self.active if isinstance(each.fault, Bandwidth)]
         async for chunk in chunks:
-            waits = [line.reserve(len(chunk), time.monotonic()) for line in lines]
+            waits = [limit.reserve(len(chunk), time.monotonic()) for limit in limits]
             if waits:
                 await asyncio.sleep(max(waits))
             yield chunk
 
 
 class StorageProxy:
-    """An ASGI application that passes requests on to the storage of a connection string."""
+    """An ASGI application that forwards requests to the storage of a connection string."""
 
     def __init__(self, connection_string: str) -> None:
-        """Nothing is ordered yet; chance starts from the seed 0."""
+        """Start without faults. The seed of chance is 0."""
         self.target = connection_string
         self.port = 0
-        self.requests: list[Asked] = []
+        self.requests: list[RecordedRequest] = []
         self._endpoint = _parts(connection_string)["BlobEndpoint"]
-        self._standing: list[Standing] = []
-        self._random = random.Random(0)  # noqa: S311 - reproducible on purpose
+        self._active: list[ActiveFault] = []
+        self._random = random.Random(0)  # noqa: S311  reproducible on purpose
         self._lock = threading.Lock()
 
     @property
     def connection_string(self) -> str:
-        """The same account, by way of the proxy."""
+        """The same account, reached through the proxy."""
         address = f"127.0.0.1:{self.port}"
         return self.target.replace(urlsplit(self._endpoint).netloc, address)
 
     def order(self, fault: Fault) -> None:
-        """Let the fault strike from now on; what was ordered before stays."""
+        """Apply the fault to matching requests from now on, beside earlier faults."""
         with self._lock:
-            self._standing.append(Standing(fault, fault.times))
+            self._active.append(ActiveFault(fault, fault.times))
 
     def seed(self, seed: int) -> None:
-        """From here on, what is by chance is the same each time."""
+        """Make the faults that occur by chance reproducible from here on."""
         self._random.seed(seed)
 
     def clear(self) -> None:
-        """Take back what was ordered."""
+        """Remove all faults."""
         with self._lock:
-            self._standing.clear()
+            self._active.clear()
 
-    def strikes(self, *, method: str, blob: str, comp: str) -> Strikes:
-        """What befalls this request, which counts against the faults' `times`."""
+    def faults_for(self, *, method: str, blob: str, comp: str) -> RequestFaults:
+        """Record the request and return its faults. Each one counts against its `times`."""
         with self._lock:
-            self.requests.append(Asked(method, blob, comp, time.monotonic()))
-            struck = [each for each in self._standing if self._strikes(each, method, blob, comp)]
-            self._standing = [each for each in self._standing if each.left != 0]
-            return Strikes(struck)
+            self.requests.append(RecordedRequest(method, blob, comp, time.monotonic()))
+            chosen = [each for each in self._active if self._applies(each, method, blob, comp)]
+            self._active = [each for each in self._active if each.times_left != 0]
+            return RequestFaults(chosen)
 
-    def _strikes(self, standing: Standing, method: str, blob: str, comp: str) -> bool:
-        fault = standing.fault
+    def _applies(self, active: ActiveFault, method: str, blob: str, comp: str) -> bool:
+        fault = active.fault
         if not fault.fits(method=method, blob=blob, comp=comp):
             return False
         if self._random.random() >= fault.chance:
             return False
-        if standing.left is not None:
-            standing.left -= 1
+        if active.times_left is not None:
+            active.times_left -= 1
         return True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        strikes = self.strikes(
+        faults = self.faults_for(
             method=scope["method"],
             blob=unquote(scope["raw_path"].decode()).split("/", 2)[-1],
             comp=parse_qs(scope["query_string"].decode()).get("comp", [""])[0],
         )
-        drop = strikes.first(Drop)
-        if delay := strikes.first(Delay):
+        drop = faults.first(Drop)
+        if delay := faults.first(Delay):
             await asyncio.sleep(delay.seconds)
-        if refusal := strikes.first(Refusal):
+        if refusal := faults.first(Refusal):
             await _refuse(refusal, receive, send)
         elif drop and drop.when == "before":
             _abort(send)
         else:
-            async with self._passed_on(scope, strikes.slow(_chunks(receive))) as response:
-                await _answer(response, strikes, send)
+            async with self._forwarded(scope, faults.slow(_chunks(receive))) as response:
+                await _respond(response, faults, send)
 
     @asynccontextmanager
-    async def _passed_on(
+    async def _forwarded(
         self, scope: Scope, body: AsyncIterator[bytes]
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Storage's answer to the request, whose headers stay as they are, the address too."""
+        """Forward the request with its headers, `Host` included, and yield the response."""
         headers = [(n.decode(), v.decode("latin-1")) for n, v in _kept(scope["headers"])]
         has_body = dict(headers).get("content-length", "0") != "0"
         place = f"http://{urlsplit(self._endpoint).netloc}{scope['raw_path'].decode()}"
@@ -225,7 +227,7 @@ class StorageProxy:
 
 def _parts(connection_string: str) -> dict[str, str]:
     pairs = (part.split("=", 1) for part in connection_string.split(";") if part)
-    return dict((name, value) for name, value in pairs)  # noqa: C402 - for the type checker
+    return dict((name, value) for name, value in pairs)  # noqa: C402  for the type checker
 
 
 def _kept(headers: Any) -> list[tuple[bytes, bytes]]:
@@ -237,7 +239,7 @@ async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise ConnectionError("the client went away")
+            raise ConnectionError("The client has disconnected.")
         more = message.get("more_body", False)
         yield message.get("body", b"")
 
@@ -256,15 +258,15 @@ async def _refuse(refusal: Refusal, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def _answer(response: aiohttp.ClientResponse, strikes: Strikes, send: Send) -> None:
-    """Pass storage's answer on, as far as the connection is not to break."""
-    drop = strikes.first(Drop)
+async def _respond(response: aiohttp.ClientResponse, faults: RequestFaults, send: Send) -> None:
+    """Send the response to the client, up to the point where a `Drop` breaks the connection."""
+    drop = faults.first(Drop)
     if drop and drop.when == "after":
         _abort(send)
         return
     headers = _kept(response.raw_headers)
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    async for chunk in strikes.slow(response.content.iter_chunked(CHUNK_BYTES)):
+    async for chunk in faults.slow(response.content.iter_chunked(CHUNK_BYTES)):
         half = chunk[: len(chunk) // 2] if drop else chunk
         await send({"type": "http.response.body", "body": half, "more_body": True})
         if drop:
@@ -274,13 +276,13 @@ async def _answer(response: aiohttp.ClientResponse, strikes: Strikes, send: Send
 
 
 def _abort(send: Send) -> None:
-    """Break the connection: uvicorn's `send` is a method of what holds it."""
+    """Break the connection, which uvicorn keeps in the object that `send` is a method of."""
     send.__self__.transport.abort()  # type: ignore[attr-defined]
 
 
 @contextmanager
 def running_proxy(connection_string: str) -> Iterator[StorageProxy]:
-    """A proxy before this storage, on a free port, for as long as the block runs."""
+    """Run a proxy in front of this storage, on a free port."""
     proxy = StorageProxy(connection_string)
     with served(
         proxy,

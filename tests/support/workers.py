@@ -1,4 +1,4 @@
-"""What runs deployments, as people start it: Prefect's process workers, and `flows/serve.py`."""
+"""The programs that run deployments: Prefect's process workers, and `flows/serve.py`."""
 
 import os
 import subprocess
@@ -16,12 +16,12 @@ EAGER = {
     "PREFECT_WORKER_PREFETCH_SECONDS": "1",
     "PREFECT_RUNNER_POLL_FREQUENCY": "1",
 }
-PATIENCE_SECONDS = 90
+TIMEOUT_SECONDS = 90
 GRACE_SECONDS = 20
 
 
 class Worker:
-    """A worker that runs, and what it and its flows print."""
+    """A running worker, and what it and its flows print."""
 
     def __init__(self, process: subprocess.Popen[str], pool: str) -> None:
         self.process = process
@@ -35,25 +35,25 @@ class Worker:
             self._lines.put(line)
 
     def read_until(self, mark: str) -> str:
-        """What was printed since the last call, up to the line with `mark`."""
-        said = ""
-        while mark not in said:
-            said += self._lines.get(timeout=PATIENCE_SECONDS)
-        return said
+        """Return the output since the last call, up to the line with `mark`."""
+        output = ""
+        while mark not in output:
+            output += self._lines.get(timeout=TIMEOUT_SECONDS)
+        return output
 
 
 def running_worker(*, pool: str, environment: Mapping[str, str]) -> AbstractContextManager[Worker]:
-    """A process worker for a work pool, which it makes where it is missing, until the block ends.
+    """Run a process worker for a work pool, and create the work pool if it is missing.
 
-    `environment` goes on top of this process's, to the worker and to the flows that it runs. A
-    flow that still runs at the end goes on without it: see to it that none does.
+    The worker and its flows get `environment` on top of this process's environment. When the
+    worker ends, its flows continue to run: make sure that they have all ended before.
     """
     start = [PREFECT, "worker", "start", "--type", "process", "--pool", pool, "--name", pool]
     return _running(start, pool=pool, environment=environment, mark="started!")
 
 
 def serving(*, pool: str, environment: Mapping[str, str]) -> AbstractContextManager[Worker]:
-    """The deployments of a work pool by one process without a worker, as above."""
+    """Serve the deployments of a work pool from one process, without a worker."""
     serve = [sys.executable, SERVE, pool]
     return _running(serve, pool=pool, environment=environment, mark="being served")
 

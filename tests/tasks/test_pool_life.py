@@ -34,9 +34,12 @@ Order = Callable[..., None]
 
 
 @pytest.fixture
-def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+def account(
+    tmp_path: Path, ffmpeg_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dict[str, str]]:
     """A Batch service of the test's own; there is no storage."""
-    app = create_app(account="own", key=KEY, data=tmp_path, max_nodes=8, node_path="/usr/bin:/bin")
+    path = f"{ffmpeg_folder}:/usr/bin:/bin"
+    app = create_app(account="own", key=KEY, data=tmp_path, max_nodes=8, node_path=path)
     with served(app) as port:
         settings = {
             "AZURE_BATCH_ENDPOINT": f"http://127.0.0.1:{port}",

@@ -1,6 +1,6 @@
-"""How does the agent split a command line with quotes?
+"""How does the node agent split a command line with quotes?
 
-The start task is `/bin/sh -c '…'`; what else could break goes by environment settings.
+The start task is `/bin/sh -c '…'`. Other values with quotes go into environment settings.
 """
 
 from bench import Bench

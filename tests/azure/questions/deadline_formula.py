@@ -1,6 +1,6 @@
-"""How does Batch evaluate the formula by which a pool ends at its deadline?
+"""What does the autoscale formula that ends a pool set after its deadline?
 
-It is all that ends a pool's nodes after a kill -9.
+After a kill -9, only this formula ends the pool's nodes.
 """
 
 from datetime import UTC, datetime

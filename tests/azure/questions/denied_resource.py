@@ -1,4 +1,4 @@
-"""How does a batch task end whose resource file has a bad signature?"""
+"""How does a batch task end if the signature of its resource file is wrong?"""
 
 from azure.batch.models import ResourceFile
 

@@ -1,6 +1,6 @@
-"""How does a batch task end that exits with 0 and may not upload?
+"""How does a batch task end that exits with 0 but may not upload its output?
 
-The result must be a failure, and its code begin with `FileUpload`.
+The result must be a failure, and its code must begin with `FileUpload`.
 """
 
 from bench import Bench, batch_result
@@ -9,7 +9,7 @@ WANTED = "FileUploadAccessDenied, exit code 0"
 
 
 async def ask(bench: Bench) -> str:
-    url = bench.signer.blob_url(bench.container_name, "file")  # reads, and only that blob
+    url = bench.signer.blob_url(bench.container_name, "file")  # permits reading this blob
     place, _, token = url.partition("?")
     output = bench.output("file", path="file", url=f"{place.rpartition('/')[0]}?{token}")
     return batch_result(await bench.run("echo a >file", output_files=[output]))

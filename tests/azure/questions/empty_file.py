@@ -1,6 +1,6 @@
-"""Does a node upload an output file that is empty?
+"""Does a node upload an empty output file?
 
-The runner says how many seconds it wrote in the name of an empty file.
+The runner reports the seconds that it wrote in the name of an empty file.
 """
 
 from bench import Bench

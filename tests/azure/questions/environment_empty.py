@@ -1,6 +1,6 @@
 """Is an environment setting with an empty value set?
 
-`SOURCE_SECONDS` is empty where a source does not say how long it is; the runner takes both.
+`SOURCE_SECONDS` is empty if the source does not state its duration. The runner accepts both.
 """
 
 from azure.batch.models import EnvironmentSetting

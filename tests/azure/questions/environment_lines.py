@@ -1,17 +1,17 @@
-"""Does an environment setting arrive as it was given: lines, quotes, dollars, percents?
+"""Does an environment setting keep line breaks, quotes, dollar and percent signs?
 
-The runner takes ffmpeg's arguments from one, a line each.
+The runner reads ffmpeg's arguments from one setting, one argument per line.
 """
 
 from azure.batch.models import EnvironmentSetting
 
 from bench import Bench
 
-WANTED = "as given"
+WANTED = "unchanged"
 VALUE = "-af\nvolume=2\n\n'a b' \"c\" $HOME ${PATH} %PATH% \\d\té"
 
 
 async def ask(bench: Bench) -> str:
     given = [EnvironmentSetting(name="GIVEN", value=VALUE)]
     found = await bench.stdout(await bench.run('printf %s "$GIVEN"', environment_settings=given))
-    return "as given" if found == VALUE else repr(found)
+    return "unchanged" if found == VALUE else repr(found)

@@ -1,6 +1,6 @@
-"""What is answered to the creation of a container that is there, of which one has the role alone?
+"""What does storage answer if the container to create exists, and one may access only that one?
 
-Runs make their containers where they are missing; whoever runs them may have no right to others.
+A run creates the containers that are missing. Its user may have a role for these alone.
 """
 
 from bench import Bench, refusal

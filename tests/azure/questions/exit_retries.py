@@ -1,4 +1,4 @@
-"""How often does a batch task run whose exit code is never 0 and that has one retry?"""
+"""How often does Batch retry a batch task that has one retry and never exits with 0?"""
 
 from azure.batch.models import BatchTaskConstraints
 

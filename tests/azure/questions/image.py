@@ -1,4 +1,4 @@
-"""Which image does the pipeline choose of those that are offered?"""
+"""Which of the supported images does the pipeline choose?"""
 
 from bench import Bench
 

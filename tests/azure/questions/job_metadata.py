@@ -1,10 +1,10 @@
-"""Does a job take metadata of 2,000 characters?"""
+"""Does a job accept metadata of 2,000 characters?"""
 
 from azure.batch.models import BatchMetadataItem
 
 from bench import Bench, refusal
 
-WANTED = "taken"
+WANTED = "accepted"
 
 
 async def ask(bench: Bench) -> str:

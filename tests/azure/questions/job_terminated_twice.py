@@ -1,4 +1,4 @@
-"""What does Batch answer to the termination of a job that is over?"""
+"""What does Batch answer to the termination of a completed job?"""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Does a container SAS with `w` alone upload a file of 64 MiB, block by block?"""
+"""Does a container SAS with only `w` permit the upload of a 64 MiB file in blocks?"""
 
 from bench import Bench, batch_result
 

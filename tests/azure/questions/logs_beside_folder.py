@@ -1,6 +1,6 @@
-"""Where do stdout and stderr go, which lie above the working folder?
+"""Where are stdout and stderr uploaded to, which are one level above the working folder?
 
-Failed files are explained by what ffmpeg printed, found as `<batch task>/stderr.txt`.
+The reason of a failed file comes from ffmpeg's output in `<batch task>/stderr.txt`.
 """
 
 from bench import Bench

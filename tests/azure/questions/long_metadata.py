@@ -1,6 +1,6 @@
-"""Does a value of 4,000 characters pass as metadata in an upload header?
+"""Does an upload header accept a metadata value of 4,000 characters?
 
-A source's path is one, percent-encoded; Blob Storage takes 8 KiB of metadata in all.
+A source's percent-encoded path is such a value. Blob Storage allows 8 KiB of metadata in total.
 """
 
 from bench import Bench, batch_result

@@ -1,6 +1,6 @@
 """May an output's path have 1,000 characters?
 
-A blob's name may have 1,024; outputs mirror the paths of their sources.
+A blob's name may have 1,024. Outputs mirror the paths of their sources.
 """
 
 from bench import Bench, batch_result

@@ -1,11 +1,11 @@
-"""How long may a job's id be: are 64 characters taken and 65 refused?"""
+"""How long may a job's id be: does Batch accept 64 characters and refuse 65?"""
 
 from bench import Bench, refusal
 
-WANTED = "taken; 400 InvalidPropertyValue"
+WANTED = "accepted; 400 InvalidPropertyValue"
 
 
 async def ask(bench: Bench) -> str:
     longest = bench.fresh("job").ljust(64, "x")
-    taken = await refusal(bench.job(id=longest))
-    return f"{taken}; {await refusal(bench.job(id=f'{longest}y'))}"
+    first = await refusal(bench.job(id=longest))
+    return f"{first}; {await refusal(bench.job(id=f'{longest}y'))}"

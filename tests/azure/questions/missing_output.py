@@ -1,4 +1,4 @@
-"""How does a batch task end that exits with 0 and leaves no output file?"""
+"""How does a batch task end that exits with 0 without its output file?"""
 
 from bench import CONDITIONS, Bench, batch_result
 

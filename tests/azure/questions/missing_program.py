@@ -1,4 +1,4 @@
-"""How does a batch task end whose program is not there?"""
+"""How does a batch task end if its program does not exist?"""
 
 from bench import Bench, batch_result
 

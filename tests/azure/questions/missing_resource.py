@@ -1,6 +1,6 @@
-"""How does a batch task end whose resource file is not there?
+"""How does a batch task end if its resource file does not exist?
 
-Codes that begin with `Blob` are tried once more by the run.
+The run retries once after a code that begins with `Blob`.
 """
 
 from bench import Bench, batch_result
@@ -9,6 +9,6 @@ WANTED = "BlobNotFound, exit code None"
 
 
 async def ask(bench: Bench) -> str:
-    file = await bench.resource("content", path="input", name="goes")
-    await bench.blob("goes").delete_blob()
+    file = await bench.resource("content", path="input", name="deleted")
+    await bench.blob("deleted").delete_blob()
     return batch_result(await bench.run(resource_files=[file]))

@@ -1,6 +1,6 @@
-"""Does `list_pool_node_counts` count a pool's one node, under its kind?
+"""Does `list_pool_node_counts` count a pool's only node, under its kind?
 
-The watcher asks nothing else whether a pool has nodes.
+The watcher has no other source for whether a pool has nodes.
 """
 
 from bench import Bench

@@ -1,4 +1,4 @@
-"""Does the listing of nodes take the filter `state eq 'starttaskfailed'`?"""
+"""Does the listing of nodes accept the filter `state eq 'starttaskfailed'`?"""
 
 from bench import Bench
 

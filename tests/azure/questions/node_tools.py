@@ -1,14 +1,14 @@
-"""Has a node all that the runner needs, for a user who is not root?
+"""Does a node have all programs that the runner needs, for a user who is not root?
 
-The pool's start task is the pipeline's own: it installs ffmpeg with apt.
+The pool has the pipeline's own start task, which installs ffmpeg with apt.
 """
 
 from bench import Bench
 
-WANTED = "all there"
+WANTED = "all found"
 SCRIPT = """
 for tool in ffmpeg od rm tr wc; do command -v $tool >/dev/null || missing="${missing-}$tool "; done
-printf %s "${missing:-all there}"
+printf %s "${missing:-all found}"
 """
 
 

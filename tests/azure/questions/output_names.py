@@ -1,8 +1,8 @@
-"""Is an output's path taken as the blob's name, whatever characters it has?"""
+"""Is an output's path the blob's name, with any characters?"""
 
 from bench import Bench
 
-WANTED = "as given"
+WANTED = "unchanged"
 NAMES = ["it's é.mp3", "100%25 #1?.mp3", "a+b&c.mp3", "{x} [y].mp3", "😀.mp3", "a/b c/d.mp3"]
 
 
@@ -12,4 +12,4 @@ async def ask(bench: Bench) -> str:
         "echo a >file", output_files=[bench.output("file", path=f"{folder}/{n}") for n in NAMES]
     )
     found = sorted(await bench.sizes(folder))
-    return "as given" if found == sorted(NAMES) else str(found)
+    return "unchanged" if found == sorted(NAMES) else str(found)

@@ -1,6 +1,6 @@
-"""Does a batch task succeed whose output pattern with a wildcard matches nothing?
+"""Does a batch task succeed if its output pattern has a wildcard and matches nothing?
 
-A conversion that fails early leaves no marker; its own exit code must be what is reported.
+A conversion that fails early leaves no marker. Its result must still be its own exit code.
 """
 
 from bench import Bench, batch_result

@@ -1,6 +1,6 @@
-"""Does a node fetch a resource file whose blob has any characters in its name?
+"""Does a node fetch a resource file with any characters in its blob's name?
 
-Sources that lie in containers are fetched under the names that they have there.
+Nodes fetch the sources in containers by their original names.
 """
 
 from bench import Bench

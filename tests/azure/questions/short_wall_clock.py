@@ -1,6 +1,6 @@
-"""Does a job take a wall clock of one minute?
+"""Does a job accept a wall clock of one minute?
 
-It is the least that a run asks for when its deadline is near.
+A run whose deadline is near asks for one minute, and never for less.
 """
 
 from azure.batch.models import BatchJobConstraints
@@ -8,7 +8,7 @@ from azure.batch.models import BatchJobConstraints
 from bench import Bench, refusal
 from tasks.job import LEAST_WALL_CLOCK
 
-WANTED = "taken"
+WANTED = "accepted"
 
 
 async def ask(bench: Bench) -> str:

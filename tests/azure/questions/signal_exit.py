@@ -1,4 +1,4 @@
-"""What is the exit code of a command that is killed by signal 9?"""
+"""What is the exit code of a command that signal 9 kills?"""
 
 from bench import Bench, batch_result
 

@@ -1,6 +1,6 @@
-"""Is what the start task printed found on the node as `startup/stdout.txt` and `stderr.txt`?
+"""Does the node keep the start task's output in `startup/stdout.txt` and `stderr.txt`?
 
-Where start tasks fail, the run ends with these words.
+If start tasks fail, the run's diagnosis quotes these files.
 """
 
 from bench import Bench

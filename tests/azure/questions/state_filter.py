@@ -1,6 +1,6 @@
-"""Does the listing of batch tasks take the filter `state ne 'active'`?
+"""Does the listing of batch tasks accept the filter `state ne 'active'`?
 
-By it the watcher lists what has come to an end, without what still waits.
+With this filter the watcher lists the completed batch tasks without those that still wait.
 """
 
 from bench import Bench

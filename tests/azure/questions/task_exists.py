@@ -1,6 +1,6 @@
-"""What does a collection answer to a batch task whose id is taken?
+"""What does Batch answer for a batch task in a collection if its id exists?
 
-After an answer that was lost, the wave is added again, and this must count as success.
+After a lost response the run adds the wave again, and this result must count as success.
 """
 
 from azure.batch.models import BatchTaskCreateOptions, BatchTaskGroup

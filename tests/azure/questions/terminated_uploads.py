@@ -1,6 +1,6 @@
-"""Are logs uploaded of a batch task that runs while its job is terminated?
+"""Does a node upload the logs of a running batch task when its job is terminated?
 
-At the deadline the job ends itself; what ffmpeg had printed by then would help.
+At the deadline the job terminates itself. What ffmpeg printed until then would help.
 """
 
 from typing import Any

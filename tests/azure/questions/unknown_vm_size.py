@@ -1,13 +1,13 @@
-"""Is a VM size that there is not refused when the pool is made?
+"""Does Batch create a pool with a VM size that does not exist?
 
-If not, it shows only as a resize error, minutes later.
+If so, the error appears only minutes later, as a resize error.
 """
 
 from azure.batch import models
 
 from bench import Bench, refusal
 
-WANTED = "taken"
+WANTED = "accepted"
 
 
 async def ask(bench: Bench) -> str:
@@ -19,7 +19,7 @@ async def ask(bench: Bench) -> str:
         virtual_machine_configuration=pool.virtual_machine_configuration,
         target_dedicated_nodes=0,
     )
-    said = await refusal(bench.batch.create_pool(spec))
-    if said == "taken":
+    result = await refusal(bench.batch.create_pool(spec))
+    if result == "accepted":
         await bench.batch.begin_delete_pool(name)
-    return said
+    return result

@@ -1,6 +1,6 @@
-"""Does Batch run a batch task again whose upload failed, as it does for an exit code?
+"""Does Batch retry a batch task after a failed upload, as it does after an exit code?
 
-We believe not, and make a second attempt of our own.
+We assume that it does not, so the run makes a second attempt itself.
 """
 
 from azure.batch.models import BatchTaskConstraints

@@ -1,4 +1,4 @@
-"""How does a batch task end that was still waiting when its job was terminated?"""
+"""How does a waiting batch task end when its job is terminated?"""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How does a batch task end whose own wall clock runs out?"""
+"""How does a batch task end when its own wall clock expires?"""
 
 from datetime import timedelta
 

@@ -1,6 +1,6 @@
-"""How does Batch evaluate the formula of a warm pool, which reads samples, while nothing waits?
+"""What does a warm pool's autoscale formula, which reads samples, set while no task waits?
 
-Samples that are not there yet must not make it fail, or the pool keeps what it has.
+The formula must not fail while samples are missing, or the pool would keep its size.
 """
 
 from datetime import UTC, datetime

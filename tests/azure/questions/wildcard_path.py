@@ -1,6 +1,6 @@
-"""Is the path of an output file with a wildcard a folder, into which the name goes?
+"""If an output file's pattern has a wildcard, is its path a folder for the matching files?
 
-The marker `seconds-7.013` goes into a folder of logs by the pattern `seconds-*`.
+The pattern `seconds-*` uploads the marker `seconds-7.013` into the folder of logs.
 """
 
 from bench import Bench

@@ -2,10 +2,10 @@
 
 from bench import Bench
 
-WANTED = "there, and writes"
+WANTED = "yes, and it may write"
 SCRIPT = """
 cd -P "$AZ_BATCH_TASK_WORKING_DIR" && there=$PWD && cd - >/dev/null
-[ "$(pwd -P)" = "$there" ] && touch file && printf 'there, and writes'
+[ "$(pwd -P)" = "$there" ] && touch file && printf 'yes, and it may write'
 """
 
 

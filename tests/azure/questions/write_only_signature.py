@@ -1,6 +1,6 @@
-"""Does a container SAS with `w` alone upload a blob, and overwrite it?
+"""Does a container SAS with only `w` permit creating and overwriting a blob?
 
-Nodes get no more; a batch task that is tried again overwrites what it left.
+Nodes get no other permission. A retried batch task overwrites the blobs of its first attempt.
 """
 
 from bench import Bench, batch_result

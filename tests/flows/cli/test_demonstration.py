@@ -1,4 +1,4 @@
-"""The demo: what it deploys, and that it leaves nothing running."""
+"""The demo deploys a flow with a schedule, and leaves nothing running."""
 
 import signal
 import sqlite3
@@ -20,7 +20,7 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DEMO = [sys.executable, ROOT / "flows" / "demo.py"]
 
 
-def test_it_deploys_the_local_part_of_the_file_on_its_own_library_and_adds_a_schedule() -> None:
+def test_the_demo_deploys_convert_local_on_its_own_library_with_one_more_schedule() -> None:
     content = yaml.safe_load(PREFECT_FILE.read_text())
     (deployment,) = PrefectFile.model_validate(adapted(content, Path("/demo"), now=NOW)).deployments
     assert deployment.name == "convert-local"
@@ -37,34 +37,34 @@ def test_it_deploys_the_local_part_of_the_file_on_its_own_library_and_adds_a_sch
 
 
 def running_in(folder: Path) -> list[str]:
-    """The processes at work in a folder, as far as the system tells (Linux does)."""
+    """Return the working folders of the processes below `folder`, on Linux."""
     found = []
     for link in Path("/proc").glob("[0-9]*/cwd"):
-        with suppress(OSError):  # it has just ended, or is another user's
+        with suppress(OSError):  # the process has just ended, or belongs to another user
             found.append(str(link.readlink()))
     return [place for place in found if place.startswith(str(folder))]
 
 
 def wait_until_running(run: str) -> None:
-    patience = time.monotonic() + 60
+    deadline = time.monotonic() + 60
     while httpx.get(run).json()["state_type"] != "RUNNING":
-        assert time.monotonic() < patience, "it never ran"
+        assert time.monotonic() < deadline, "the run did not start"
 
 
 def states_in(folder: Path) -> list[str]:
-    """Of all runs in the database of the demo's Prefect server."""
+    """Return the states of all flow runs in the database of the demo's Prefect server."""
     (database,) = folder.glob("prefect-*/prefect.db")
     with closing(sqlite3.connect(database)) as connection:
         return [state for (state,) in connection.execute("SELECT state_type FROM flow_run")]
 
 
-def test_it_prints_where_to_look_and_ctrl_c_stops_all_of_it(tmp_path: Path) -> None:
+def test_the_demo_prints_the_address_of_the_ui_and_ctrl_c_ends_everything(tmp_path: Path) -> None:
     with subprocess.Popen(
         [*DEMO, "--data", tmp_path], stdout=subprocess.PIPE, text=True, process_group=0
     ) as process:
         try:
-            told = read_until(process.stdout, "Ctrl-C stops all of it.")
-            (url,) = (line.split()[-1] for line in told.splitlines() if "Prefect's UI" in line)
+            printed = read_until(process.stdout, "Ctrl-C stops all of it.")
+            (url,) = (line.split()[-1] for line in printed.splitlines() if "Prefect's UI" in line)
             deployment = httpx.get(f"{url}/api/deployments/name/convert/convert-local").json()
             assert "demo" in {schedule["slug"] for schedule in deployment["schedules"]}
             blocks = httpx.post(f"{url}/api/block_documents/filter", json={}).text
