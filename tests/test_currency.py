@@ -23,10 +23,10 @@ ROOT = Path(__file__).parents[1]
 OURS = ("README.md", "pyproject.toml", "flows", "tasks", "deployments", "tests")
 ELSEWHERE = {  # that name the retired on purpose: to take old clients, or to have been better
     *("deployments/local/src/local_azure/batch/gate.py", "deployments/local/README.md"),
-    *("tests/deployments/local/batch/old_client.py", "tests/test_currency.py"),
-    *("tests/deployments/local/batch/test_old_client.py", "tests/flows/test_tutorial_faults.py"),
+    *("deployments/local/tests/batch/old_client.py", "tests/test_currency.py"),
+    *("deployments/local/tests/batch/test_old_client.py", "tests/flows/test_tutorial_faults.py"),
     *(
-        "tests/deployments/local/batch/test_auth.py",
+        "deployments/local/tests/batch/test_auth.py",
         "deployments/local/src/local_azure/package-lock.json",
     ),
 }
