@@ -58,13 +58,13 @@ def ask(
 def test_the_account_has_cores_for_as_many_nodes_of_any_size(
     client: BatchManagementClient, account: dict[str, str]
 ) -> None:
-    (account,) = client.batch_account.list()
-    assert account["AZURE_BATCH_ENDPOINT"] == f"https://{account.account_endpoint}"
-    assert account.name == account["AZURE_BATCH_ACCOUNT"]
+    (found,) = client.batch_account.list()
+    assert account["AZURE_BATCH_ENDPOINT"] == f"https://{found.account_endpoint}"
+    assert found.name == account["AZURE_BATCH_ACCOUNT"]
     cores = 4 * max(size.cores for size in OFFERED)
-    assert (account.low_priority_core_quota, account.dedicated_core_quota) == (cores, cores)
-    assert account.dedicated_core_quota_per_vm_family_enforced
-    by_family = {f.name: f.core_quota for f in account.dedicated_core_quota_per_vm_family}
+    assert (found.low_priority_core_quota, found.dedicated_core_quota) == (cores, cores)
+    assert found.dedicated_core_quota_per_vm_family_enforced
+    by_family = {f.name: f.core_quota for f in found.dedicated_core_quota_per_vm_family}
     assert by_family == {size.family: cores for size in OFFERED}
 
 

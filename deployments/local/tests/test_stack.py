@@ -13,7 +13,6 @@ from processes import Program, all_end, processes_of
 COMMAND = """
 import json, sys
 from pathlib import Path
-from processes import Program, all_end, processes_of
 from local_azure.stack import running_stack
 
 with running_stack(Path(sys.argv[1])) as stack:

@@ -90,7 +90,7 @@ def test_nodes_read_and_write_by_the_identity_of_their_pool(
 ) -> None:
     identity = identity_of(batch, pool_id)
     task = copy(container, read_as=identity.upper(), write_as=identity)
-    ended = run(batch, pool_id, task, until)
+    ended = run(batch, pool_id, task)
     assert ended.result == "success", ended.failure_info
     copied = container.get_blob_client("copy")
     assert copied.download_blob().readall() == b"its content"
@@ -104,7 +104,7 @@ def test_nothing_is_read_by_an_identity_that_the_pool_has_not(
     batch: BatchClient, pool_id: str, container: ContainerClient
 ) -> None:
     task = copy(container, read_as=OTHER, write_as=identity_of(batch, pool_id))
-    ended = run(batch, pool_id, task, until)
+    ended = run(batch, pool_id, task)
     assert (ended.result, ended.failure_info.code) == ("failure", "BlobAccessDenied")
 
 
@@ -112,7 +112,7 @@ def test_nothing_is_written_by_an_identity_that_the_pool_has_not(
     batch: BatchClient, pool_id: str, container: ContainerClient
 ) -> None:
     task = copy(container, read_as=identity_of(batch, pool_id), write_as=OTHER)
-    ended = run(batch, pool_id, task, until)
+    ended = run(batch, pool_id, task)
     assert (ended.result, ended.failure_info.code) == ("failure", "FileUploadAccessDenied")
 
 

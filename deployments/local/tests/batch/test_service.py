@@ -6,16 +6,14 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from azure.batch import BatchClient
 from azure.batch import models as m
 from azure.core.credentials import AzureNamedKeyCredential
 
-from lab import is_alive, shell, until
+from lab import is_alive, serve, shell, until
 from local_azure import batch as package
 from local_azure.batch.errors import ERRORS
 from local_azure.batch.routes import OPERATIONS
@@ -53,9 +51,7 @@ def test_no_operation_is_listed_twice() -> None:
     assert len({(method, path) for method, path, _ in OPERATIONS}) == len(OPERATIONS)
 
 
-def test_when_it_stops_its_processes_and_nodes_are_gone(
-    serve: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_when_it_stops_its_processes_and_nodes_are_gone(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     with serve(tmp_path / "data") as lab:
         start = m.BatchStartTask(command_line=shell(f"echo $$ >> {pids}; exec sleep 60"))

@@ -27,8 +27,10 @@ class Program:
     def wait_until(self, line: str) -> list[str]:
         """Return the lines that the program prints before `line`."""
         assert self.process.stdout
-        before = list(iter(self.process.stdout.readline, f"{line}\n"))
-        assert self.process.poll() is None, before
+        before: list[str] = []
+        while (printed := self.process.stdout.readline()) != f"{line}\n":
+            assert printed, (before, self.end())  # the program has ended
+            before.append(printed)
         return before
 
     def send(self, number: signal.Signals) -> None:
