@@ -26,7 +26,7 @@ ELSEWHERE = {  # that name the retired on purpose: to take old clients, or to ha
     *("deployments/local/tests/batch/old_client.py", "tests/test_currency.py"),
     *("deployments/local/tests/batch/test_old_client.py", "tests/flows/test_tutorial_faults.py"),
     *(
-        "deployments/local/tests/batch/test_auth.py",
+        "deployments/local/tests/batch/test_shared_key.py",
         "deployments/local/src/local_azure/package-lock.json",
     ),
 }

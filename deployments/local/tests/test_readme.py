@@ -12,7 +12,7 @@ from azure.batch import BatchClient
 from azure.core.rest import HttpRequest
 
 import local_azure
-from local_azure.batch import faults, specs
+from local_azure.batch import fault_kinds, spec_types, specs
 from local_azure.batch.routes import OPERATIONS
 
 PAGE = Path(*local_azure.__path__, "../../README.md").read_text()
@@ -21,7 +21,7 @@ OPERATION_ROWS = re.findall(r"^\| ([A-Z]+) \| `(/.+?)` \| `(\w+)` \|$", PAGE, re
 FAULT_ROWS = re.findall(r"^\| `(\w+)` \| (.+?) \| .+ \| `(\{.+\})` \|$", PAGE, re.MULTILINE)
 KINDS = {
     kind: model
-    for model in get_args(get_args(faults.Fault)[0])
+    for model in get_args(get_args(fault_kinds.Fault)[0])
     for kind in get_args(model.model_fields["kind"].annotation)
 }
 
@@ -42,7 +42,7 @@ def test_every_property_that_is_refused_is_named() -> None:
     refused = {
         field.alias
         for model in models
-        if issubclass(model, specs.Spec)
+        if issubclass(model, spec_types.Spec)
         for field in model.model_fields.values()
         if field.annotation is type(None)
     }
@@ -55,7 +55,7 @@ def test_every_kind_of_fault_has_a_row_with_its_fields_and_an_example() -> None:
     for kind, fields, example in FAULT_ROWS:
         names = [field.alias for field in KINDS[kind].model_fields.values()]
         assert re.findall(r"`(\w+)`", fields) == [name for name in names if name != "kind"]
-        order = faults.AnyOrder.model_validate(json.loads(example)).root
+        order = fault_kinds.AnyOrder.model_validate(json.loads(example)).root
         assert type(order) is KINDS[kind]
 
 

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from local_azure.directory import ALGORITHM, RESOURCES, TOKEN_SECONDS, Directory, Flaw
-from local_azure.sharing import beside
+from local_azure.shared_address import with_routes
 
 EVERYTHING = "/.default"  # ends a scope: all that is granted on the resource before it
 LARGEST_FORM_BYTES = 1 << 16
@@ -38,16 +38,16 @@ FlawOf = Callable[[str], str | None]
 
 def create_app(directory: Directory, *, flaw_of: FlawOf, otherwise: ASGIApp) -> ASGIApp:
     """Entra ID for one directory; what is not for it goes to `otherwise`."""
-    endpoints = Endpoints(directory, flaw_of)
+    endpoints = TokenEndpoints(directory, flaw_of)
     routes = [
         Route("/{tenant}/oauth2/v2.0/token", endpoints.token, methods=["POST"]),
         Route("/{tenant}/v2.0/.well-known/openid-configuration", endpoints.configuration),
         Route("/{tenant}/discovery/v2.0/keys", endpoints.keys),
     ]
-    return beside(otherwise, routes=routes, refusals={RefusedToken: _refused})
+    return with_routes(otherwise, routes=routes, exception_handlers={RefusedToken: _refused})
 
 
-class Endpoints:
+class TokenEndpoints:
     """What is asked of a directory over HTTP."""
 
     def __init__(self, directory: Directory, flaw_of: FlawOf) -> None:

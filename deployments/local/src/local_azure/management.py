@@ -6,7 +6,7 @@ The requests that tell how many cores the Batch account may have, and which VM s
 import logging
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 from starlette.exceptions import HTTPException
@@ -16,11 +16,9 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from local_azure.batch import sizes
+from local_azure.batch.service import Service
 from local_azure.directory import MANAGEMENT, BadToken, Directory
-from local_azure.sharing import beside
-
-if TYPE_CHECKING:
-    from local_azure.batch.service import Service
+from local_azure.shared_address import with_routes
 
 log = logging.getLogger(__name__)
 
@@ -43,21 +41,21 @@ class RefusedRequest(Exception):  # noqa: N818 - it says what was refused
         super().__init__(message)
 
 
-def create_app(service: "Service", *, directory: Directory, otherwise: ASGIApp) -> ASGIApp:
-    """Resource Manager for one Batch account; what is not for it goes to `otherwise`."""
-    endpoints = Endpoints(service, directory)
+def create_app(service: Service, *, directory: Directory, otherwise: ASGIApp) -> ASGIApp:
+    """Resource Manager for one Batch account; ."""
+    endpoints = ManagementEndpoints(service, directory)
     routes = [Route(ACCOUNTS, endpoints.accounts), Route(SIZES, endpoints.sizes)]
-    return beside(
+    return with_routes(
         otherwise,
         routes=[Mount("/subscriptions", routes=routes)],
-        refusals={RefusedRequest: _refused, HTTPException: _unknown},
+        exception_handlers={RefusedRequest: _refused, HTTPException: _unknown},
     )
 
 
-class Endpoints:
+class ManagementEndpoints:
     """What is asked of a subscription over HTTP."""
 
-    def __init__(self, service: "Service", directory: Directory) -> None:
+    def __init__(self, service: Service, directory: Directory) -> None:
         self.service = service
         self.directory = directory
 
@@ -132,7 +130,7 @@ def not_supported(what: str) -> RefusedRequest:
     return RefusedRequest(501, "NotImplemented", f"{what} is not supported here.")
 
 
-def account(service: "Service", directory: Directory, endpoint: str) -> dict[str, Any]:
+def account(service: Service, directory: Directory, endpoint: str) -> dict[str, Any]:
     """The Batch account: as many cores as its nodes have, were all of the largest size."""
     usual = service.max_nodes * max(sizes.CORES)
     dedicated = service.faults.core_quota("dedicated", usual)

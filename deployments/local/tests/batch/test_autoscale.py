@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local_azure.batch.autoscale import Scene, Targets, evaluate
-from local_azure.batch.errors import BatchError
-from local_azure.batch.metrics import History
+from local_azure.batch.error_codes import BatchError
+from local_azure.batch.history import History
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

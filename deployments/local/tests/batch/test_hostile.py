@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from lab import Lab
-from local_azure.batch import auth
+from local_azure.batch import shared_key
 from local_azure.batch.routes import ROUTES
 
 ACCOUNT = "localbatch"
@@ -78,10 +78,10 @@ class Raw:
             return response.status, response.read()
 
     def signature(self, method: str, path: str, query: str, headers: dict[str, str]) -> str:
-        text = auth.string_to_sign(
+        text = shared_key.string_to_sign(
             method=method, account=ACCOUNT, raw_path=path, query=query, headers=headers
         )
-        return f"SharedKey {ACCOUNT}:{auth.sign(text, base64.b64decode(self.lab.key))}"
+        return f"SharedKey {ACCOUNT}:{shared_key.sign(text, base64.b64decode(self.lab.key))}"
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from azure.core.credentials import AzureNamedKeyCredential
 
 from lab import is_alive, serve, shell, until
 from local_azure import batch as package
-from local_azure.batch.errors import ERRORS
+from local_azure.batch.error_codes import ERRORS
 from local_azure.batch.routes import OPERATIONS
 from local_azure.ports import LOOPBACK, listen
 

@@ -373,7 +373,7 @@ def test_the_tasks_of_a_deleted_job_are_not_kept_for_their_retention_time(
     job_id = lab.job(pool)
     lab.completed(job_id, lab.task(job_id))
     (kept,) = lab.inside(
-        lambda service: [weakref.ref(task) for task in service.jobs[job_id].tasks.values()]
+        lambda service: [weakref.ref(task) for task in service.registry.jobs[job_id].tasks.values()]
     )
     lab.client.begin_delete_job(job_id, polling_interval=0).wait()
     lab.client.begin_delete_pool(pool, polling_interval=0).wait()

@@ -214,12 +214,12 @@ def test_another_hosts_name_is_refused(lab: Lab, host: str) -> None:
 
 def test_an_error_inside_is_a_500_that_says_nothing_of_it(lab: Lab) -> None:
     def spoil(service: Any) -> None:
-        service.pools["broken"] = object()
+        service.registry.pools["broken"] = object()
 
     lab.inside(spoil)
     try:
         response = lab.send("GET", "/pools/broken")
     finally:
-        lab.inside(lambda service: service.pools.pop("broken"))
+        lab.inside(lambda service: service.registry.pools.pop("broken"))
     assert (response.status_code, response.json()["code"]) == (500, "InternalError")
     assert "object" not in response.text()

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from local_azure.batch.errors import BatchError
-from local_azure.batch.metrics import PERIOD, History, Metrics
-from local_azure.batch.tokens import Token, tokens
+from local_azure.batch.error_codes import BatchError
+from local_azure.batch.history import PERIOD, History, Metrics
+from local_azure.batch.lexer import Token, tokens
 
 LONGEST = 8192
 DEEPEST = 30

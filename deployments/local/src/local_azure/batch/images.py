@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from local_azure.batch.errors import invalid_property, not_supported
+from local_azure.batch.error_codes import invalid_property, not_supported
 from local_azure.batch.specs import VirtualMachine
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from local_azure.batch.tokens import Token, tokens
+from local_azure.batch.lexer import Token, tokens
 
 LONGEST = 4000
 DEEPEST = 20

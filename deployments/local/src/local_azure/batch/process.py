@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from local_azure.batch import folders
+from local_azure.batch import node_files
 from local_azure.batch.clock import Clock
 from local_azure.batch.reaper import Reaper
 from local_azure.batch.state import Failure
@@ -46,8 +46,8 @@ class Process:
             words = shlex.split(command_line)
             find_program(words, folder=folder / "wd", path=environment.get("PATH", ""))
             with (
-                folders.open_own(folder / "stdout.txt", "wb") as stdout,
-                folders.open_own(folder / "stderr.txt", "wb") as stderr,
+                node_files.open_own(folder / "stdout.txt", "wb") as stdout,
+                node_files.open_own(folder / "stderr.txt", "wb") as stderr,
             ):
                 process = await asyncio.create_subprocess_exec(
                     *first_words,

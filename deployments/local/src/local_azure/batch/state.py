@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 
-from local_azure.batch.metrics import History
+from local_azure.batch.history import History
 from local_azure.batch.scheduler import earliest
 from local_azure.batch.specs import JobConstraints, JobSpec, PoolSpec, TaskSpec
 from local_azure.batch.wire import new_etag

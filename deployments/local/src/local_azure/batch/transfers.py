@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from local_azure.batch import folders
+from local_azure.batch import node_files
 from local_azure.batch.specs import (
     ContainerDestination,
     IdentityReference,
@@ -28,7 +28,7 @@ from local_azure.batch.state import Failure
 if TYPE_CHECKING:
     import aiohttp
 
-    from local_azure.batch.identity import NodeIdentity
+    from local_azure.batch.node_identity import NodeIdentity
 
 CHUNK_BYTES = 1 << 20
 LARGEST_PUT_BYTES = 4000 << 20  # of a block; a larger file goes up in several
@@ -110,8 +110,8 @@ class Transfers:
         failures: list[TransferError] = []
         try:
             with (
-                folders.open_own(folder / "fileuploadout.txt", "a") as out,
-                folders.open_own(folder / "fileuploaderr.txt", "a") as errors,
+                node_files.open_own(folder / "fileuploadout.txt", "a") as out,
+                node_files.open_own(folder / "fileuploaderr.txt", "a") as errors,
             ):
                 for file in files:
                     try:

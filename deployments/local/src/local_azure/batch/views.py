@@ -4,7 +4,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from local_azure.batch.folders import File
+from local_azure.batch.node_files import File
 from local_azure.batch.state import Job, Node, Pool, Record, Run, Task, TaskState
 from local_azure.batch.wire import View
 

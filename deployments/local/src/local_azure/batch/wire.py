@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from local_azure.batch import odata
-from local_azure.batch.errors import BatchError, invalid_property
+from local_azure.batch.error_codes import BatchError, invalid_property
 
 JSON_TYPE = "application/json;odata=minimalmetadata"
 LARGEST_PAGE = 1000

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 
 from starlette.requests import Request
 
-from local_azure.batch.errors import not_supported
+from local_azure.batch.error_codes import not_supported
 from local_azure.batch.service import Service
 from local_azure.batch.specs import OutputFile, ResourceFile
 
 
-def of(request: Request) -> Service:
+def service_of(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from urllib.parse import parse_qs
 
-from local_azure.batch.errors import BatchError
+from local_azure.batch.error_codes import BatchError
 
 SIGNED_HEADERS = (
     "content-encoding",

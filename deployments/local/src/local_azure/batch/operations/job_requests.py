@@ -4,9 +4,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from local_azure.batch import specs, views, wire
-from local_azure.batch.errors import BatchError, invalid_property
-from local_azure.batch.job_board import check_open
-from local_azure.batch.operations import of
+from local_azure.batch.error_codes import BatchError, invalid_property
+from local_azure.batch.job_life import check_open
+from local_azure.batch.operations import service_of
 from local_azure.batch.state import Job, JobState
 
 FILTERABLE = (
@@ -25,14 +25,16 @@ FILTERABLE = (
 
 async def add(request: Request) -> Response:
     spec = await wire.read(request, specs.JobSpec)
-    job = of(request).job_board.add(spec)
+    job = service_of(request).job_life.add(spec)
     location = f"{wire.base(request)}/jobs/{job.id}"
     return wire.empty(201, etag=job.etag, modified=job.modified, location=location)
 
 
 async def listing(request: Request) -> Response:
     view = views.job(wire.base(request))
-    return wire.page(request, sorted(of(request).jobs.items()), view, filterable=FILTERABLE)
+    return wire.page(
+        request, sorted(service_of(request).registry.jobs.items()), view, filterable=FILTERABLE
+    )
 
 
 async def get(request: Request) -> Response:
@@ -60,7 +62,7 @@ def _change(request: Request, job: Job, fields: dict[str, object]) -> Response:
         raise invalid_property("onAllTasksComplete", is_on, "It cannot go back from terminatejob")
     if spec.pool_info != job.spec.pool_info and job.state is not JobState.DISABLED:
         raise BatchError("OperationInvalidForCurrentState", Reason="The job is not disabled")
-    of(request).job_board.change(job, spec)
+    service_of(request).job_life.change(job, spec)
     return _done(request, job, 200)
 
 
@@ -68,14 +70,14 @@ async def disable(request: Request) -> Response:
     what = (await wire.read(request, specs.JobDisable)).disable_tasks
     job = _changeable(request)
     check_open(job)
-    of(request).job_board.disable(job, what)
+    service_of(request).job_life.disable(job, what)
     return _touched(request, job)
 
 
 async def enable(request: Request) -> Response:
     job = _changeable(request)
     check_open(job)
-    of(request).job_board.enable(job)
+    service_of(request).job_life.enable(job)
     return _touched(request, job)
 
 
@@ -83,22 +85,22 @@ async def terminate(request: Request) -> Response:
     reason = (await wire.read(request, specs.JobTerminate)).terminate_reason
     job = _changeable(request)
     check_open(job)
-    of(request).job_board.terminate(job, reason or "UserTerminate")
+    service_of(request).job_life.terminate(job, reason or "UserTerminate")
     return _touched(request, job)
 
 
 async def delete(request: Request) -> Response:
     job = _changeable(request)
-    of(request).job_board.delete(job)
+    service_of(request).job_life.delete(job)
     return wire.empty(202)
 
 
 async def task_counts(request: Request) -> Response:
-    return wire.answer(of(request).faults.counts(_job(request)))
+    return wire.answer(service_of(request).task_counts.of(_job(request)))
 
 
 def _job(request: Request) -> Job:
-    return of(request).job(request.path_params["job"])
+    return service_of(request).registry.job(request.path_params["job"])
 
 
 def _changeable(request: Request) -> Job:
@@ -108,7 +110,7 @@ def _changeable(request: Request) -> Job:
 
 
 def _touched(request: Request, job: Job) -> Response:
-    job.touch(of(request).clock.now())
+    job.touch(service_of(request).clock.now())
     return _done(request, job, 202)
 
 

@@ -10,10 +10,10 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from local_azure.batch import folders, views, wire
-from local_azure.batch.errors import BatchError
-from local_azure.batch.folders import File
-from local_azure.batch.operations import of
+from local_azure.batch import node_files, views, wire
+from local_azure.batch.error_codes import BatchError
+from local_azure.batch.node_files import File
+from local_azure.batch.operations import service_of
 from local_azure.batch.state import NodeState, TaskState
 
 CHUNK_BYTES = 1 << 18
@@ -23,13 +23,13 @@ _NO_FILES = {NodeState.CREATING, NodeState.STARTING, NodeState.PREEMPTED, NodeSt
 async def listing(request: Request) -> Response:
     root = _root(request)
     recursive = wire.parameters(request).get("recursive", "false").lower() == "true"
-    files = await asyncio.to_thread(lambda: list(folders.listing(root, recursive=recursive)))
+    files = await asyncio.to_thread(lambda: list(node_files.listing(root, recursive=recursive)))
     view = views.file(_url(request))
     return wire.page(request, ((file.name, file) for file in files), view, filterable=("name",))
 
 
 async def get(request: Request) -> Response:
-    file = folders.find(_root(request), request.path_params["file"])
+    file = node_files.find(_root(request), request.path_params["file"])
     if file.is_folder:
         raise BatchError("OperationInvalidForCurrentState", Reason="This is a directory")
     if wire.not_modified(request, "", file.modified):
@@ -42,13 +42,13 @@ async def get(request: Request) -> Response:
 
 
 async def head(request: Request) -> Response:
-    file = folders.find(_root(request), request.path_params["file"])
+    file = node_files.find(_root(request), request.path_params["file"])
     headers = _headers(request, file) | {"Content-Length": str(file.bytes)}
     return Response(headers=headers, media_type="application/octet-stream")
 
 
 async def delete(request: Request) -> Response:
-    file = folders.find(_root(request), request.path_params["file"])
+    file = node_files.find(_root(request), request.path_params["file"])
     recursive = wire.parameters(request).get("recursive", "false").lower() == "true"
     try:
         await asyncio.to_thread(_delete, file, recursive=recursive)
@@ -107,13 +107,13 @@ def _url(request: Request) -> str:
 
 def _root(request: Request) -> Path:
     """The folder that the files of the request's task, or node, lie in."""
-    service, names = of(request), request.path_params
+    service, names = service_of(request), request.path_params
     if "node" in names:
-        node = service.node(names["pool"], names["node"])
+        node = service.registry.node(names["pool"], names["node"])
         if node.state in _NO_FILES:
             raise BatchError("OperationInvalidForCurrentState", Reason=f"The node is {node.state}")
         return node.folder
-    task = service.task(names["job"], names["task"])
+    task = service.registry.task(names["job"], names["task"])
     if task.state is TaskState.ACTIVE:
         reason = "The files of the specified task cannot be accessed as the task is still active"
         raise BatchError("OperationInvalidForCurrentState", Reason=reason)

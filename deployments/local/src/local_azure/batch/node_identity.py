@@ -2,12 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
+from local_azure.batch.specs import IdentityReference
 from local_azure.directory import STORAGE, Directory
-
-if TYPE_CHECKING:
-    from local_azure.batch.specs import IdentityReference
 
 
 @dataclass(frozen=True)
@@ -16,7 +13,7 @@ class NodeIdentity:
 
     directory: Directory
 
-    def is_meant(self, reference: "IdentityReference") -> bool:
+    def is_meant(self, reference: IdentityReference) -> bool:
         return reference.resource_id.lower() == self.directory.node_identity.lower()
 
     def bearer(self) -> str:

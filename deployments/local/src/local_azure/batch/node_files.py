@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from local_azure.batch.errors import BatchError
+from local_azure.batch.error_codes import BatchError
 
 
 def make_node(root: Path) -> None:

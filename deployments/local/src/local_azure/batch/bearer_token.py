@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from local_azure.batch.auth import denied
-from local_azure.batch.errors import BatchError
+from local_azure.batch.error_codes import BatchError
+from local_azure.batch.shared_key import denied
 from local_azure.directory import BATCH, BadToken, Directory
 
 

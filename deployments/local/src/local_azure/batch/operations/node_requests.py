@@ -4,8 +4,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from local_azure.batch import specs, views, wire
-from local_azure.batch.errors import BatchError
-from local_azure.batch.operations import of
+from local_azure.batch.error_codes import BatchError
+from local_azure.batch.operations import service_of
 from local_azure.batch.state import Node, NodeState
 
 FILTERABLE = (
@@ -22,7 +22,7 @@ FILTERABLE = (
 
 
 async def listing(request: Request) -> Response:
-    pool = of(request).pool(request.path_params["pool"])
+    pool = service_of(request).registry.pool(request.path_params["pool"])
     view = views.node(wire.base(request))
     return wire.page(request, sorted(pool.nodes.items()), view, filterable=FILTERABLE)
 
@@ -35,7 +35,7 @@ async def get(request: Request) -> Response:
 async def reboot(request: Request) -> Response:
     option = (await wire.read(request, specs.NodeReboot)).node_reboot_option
     node = _usable(request)
-    of(request).nodes.reboot(node, option)
+    service_of(request).nodes.reboot(node, option)
     return wire.empty(202, location=str(request.url))
 
 
@@ -44,18 +44,20 @@ async def disable_scheduling(request: Request) -> Response:
     node = _node(request)
     node.schedulable = False
     if option != "taskcompletion":
-        of(request).nodes.end_tasks(node, option)
+        service_of(request).nodes.end_tasks(node, option)
     return wire.empty(200)
 
 
 async def enable_scheduling(request: Request) -> Response:
     _node(request).schedulable = True
-    of(request).dispatch.wake()
+    service_of(request).dispatch.wake()
     return wire.empty(200)
 
 
 def _node(request: Request) -> Node:
-    return of(request).node(request.path_params["pool"], request.path_params["node"])
+    return service_of(request).registry.node(
+        request.path_params["pool"], request.path_params["node"]
+    )
 
 
 def _usable(request: Request) -> Node:

@@ -7,8 +7,8 @@ from starlette.responses import Response
 
 from local_azure.batch import autoscale, images, specs, views, wire
 from local_azure.batch.allocation import scale_failure
-from local_azure.batch.errors import BatchError, invalid_property
-from local_azure.batch.operations import check_identities, of
+from local_azure.batch.error_codes import BatchError, invalid_property
+from local_azure.batch.operations import check_identities, service_of
 from local_azure.batch.service import Service
 from local_azure.batch.state import AllocationState, Pool, PoolState
 
@@ -31,8 +31,10 @@ async def add(request: Request) -> Response:
     images.check(spec.virtual_machine_configuration)
     _check_slots(spec)
     _check_scaling(spec)
-    check_identities(of(request), (spec.start_task and spec.start_task.resource_files) or ())
-    pool = of(request).allocation.add(spec)
+    check_identities(
+        service_of(request), (spec.start_task and spec.start_task.resource_files) or ()
+    )
+    pool = service_of(request).allocation.add(spec)
     location = f"{wire.base(request)}/pools/{pool.id}"
     return wire.empty(201, etag=pool.etag, modified=pool.modified, location=location)
 
@@ -65,7 +67,7 @@ def _check_scaling(spec: specs.PoolSpec) -> None:
 async def listing(request: Request) -> Response:
     return wire.page(
         request,
-        sorted(of(request).pools.items()),
+        sorted(service_of(request).registry.pools.items()),
         _view(request),
         filterable=FILTERABLE,
     )
@@ -76,7 +78,7 @@ async def get(request: Request) -> Response:
 
 
 def _view(request: Request) -> wire.View[Pool]:
-    return views.pool(wire.base(request), directory=of(request).directory)
+    return views.pool(wire.base(request), directory=service_of(request).directory)
 
 
 async def exists(request: Request) -> Response:
@@ -112,7 +114,7 @@ def _replace(
 
 async def delete(request: Request) -> Response:
     pool = _changeable(request)
-    of(request).allocation.delete(pool)
+    service_of(request).allocation.delete(pool)
     return wire.empty(202)
 
 
@@ -121,7 +123,7 @@ async def resize(request: Request) -> Response:
     pool = _resizable(request)
     if change.target_dedicated_nodes is None and change.target_low_priority_nodes is None:
         raise BatchError("MissingRequiredProperty", PropertyName="targetDedicatedNodes")
-    of(request).allocation.resize(
+    service_of(request).allocation.resize(
         pool,
         dedicated=change.target_dedicated_nodes,
         spot=change.target_low_priority_nodes,
@@ -132,21 +134,21 @@ async def resize(request: Request) -> Response:
 
 async def stop_resize(request: Request) -> Response:
     pool = _changeable(request)
-    of(request).allocation.stop_resize(pool)
+    service_of(request).allocation.stop_resize(pool)
     return _changed(request, pool, 202)
 
 
 async def remove_nodes(request: Request) -> Response:
     change = await wire.read(request, specs.NodeRemoval)
-    service, pool = of(request), _resizable(request)
-    nodes = {service.node(pool.id, node_id) for node_id in change.node_list}
+    service, pool = service_of(request), _resizable(request)
+    nodes = {service.registry.node(pool.id, node_id) for node_id in change.node_list}
     service.allocation.remove(pool, nodes, change.node_deallocation_option)
     return _changed(request, pool, 202)
 
 
 async def enable_autoscale(request: Request) -> Response:
     change = await wire.read(request, specs.AutoScale)
-    service, pool = of(request), _changeable(request)
+    service, pool = service_of(request), _changeable(request)
     formula = change.auto_scale_formula or pool.formula
     if formula is None:
         raise BatchError("MissingRequiredProperty", PropertyName="autoScaleFormula")
@@ -161,14 +163,14 @@ async def enable_autoscale(request: Request) -> Response:
 
 async def disable_autoscale(request: Request) -> Response:
     pool = _changeable(request)
-    of(request).allocation.stop_scaling(pool)
+    service_of(request).allocation.stop_scaling(pool)
     return _changed(request, pool, 200)
 
 
 async def evaluate_autoscale(request: Request) -> Response:
     """An error in the formula is part of the answer here, not an error of the request."""
     formula = (await wire.read(request, specs.Formula)).auto_scale_formula
-    service, pool = of(request), _changeable(request)
+    service, pool = service_of(request), _changeable(request)
     if pool.formula is None:
         raise BatchError("OperationInvalidForCurrentState", Reason="Autoscale is not on")
     now = service.clock.now()
@@ -184,12 +186,12 @@ async def node_counts(request: Request) -> Response:
         name: lambda counts, name=name: counts[name]  # type: ignore[misc]
         for name in ("poolId", "dedicated", "lowPriority")
     }
-    counts = ((key, views.node_counts(pool)) for key, pool in _sorted_pools(of(request)))
+    counts = ((key, views.node_counts(pool)) for key, pool in _sorted_pools(service_of(request)))
     return wire.page(request, counts, view, filterable=("poolId",))
 
 
 def _sorted_pools(service: Service) -> Iterator[tuple[str, Pool]]:
-    yield from sorted(service.pools.items())
+    yield from sorted(service.registry.pools.items())
 
 
 async def supported_images(request: Request) -> Response:
@@ -203,7 +205,7 @@ async def supported_images(request: Request) -> Response:
 
 
 def _pool(request: Request) -> Pool:
-    return of(request).pool(request.path_params["pool"])
+    return service_of(request).registry.pool(request.path_params["pool"])
 
 
 def _changeable(request: Request) -> Pool:
@@ -230,6 +232,6 @@ def _check_steady(pool: Pool) -> None:
 
 
 def _changed(request: Request, pool: Pool, status: int) -> Response:
-    pool.touch(of(request).clock.now())
+    pool.touch(service_of(request).clock.now())
     location = f"{wire.base(request)}/pools/{pool.id}"
     return wire.empty(status, etag=pool.etag, modified=pool.modified, location=location)

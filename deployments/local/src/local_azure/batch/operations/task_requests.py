@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from local_azure.batch import specs, views, wire
-from local_azure.batch.errors import BatchError, invalid_property
-from local_azure.batch.job_board import check_open
-from local_azure.batch.operations import check_identities, of
+from local_azure.batch.error_codes import BatchError, invalid_property
+from local_azure.batch.job_life import check_open
+from local_azure.batch.operations import check_identities, service_of
 from local_azure.batch.state import Job, Task, TaskState
 
 LARGEST_COLLECTION = 100
@@ -36,9 +36,9 @@ async def add(request: Request) -> Response:
 
 
 def _add(request: Request, job: Job, spec: specs.TaskSpec) -> Task:
-    service = of(request)
+    service = service_of(request)
     check_identities(service, (*(spec.resource_files or ()), *(spec.output_files or ())))
-    pool = service.pools.get(job.pool_key)
+    pool = service.registry.pools.get(job.pool_key)
     if pool is not None and spec.required_slots > pool.slots_per_node:
         raise invalid_property(
             "requiredSlots",
@@ -74,7 +74,9 @@ def _add_one(request: Request, job: Job, document: Mapping[str, Any]) -> dict[st
 
 
 async def listing(request: Request) -> Response:
-    tasks = list(of(request).job(request.path_params["job"]).tasks.values())  # oldest first
+    tasks = list(
+        service_of(request).registry.job(request.path_params["job"]).tasks.values()
+    )  # oldest first
     # A job has many pages: what the pages before had is not looked at again.
     first = bisect_right(tasks, wire.parameters(request).get("$skiptoken", ""), key=_mark)
     return wire.page(
@@ -100,7 +102,7 @@ async def replace(request: Request) -> Response:
         raise BatchError("TaskCompleted")
     changed = constraints or specs.TaskConstraints()
     task.spec = task.spec.model_copy(update={"constraints": changed})
-    task.touch(of(request).clock.now())
+    task.touch(service_of(request).clock.now())
     return _done(request, task, 200)
 
 
@@ -108,25 +110,27 @@ async def terminate(request: Request) -> Response:
     task = _changeable(request)
     if task.state is TaskState.COMPLETED:
         raise BatchError("TaskCompleted")
-    of(request).dispatch.end(task, "The task was terminated by a request")
-    task.touch(of(request).clock.now())
+    service_of(request).dispatch.end(task, "The task was terminated by a request")
+    task.touch(service_of(request).clock.now())
     return _done(request, task, 204)
 
 
 async def reactivate(request: Request) -> Response:
     task = _changeable(request)
     check_open(task.job)
-    of(request).dispatch.reactivate(task)
+    service_of(request).dispatch.reactivate(task)
     return _done(request, task, 204)
 
 
 async def delete(request: Request) -> Response:
-    await of(request).dispatch.delete(_changeable(request))
+    await service_of(request).dispatch.delete(_changeable(request))
     return wire.empty(200)
 
 
 def _task(request: Request) -> Task:
-    return of(request).task(request.path_params["job"], request.path_params["task"])
+    return service_of(request).registry.task(
+        request.path_params["job"], request.path_params["task"]
+    )
 
 
 def _changeable(request: Request) -> Task:
@@ -136,7 +140,7 @@ def _changeable(request: Request) -> Task:
 
 
 def _open_job(request: Request) -> Job:
-    job = of(request).job(request.path_params["job"])
+    job = service_of(request).registry.job(request.path_params["job"])
     check_open(job)
     return job
 

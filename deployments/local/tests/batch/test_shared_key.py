@@ -7,8 +7,8 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 
 from lab import Lab
-from local_azure.batch import auth
-from local_azure.batch.errors import BatchError
+from local_azure.batch import shared_key
+from local_azure.batch.error_codes import BatchError
 
 KEY = b"0123456789"
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -24,16 +24,16 @@ REQUEST = {
 def signed(**changes: str) -> dict[str, str]:
     headers = {"ocp-date": DATE, "content-type": "application/json", "content-length": "2"}
     headers |= changes
-    text = auth.string_to_sign(headers=headers, **REQUEST)
-    return headers | {"authorization": f"SharedKey acc:{auth.sign(text, KEY)}"}
+    text = shared_key.string_to_sign(headers=headers, **REQUEST)
+    return headers | {"authorization": f"SharedKey acc:{shared_key.sign(text, KEY)}"}
 
 
 def verify(headers: dict[str, str], **changes: Any) -> None:
-    auth.verify(**({"headers": headers, "key": KEY, "now": NOW} | REQUEST | changes))
+    shared_key.verify(**({"headers": headers, "key": KEY, "now": NOW} | REQUEST | changes))
 
 
 def test_the_text_that_is_signed_is_as_azure_defines_it() -> None:
-    text = auth.string_to_sign(headers={"ocp-date": DATE, "content-length": "2"}, **REQUEST)
+    text = shared_key.string_to_sign(headers={"ocp-date": DATE, "content-length": "2"}, **REQUEST)
     expected = (
         "POST\n\n\n2\n\n\n\n\n\n\n\n\nocp-date:" + DATE + "\n"
         "/acc/jobs/a%2Fb\n$filter:a eq 'b'\napi-version:2025-06-01"
@@ -42,8 +42,8 @@ def test_the_text_that_is_signed_is_as_azure_defines_it() -> None:
 
 
 def test_a_bodyless_post_signs_a_length_of_0_and_a_get_none() -> None:
-    post = auth.string_to_sign(headers={}, **REQUEST)
-    get = auth.string_to_sign(headers={}, **(REQUEST | {"method": "GET"}))
+    post = shared_key.string_to_sign(headers={}, **REQUEST)
+    get = shared_key.string_to_sign(headers={}, **(REQUEST | {"method": "GET"}))
     assert post.split("\n")[3] == "0"
     assert get.split("\n")[3] == ""
 

@@ -7,8 +7,8 @@ import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
 from lab import Lab
-from local_azure.batch import folders
-from local_azure.batch.errors import BatchError
+from local_azure.batch import node_files
+from local_azure.batch.error_codes import BatchError
 
 SCRIPT = "printf 0123456789; mkdir 'out dir'; echo x > 'out dir/ä #%.txt'; ln -s /etc/passwd link"
 
@@ -87,7 +87,7 @@ def test_the_root_of_the_files_is_no_file_itself(tmp_path: Path) -> None:
     (tmp_path / "wd").mkdir()
     for name in (".", "./", "wd/..", ""):
         with pytest.raises(BatchError, match="FileNotFound"):
-            folders.find(tmp_path, name)
+            node_files.find(tmp_path, name)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The local Batch service's life in this process."""
+"""The HTTP server of the stack's own services."""
 
 import asyncio
 import socket
@@ -12,12 +12,15 @@ from starlette.types import ASGIApp
 if TYPE_CHECKING:
     from local_azure.certificate import Certificate
 
-STOP_SECONDS = 2  # what open requests are given to end
+STOP_SECONDS = 2  # for open requests to end
 GOODBYE_SECONDS = 0.05
 
 
-class Service(uvicorn.Server):
-    """A server that is announced for as long as it serves, and stops when `alive` says no."""
+class HttpServer(uvicorn.Server):
+    """A server that enters `announcement` while it serves, and stops when `alive` is false.
+
+    It calls `alive` ten times a second.
+    """
 
     def __init__(
         self,
@@ -27,14 +30,13 @@ class Service(uvicorn.Server):
         announcement: AbstractContextManager[None],
         alive: Callable[[], bool],
     ) -> None:
-        """Announce on entering `announcement`, and ask `alive` ten times a second."""
         super().__init__(
             uvicorn.Config(
                 app,
                 ssl_certfile=certificate.chain if certificate else None,
                 ssl_keyfile=certificate.key if certificate else None,
                 access_log=False,
-                date_header=False,  # the application's own may be skewed on purpose
+                date_header=False,  # the application sends its own, which a fault can skew
                 server_header=False,
                 log_config=None,
                 lifespan="on",
@@ -47,22 +49,22 @@ class Service(uvicorn.Server):
         self.alive = alive
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, then say so."""
+        """Listen, then announce the server."""
         await super().startup(sockets)
         self.announced.enter_context(self.announcement)
 
     async def on_tick(self, counter: int) -> bool:
-        """Whether to stop."""
+        """Return whether to stop."""
         return await super().on_tick(counter) or not self.alive()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take back what was said, then stop: nobody shall find a server that is about to go."""
+        """Withdraw the announcement first, so that no client finds a server that stops."""
         self.announced.close()
-        asyncio.get_running_loop().call_later(GOODBYE_SECONDS, self._hang_up)
+        asyncio.get_running_loop().call_later(GOODBYE_SECONDS, self._abort_closing)
         await super().shutdown(sockets)
 
-    def _hang_up(self) -> None:
-        """Over TLS, a connection that is closed waits for its client to say goodbye: few do."""
+    def _abort_closing(self) -> None:
+        """Abort TLS connections that are closing: most clients never answer the goodbye."""
         for connection in self.server_state.connections:
             if connection.transport.is_closing():
                 connection.transport.abort()

@@ -1,25 +1,35 @@
-"""The lives of nodes: booted, evicted, lost, rebooted, taken out of their pools."""
+"""The lives of nodes: booted, evicted, lost, rebooted, removed from their pools."""
 
 import asyncio
 import itertools
 import shutil
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from local_azure.batch import execution, folders, scheduler
-from local_azure.batch.errors import BatchError
+from local_azure.batch import node_files, scheduler
+from local_azure.batch.clock import Clock
+from local_azure.batch.dispatch import Dispatch
+from local_azure.batch.error_codes import BatchError
+from local_azure.batch.execution import Executor
+from local_azure.batch.faults import Faults
 from local_azure.batch.scheduler import Next
 from local_azure.batch.state import Node, NodeState, Pool, Run
-
-if TYPE_CHECKING:
-    from local_azure.batch.service import Service
+from local_azure.batch.workers import Workers
 
 START_TASK_PAUSE_SECONDS = 0.1
 
 
-class Nodes:
-    def __init__(self, service: "Service") -> None:
-        self.service = service
-        self._numbers = itertools.count(1)
+@dataclass(kw_only=True, eq=False)
+class NodeLife:
+    data: Path
+    """The folder with a folder for each pool, which has a folder for each node."""
+    clock: Clock
+    workers: Workers
+    faults: Faults
+    dispatch: Dispatch
+    executor: Executor
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def add(self, pool: Pool, *, dedicated: bool) -> None:
         kind = "d" if dedicated else "p"
@@ -27,16 +37,16 @@ class Nodes:
         node = Node(
             id=node_id,
             pool=pool,
-            folder=self.service.data / pool.id.lower() / node_id,
+            folder=self.data / pool.id.lower() / node_id,
             dedicated=dedicated,
             slots=pool.slots_per_node,
-            created=self.service.clock.now(),
+            created=self.clock.now(),
         )
         pool.nodes[node_id] = node
         self.boot(node)
 
     def boot(self, node: Node) -> None:
-        node.life = self.service.workers.spawn(
+        node.life = self.workers.spawn(
             self._boot(node),
             name=f"boot of {node.id}",
             then=lambda error: self._after_boot(node, error),
@@ -44,13 +54,13 @@ class Nodes:
 
     def _after_boot(self, node: Node, error: BaseException | None) -> None:
         if error is not None:
-            self.lose(node, f"Its boot failed: {error!r}")
+            self.lose(node, f"The boot of the node failed: {error!r}")
 
     async def _boot(self, node: Node) -> None:
-        clock = self.service.clock
+        clock = self.clock
         node.move(NodeState.STARTING, clock.now())
-        await clock.sleep(self.service.faults.boot_seconds(node.pool))
-        folders.make_node(node.folder)
+        await clock.sleep(self.faults.boot_seconds(node.pool))
+        node_files.make_node(node.folder)
         node.booted = clock.now()
         start = node.pool.spec.start_task
         if start is not None and start.wait_for_success:
@@ -59,7 +69,7 @@ class Nodes:
                 node.move(NodeState.START_TASK_FAILED, clock.now())
                 return
         node.move(NodeState.IDLE, clock.now())
-        self.service.dispatch.wake()
+        self.dispatch.wake()
         if start is not None and not start.wait_for_success:
             await self._run_start_task(node)
 
@@ -68,10 +78,10 @@ class Nodes:
         limit = start.max_task_retry_count if start else 0
         run = node.start_run = Run()
         node.start_state = "running"
-        run.begin(self.service.clock.now())
+        run.begin(self.clock.now())
         while True:
-            outcome = await execution.run_start_task(self.service.surroundings(), node)
-            now = self.service.clock.now()
+            outcome = await self.executor.run_start_task(node)
+            now = self.clock.now()
             run.end(now, exit_code=outcome.exit_code, failure=outcome.failure)
             following = scheduler.after_exit(
                 exit_code=outcome.exit_code, retries=run.retries, max_retries=limit
@@ -81,49 +91,49 @@ class Nodes:
                 return outcome.failure is None
             run.retries += 1
             run.last_retry = now
-            await self.service.clock.sleep(START_TASK_PAUSE_SECONDS)
+            await self.clock.sleep(START_TASK_PAUSE_SECONDS)
 
     def lose(self, node: Node, reason: str) -> None:
-        """Marks a node as unusable; its tasks wait again."""
+        """Mark a node as unusable, and queue its tasks again."""
         if node.state in {NodeState.LEAVING_POOL, NodeState.UNUSABLE}:
             return
         node.errors.append({"code": "NodeUnusable", "message": reason})
-        node.move(NodeState.UNUSABLE, self.service.clock.now())
+        node.move(NodeState.UNUSABLE, self.clock.now())
         for task in list(node.tasks):
-            self.service.dispatch.requeue(task)
+            self.dispatch.requeue(task)
 
     def preempt(self, node: Node, *, after_seconds: float, return_seconds: float | None) -> None:
-        """Evicts a Spot node: its tasks wait again, its disk is lost, its id comes back."""
+        """Evict a Spot node: queue its tasks again, delete its folder, and boot it again later."""
         if node.dedicated:
             raise BatchError(
-                "OperationInvalidForCurrentState", Reason="Only Spot nodes are evicted"
+                "OperationInvalidForCurrentState", Reason="Only Spot nodes can be evicted"
             )
-        self.service.workers.spawn(
+        self.workers.spawn(
             self._preempt(node, after_seconds, return_seconds), name=f"eviction of {node.id}"
         )
 
     async def _preempt(
         self, node: Node, after_seconds: float, return_seconds: float | None
     ) -> None:
-        await self.service.clock.sleep(after_seconds)
+        await self.clock.sleep(after_seconds)
         if node.leaving is not None or node.state is NodeState.PREEMPTED:
             return
         _end_life(node)
-        node.move(NodeState.PREEMPTED, self.service.clock.now())
+        node.move(NodeState.PREEMPTED, self.clock.now())
         for task in list(node.tasks):
-            self.service.dispatch.requeue(task, preempted=True)
+            self.dispatch.requeue(task, preempted=True)
         await self._empty(node, "requeue")
         await asyncio.to_thread(shutil.rmtree, node.folder, ignore_errors=True)
         if return_seconds is not None:
-            await self.service.clock.sleep(return_seconds)
+            await self.clock.sleep(return_seconds)
             if node.state is NodeState.PREEMPTED:
-                node.move(NodeState.CREATING, self.service.clock.now())
+                node.move(NodeState.CREATING, self.clock.now())
                 self.boot(node)
 
     def reboot(self, node: Node, option: str) -> None:
         _end_life(node)
-        node.move(NodeState.REBOOTING, self.service.clock.now())
-        self.service.workers.spawn(self._reboot(node, option), name=f"reboot of {node.id}")
+        node.move(NodeState.REBOOTING, self.clock.now())
+        self.workers.spawn(self._reboot(node, option), name=f"reboot of {node.id}")
 
     async def _reboot(self, node: Node, option: str) -> None:
         await self._empty(node, option)
@@ -133,8 +143,8 @@ class Nodes:
     def remove(self, node: Node, option: str) -> "asyncio.Task[None]":
         if node.leaving is None:
             _end_life(node)
-            node.move(NodeState.LEAVING_POOL, self.service.clock.now())
-            node.leaving = self.service.workers.spawn(
+            node.move(NodeState.LEAVING_POOL, self.clock.now())
+            node.leaving = self.workers.spawn(
                 self._take_out(node, option), name=f"removal of {node.id}"
             )
         elif option != "taskcompletion":
@@ -147,7 +157,7 @@ class Nodes:
         del node.pool.nodes[node.id]
 
     async def _empty(self, node: Node, option: str) -> None:
-        """Waits until nothing runs on the node, having ended it unless it may complete."""
+        """End the node's tasks, unless they may complete, and wait until none runs."""
         if node.life is not None:
             await asyncio.wait({node.life})
         if option not in ("taskcompletion", "retaineddata"):
@@ -158,12 +168,12 @@ class Nodes:
     def end_tasks(self, node: Node, option: str) -> None:
         for task in list(node.tasks):
             if option == "terminate":
-                self.service.dispatch.end(task, "The node was taken away from the task")
+                self.dispatch.end(task, "The node was removed from its pool")
             else:
-                self.service.dispatch.requeue(task)
+                self.dispatch.requeue(task)
 
 
 def _end_life(node: Node) -> None:
-    """Ends the boot, or the start task, that may still be under way."""
+    """Cancel the node's boot or start task if it still runs."""
     if node.life is not None and not node.life.cancelling():
         node.life.cancel()
