@@ -148,6 +148,6 @@ def test_no_text_does_worse_than_an_error(text: str) -> None:
     try:
         targets = evaluate(f"$TargetDedicatedNodes = {text}", Scene(now=NOW))
     except BatchError as error:
-        assert error.code == "AutoScalingFormulaEvaluationError"  # noqa: PT017 - both may be
+        assert error.code == "AutoScalingFormulaEvaluationError"  # noqa: PT017  both may be
     else:
         assert targets.dedicated is None or 0 <= targets.dedicated <= 10_000

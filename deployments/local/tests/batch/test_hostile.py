@@ -122,7 +122,7 @@ def requests(chance: random.Random) -> Iterator[tuple[str, str, bytes]]:
 def test_fuzzed_requests_are_refused_or_served_but_never_break_it(lab: Lab, raw: Raw) -> None:
     lab.client.create_pool(lab.pool_options("p"))
     lab.job("p")
-    made = requests(random.Random(20261122))  # noqa: S311 - reproducible on purpose
+    made = requests(random.Random(20261122))  # noqa: S311  reproducible on purpose
     seen = set()
     for method, target, content in itertools.islice(made, REQUESTS):
         headers = {"content-type": "application/json"}

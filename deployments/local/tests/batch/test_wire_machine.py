@@ -87,7 +87,7 @@ class Histories(RuleBasedStateMachine):
             try:
                 self.lab.client.terminate_task(self.job, task_id)
             except HttpResponseError as error:
-                assert error.error.code == "TaskCompleted"  # noqa: PT017 - it may have ended
+                assert error.error.code == "TaskCompleted"  # noqa: PT017  it may have ended
             else:
                 self.tasks[task_id] = -1
 

@@ -25,7 +25,7 @@ RESIZE_MESSAGES = {
     "AccountSpotCoreQuotaReached": "The account has reached its quota of Spot cores",
     "AccountLowPriorityCoreQuotaReached": "The account has reached its quota of Spot cores",
     "AllocationTimedOut": "Desired number of nodes could not be allocated in time",
-    "UnsupportedVMSize": "The size of the nodes is not supported here",
+    "UnsupportedVMSize": "The VM size of the nodes is not supported",
     "AllocationFailed": "Desired number of nodes could not be allocated",
     "ResizeStopped": "Desired number of nodes could not be allocated: the resize was stopped",
 }

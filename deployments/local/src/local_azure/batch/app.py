@@ -103,7 +103,7 @@ def node_identity(directory: "Directory | None") -> "NodeIdentity | None":
 
 
 async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, BatchError)  # noqa: S101 - registered for this class alone
+    assert isinstance(error, BatchError)  # noqa: S101  registered for this class alone
     return wire.failure(error)
 
 

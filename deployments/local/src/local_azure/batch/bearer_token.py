@@ -1,4 +1,4 @@
-"""Tokens of Microsoft Entra ID, as Azure Batch takes them."""
+"""Tokens of Microsoft Entra ID, checked as Azure Batch checks them."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,7 +9,11 @@ from local_azure.directory import BATCH, BadToken, Directory
 
 
 def verify(headers: Mapping[str, str], *, directory: Directory, url: str, now: datetime) -> None:
-    """Raises BatchError unless the request bears a token of who may use this account."""
+    """Check that the request has a token of a bearer that can use the account.
+
+    Raises:
+        BatchError: AuthenticationFailed or AuthorizationFailure.
+    """
     token = headers.get("authorization", "").removeprefix("Bearer ")
     try:
         bearer = directory.check(token, resource=BATCH, now=now)
@@ -20,7 +24,7 @@ def verify(headers: Mapping[str, str], *, directory: Directory, url: str, now: d
 
 
 def unauthorized(detail: str, *, directory: Directory, url: str) -> BatchError:
-    """A token is refused with 401 and where to get one, a signature with 403; both by one code."""
+    """Return a 401 that says where to get a token. Its code is the same as for signatures (403)."""
     error = denied(detail)
     error.status = 401
     place = f'authorization_uri="{url}/{directory.tenant}", resource_id="{BATCH}"'

@@ -1,15 +1,15 @@
-"""Every error that the service can answer: code, status and message."""
+"""Every error of the service: code, status and message."""
 
 from collections.abc import Mapping
 from typing import Any
 
 ERRORS: Mapping[str, tuple[int, str]] = {
     "AuthenticationFailed": (403, "Server failed to authenticate the request."),
-    "AuthorizationFailure": (403, "Who is signed in has no role that allows this."),
+    "AuthorizationFailure": (403, "The signed-in client has no role that allows this."),
     "AutoScalingFormulaEvaluationError": (400, "The autoscale formula cannot be evaluated."),
     "ConditionNotMet": (412, "The condition given in the request's headers is not met."),
     "FileNotFound": (404, "The specified file does not exist."),
-    "InternalError": (500, "The service has an error of its own; its log says which."),
+    "InternalError": (500, "The service failed. Its log has the error."),
     "InvalidHeaderValue": (400, "A header of the request has a value that is not valid."),
     "InvalidPropertyValue": (400, "A property in the request's body has an invalid value."),
     "InvalidQueryParameterValue": (400, "A query parameter has a value that is not valid."),
@@ -30,20 +30,23 @@ ERRORS: Mapping[str, tuple[int, str]] = {
     "PoolBeingResized": (409, "The pool is being resized."),
     "PoolExists": (409, "A pool with this id exists already."),
     "PoolNotFound": (404, "The specified pool does not exist."),
-    "RequestBodyTooLarge": (413, "The request's body is too large; the limit is 1 MiB."),
-    "ServerBusy": (503, "The server is busy; try again."),
+    "RequestBodyTooLarge": (413, "The request's body is larger than the limit of 1 MiB."),
+    "ServerBusy": (503, "The server is busy. Try again."),
     "TaskCompleted": (409, "The task is completed."),
     "TaskExists": (409, "A task with this id exists already in the job."),
-    "TaskFilesUnavailable": (409, "The task has no files: it has no node, or the node is gone."),
+    "TaskFilesUnavailable": (
+        409,
+        "The task has no files: it has no node, or its node was removed.",
+    ),
     "TaskNotFound": (404, "The specified task does not exist."),
-    "TooManyRequests": (429, "Too many requests; try again later."),
+    "TooManyRequests": (429, "Too many requests. Try again later."),
     "UnsupportedQueryParameter": (400, "A query parameter is not supported."),
     "UnsupportedRequestVersion": (400, "The API version of the request is not supported."),
 }
 
 
 class BatchError(Exception):
-    """An answer that refuses the request; `values` become the answer's details."""
+    """A refusal of a request. `values` become the details in the answer."""
 
     def __init__(self, code: str, **values: object) -> None:
         self.code = code
@@ -53,7 +56,7 @@ class BatchError(Exception):
         super().__init__(f"{code}: {self.message} {values or ''}".rstrip())
 
     def body(self) -> dict[str, Any]:
-        """The error as Batch writes it, also inside the answer to a task collection."""
+        """Return the error as in an answer, and in the answer to a task collection."""
         details = [{"key": key, "value": str(value)} for key, value in self.values.items()]
         document: dict[str, Any] = {
             "code": self.code,

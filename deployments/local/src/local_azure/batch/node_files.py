@@ -1,4 +1,4 @@
-"""A node's folders and files: `shared`, `startup`, `workitems`, and nothing outside of them."""
+"""The folders and files of a node, and no file outside them."""
 
 import os
 import stat
@@ -21,13 +21,13 @@ def task_folder(root: Path, job_id: str, task_id: str) -> Path:
 
 
 def open_own(path: Path, mode: str) -> IO[Any]:
-    """Opens what the service writes into a task's folder, never through a link left there."""
+    """Open a file of the service in a task's folder. Follow no link that the task left there."""
     return open(path, mode, opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666))
 
 
 @dataclass(frozen=True, kw_only=True)
 class File:
-    """A file or a folder on a node, under its name relative to the folder that was asked."""
+    """A file or folder on a node. Its name is relative to the folder of the request."""
 
     name: str
     path: Path
@@ -50,7 +50,11 @@ class File:
 
 
 def inside(root: Path, name: str) -> Path:
-    """The path of `name` under `root`, wherever links lead; FileNotFound if that is outside."""
+    """Return the path of `name` under `root`, with links resolved.
+
+    Raises:
+        BatchError: FileNotFound, also for a path outside `root`.
+    """
     parts = name.split("/")
     if not name or name.startswith("/") or ".." in parts or "\0" in name:
         raise BatchError("FileNotFound", FilePath=name[:200])
@@ -73,7 +77,7 @@ def find(root: Path, name: str) -> File:
 
 
 def listing(root: Path, *, recursive: bool) -> Iterator[File]:
-    """What lies in `root`, sorted by name; links and special files are left out."""
+    """Yield the files and folders in `root` by name, without links and special files."""
     if not root.is_dir():
         return
     pattern = "**/*" if recursive else "*"

@@ -1,4 +1,4 @@
-"""The managed identity of pools, by which nodes reach blobs without SAS tokens."""
+"""The managed identity of pools, with which nodes access blobs without SAS tokens."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ from local_azure.directory import STORAGE, Directory
 
 @dataclass(frozen=True)
 class NodeIdentity:
-    """The one identity that pools have, as storage takes it."""
+    """The identity that all pools have."""
 
     directory: Directory
 
@@ -17,7 +17,7 @@ class NodeIdentity:
         return reference.resource_id.lower() == self.directory.node_identity.lower()
 
     def bearer(self) -> str:
-        """What the Authorization header of a request to storage says."""
+        """Return the Authorization header of a request to storage."""
         now = datetime.now(UTC)
         token = self.directory.issue(STORAGE, bearer=self.directory.node_client, now=now)
         return f"Bearer {token}"

@@ -1,4 +1,4 @@
-"""The list of routes is the list of supported operations."""
+"""The supported operations."""
 
 from collections.abc import Awaitable, Callable
 
@@ -74,7 +74,7 @@ OPERATIONS: tuple[tuple[str, str, Endpoint], ...] = (
 
 def route(method: str, path: str, endpoint: Endpoint) -> Route:
     made = Route(path, endpoint, methods=[method])
-    made.methods = {method}  # Starlette would answer HEAD wherever it answers GET
+    made.methods = {method}  # Starlette adds HEAD to every GET
     return made
 
 

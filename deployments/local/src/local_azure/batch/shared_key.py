@@ -29,7 +29,7 @@ TOLERATED_AGE = timedelta(minutes=15)
 def string_to_sign(
     *, method: str, account: str, raw_path: str, query: str, headers: Mapping[str, str]
 ) -> str:
-    """What the client has signed; header names are in lower case, the path is as it came."""
+    """Return what the client signs. Header names are in lower case, `raw_path` as received."""
     values = {name: headers.get(name, "") for name in SIGNED_HEADERS}
     if method not in {"GET", "HEAD"}:
         values["content-length"] = values["content-length"] or "0"
@@ -48,7 +48,7 @@ def sign(text: str, key: bytes) -> str:
     return base64.b64encode(hmac.digest(key, text.encode(), hashlib.sha256)).decode()
 
 
-def verify(  # noqa: PLR0913 - the parts of one request
+def verify(  # noqa: PLR0913  the parts of a request
     *,
     method: str,
     raw_path: str,
@@ -58,7 +58,11 @@ def verify(  # noqa: PLR0913 - the parts of one request
     key: bytes,
     now: datetime,
 ) -> None:
-    """Raises BatchError AuthenticationFailed unless the request is signed and fresh."""
+    """Check the signature and the age of a request.
+
+    Raises:
+        BatchError: AuthenticationFailed, with the reason.
+    """
     scheme, _, credential = headers.get("authorization", "").partition(" ")
     name, _, signature = credential.partition(":")
     if scheme != "SharedKey" or name != account:
@@ -71,7 +75,7 @@ def verify(  # noqa: PLR0913 - the parts of one request
         key,
     )
     if not hmac.compare_digest(signature.encode(), expected.encode()):
-        raise denied("The signature does not match the request; check the account's key")
+        raise denied("The signature does not match the request. Check the account's key")
 
 
 def _check_date(text: str, now: datetime) -> None:
@@ -80,7 +84,7 @@ def _check_date(text: str, now: datetime) -> None:
     except (ValueError, OverflowError):
         raise denied("The ocp-date header is missing or not an RFC 1123 date") from None
     if abs(now - (sent if sent.tzinfo else sent.replace(tzinfo=UTC))) > TOLERATED_AGE:
-        raise denied("The request's date is more than 15 minutes off; check the clock")
+        raise denied("The request's date is more than 15 minutes off. Check the clock")
 
 
 def denied(detail: str) -> BatchError:

@@ -137,7 +137,7 @@ class SchedulingPolicy(Spec):
 
 
 class PoolChange(Spec):
-    """PATCH of a pool: what is absent stays as it is."""
+    """PATCH of a pool: absent properties stay unchanged."""
 
     display_name: str | None = None
     start_task: StartTask | None = None
@@ -153,7 +153,7 @@ class PoolChange(Spec):
 
 
 class PoolProperties(Spec):
-    """The body of updateproperties: what is absent is removed."""
+    """The body of updateproperties: absent properties are removed."""
 
     start_task: StartTask | None = None
     metadata: Several[Metadata] | None = None
@@ -215,7 +215,7 @@ class JobConstraints(Spec):
 
 
 class JobChange(Spec):
-    """PATCH of a job: what is absent stays as it is."""
+    """PATCH of a job: absent properties stay unchanged."""
 
     priority: Annotated[int, Field(ge=-1000, le=1000)] | None = None
     max_parallel_tasks: Annotated[int, Field(ge=-1)] | None = None
@@ -227,7 +227,7 @@ class JobChange(Spec):
 
 
 class JobReplacement(JobChange):
-    """PUT of a job: what is absent goes back to its default."""
+    """PUT of a job: absent properties get their defaults."""
 
     pool_info: PoolInfo
 
@@ -287,6 +287,6 @@ class TaskCollection(Spec):
 
 
 def vm_cores(vm_size: str) -> int | None:
-    """The cores in the name of a size, such as 2 in Standard_D2ds_v5; None if it has none."""
+    """Return the cores in the name of a size, such as 2 in Standard_D2ds_v5, or None."""
     found = re.search(r"_[A-Za-z]+(\d+)", vm_size)
     return int(found.group(1)) if found else None

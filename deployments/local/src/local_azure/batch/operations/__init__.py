@@ -1,4 +1,4 @@
-"""The operations of the API, a module for each kind of resource."""
+"""The operations of the API: one module per kind of resource."""
 
 from collections.abc import Iterable
 
@@ -15,6 +15,6 @@ def service_of(request: Request) -> Service:
 
 
 def check_identities(service: Service, files: Iterable[ResourceFile | OutputFile]) -> None:
-    """Raises BatchError where files name an identity and there is no directory to know it."""
+    """Refuse files with an identity if the service has no directory."""
     if service.directory is None and any(file.is_by_identity for file in files):
-        raise not_supported("the property 'identityReference', without TLS,")
+        raise not_supported("the property 'identityReference' without TLS")

@@ -1,4 +1,4 @@
-"""Operations that Azure does not have: ordering faults."""
+"""Operations on faults, which Azure does not have."""
 
 from starlette.requests import Request
 from starlette.responses import Response

@@ -67,7 +67,7 @@ def _delete(file: File, *, recursive: bool) -> None:
 
 
 def byte_range(text: str | None, size: int) -> tuple[int, int]:
-    """The first byte and the one after the last that `bytes=a-b` means; all without it."""
+    """Return the start and end (exclusive) of `bytes=a-b`, or of the whole file."""
     if text is None:
         return 0, size
     found = re.fullmatch(r"bytes=(\d{1,18})-(\d{0,18})", text, re.ASCII)
@@ -106,7 +106,7 @@ def _url(request: Request) -> str:
 
 
 def _root(request: Request) -> Path:
-    """The folder that the files of the request's task, or node, lie in."""
+    """Return the folder of the request's task or node."""
     service, names = service_of(request), request.path_params
     if "node" in names:
         node = service.registry.node(names["pool"], names["node"])

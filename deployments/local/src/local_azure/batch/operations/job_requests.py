@@ -59,7 +59,9 @@ def _change(request: Request, job: Job, fields: dict[str, object]) -> Response:
     spec = job.spec.model_copy(update=fields)
     was_on, is_on = job.spec.on_all_tasks_complete, spec.on_all_tasks_complete
     if was_on == "terminatejob" and is_on != "terminatejob":
-        raise invalid_property("onAllTasksComplete", is_on, "It cannot go back from terminatejob")
+        raise invalid_property(
+            "onAllTasksComplete", is_on, "It cannot be changed back from terminatejob"
+        )
     if spec.pool_info != job.spec.pool_info and job.state is not JobState.DISABLED:
         raise BatchError("OperationInvalidForCurrentState", Reason="The job is not disabled")
     service_of(request).job_life.change(job, spec)

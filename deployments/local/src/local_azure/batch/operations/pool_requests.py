@@ -1,4 +1,4 @@
-"""Operations on pools, and on the images that pools are made from."""
+"""Operations on pools and images."""
 
 from collections.abc import Iterator, Mapping
 
@@ -168,7 +168,7 @@ async def disable_autoscale(request: Request) -> Response:
 
 
 async def evaluate_autoscale(request: Request) -> Response:
-    """An error in the formula is part of the answer here, not an error of the request."""
+    """Return the result of a formula. An error in the formula is part of the answer."""
     formula = (await wire.read(request, specs.Formula)).auto_scale_formula
     service, pool = service_of(request), _changeable(request)
     if pool.formula is None:
@@ -209,7 +209,7 @@ def _pool(request: Request) -> Pool:
 
 
 def _changeable(request: Request) -> Pool:
-    """The pool, when it is not being deleted and the request's conditions are met."""
+    """Return the pool if it is not being deleted and the request's conditions hold."""
     pool = _pool(request)
     wire.check_conditions(request, pool.etag, pool.modified)
     if pool.state is PoolState.DELETING:
@@ -218,7 +218,7 @@ def _changeable(request: Request) -> Pool:
 
 
 def _resizable(request: Request) -> Pool:
-    """The pool, when its size is to be changed by requests and is not changing now."""
+    """Return the pool if its size is set by requests and is not changing now."""
     pool = _changeable(request)
     if pool.formula is not None:
         raise BatchError("OperationInvalidForCurrentState", Reason="Autoscale is on")

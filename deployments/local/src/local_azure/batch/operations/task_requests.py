@@ -49,7 +49,7 @@ def _add(request: Request, job: Job, spec: specs.TaskSpec) -> Task:
 
 
 async def add_collection(request: Request) -> Response:
-    """Adds each task by itself: one that is refused does not hold back the others."""
+    """Add each task on its own: a refused one does not affect the others."""
     given = (await wire.read(request, specs.TaskCollection)).value
     if len(given) > LARGEST_COLLECTION:
         raise BatchError("RequestBodyTooLarge", Reason="A collection has 100 tasks at most")
@@ -77,7 +77,7 @@ async def listing(request: Request) -> Response:
     tasks = list(
         service_of(request).registry.job(request.path_params["job"]).tasks.values()
     )  # oldest first
-    # A job has many pages: what the pages before had is not looked at again.
+    # Skip earlier pages without looking at their tasks: a job can have many pages.
     first = bisect_right(tasks, wire.parameters(request).get("$skiptoken", ""), key=_mark)
     return wire.page(
         request,
