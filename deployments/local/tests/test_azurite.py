@@ -1,4 +1,4 @@
-"""Azurite's installation: whole or absent. How it runs is seen in test_main and test_stack."""
+"""The installation of Azurite. test_main and test_stack run it."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ INSTALLS = f"mkdir -p {PROGRAM.parent}; cat package-lock.json > {PROGRAM}"
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache folder of the user's, and one of npm's."""
+    """Make an empty cache folder for the user and one for npm, and return their parent."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("npm_config_cache", str(tmp_path / "npm"))
@@ -23,11 +23,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def npm(script: str) -> NodeJs:
-    """A program in npm's place."""
+    """Return a Node.js with a script in place of npm."""
     return NodeJs(Path("node"), ("/bin/sh", "-c", script))
 
 
-def test_it_is_installed_once_and_says_so(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_azurite_is_installed_once_with_a_message(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     program = installed(npm(INSTALLS))
     assert cache in program.parents
     assert program.read_bytes() == PACKAGE_LOCK.read_bytes()
@@ -36,7 +38,7 @@ def test_it_is_installed_once_and_says_so(cache: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().out == ""
 
 
-def test_two_installations_at_once_are_one(cache: Path) -> None:
+def test_two_simultaneous_installations_install_once(cache: Path) -> None:
     one_only = npm(f"mkdir {cache}/first && sleep 0.2 && {INSTALLS}")
     with ThreadPoolExecutor() as threads:
         programs = set(threads.map(installed, [one_only, one_only]))
@@ -44,7 +46,7 @@ def test_two_installations_at_once_are_one(cache: Path) -> None:
     assert len(programs) == 1
 
 
-def test_one_that_was_cut_off_is_not_taken_for_whole(cache: Path) -> None:
+def test_an_interrupted_installation_is_started_again(cache: Path) -> None:
     with pytest.raises(StackError):
         installed(npm(f"{INSTALLS}; kill -9 $$"))
     assert not list(cache.rglob("*.js"))
@@ -52,12 +54,12 @@ def test_one_that_was_cut_off_is_not_taken_for_whole(cache: Path) -> None:
 
 
 @pytest.mark.usefixtures("cache")
-def test_without_a_registry_the_error_says_what_to_do_with_npms_last_words(
+def test_without_a_registry_the_error_has_the_remedy_and_npms_output(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:1")
     monkeypatch.setenv("npm_config_fetch_retries", "0")
-    with pytest.raises(StackError, match=r"npm config get registry.*npm's last words: \S"):
+    with pytest.raises(StackError, match=r"npm config get registry.*npm's output: \S"):
         installed(find_nodejs())
 
 
@@ -67,7 +69,7 @@ def test_the_lock_file_names_no_host() -> None:
     assert places == {NO_TELEMETRY.name}
 
 
-def test_it_has_nothing_to_send_telemetry_by() -> None:
+def test_no_telemetry_package_is_installed() -> None:
     packages = json.loads(PACKAGE_LOCK.read_bytes())["packages"]
     assert packages["node_modules/applicationinsights"]["resolved"] == NO_TELEMETRY.name
     assert not [name for name in packages if "opentelemetry" in name]

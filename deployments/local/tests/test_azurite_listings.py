@@ -48,7 +48,7 @@ main();
 """.replace("COUNT", str(BLOBS))
 
 
-def test_pages_are_as_before_without_a_search_of_all_blobs_for_each(tmp_path: Path) -> None:
+def test_pages_are_the_same_without_a_search_of_all_blobs_for_each(tmp_path: Path) -> None:
     program = written(tmp_path, WORK)
     mended = run("--require", LOKI_INDEXES, "--require", LISTINGS, program)
     before = run(program)

@@ -36,7 +36,7 @@ const pass = (options) => new Promise((done) => {
 """.replace("FILE_BYTES", str(FILE_BYTES))
 
 
-def test_files_pass_in_larger_pieces_and_nothing_is_marked_by_steps(
+def test_files_are_read_in_larger_pieces_and_marking_is_not_incremental(
     tmp_path: Path,
 ) -> None:
     program = written(tmp_path, WORK)

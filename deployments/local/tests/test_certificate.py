@@ -1,4 +1,4 @@
-"""The certificate that a stack makes for itself."""
+"""The certificate that a stack makes."""
 
 import ssl
 import stat
@@ -24,7 +24,7 @@ def _no_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
 
 
-def test_it_is_for_loopback_only_and_its_key_for_this_user_only(tmp_path: Path) -> None:
+def test_the_certificate_is_for_loopback_and_only_the_user_can_read_its_key(tmp_path: Path) -> None:
     made = make_certificate(tmp_path / "tls", now=NOW)
     names = leaf(made).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert [str(name.value) for name in names] == ["127.0.0.1", "localhost"]
@@ -32,13 +32,13 @@ def test_it_is_for_loopback_only_and_its_key_for_this_user_only(tmp_path: Path) 
     assert stat.S_IMODE(made.key.parent.stat().st_mode) == 0o700
 
 
-def test_it_stays_the_same_from_one_start_to_the_next(tmp_path: Path) -> None:
+def test_the_certificate_stays_the_same_between_starts(tmp_path: Path) -> None:
     first = leaf(make_certificate(tmp_path / "tls", now=NOW))
     later = NOW + LIFETIME - LEAST_LEFT - timedelta(seconds=1)
     assert leaf(make_certificate(tmp_path / "tls", now=later)) == first
 
 
-def test_it_is_made_anew_before_it_ends(tmp_path: Path) -> None:
+def test_the_certificate_is_renewed_before_it_expires(tmp_path: Path) -> None:
     first = leaf(make_certificate(tmp_path / "tls", now=NOW))
     later = NOW + LIFETIME - LEAST_LEFT + timedelta(days=1)
     second = leaf(make_certificate(tmp_path / "tls", now=later))
@@ -46,7 +46,7 @@ def test_it_is_made_anew_before_it_ends(tmp_path: Path) -> None:
     assert second.public_key() != first.public_key()
 
 
-def test_no_key_is_kept_by_which_another_could_be_signed(tmp_path: Path) -> None:
+def test_the_key_of_the_authority_is_not_kept(tmp_path: Path) -> None:
     make_certificate(tmp_path / "tls", now=NOW)
     keys = [path.name for path in (tmp_path / "tls").iterdir() if b"PRIVATE" in path.read_bytes()]
     assert keys == ["key.pem"]
@@ -56,13 +56,13 @@ def trusted(bundle: Path) -> set[bytes]:
     return set(ssl.create_default_context(cafile=str(bundle)).get_ca_certs(binary_form=True))
 
 
-def test_its_bundle_trusts_it_and_all_that_was_trusted_before(tmp_path: Path) -> None:
+def test_the_bundle_adds_one_authority_to_the_default_ones(tmp_path: Path) -> None:
     bundle = make_certificate(tmp_path / "tls", now=NOW).bundle
     assert len(trusted(bundle) - trusted(Path(certifi.where()))) == 1
     assert trusted(Path(certifi.where())) < trusted(bundle)
 
 
-def test_its_bundle_has_what_the_user_has_clients_trust(
+def test_the_bundle_has_the_certificates_of_the_users_own_bundle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxy = make_certificate(tmp_path / "proxy", now=NOW)
@@ -70,7 +70,7 @@ def test_its_bundle_has_what_the_user_has_clients_trust(
     assert trusted(proxy.bundle) < trusted(make_certificate(tmp_path / "tls", now=NOW).bundle)
 
 
-def test_its_bundle_does_not_grow_where_it_is_the_one_that_is_set(
+def test_the_bundle_does_not_grow_if_it_is_the_one_in_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = make_certificate(tmp_path / "tls", now=NOW).bundle

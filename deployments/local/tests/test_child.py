@@ -1,4 +1,4 @@
-"""A child ends with its parent: seen by a pipe that stays open while any of its processes lives."""
+"""A child ends with its parent. A pipe stays open while any of its processes lives."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ sys.stdin.read()
 """
 STAYS = "echo started; exec sleep 600"
 STAYS_WITH_A_CHILD = "(echo started; sleep 600) & wait"
-STAYS_IN_SPITE_OF_SIGTERM = "trap '' TERM; echo started; while true; do sleep 600; done"
+IGNORES_SIGTERM = "trap '' TERM; echo started; while true; do sleep 600; done"
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def child(
     script: str, *, grace_seconds: float = 5
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     read, write = os.pipe()
-    with os.fdopen(read, "rb") as said:
+    with os.fdopen(read, "rb") as output:
         with os.fdopen(write, "wb") as log:
             process = start_child(
                 ["/bin/sh", "-c", script],
@@ -41,7 +41,7 @@ def child(
                 grace_seconds=grace_seconds,
             )
         try:
-            yield process, said
+            yield process, output
         finally:
             stop_child(process)
 
@@ -64,21 +64,21 @@ def test_a_child_and_its_own_children_end_when_the_parent_is_killed(
 
 
 def test_a_child_is_out_of_reach_of_its_parents_process_group() -> None:
-    with child("echo $$; exec sleep 600") as (process, said):
-        assert len({os.getpgrp(), os.getpgid(process.pid), os.getpgid(int(said.readline()))}) == 3
+    with child("echo $$; exec sleep 600") as (process, output):
+        assert len({os.getpgrp(), os.getpgid(process.pid), os.getpgid(int(output.readline()))}) == 3
 
 
 def test_a_child_that_ignores_sigterm_is_killed_after_its_grace() -> None:
-    with child(STAYS_IN_SPITE_OF_SIGTERM, grace_seconds=0.1) as (process, said):
-        assert said.readline() == b"started\n"
+    with child(IGNORES_SIGTERM, grace_seconds=0.1) as (process, output):
+        assert output.readline() == b"started\n"
         assert stop_child(process) == 128 + signal.SIGKILL
-        assert said.read() == b""
+        assert output.read() == b""
 
 
-def test_what_a_child_leaves_behind_ends_with_it() -> None:
-    with child("sleep 600 & echo started") as (process, said):
+def test_processes_that_a_child_leaves_behind_end_with_it() -> None:
+    with child("sleep 600 & echo started") as (process, output):
         assert process.wait() == 0
-        assert said.read() == b"started\n"
+        assert output.read() == b"started\n"
 
 
 @pytest.mark.parametrize(("script", "status"), [("exit 7", 7), ("kill -9 $$", 128 + 9)])

@@ -1,4 +1,4 @@
-"""Tokens: what is in them, and which are believed."""
+"""Tokens: their content, and which of them are valid."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -27,7 +27,7 @@ def check(token: str, *, now: datetime = NOW) -> str:
     return DIRECTORY.check(token, resource=BATCH, now=now)
 
 
-def test_a_token_tells_who_bears_it() -> None:
+def test_a_token_names_its_bearer() -> None:
     assert check(issue()) == DIRECTORY.client
     assert DIRECTORY.has_role(DIRECTORY.client)
 
@@ -37,23 +37,23 @@ def test_a_token_tells_who_bears_it() -> None:
     [
         (Flaw.EXPIRED, "has expired"),
         (Flaw.EARLY, "not valid yet"),
-        (Flaw.AUDIENCE, "must be for 'https://batch.core.windows.net/' exactly"),
-        (Flaw.ISSUER, "must be by 'https://sts.windows.net/"),
+        (Flaw.AUDIENCE, "must be for exactly 'https://batch.core.windows.net/'"),
+        (Flaw.ISSUER, "must be 'https://sts.windows.net/"),
         (Flaw.SIGNATURE, "Signature verification failed"),
     ],
 )
-def test_a_token_with_a_flaw_is_not_believed_and_the_flaw_is_named(flaw: Flaw, reason: str) -> None:
+def test_a_token_with_a_flaw_is_refused_and_the_flaw_is_named(flaw: Flaw, reason: str) -> None:
     with pytest.raises(BadToken, match=reason):
         check(issue(flaw))
 
 
-def test_a_token_for_storage_does_not_do_for_batch() -> None:
+def test_batch_refuses_a_token_for_storage() -> None:
     token = DIRECTORY.issue(STORAGE, bearer=DIRECTORY.client, now=NOW)
     with pytest.raises(BadToken, match=r"The token is for 'https://storage\.azure\.com'"):
         check(token)
 
 
-def test_a_token_holds_for_its_time_and_the_skew_of_clocks() -> None:
+def test_a_token_is_valid_for_its_lifetime_and_the_tolerated_clock_skew() -> None:
     token, life = issue(), timedelta(seconds=TOKEN_SECONDS)
     check(token, now=NOW - CLOCK_SKEW)
     check(token, now=NOW + life + CLOCK_SKEW)
@@ -63,12 +63,12 @@ def test_a_token_holds_for_its_time_and_the_skew_of_clocks() -> None:
             check(token, now=outside)
 
 
-def test_who_has_no_role_bears_a_true_token_and_may_not_use_batch() -> None:
+def test_a_bearer_without_a_role_has_a_valid_token() -> None:
     assert not DIRECTORY.has_role(check(issue(Flaw.ROLE)))
 
 
 @pytest.mark.parametrize("missing", ["aud", "iss", "exp", "nbf", "oid"])
-def test_a_token_without_a_claim_is_not_believed(missing: str) -> None:
+def test_a_token_without_a_claim_is_refused(missing: str) -> None:
     claims = DIRECTORY.claims(BATCH, bearer=DIRECTORY.client, now=NOW)
     del claims[missing]
     with pytest.raises(BadToken, match=missing):
@@ -76,17 +76,17 @@ def test_a_token_without_a_claim_is_not_believed(missing: str) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "a", "a.b.c"])
-def test_what_is_no_token_is_not_believed(token: str) -> None:
+def test_text_that_is_not_a_token_is_refused(token: str) -> None:
     with pytest.raises(BadToken):
         check(token)
 
 
-def test_an_unsigned_token_is_not_believed() -> None:
+def test_an_unsigned_token_is_refused() -> None:
     claims = DIRECTORY.claims(BATCH, bearer=DIRECTORY.client, now=NOW)
     with pytest.raises(BadToken):
         check(jwt.encode(claims, "", algorithm="none"))
 
 
-def test_neither_the_secret_nor_the_key_is_shown() -> None:
+def test_the_repr_shows_neither_secret_nor_key() -> None:
     assert "canary" not in repr(DIRECTORY)
     assert "RSAPrivateKey" not in repr(DIRECTORY)

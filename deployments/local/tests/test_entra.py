@@ -1,4 +1,4 @@
-"""A stack over TLS: the real credentials of azure-identity sign in to it, with nothing patched."""
+"""Sign-in to a stack with TLS, by the real credentials of azure-identity without patches."""
 
 import ssl
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def test_addresses_in_answers_are_over_tls(batch: BatchClient, account: dict[str
     batch.begin_delete_job("addresses").wait()
 
 
-def test_an_expired_secret_gets_no_token(
+def test_an_expired_secret_is_refused(
     credential: DefaultAzureCredential, order_flaw: Callable[[str], None]
 ) -> None:
     order_flaw("refused")
@@ -60,7 +60,7 @@ async def test_an_async_client_signs_in(account: dict[str, str]) -> None:
     from azure.core.pipeline.transport import AioHttpTransport
     from azure.identity.aio import DefaultAzureCredential as AsyncCredential
 
-    bundle = account["SSL_CERT_FILE"]  # read by aiohttp when it was imported, long ago
+    bundle = account["SSL_CERT_FILE"]  # aiohttp reads the variable only when it is imported
     async with (
         AsyncCredential(transport=AioHttpTransport(connection_verify=bundle)) as credential,
         AsyncBatchClient(
@@ -71,7 +71,7 @@ async def test_an_async_client_signs_in(account: dict[str, str]) -> None:
 
 
 def ask(account: dict[str, str], *, tenant: str = "", **form: str) -> tuple[int, str]:
-    """The status, and the answer, of a request for a token made by hand."""
+    """Request a token without a client; return the status and the answer."""
     address = f"{account['AZURE_AUTHORITY_HOST']}/{tenant or account['AZURE_TENANT_ID']}"
     right = {
         "grant_type": "client_credentials",
@@ -97,7 +97,7 @@ def ask(account: dict[str, str], *, tenant: str = "", **form: str) -> tuple[int,
         ({"scope": "x" * 70_000}, 400, 900144),
     ],
 )
-def test_a_wrong_request_for_a_token_is_refused_by_its_number(
+def test_a_wrong_request_for_a_token_is_refused_with_its_error_number(
     form: dict[str, str], status: int, number: int, account: dict[str, str]
 ) -> None:
     answered, text = ask(account, **form)

@@ -1,4 +1,4 @@
-"""There is always an ffmpeg on the PATH of nodes."""
+"""The PATH of nodes, which always has an ffmpeg."""
 
 import os
 import shutil
@@ -10,17 +10,15 @@ import pytest
 from local_azure.ffmpeg import node_path
 
 
-def test_without_an_ffmpeg_on_path_the_node_path_has_one_that_runs(
-    tools: Path, tmp_path: Path
-) -> None:
+def test_the_node_path_has_a_working_ffmpeg_if_path_has_none(tools: Path, tmp_path: Path) -> None:
     path = node_path(tmp_path / "bin")
     assert path.split(os.pathsep)[:2] == [str(tmp_path / "bin"), str(tools)]
     command = ["/bin/sh", "-c", "ffmpeg -version"]
-    said = subprocess.run(command, env={"PATH": path}, capture_output=True, check=True)
-    assert said.stdout.startswith(b"ffmpeg version")
+    result = subprocess.run(command, env={"PATH": path}, capture_output=True, check=True)
+    assert result.stdout.startswith(b"ffmpeg version")
 
 
-def test_the_machines_ffmpeg_is_kept(tools: Path, tmp_path: Path) -> None:
+def test_the_machines_ffmpeg_is_used(tools: Path, tmp_path: Path) -> None:
     (tools / "ffmpeg").write_text("#!/bin/sh\n")
     (tools / "ffmpeg").chmod(0o755)
     path = node_path(tmp_path / "bin")
@@ -34,7 +32,7 @@ def test_the_node_path_has_the_systems_programs(tmp_path: Path) -> None:
     assert shutil.which("cp", path=path)
 
 
-def test_folders_that_each_node_would_read_differently_are_left_out(
+def test_relative_folders_are_left_out_of_the_node_path(
     tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", os.pathsep.join([".", "", "bin", str(tools)]))
@@ -42,7 +40,7 @@ def test_folders_that_each_node_would_read_differently_are_left_out(
 
 
 @pytest.mark.usefixtures("tools")
-def test_the_link_follows_an_upgrade_of_the_wheel(tmp_path: Path) -> None:
-    (tmp_path / "ffmpeg").symlink_to(tmp_path / "of an older wheel")
+def test_the_link_is_replaced_after_an_upgrade_of_the_wheel(tmp_path: Path) -> None:
+    (tmp_path / "ffmpeg").symlink_to(tmp_path / "older wheel")
     node_path(tmp_path)
     assert (tmp_path / "ffmpeg").is_file()

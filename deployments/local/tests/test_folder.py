@@ -1,4 +1,4 @@
-"""The data folder: where it is, and who may look into it."""
+"""The data folder: its place, its mode and its keys."""
 
 import base64
 import stat
@@ -11,7 +11,7 @@ from local_azure.errors import StackUsageError
 from local_azure.folder import DataFolder
 
 
-def test_it_is_in_the_users_data_folder_unless_named(
+def test_the_default_is_in_the_users_data_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
@@ -19,23 +19,25 @@ def test_it_is_in_the_users_data_folder_unless_named(
     assert DataFolder.at(tmp_path / "named").path == tmp_path / "named"
 
 
-def test_a_relative_one_is_meant_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_path_is_relative_to_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert DataFolder.at(Path("named")).path == tmp_path / "named"
 
 
-def test_only_the_user_may_look_into_it(tmp_path: Path) -> None:
+def test_only_the_user_can_read_the_folder(tmp_path: Path) -> None:
     path = DataFolder.at(tmp_path / "made" / "here").path
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
 
 
-def test_one_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StackUsageError, match=f"{tmp_path / 'file'} cannot be made"):
+    with pytest.raises(StackUsageError, match=f"{tmp_path / 'file'} cannot be created"):
         DataFolder.at(tmp_path / "file")
 
 
-def test_keys_are_random_kept_and_for_the_user_only(tmp_path: Path) -> None:
+def test_keys_are_random_and_stable_and_only_the_user_can_read_them(tmp_path: Path) -> None:
     folder, other = DataFolder.at(tmp_path / "a"), DataFolder.at(tmp_path / "b")
     assert folder.key("local") == folder.key("local")
     assert len({folder.key("local"), folder.key("storage"), other.key("local")}) == 3

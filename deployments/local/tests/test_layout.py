@@ -1,4 +1,4 @@
-"""The package as a whole: what it imports, and that its names are unique."""
+"""The package as a whole: its imports, its names and the length of its parts."""
 
 import ast
 from collections import Counter
@@ -22,7 +22,7 @@ LONGEST_FUNCTION = 50
 
 
 def imported(tree: ast.Module) -> Iterator[str]:
-    """Yield the names of imported modules, those for annotations and in functions included."""
+    """Yield the names of imported modules, also of imports for annotations and in functions."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

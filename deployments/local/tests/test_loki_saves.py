@@ -36,7 +36,7 @@ console.log(JSON.stringify({ often, kept }));
 """
 
 
-def test_saves_take_a_twentieth_of_the_time_and_the_last_one_keeps_all(tmp_path: Path) -> None:
+def test_saves_take_a_twentieth_of_the_time_and_the_last_one_is_complete(tmp_path: Path) -> None:
     program = written(tmp_path, WORK)
     assert run(program) == {"often": 20, "kept": 100}
     assert run("--require", LOKI_SAVES, program) == {"often": 4, "kept": 100}

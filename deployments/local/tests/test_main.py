@@ -1,4 +1,4 @@
-"""`python -m local_azure`, as a user runs it."""
+"""`local-azure` as users run it."""
 
 import os
 import shlex
@@ -21,7 +21,7 @@ from processes import Program, all_end, processes_of
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_it_serves_until_a_signal_comes_and_leaves_neither_processes_nor_settings(
+def test_a_signal_stops_it_without_leaving_processes_or_settings(
     number: signal.Signals,
     start_stack: Callable[..., Program],
     data: Path,
@@ -45,7 +45,7 @@ def test_it_serves_until_a_signal_comes_and_leaves_neither_processes_nor_setting
     assert_no_key_is_in_a_log(settings, data)
 
 
-def test_over_tls_it_stops_as_well_and_keeps_its_certificate(
+def test_with_tls_it_stops_too_and_keeps_its_certificate(
     start_stack: Callable[..., Program], data: Path
 ) -> None:
     kept = []
@@ -54,7 +54,7 @@ def test_over_tls_it_stops_as_well_and_keeps_its_certificate(
         program.wait_until("ready")
         settings = env_file.read(data / "stack.env")
         trusted = ssl.create_default_context(cafile=settings["SSL_CERT_FILE"])
-        with httpx.Client(verify=trusted) as client:  # whose connection is open at the stop
+        with httpx.Client(verify=trusted) as client:  # its connection is open when the stack stops
             assert client.get(settings["AZURE_BATCH_ENDPOINT"]).status_code == 401
             program.send(signal.SIGTERM)
             assert program.end() == (0, "", "")
@@ -103,19 +103,19 @@ def test_a_blob_uploaded_just_before_the_stop_is_there_after_a_restart(
     assert container(after).download_blob("clip").readall() == b"its content"
 
 
-def test_a_second_stack_on_one_data_folder_is_told_so(
+def test_a_second_stack_on_a_data_folder_is_refused(
     start_stack: Callable[..., Program], data: Path
 ) -> None:
     start_stack().wait_until("ready")
     settings = (data / "stack.env").read_text()
     assert stat.S_IMODE((data / "stack.env").stat().st_mode) == 0o600
-    status, _, said = start_stack().end()
+    status, _, stderr = start_stack().end()
     assert status == 2
-    assert said.startswith(f"error: A stack runs on {data} already")
+    assert stderr.startswith(f"error: A stack already runs on {data}.")
     assert (data / "stack.env").read_text() == settings
 
 
-def test_when_it_is_killed_azurite_ends_and_the_next_one_starts(
+def test_when_it_is_killed_azurite_ends_and_a_new_stack_can_start(
     start_stack: Callable[..., Program],
     data: Path,
     tmp_path: Path,
@@ -131,7 +131,7 @@ def test_when_it_is_killed_azurite_ends_and_the_next_one_starts(
     assert env_file.read(tmp_path / ".env") != left
 
 
-def test_when_it_is_killed_no_batch_task_goes_on_and_its_nodes_are_gone_with_the_next_start(
+def test_when_it_is_killed_its_batch_tasks_end_and_the_next_start_deletes_its_nodes(
     start_stack: Callable[..., Program],
     data: Path,
     tmp_path: Path,
@@ -172,67 +172,67 @@ def run_forever(settings: dict[str, str], script: str) -> None:
         client.create_task("job", models.BatchTaskCreateOptions(id="task", command_line=command))
 
 
-def test_when_azurite_is_killed_it_ends_and_says_so(
+def test_it_ends_with_an_error_when_azurite_is_killed(
     start_stack: Callable[..., Program], data: Path
 ) -> None:
     program = start_stack()
     program.wait_until("ready")
     os.kill(max(processes_of(data / "azurite")), signal.SIGKILL)
-    status, _, said = program.end()
+    status, _, stderr = program.end()
     assert status == 1
-    assert said.startswith("error: Azurite ended. Its last words: ")
+    assert stderr.startswith("error: Azurite ended. Start the stack again. Azurite's log: ")
     assert not (data / "stack.env").exists()
 
 
-def test_an_env_file_that_it_did_not_write_is_left_alone(
+def test_an_env_file_that_it_did_not_write_is_not_changed(
     start_stack: Callable[..., Program], tmp_path: Path
 ) -> None:
     (tmp_path / ".env").write_text("MINE=1\n")
-    status, printed, said = start_stack("--env-file", tmp_path / ".env").end()
+    status, printed, stderr = start_stack("--env-file", tmp_path / ".env").end()
     assert (status, printed) == (2, "")
-    assert said == (
-        f"error: {tmp_path}/.env was not written by the local stack, and is left alone: "
-        "name another file.\n"
+    assert stderr == (
+        f"error: {tmp_path}/.env exists and was not written by the local stack. "
+        "Choose another file.\n"
     )
     assert (tmp_path / ".env").read_text() == "MINE=1\n"
 
 
 @pytest.mark.parametrize("flag", ["--batch-port", "--blob-port"])
-def test_a_port_that_was_asked_for_and_is_taken_is_an_error(
+def test_a_requested_port_that_is_in_use_is_an_error(
     flag: str, start_stack: Callable[..., Program]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        status, _, said = start_stack(flag, str(port)).end()
+        status, _, stderr = start_stack(flag, str(port)).end()
     assert status == 2
-    assert said == f"error: Port {port} is taken: name another, or leave it to be chosen.\n"
+    assert stderr == f"error: Port {port} is in use. Choose another port, or 0 for any free one.\n"
 
 
 @pytest.mark.parametrize(
     ("flags", "word"),
     [
-        (["--nodes", "0"], "0 is too few"),
+        (["--nodes", "0"], "0 is too small"),
         (["--nodes", "two"], "two"),
-        (["--blob-port", "65536"], "65536 is no port"),
-        (["--batch-port", "-1"], "-1 is no port"),
+        (["--blob-port", "65536"], "65536 is not a port"),
+        (["--batch-port", "-1"], "-1 is not a port"),
         (["--colour"], "--colour"),
     ],
 )
 def test_wrong_usage_is_named(
     flags: list[str], word: str, start_stack: Callable[..., Program]
 ) -> None:
-    status, _, said = start_stack(*flags).end()
+    status, _, stderr = start_stack(*flags).end()
     assert status == 2
-    assert word in said.splitlines()[-1]
+    assert word in stderr.splitlines()[-1]
 
 
-def test_a_data_folder_that_cannot_be_made_is_named(start: Callable[..., Program]) -> None:
-    status, _, said = start("-m", "local_azure", "--data", "/dev/null/data").end()
+def test_a_data_folder_that_cannot_be_created_is_named(start: Callable[..., Program]) -> None:
+    status, _, stderr = start("-m", "local_azure", "--data", "/dev/null/data").end()
     assert status == 2
-    assert said.startswith("error: The data folder /dev/null/data cannot be made")
+    assert stderr.startswith("error: The data folder /dev/null/data cannot be created")
 
 
-def test_help_tells_each_flag(start: Callable[..., Program]) -> None:
+def test_help_lists_every_flag(start: Callable[..., Program]) -> None:
     status, printed, _ = start("-m", "local_azure", "--help").end()
     assert status == 0
     assert all(

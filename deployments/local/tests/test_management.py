@@ -1,4 +1,4 @@
-"""Resource Manager of a stack over TLS, through the real client; by hand what it would not ask."""
+"""Resource Manager of a stack with TLS, through the real client, and without it for errors."""
 
 import ssl
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from local_azure.management import PAGE
 
 pytestmark = pytest.mark.accounts("entra")
 
-NOBODYS = "00000000-0000-0000-0000-000000000000"
+UNKNOWN = "00000000-0000-0000-0000-000000000000"
 ACCOUNTS = "providers/Microsoft.Batch/batchAccounts"
 SIZES = "providers/Microsoft.Batch/locations/{}/virtualMachineSkus"
 VERSION = "api-version=2025-06-01"
@@ -39,7 +39,7 @@ def client(
 def ask(
     account: dict[str, str], credential: DefaultAzureCredential
 ) -> Callable[..., httpx.Response]:
-    """The answer to a request made by hand, with a token for some resource."""
+    """Return a function that sends a request with a token for any resource."""
 
     def get(
         path: str, *, resource: str = MANAGEMENT, subscription: str = "", method: str = "GET"
@@ -55,7 +55,7 @@ def ask(
     return get
 
 
-def test_the_account_has_cores_for_as_many_nodes_of_any_size(
+def test_the_core_quota_suffices_for_the_quota_of_nodes_at_any_size(
     client: BatchManagementClient, account: dict[str, str]
 ) -> None:
     (found,) = client.batch_account.list()
@@ -68,7 +68,7 @@ def test_the_account_has_cores_for_as_many_nodes_of_any_size(
     assert by_family == {size.family: cores for size in OFFERED}
 
 
-def test_sizes_come_in_pages_each_of_them_once(client: BatchManagementClient) -> None:
+def test_vm_sizes_come_in_pages(client: BatchManagementClient) -> None:
     assert len(OFFERED) > PAGE
     skus = client.location.list_supported_virtual_machine_skus("local")
     found = [(s.name, s.family_name, {c.name: c.value for c in s.capabilities}) for s in skus]
@@ -77,7 +77,7 @@ def test_sizes_come_in_pages_each_of_them_once(client: BatchManagementClient) ->
     ]
 
 
-def test_the_least_quota_that_was_ordered_is_told_and_none_is_raised(
+def test_the_smallest_ordered_quota_is_reported_and_never_a_larger_one(
     client: BatchManagementClient, order: Callable[..., None]
 ) -> None:
     for cores in (100_000, 8, 3, 5):
@@ -88,7 +88,7 @@ def test_the_least_quota_that_was_ordered_is_told_and_none_is_raised(
     assert {f.core_quota for f in account.dedicated_core_quota_per_vm_family} == {0}
 
 
-def test_sizes_that_are_withdrawn_are_not_listed(
+def test_withdrawn_vm_sizes_are_not_listed(
     client: BatchManagementClient, order: Callable[..., None]
 ) -> None:
     order(kind="size", vmSize="standard_d*")
@@ -96,7 +96,7 @@ def test_sizes_that_are_withdrawn_are_not_listed(
     assert [s.name for s in skus] == [s.name for s in OFFERED if s.name.startswith("Standard_E")]
 
 
-def test_a_bearer_without_a_role_may_not_read(
+def test_a_bearer_without_a_role_cannot_read_the_subscription(
     client: BatchManagementClient, order: Callable[..., None]
 ) -> None:
     order(kind="token", flaw="role", resource=f"{MANAGEMENT}*")
@@ -116,13 +116,13 @@ def test_a_bearer_without_a_role_may_not_read(
         (f"{SIZES.format('local')}?{VERSION}&$skiptoken=x", {}, 400, "InvalidSkipToken"),
         (f"{ACCOUNTS}?{VERSION}", {"resource": BATCH}, 401, "InvalidAuthenticationToken"),
         (f"{ACCOUNTS}?{VERSION}", {"subscription": "mine"}, 400, "InvalidSubscriptionId"),
-        (f"{ACCOUNTS}?{VERSION}", {"subscription": NOBODYS}, 404, "SubscriptionNotFound"),
+        (f"{ACCOUNTS}?{VERSION}", {"subscription": UNKNOWN}, 404, "SubscriptionNotFound"),
         (f"{ACCOUNTS}?{VERSION}&$filter=x", {}, 501, "NotImplemented"),
         (f"{ACCOUNTS}?{VERSION}", {"method": "DELETE"}, 501, "NotImplemented"),
         (f"resourceGroups?{VERSION}", {}, 501, "NotImplemented"),
     ],
 )
-def test_what_is_refused_is_told_as_resource_manager_tells_it(
+def test_refusals_have_the_format_of_resource_manager(
     ask: Callable[..., httpx.Response],
     path: str,
     options: dict[str, str],
@@ -136,7 +136,7 @@ def test_what_is_refused_is_told_as_resource_manager_tells_it(
     assert ("WWW-Authenticate" in answer.headers) == (status == 401)
 
 
-def test_a_token_for_resource_manager_does_not_do_for_batch(
+def test_batch_refuses_a_token_for_resource_manager(
     account: dict[str, str], credential: DefaultAzureCredential
 ) -> None:
     token = credential.get_token(f"{MANAGEMENT}/.default").token
@@ -149,8 +149,8 @@ def test_a_token_for_resource_manager_does_not_do_for_batch(
     assert MANAGEMENT in answer.text
 
 
-def test_a_name_that_a_web_page_could_have_is_not_answered(account: dict[str, str]) -> None:
-    address = f"{account['AZURE_RESOURCE_MANAGER_ENDPOINT']}/subscriptions/{NOBODYS}/{ACCOUNTS}"
+def test_requests_to_other_host_names_are_refused(account: dict[str, str]) -> None:
+    address = f"{account['AZURE_RESOURCE_MANAGER_ENDPOINT']}/subscriptions/{UNKNOWN}/{ACCOUNTS}"
     trusted = ssl.create_default_context(cafile=account["SSL_CERT_FILE"])
     answer = httpx.get(address, headers={"Host": "rebound.example"}, verify=trusted)
     assert (answer.status_code, answer.text) == (400, "Invalid host header")

@@ -1,4 +1,4 @@
-"""Ports on loopback: those that are asked for, and those that are free."""
+"""Ports on loopback: requested ones and free ones."""
 
 import asyncio
 import socket
@@ -9,11 +9,11 @@ from local_azure.errors import StackUsageError
 from local_azure.ports import answers, free_port, listen, preferred_port
 
 
-def test_a_taken_port_is_named_where_it_was_asked_for_and_left_where_not() -> None:
+def test_a_used_port_is_an_error_if_requested_and_skipped_if_preferred() -> None:
     with listen(0) as taken:
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(StackUsageError, match=f"Port {port} is taken: name another"):
+        with pytest.raises(StackUsageError, match=f"Port {port} is in use. Choose another"):
             free_port(port)
         assert preferred_port(port) == 0
         assert answers(port)
@@ -22,7 +22,7 @@ def test_a_taken_port_is_named_where_it_was_asked_for_and_left_where_not() -> No
 
 
 async def test_answers_from_a_socket_of_ours_are_not_delayed() -> None:
-    """Nagle's algorithm is off on connections, which asyncio does for named protocols only."""
+    """Nagle's algorithm is off: asyncio does that for named protocols only."""
     delays: asyncio.Queue[int] = asyncio.Queue()
 
     async def tell(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

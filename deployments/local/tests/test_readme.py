@@ -1,4 +1,4 @@
-"""The page on the local stack, held to what it describes."""
+"""The README describes what the code does."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def test_every_operation_is_called_by_a_test_through_the_present_client(method: 
     assert re.search(rf"\.{method}\b", CLIENT_TESTS)
 
 
-def test_every_property_that_is_refused_is_named() -> None:
+def test_every_refused_property_is_in_the_readme() -> None:
     models = [each for each in vars(specs).values() if isinstance(each, type)]
     refused = {
         field.alias
@@ -59,7 +59,7 @@ def test_every_kind_of_fault_has_a_row_with_its_fields_and_an_example() -> None:
         assert type(order) is KINDS[kind]
 
 
-def test_the_example_runs_as_it_stands(tmp_path: Path) -> None:
+def test_the_example_runs_unchanged(tmp_path: Path) -> None:
     found = re.search(r"<!-- example -->\n```python\n(.+?)```", PAGE, re.DOTALL)
     assert found
     program = [sys.executable, "-c", found[1], str(tmp_path / "data")]
@@ -68,7 +68,7 @@ def test_the_example_runs_as_it_stands(tmp_path: Path) -> None:
     assert ended.stdout.startswith("hello from tvmps_")
 
 
-def test_a_fault_is_ordered_as_the_page_says(batch: BatchClient) -> None:
+def test_a_fault_is_ordered_as_the_readme_says(batch: BatchClient) -> None:
     found = re.search(r"^order = (\{.+\})$", PAGE, re.MULTILINE)
     assert found
     path = "/_local/faults?api-version=2025-06-01"

@@ -1,4 +1,4 @@
-"""The stack of a command: commands here are programs that use a stack until their stdin closes."""
+"""Stacks of commands, which here are programs that use a stack until their stdin closes."""
 
 import json
 import signal
@@ -48,7 +48,7 @@ def test_a_command_starts_a_stack_and_ends_it(
     assert command.end() == (0, "", "")
 
 
-def test_the_stack_that_runs_is_used_and_left_running(
+def test_a_running_stack_is_used_and_left_running(
     start_stack: Callable[..., Program],
     start_command: Callable[[], Program],
     container: Callable[[dict[str, str]], ContainerClient],
@@ -60,7 +60,7 @@ def test_the_stack_that_runs_is_used_and_left_running(
     assert list(container(settings).list_blobs()) == []
 
 
-def test_a_stack_over_tls_is_found_too(
+def test_a_running_stack_with_tls_is_found(
     start_stack: Callable[..., Program], start_command: Callable[[], Program]
 ) -> None:
     start_stack("--tls").wait_until("ready")
@@ -71,7 +71,7 @@ def test_a_stack_over_tls_is_found_too(
     assert command.end() == (0, "", "")
 
 
-def test_two_commands_at_once_share_a_stack_which_stays_for_the_second(
+def test_two_commands_share_a_stack_which_stays_until_the_second_ends(
     start_command: Callable[[], Program],
     data: Path,
     container: Callable[[dict[str, str]], ContainerClient],
@@ -79,7 +79,7 @@ def test_two_commands_at_once_share_a_stack_which_stays_for_the_second(
     both = [start_command(), start_command()]
     settings = [settings_of(command) for command in both]
     assert settings[0] == settings[1]
-    assert len(processes_of(data / "azurite")) == 2  # a guard, and Azurite
+    assert len(processes_of(data / "azurite")) == 2  # the guard and Azurite
 
     for command in both:
         assert list(container(settings[0]).list_blobs()) == []
@@ -112,7 +112,7 @@ def test_a_command_that_is_killed_while_its_stack_starts_leaves_nothing(
     assert all_end(data)
 
 
-def test_settings_that_a_killed_stack_left_are_not_used(
+def test_settings_of_a_killed_stack_are_not_used(
     start_stack: Callable[..., Program],
     start_command: Callable[[], Program],
     data: Path,
@@ -126,12 +126,12 @@ def test_settings_that_a_killed_stack_left_are_not_used(
     assert list(container(settings_of(start_command())).list_blobs()) == []
 
 
-def test_a_stack_that_cannot_start_is_an_error_with_its_words(
+def test_the_error_of_a_stack_that_does_not_start_has_the_reason(
     start_command: Callable[[], Program], data: Path
 ) -> None:
     data.mkdir()
     (data / "azurite").touch()
-    status, _, said = start_command().end()
+    status, _, stderr = start_command().end()
     assert status == 1
-    assert "StackError: The local stack did not start: " in said
-    assert f"File exists: '{data}/azurite'" in said
+    assert "StackError: The local stack did not start: " in stderr
+    assert f"File exists: '{data}/azurite'" in stderr

@@ -137,7 +137,7 @@ def issuer(tenant: str) -> str:
 
 def flawed(flaw: Flaw | None, now: datetime) -> dict[str, Any]:
     """Return the claims that the flaw changes."""
-    moment, stranger = int(now.timestamp()), known_id("nobody")
+    moment, stranger = int(now.timestamp()), known_id("stranger")
     match flaw:
         case Flaw.EXPIRED:
             return {"nbf": moment - 2 * TOKEN_SECONDS, "exp": moment - TOKEN_SECONDS}

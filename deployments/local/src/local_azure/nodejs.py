@@ -37,8 +37,8 @@ def find_nodejs() -> NodeJs:
 def major_version(node: str) -> int | None:
     """Return the 22 of `v22.20.0`, or None if the program does not print its version."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        said = subprocess.run([node, "--version"], capture_output=True, timeout=10, check=True)
-        if match := re.match(rb"v(\d+)\.", said.stdout):
+        result = subprocess.run([node, "--version"], capture_output=True, timeout=10, check=True)
+        if match := re.match(rb"v(\d+)\.", result.stdout):
             return int(match[1])
     return None
 

@@ -1,7 +1,7 @@
-"""Every supported operation through azure-batch 14.2; a program for an environment of its own.
+"""A program that calls every supported operation through azure-batch 14.2.
 
-It speaks to the service that its environment names, and ends with an AssertionError where an answer
-is not what the client's own models promise.
+It uses the service in its environment's settings, and fails with an AssertionError if an answer
+differs from the client's models.
 """
 
 import os
@@ -16,7 +16,7 @@ from azure.batch.batch_auth import SharedKeyCredentials
 URL = os.environ["AZURE_BATCH_ENDPOINT"]
 ACCOUNT = os.environ["AZURE_BATCH_ACCOUNT"]
 KEY = os.environ["AZURE_BATCH_ACCESS_KEY"]
-PATIENCE_SECONDS = 30
+TIMEOUT_SECONDS = 30
 HOUR = timedelta(hours=1)
 FORMULA = '$TargetLowPriorityNodes = time() < time("2100-01-01T00:00:00Z") ? 2 : 0;'
 IMAGE = models.ImageReference(publisher="canonical", offer="ubuntu-24_04-lts", sku="server")
@@ -26,14 +26,14 @@ MACHINE = models.VirtualMachineConfiguration(
 
 
 def until(look: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not (seen := look()):
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "timeout"
     return seen
 
 
 def code_of(call: Callable[..., Any], *arguments: Any) -> str | None:
-    """The error code with which a call is refused."""
+    """Return the error code of a refused call, or None."""
     try:
         call(*arguments)
     except models.BatchErrorException as error:
@@ -165,7 +165,7 @@ def drive_one_task(client: BatchServiceClient) -> None:
 
 
 def drive_files(files: Any, place: str, *names: str, content: bytes) -> None:
-    """List, look at, read and delete a file of a task or of a node."""
+    """List, read and delete a file of a task or a node."""
     owner, item, name = names
     listed = getattr(files, f"list_from_{place}")(owner, item, recursive=True)
     assert name in {file.name for file in listed}

@@ -12,7 +12,7 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from lab import Lab, NewLab, shell
 from local_azure.batch.routes import OPERATIONS
 
-PATIENCE_SECONDS = 20
+TIMEOUT_SECONDS = 20
 HOUR = timedelta(hours=1)
 FORMULA = '$TargetLowPriorityNodes = time() < time("2100-01-01T00:00:00Z") ? 2 : 0;'
 INFO = m.BatchPoolInfo(pool_id="pool")
@@ -22,8 +22,8 @@ T = TypeVar("T")
 
 
 async def until(look: Callable[[], Awaitable[T | None]]) -> T:
-    """What `look` finds once it finds something; each look is a request."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    """Return what `look` returns as soon as it is not None; each call is a request."""
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while not (seen := await look()):
             pass
     return seen
@@ -34,14 +34,14 @@ async def listed(items: AsyncIterable[T]) -> list[T]:
 
 
 async def finished(begun: Awaitable[Any]) -> None:
-    """Wait for a long-running operation, of which a failed poll would not raise."""
+    """Wait for a long-running operation, and fail if a poll failed: the SDK would not raise."""
     poller = await begun
     await poller.wait()
     assert poller.status() == "Succeeded"
 
 
 async def code_of(call: Awaitable[Any]) -> str:
-    """The error code with which a call is refused."""
+    """Return the error code of a refused call, or None."""
     with pytest.raises(HttpResponseError) as caught:
         await call
     error: Any = caught.value.error
@@ -49,7 +49,7 @@ async def code_of(call: Awaitable[Any]) -> str:
 
 
 async def idle_nodes(client: Any, *, count: int) -> list[Any]:
-    """The pool's nodes, once it is steady with so many and all of them are idle."""
+    """Wait until the pool is steady with `count` idle nodes, and return them."""
 
     async def look() -> list[Any]:
         nodes = await listed(client.list_nodes("pool"))
@@ -117,7 +117,7 @@ async def drive_jobs(client: Any) -> None:
 
 
 async def drive_tasks(client: Any) -> None:
-    """More than a request can hold, and one that fails, listed over pages."""
+    """Add more tasks than a request can have, one that fails, and list them over pages."""
     exits = {f"t{n}": int(n == 7) for n in range(101)}
     tasks = [
         m.BatchTaskCreateOptions(id=name, command_line=shell(f"echo {name}; exit {code}"))
@@ -154,7 +154,7 @@ async def drive_one_task(client: Any, lab: Lab) -> None:
 
 
 async def drive_a_long_task(client: Any) -> None:
-    """It keeps the pool's only node while the pool shrinks, until that is stopped."""
+    """Run a task that keeps the pool's only node until the resize is stopped."""
     await client.create_task("job", m.BatchTaskCreateOptions(id="long", command_line="sleep 60"))
     await in_state(client, "long", "running")
     limits = m.BatchTaskConstraints(max_wall_clock_time=HOUR)
@@ -207,7 +207,7 @@ async def drive_nodes(client: Any) -> None:
 
 
 async def drive_files(client: Any, owner: str, *names: str, content: bytes) -> None:
-    """List, look at, read and delete a file of a task or of a node."""
+    """List, read and delete a file of a task or a node."""
     *place, name = names
     files = await listed(getattr(client, f"list_{owner}_files")(*place, recursive=True))
     assert name in {file.name for file in files}

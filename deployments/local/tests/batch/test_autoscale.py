@@ -1,4 +1,4 @@
-"""Autoscale formulas, without the wire."""
+"""Autoscale formulas, without HTTP."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +14,7 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 def a_scene(*pending: float, **present: float) -> Scene:
-    """The counts of pending tasks, oldest first, and the last of them just now."""
+    """Return samples of pending tasks, oldest first, the last one from now."""
     history = History()
     for age, count in zip(reversed(range(len(pending))), pending, strict=True):
         history.add(NOW - age * timedelta(seconds=30), {"$PendingTasks": count})
@@ -49,7 +49,7 @@ def spot(expression: str, scene: Scene | None = None) -> int | None:
         ("sum(1, 2) + len(4, 5, 6)", 6),
     ],
 )
-def test_expressions_mean_what_they_say(expression: str, expected: int) -> None:
+def test_expressions_are_evaluated(expression: str, expected: int) -> None:
     assert spot(expression) == expected
 
 
@@ -81,22 +81,22 @@ def test_a_formula_has_variables_comments_and_an_option() -> None:
         ("$PendingTasks.GetSamplePercent(TimeInterval_Hour) < 70 ? 1 : 2", 1),
     ],
 )
-def test_samples_are_seen_a_minute_after_they_are_taken(expression: str, expected: int) -> None:
+def test_formulas_see_samples_after_a_minute(expression: str, expected: int) -> None:
     assert spot(expression, a_scene(1, 5, 3, 7, 8, 9)) == expected
 
 
-def test_where_there_is_no_sample_yet_the_given_numbers_decide() -> None:
+def test_without_samples_a_formula_uses_its_literal_numbers() -> None:
     assert spot("max(0, $PendingTasks.GetSample(TimeInterval_Minute * 15))", a_scene()) == 0
     lacking = "$PendingTasks.GetSamplePercent(TimeInterval_Minute) < 70 ? 4 : "
     assert spot(f"{lacking} avg($PendingTasks.GetSample(TimeInterval_Minute))", a_scene()) == 4
 
 
-def test_the_nodes_that_are_there_can_be_read() -> None:
+def test_formulas_can_read_the_present_nodes() -> None:
     scene = a_scene(CurrentLowPriorityNodes=3)
     assert spot("$CurrentLowPriorityNodes - 1", scene) == 2
 
 
-def test_a_target_that_is_not_set_stays() -> None:
+def test_a_target_that_is_not_set_stays_unchanged() -> None:
     targets = evaluate("$TargetDedicatedNodes=2", Scene(now=NOW))
     assert (targets.spot, targets.results(dedicated=1, spot=3)) == (
         None,
@@ -138,13 +138,13 @@ def test_a_target_that_is_not_set_stays() -> None:
         "$TargetDedicatedNodes = " + "1" * 9000,
     ],
 )
-def test_what_is_not_understood_is_refused(formula: str) -> None:
+def test_an_invalid_filter_is_refused(formula: str) -> None:
     with pytest.raises(BatchError, match="AutoScalingFormulaEvaluationError"):
         evaluate(formula, a_scene(1, 1, 1, 1))
 
 
 @given(st.text(alphabet="$Targetdoms()=?:<>!&|+-*/;.,0123\"' \n", max_size=80))
-def test_no_text_does_worse_than_an_error(text: str) -> None:
+def test_any_text_is_parsed_or_raises_the_documented_error(text: str) -> None:
     try:
         targets = evaluate(f"$TargetDedicatedNodes = {text}", Scene(now=NOW))
     except BatchError as error:

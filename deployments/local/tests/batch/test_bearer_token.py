@@ -1,4 +1,4 @@
-"""Tokens of Entra ID, over TLS."""
+"""Tokens of Microsoft Entra ID over TLS."""
 
 from collections.abc import Callable
 from typing import Any
@@ -44,7 +44,7 @@ def test_a_flawed_token_gets_401_with_the_reason_and_where_to_get_one(
     )
 
 
-def test_who_has_no_role_gets_403(
+def test_a_bearer_without_a_role_gets_403(
     account: dict[str, str], credential: DefaultAzureCredential, order_flaw: Callable[[str], None]
 ) -> None:
     order_flaw("role")

@@ -1,4 +1,4 @@
-"""Faults on demand, as the real client meets them."""
+"""Faults on demand, through the real client."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -29,7 +29,7 @@ def status(lab: Lab, path: str = "/jobs") -> int:
         (503, "ServerBusy"),
     ],
 )
-def test_requests_are_refused_so_many_times(
+def test_requests_are_refused_as_many_times_as_ordered(
     lab: Lab, faults: FaultOrders, code: int, name: str
 ) -> None:
     faults.order("answer", status=code, times=2, retryAfter=7)
@@ -47,7 +47,7 @@ def test_only_the_operations_that_match_are_refused(lab: Lab, faults: FaultOrder
     assert status(lab, "/jobs/none") == 404
 
 
-def test_the_client_gets_over_what_passes(lab: Lab, faults: FaultOrders) -> None:
+def test_the_client_retries_temporary_errors(lab: Lab, faults: FaultOrders) -> None:
     credential = AzureNamedKeyCredential("localbatch", lab.key)
     faults.order("answer", status=503, times=2)
     with BatchClient(lab.url, credential, retry_backoff_factor=0.01) as client:
@@ -65,21 +65,25 @@ def test_chance_is_the_same_from_the_same_seed(lab: Lab, faults: FaultOrders) ->
     assert set(seen[0]) == {200, 500}
 
 
-def test_a_connection_dropped_before_leaves_nothing_done(lab: Lab, faults: FaultOrders) -> None:
+def test_a_connection_dropped_before_the_change_leaves_nothing_changed(
+    lab: Lab, faults: FaultOrders
+) -> None:
     faults.order("drop", when="before", operation="POST /jobs", times=1)
     with pytest.raises(ServiceResponseError):
         lab.job("nowhere")
     assert not list(lab.client.list_jobs())
 
 
-def test_a_connection_dropped_after_leaves_it_done(lab: Lab, faults: FaultOrders) -> None:
+def test_a_connection_dropped_after_the_change_leaves_the_change_made(
+    lab: Lab, faults: FaultOrders
+) -> None:
     faults.order("drop", when="after", operation="POST /jobs", times=1)
     with pytest.raises(ServiceResponseError):
         lab.job("nowhere")
     assert len(list(lab.client.list_jobs())) == 1
 
 
-def test_an_evicted_node_comes_back_under_its_id_without_its_disk(
+def test_an_evicted_node_returns_with_its_id_and_an_empty_disk(
     lab: Lab, pool: str, faults: FaultOrders
 ) -> None:
     (node,) = lab.client.list_nodes(pool)
@@ -97,7 +101,7 @@ def test_an_evicted_node_comes_back_under_its_id_without_its_disk(
     until(lambda: "on" in lab.output(lab.client.get_task(job_id, task_id)))
 
 
-def test_an_evicted_task_starts_again_only_when_its_old_process_is_dead(
+def test_an_evicted_task_restarts_only_after_its_old_process_has_ended(
     lab: Lab, faults: FaultOrders, tmp_path: Path
 ) -> None:
     pool_id = lab.pool(2)
@@ -114,7 +118,9 @@ def test_an_evicted_task_starts_again_only_when_its_old_process_is_dead(
     assert (task.execution_info.exit_code, clash.exists()) == (0, False)
 
 
-def test_a_node_may_be_evicted_later_and_for_good(lab: Lab, pool: str, faults: FaultOrders) -> None:
+def test_a_node_can_be_evicted_after_a_delay_and_permanently(
+    lab: Lab, pool: str, faults: FaultOrders
+) -> None:
     (node,) = lab.client.list_nodes(pool)
     faults.order("evict", pool=pool, node=node.id, afterSeconds=0.1, returnSeconds=None)
     assert lab.client.get_node(pool, node.id).state == "idle"
@@ -124,7 +130,7 @@ def test_a_node_may_be_evicted_later_and_for_good(lab: Lab, pool: str, faults: F
     lab.client.begin_delete_pool(pool, polling_interval=0).wait()
 
 
-def test_any_task_may_cost_its_node(lab: Lab, faults: FaultOrders) -> None:
+def test_the_node_of_any_task_can_be_evicted(lab: Lab, faults: FaultOrders) -> None:
     pool_id = lab.pool(2, task_slots_per_node=2)
     faults.order("seed", seed=3)
     faults.order("evict", chance=0.3)
@@ -134,7 +140,7 @@ def test_any_task_may_cost_its_node(lab: Lab, faults: FaultOrders) -> None:
     assert codes == {0}
 
 
-def test_one_task_alone_may_cost_its_node(lab: Lab, faults: FaultOrders) -> None:
+def test_the_node_of_a_named_task_is_evicted(lab: Lab, faults: FaultOrders) -> None:
     pool_id = lab.pool(2)
     faults.order("evict", task="doomed", times=1, returnSeconds=None)
     job_id = lab.job(pool_id)
@@ -156,7 +162,9 @@ def test_a_dedicated_node_is_never_evicted(lab: Lab, faults: FaultOrders) -> Non
     assert lab.client.get_node(pool_id, node.id).state == "idle"
 
 
-def test_start_tasks_fail_on_so_many_nodes_or_on_all(lab: Lab, faults: FaultOrders) -> None:
+def test_start_tasks_fail_on_the_ordered_number_of_nodes_or_on_all(
+    lab: Lab, faults: FaultOrders
+) -> None:
     for nodes, expected in [(1, ["idle", "starttaskfailed"]), (None, ["starttaskfailed"] * 2)]:
         faults.order("starttask", nodes=nodes, exitCode=100)
         start = m.BatchStartTask(command_line="true", max_task_retry_count=1)
@@ -188,7 +196,9 @@ def test_start_tasks_fail_on_so_many_nodes_or_on_all(lab: Lab, faults: FaultOrde
         "UnsupportedVMSize",
     ],
 )
-def test_a_pool_that_cannot_grow_says_why(lab: Lab, faults: FaultOrders, code: str) -> None:
+def test_a_pool_that_cannot_grow_reports_a_resize_error(
+    lab: Lab, faults: FaultOrders, code: str
+) -> None:
     faults.order("resize", code=code)
     target = "dedicated" if code == "AccountCoreQuotaReached" else "low_priority"
     wanted = {f"target_{target}_nodes": 2}
@@ -213,7 +223,7 @@ def test_counts_lag_behind_and_catch_up(lab: Lab, pool: str, faults: FaultOrders
     until(lambda: lab.client.get_job_task_counts(job_id).task_counts.completed == 1)
 
 
-def test_a_lag_that_is_taken_back_is_over_at_once(lab: Lab, pool: str, faults: FaultOrders) -> None:
+def test_a_lag_ends_when_faults_are_cleared(lab: Lab, pool: str, faults: FaultOrders) -> None:
     faults.order("lag", seconds=3600)
     job_id = lab.job(pool)
     lab.completed(job_id, lab.task(job_id))
@@ -223,7 +233,7 @@ def test_a_lag_that_is_taken_back_is_over_at_once(lab: Lab, pool: str, faults: F
 
 
 @pytest.mark.parametrize("code", ["BlobNotFound", "BlobAccessDenied", "BlobDownloadTimedOut"])
-def test_a_download_fails_by_order(lab: Lab, pool: str, faults: FaultOrders, code: str) -> None:
+def test_a_download_fails_if_ordered(lab: Lab, pool: str, faults: FaultOrders, code: str) -> None:
     faults.order("download", code=code, times=1)
     file = m.ResourceFile(http_url=f"{lab.url}/", file_path="a")
     info = lab.run(pool, resource_files=[file]).execution_info
@@ -232,7 +242,7 @@ def test_a_download_fails_by_order(lab: Lab, pool: str, faults: FaultOrders, cod
 
 
 @pytest.mark.parametrize("code", ["FileUploadAccessDenied", "FileUploadContainerNotFound"])
-def test_an_upload_fails_by_order(
+def test_an_upload_fails_if_ordered(
     lab: Lab, pool: str, blobs: Blobs, faults: FaultOrders, code: str
 ) -> None:
     target = blobs.container()
@@ -252,7 +262,7 @@ def test_an_upload_fails_by_order(
     assert (info.result, list(target.list_blob_names())) == ("success", ["f"])
 
 
-def test_a_node_is_lost_for_good_and_its_task_goes_elsewhere(lab: Lab, faults: FaultOrders) -> None:
+def test_the_task_of_a_lost_node_runs_on_another_node(lab: Lab, faults: FaultOrders) -> None:
     pool_id = lab.pool(2)
     job_id = lab.job(pool_id)
     script = "test -e $AZ_BATCH_NODE_ROOT_DIR/../second || sleep 30"
@@ -267,7 +277,7 @@ def test_a_node_is_lost_for_good_and_its_task_goes_elsewhere(lab: Lab, faults: F
     assert (lost.state, [error.code for error in lost.errors]) == ("unusable", ["NodeUnusable"])
 
 
-def test_nodes_take_their_time_to_boot(lab: Lab, faults: FaultOrders) -> None:
+def test_boots_take_as_long_as_ordered(lab: Lab, faults: FaultOrders) -> None:
     faults.order("boot", seconds=0.3)
     lab.client.create_pool(lab.pool_options("slow", target_low_priority_nodes=1))
     until(lambda: [node.state for node in lab.client.list_nodes("slow")] == ["starting"])
@@ -275,7 +285,7 @@ def test_nodes_take_their_time_to_boot(lab: Lab, faults: FaultOrders) -> None:
     lab.nodes("slow", count=1)
 
 
-def test_the_clock_may_run_faster(lab: Lab, pool: str, faults: FaultOrders) -> None:
+def test_the_clock_can_run_faster(lab: Lab, pool: str, faults: FaultOrders) -> None:
     job_id = lab.job(
         pool, constraints=m.BatchJobConstraints(max_wall_clock_time=timedelta(hours=1))
     )
@@ -310,7 +320,7 @@ def test_orders_are_listed_and_checked_and_signed(lab: Lab, faults: FaultOrders)
     assert caught.value.status_code == 403
 
 
-def test_a_worker_that_dies_costs_its_node_and_not_its_task(
+def test_an_error_in_the_service_makes_the_node_unusable_and_requeues_the_task(
     lab: Lab, caplog: pytest.LogCaptureFixture
 ) -> None:
     pool_id = lab.pool(2)
@@ -328,7 +338,7 @@ def test_a_worker_that_dies_costs_its_node_and_not_its_task(
     assert lab.completed(job_id, task_id).node_info.node_id == good.id
 
 
-def test_a_task_that_costs_one_node_after_the_other_fails_before_the_last(
+def test_a_task_fails_after_three_nodes_became_unusable(
     lab: Lab,
 ) -> None:
     pool_id = lab.pool(4)
@@ -339,15 +349,15 @@ def test_a_task_that_costs_one_node_after_the_other_fails_before_the_last(
     task = lab.run(pool_id)
     assert task.execution_info.failure_info.category == "servererror"
     (detail,) = task.execution_info.failure_info.details
-    assert detail.value == "3 nodes became unusable as they ran the task"
+    assert detail.value == "3 nodes became unusable while they ran the task"
     states = [node.state for node in lab.client.list_nodes(pool_id)]
     assert sorted(states) == ["idle", "unusable", "unusable", "unusable"]
 
 
-def test_when_the_clock_passes_the_formulas_deadline_the_pool_has_no_nodes(
+def test_a_pool_has_no_nodes_after_the_deadline_in_its_formula(
     new_lab: NewLab,
 ) -> None:
-    lab = new_lab()  # the clock stays ahead
+    lab = new_lab()  # the clock stays fast
     deadline = datetime.now(UTC) + timedelta(hours=1)
     formula = f'$TargetLowPriorityNodes = time() < time("{deadline.isoformat()}") ? 2 : 0;'
     pool_id = lab.pool(
@@ -371,7 +381,7 @@ def test_when_the_clock_passes_the_formulas_deadline_the_pool_has_no_nodes(
     ("code", "nodes"),
     [("AccountCoreQuotaReached", (1, 0)), ("AccountSpotCoreQuotaReached", (0, 1))],
 )
-def test_a_quota_is_of_one_kind_of_node_only(
+def test_a_quota_error_is_for_one_kind_of_node_only(
     lab: Lab, faults: FaultOrders, code: str, nodes: tuple[int, int]
 ) -> None:
     faults.order("resize", code=code)
@@ -382,11 +392,11 @@ def test_a_quota_is_of_one_kind_of_node_only(
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(600, 200), (1200, 403), (-1200, 403)])
-def test_requests_are_judged_by_a_clock_that_is_off(
+def test_requests_are_checked_by_the_skewed_clock(
     lab: Lab, faults: FaultOrders, seconds: int, status: int
 ) -> None:
     faults.order("skew", seconds=seconds)
     response = lab.send("GET", "/pools")
     assert response.status_code == status
-    said = parsedate_to_datetime(response.headers["Date"])
-    assert abs((said - datetime.now(UTC)).total_seconds() - seconds) < 10
+    date = parsedate_to_datetime(response.headers["Date"])
+    assert abs((date - datetime.now(UTC)).total_seconds() - seconds) < 10

@@ -1,6 +1,6 @@
-"""Requests that mean harm: none is a 500, none reaches what it should not, and service goes on.
+"""Hostile requests: none gets a 500 or reaches other files, and the service keeps running.
 
-HOSTILE_REQUESTS sets how many fuzzed requests are sent; the seed is fixed.
+HOSTILE_REQUESTS sets the number of fuzzed requests. The seed is fixed.
 """
 
 import base64
@@ -47,7 +47,7 @@ QUERIES = [
 
 
 class Raw:
-    """Requests as bytes on the wire, signed as the service checks it, or not."""
+    """Sends requests as bytes, with or without a valid signature."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -119,7 +119,7 @@ def requests(chance: random.Random) -> Iterator[tuple[str, str, bytes]]:
         yield method, target.encode("ascii", "backslashreplace").decode(), body(chance)
 
 
-def test_fuzzed_requests_are_refused_or_served_but_never_break_it(lab: Lab, raw: Raw) -> None:
+def test_fuzzed_requests_never_break_the_service(lab: Lab, raw: Raw) -> None:
     lab.client.create_pool(lab.pool_options("p"))
     lab.job("p")
     made = requests(random.Random(20261122))  # noqa: S311  reproducible on purpose
@@ -148,7 +148,7 @@ def test_no_operation_works_without_a_signature(raw: Raw, route: Any) -> None:
         assert raw.send(method, target, body=b"", **attempt)[0] == 403
 
 
-def test_a_signature_is_for_one_request_alone(lab: Lab, raw: Raw) -> None:
+def test_a_signature_is_valid_for_one_request_only(lab: Lab, raw: Raw) -> None:
     content = b'{"id": "j", "poolInfo": {"poolId": "p"}}'
     headers = {"ocp-date": formatdate(usegmt=True), "content-length": str(len(content))}
     query = "api-version=2025-06-01"
@@ -164,12 +164,12 @@ def test_a_signature_is_for_one_request_alone(lab: Lab, raw: Raw) -> None:
     assert not list(lab.client.list_jobs())
 
 
-def test_a_second_value_of_a_parameter_cannot_ride_on_the_signature_of_the_first(raw: Raw) -> None:
+def test_a_signature_does_not_cover_a_second_value_of_a_parameter(raw: Raw) -> None:
     status, answer = raw.send("GET", "/jobs?api-version=2025-06-01&$select=id&$select=state")
     assert (status, b"twice" in answer) == (400, True)
 
 
-def test_a_header_that_comes_twice_is_refused(raw: Raw) -> None:
+def test_a_duplicate_header_is_refused(raw: Raw) -> None:
     with socket.create_connection((raw.address.hostname, raw.address.port)) as connection:
         connection.sendall(b"GET /jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: example.com\r\n\r\n")
         assert b" 400 " in connection.recv(1000)
@@ -181,7 +181,7 @@ def resident_bytes() -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
 @pytest.mark.parametrize("signed", [True, False])
-def test_huge_bodies_are_refused_in_little_memory(raw: Raw, *, signed: bool) -> None:
+def test_huge_bodies_are_refused_without_using_much_memory(raw: Raw, *, signed: bool) -> None:
     content = b"x" * (12 << 20)
     before = resident_bytes()
     for _ in range(8):
@@ -234,7 +234,7 @@ def test_no_file_outside_the_node_is_read_or_deleted(
     assert secret.read_text() == "TREASURE"
 
 
-def test_a_job_or_task_is_deleted_with_its_own_files_alone(
+def test_deleting_a_job_or_task_deletes_its_own_files_only(
     lab: Lab, pool: str, tmp_path: Path
 ) -> None:
     (tmp_path / "kept").touch()

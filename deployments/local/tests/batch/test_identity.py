@@ -1,4 +1,4 @@
-"""The managed identity of pools: over TLS, nodes reach blobs by it."""
+"""The managed identity of pools, with which nodes access blobs over TLS."""
 
 import uuid
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ OTHER = (
 
 @pytest.fixture
 def container(account: dict[str, str], tls_stack: LocalStack) -> Iterator[ContainerClient]:
-    """With one blob, in the storage of the stack over TLS."""
+    """Create a container with one blob in the storage of the TLS stack."""
     assert account
     with BlobServiceClient.from_connection_string(tls_stack.storage_connection) as service:
         container = service.create_container(f"identity-{uuid.uuid4().hex[:8]}")
@@ -33,7 +33,7 @@ def container(account: dict[str, str], tls_stack: LocalStack) -> Iterator[Contai
 
 @pytest.fixture
 def pool_id(batch: BatchClient, lab: Lab) -> Iterator[str]:
-    """A pool of one node, on the stack over TLS."""
+    """Create a pool of one node on the TLS stack."""
     pool_id = f"identity-{uuid.uuid4().hex[:8]}"
     batch.create_pool(lab.pool_options(pool_id, target_dedicated_nodes=1))
     yield pool_id
@@ -50,7 +50,7 @@ def identity_of(client: BatchClient, pool_id: str) -> str:
 
 
 def copy(container: ContainerClient, *, read_as: str, write_as: str) -> m.BatchTaskCreateOptions:
-    """A task that fetches the blob and sends it back under another name."""
+    """Return a task that downloads the blob and uploads it with another name."""
     source = m.ResourceFile(
         http_url=f"{container.url}/source",
         file_path="file",
@@ -85,7 +85,7 @@ def run(client: BatchClient, pool_id: str, task: m.BatchTaskCreateOptions) -> An
     )
 
 
-def test_nodes_read_and_write_by_the_identity_of_their_pool(
+def test_nodes_read_and_write_with_the_identity_of_their_pool(
     batch: BatchClient, pool_id: str, container: ContainerClient
 ) -> None:
     identity = identity_of(batch, pool_id)
@@ -100,7 +100,7 @@ def test_nodes_read_and_write_by_the_identity_of_their_pool(
     assert shown.resource_files[0].identity_reference.resource_id == identity.upper()
 
 
-def test_nothing_is_read_by_an_identity_that_the_pool_has_not(
+def test_a_download_with_an_identity_that_the_pool_does_not_have_is_denied(
     batch: BatchClient, pool_id: str, container: ContainerClient
 ) -> None:
     task = copy(container, read_as=OTHER, write_as=identity_of(batch, pool_id))
@@ -108,7 +108,7 @@ def test_nothing_is_read_by_an_identity_that_the_pool_has_not(
     assert (ended.result, ended.failure_info.code) == ("failure", "BlobAccessDenied")
 
 
-def test_nothing_is_written_by_an_identity_that_the_pool_has_not(
+def test_an_upload_with_an_identity_that_the_pool_does_not_have_is_denied(
     batch: BatchClient, pool_id: str, container: ContainerClient
 ) -> None:
     task = copy(container, read_as=identity_of(batch, pool_id), write_as=OTHER)
@@ -116,7 +116,7 @@ def test_nothing_is_written_by_an_identity_that_the_pool_has_not(
     assert (ended.result, ended.failure_info.code) == ("failure", "FileUploadAccessDenied")
 
 
-def test_without_tls_there_are_no_identities_and_files_that_name_one_are_refused(lab: Lab) -> None:
+def test_files_with_an_identity_are_refused_without_tls(lab: Lab) -> None:
     pool_id = lab.pool()
     assert lab.client.get_pool(pool_id).identity is None
     job_id = lab.job(pool_id)

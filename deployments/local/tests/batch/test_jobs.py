@@ -10,7 +10,7 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 from lab import Lab, until
 
 
-def test_a_job_shows_what_it_was_made_with_and_the_defaults(lab: Lab, pool: str) -> None:
+def test_a_job_shows_its_properties_and_the_defaults(lab: Lab, pool: str) -> None:
     job_id = lab.job(pool, display_name="Night", priority=5)
     job = lab.client.get_job(job_id)
     assert (job.id, job.display_name, job.priority, job.state) == (job_id, "Night", 5, "active")
@@ -22,7 +22,7 @@ def test_a_job_shows_what_it_was_made_with_and_the_defaults(lab: Lab, pool: str)
     assert job.url == f"{lab.url}/jobs/{job_id}"
 
 
-def test_a_job_is_found_in_any_case_and_made_once(lab: Lab, pool: str) -> None:
+def test_job_ids_ignore_case_and_are_unique(lab: Lab, pool: str) -> None:
     job_id = lab.job(pool)
     assert lab.client.get_job(job_id.upper()).id == job_id
     with pytest.raises(ResourceExistsError) as caught:
@@ -38,7 +38,7 @@ def test_an_unknown_job_is_not_found(lab: Lab) -> None:
     assert caught.value.error.code == "JobNotFound"
 
 
-def test_a_job_waits_for_a_pool_that_is_not_there_yet(lab: Lab) -> None:
+def test_a_job_waits_for_a_pool_that_does_not_exist_yet(lab: Lab) -> None:
     job_id = lab.job("later")
     task_id = lab.task(job_id)
     assert lab.client.get_task(job_id, task_id).state == "active"
@@ -46,7 +46,7 @@ def test_a_job_waits_for_a_pool_that_is_not_there_yet(lab: Lab) -> None:
     lab.completed(job_id, task_id)
 
 
-def test_terminating_ends_what_runs_and_what_waits(lab: Lab, pool: str) -> None:
+def test_terminating_a_job_ends_its_running_and_waiting_tasks(lab: Lab, pool: str) -> None:
     job_id = lab.job(pool)
     running = lab.task(job_id, "sleep 30", required_slots=2)
     waiting = lab.task(job_id, "sleep 30")
@@ -62,7 +62,7 @@ def test_terminating_ends_what_runs_and_what_waits(lab: Lab, pool: str) -> None:
         assert (task.state, task.execution_info.failure_info.code) == ("completed", "TaskEnded")
 
 
-def test_a_job_says_terminating_while_its_processes_die(lab: Lab, pool: str) -> None:
+def test_a_job_is_terminating_until_its_processes_have_ended(lab: Lab, pool: str) -> None:
     job_id = lab.job(pool)
     task_id = lab.task(job_id, "trap '' TERM; echo on; while :; do sleep 0.1; done")
     until(lambda: lab.client.get_task(job_id, task_id).state == "running")
@@ -74,7 +74,7 @@ def test_a_job_says_terminating_while_its_processes_die(lab: Lab, pool: str) -> 
     lab.job_state(job_id, "completed")
 
 
-def test_a_completed_job_takes_no_tasks_and_no_changes(lab: Lab, pool: str) -> None:
+def test_a_completed_job_accepts_no_tasks_and_no_changes(lab: Lab, pool: str) -> None:
     job_id = lab.job(pool)
     lab.send("POST", f"/jobs/{job_id}/terminate")
     lab.job_state(job_id, "completed")
@@ -89,7 +89,7 @@ def test_a_completed_job_takes_no_tasks_and_no_changes(lab: Lab, pool: str) -> N
         assert lab.refused(method, f"/jobs/{job_id}{path}", json=body) == (409, "JobCompleted")
 
 
-def test_deleting_takes_the_tasks_and_their_files_along(lab: Lab, pool: str) -> None:
+def test_deleting_a_job_deletes_its_tasks_and_their_files(lab: Lab, pool: str) -> None:
     job_id = lab.job(pool)
     running = lab.task(job_id, "sleep 30")
     lab.state(job_id, running, "running")
@@ -100,7 +100,7 @@ def test_deleting_takes_the_tasks_and_their_files_along(lab: Lab, pool: str) -> 
     assert not (lab.data / pool / node.id / "workitems" / job_id).exists()
 
 
-def test_a_job_that_is_being_deleted_blocks_its_id(lab: Lab, pool: str) -> None:
+def test_the_id_of_a_job_that_is_being_deleted_is_in_use(lab: Lab, pool: str) -> None:
     job_id = lab.job(pool)
     task_id = lab.task(job_id, "trap '' TERM; echo on; while :; do sleep 0.1; done")
     until(lambda: lab.client.get_task(job_id, task_id).state == "running")
@@ -121,7 +121,7 @@ def test_the_wall_clock_ends_the_job(lab: Lab, pool: str) -> None:
     assert lab.completed(job_id, task_id).execution_info.failure_info.code == "TaskEnded"
 
 
-def test_a_job_ends_itself_when_told_to_after_its_tasks(lab: Lab, pool: str) -> None:
+def test_a_job_terminates_after_its_tasks_if_its_spec_says_so(lab: Lab, pool: str) -> None:
     job_id = lab.job(pool)
     task_ids = [lab.task(job_id), lab.task(job_id, "exit 3")]
     lab.client.update_job(job_id, m.BatchJobUpdateOptions(all_tasks_complete_mode="terminatejob"))
@@ -138,7 +138,7 @@ def test_a_job_without_tasks_counts_as_complete(lab: Lab, pool: str) -> None:
     )
 
 
-def test_terminatejob_never_goes_back(lab: Lab, pool: str) -> None:
+def test_terminatejob_cannot_be_changed_back(lab: Lab, pool: str) -> None:
     job_id = lab.job(pool)
     lab.task(job_id, "sleep 30")
     for mode in ("terminatejob", "noaction"):
@@ -153,7 +153,7 @@ def test_a_failed_task_can_end_its_job(lab: Lab, pool: str) -> None:
 
 
 @pytest.mark.parametrize("what", ["requeue", "terminate", "wait"])
-def test_disabling_deals_with_running_tasks_as_told(
+def test_disabling_requeues_ends_or_awaits_running_tasks(
     lab: Lab, pool: str, what: str, tmp_path: Any
 ) -> None:
     job_id = lab.job(pool)
@@ -191,7 +191,7 @@ def test_a_disabled_job_may_move_to_another_pool(lab: Lab, pool: str) -> None:
     assert lab.completed(job_id, task_id).node_info.pool_id == pool
 
 
-def test_put_sets_back_what_it_leaves_out(lab: Lab, pool: str) -> None:
+def test_put_resets_absent_properties(lab: Lab, pool: str) -> None:
     item = m.BatchMetadataItem(name="k", value="v")
     job_id = lab.job(pool, priority=7, metadata=[item])
     job = lab.client.get_job(job_id)
@@ -200,7 +200,7 @@ def test_put_sets_back_what_it_leaves_out(lab: Lab, pool: str) -> None:
     assert (job.priority, job.metadata) == (9, None)
 
 
-def test_patch_keeps_what_it_leaves_out(lab: Lab, pool: str) -> None:
+def test_patch_keeps_absent_properties(lab: Lab, pool: str) -> None:
     item = m.BatchMetadataItem(name="k", value="v")
     job_id = lab.job(pool, priority=7, metadata=[item])
     lab.client.update_job(job_id, m.BatchJobUpdateOptions(max_parallel_tasks=3))
@@ -223,14 +223,16 @@ def test_jobs_run_by_priority(lab: Lab, tmp_path: Any) -> None:
     assert log.read_text().split() == ["10", "0", "-5"]
 
 
-def test_a_job_runs_no_more_tasks_at_once_than_it_may(lab: Lab, pool: str, tmp_path: Any) -> None:
+def test_a_job_runs_no_more_tasks_in_parallel_than_its_limit(
+    lab: Lab, pool: str, tmp_path: Any
+) -> None:
     job_id = lab.job(pool, max_parallel_tasks=1)
     script = f"mkdir {tmp_path}/lock || exit 9; sleep 0.05; rmdir {tmp_path}/lock"
     tasks = [lab.task(job_id, script) for _ in range(4)]
     assert {lab.completed(job_id, each).execution_info.exit_code for each in tasks} == {0}
 
 
-def test_the_common_environment_reaches_every_task(lab: Lab, pool: str) -> None:
+def test_every_task_has_the_common_environment_of_its_job(lab: Lab, pool: str) -> None:
     common = [
         m.EnvironmentSetting(name="A", value="job"),
         m.EnvironmentSetting(name="B", value="job"),
@@ -251,7 +253,7 @@ def test_the_common_environment_reaches_every_task(lab: Lab, pool: str) -> None:
         {"poolInfo": {"poolId": "p", "autoPoolSpecification": {"poolLifetimeOption": "job"}}},
     ],
 )
-def test_what_is_not_supported_is_refused_by_name(lab: Lab, unsupported: dict[str, Any]) -> None:
+def test_unsupported_properties_are_refused_by_name(lab: Lab, unsupported: dict[str, Any]) -> None:
     response = lab.send(
         "POST", "/jobs", json={"id": "j", "poolInfo": {"poolId": "p"}} | unsupported
     )

@@ -51,9 +51,7 @@ def test_a_file_is_read_whole_or_in_part(lab: Lab, pool: str) -> None:
 @pytest.mark.parametrize(
     ("asked", "code"), [("bytes=10-", "InvalidRange"), ("lines=1-2", "InvalidHeaderValue")]
 )
-def test_a_range_that_is_not_in_the_file_is_refused(
-    lab: Lab, pool: str, asked: str, code: str
-) -> None:
+def test_a_range_outside_the_file_is_refused(lab: Lab, pool: str, asked: str, code: str) -> None:
     task = lab.run(pool, SCRIPT)
     with pytest.raises(HttpResponseError) as caught:
         lab.client.download_task_file(*ids(task), "stdout.txt", ocp_range=asked)
@@ -83,7 +81,7 @@ def test_a_deleted_file_is_gone(lab: Lab, pool: str) -> None:
     assert [file.name for file in lab.client.list_task_files(*ids(task))] == ["stderr.txt"]
 
 
-def test_the_root_of_the_files_is_no_file_itself(tmp_path: Path) -> None:
+def test_the_root_folder_is_not_a_file(tmp_path: Path) -> None:
     (tmp_path / "wd").mkdir()
     for name in (".", "./", "wd/..", ""):
         with pytest.raises(BatchError, match="FileNotFound"):
@@ -94,14 +92,14 @@ def test_the_root_of_the_files_is_no_file_itself(tmp_path: Path) -> None:
     "name",
     ["none", "..%2F..%2Fother", "%2Fetc%2Fpasswd", "wd%2Flink", "wd%2F..%2Fstdout.txt", "a%00b"],
 )
-def test_what_is_no_file_of_the_task_is_not_found(lab: Lab, pool: str, name: str) -> None:
+def test_files_that_the_task_does_not_have_are_not_found(lab: Lab, pool: str, name: str) -> None:
     task = lab.run(pool, SCRIPT)
     job_id, task_id = ids(task)
     answer = lab.refused("GET", f"/jobs/{job_id}/tasks/{task_id}/files/{name}")
     assert answer == (404, "FileNotFound")
 
 
-def test_a_folder_is_not_read(lab: Lab, pool: str) -> None:
+def test_a_folder_cannot_be_downloaded(lab: Lab, pool: str) -> None:
     job_id, task_id = ids(lab.run(pool, SCRIPT))
     answer = lab.refused("GET", f"/jobs/{job_id}/tasks/{task_id}/files/wd")
     assert answer == (409, "OperationInvalidForCurrentState")
@@ -114,7 +112,7 @@ def test_a_waiting_task_has_no_files_yet(lab: Lab) -> None:
     assert answer == (409, "OperationInvalidForCurrentState")
 
 
-def test_files_are_unavailable_when_their_node_is_gone(lab: Lab, pool: str) -> None:
+def test_files_are_unavailable_after_their_node_was_removed(lab: Lab, pool: str) -> None:
     job_id, task_id = ids(lab.run(pool, SCRIPT))
     lab.client.begin_delete_pool(pool, polling_interval=0).wait()
     answer = lab.refused("GET", f"/jobs/{job_id}/tasks/{task_id}/files")

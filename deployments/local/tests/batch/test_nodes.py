@@ -37,7 +37,7 @@ def test_a_start_task_runs_in_its_own_folder_before_the_node_is_idle(lab: Lab) -
     assert lab.client.get_node_file_properties(pool_id, node.id, "startup/wd/made")
 
 
-def test_a_start_task_that_fails_leaves_the_node_failed_with_its_words(lab: Lab) -> None:
+def test_a_failed_start_task_leaves_the_node_failed_with_its_output(lab: Lab) -> None:
     pool_id = lab.pool(nodes=0, start_task=start(shell("echo no apt >&2; exit 100")))
     grow = m.BatchPoolResizeOptions(target_low_priority_nodes=2)
     lab.client.begin_resize_pool(pool_id, grow, polling_interval=0).wait()
@@ -50,14 +50,14 @@ def test_a_start_task_that_fails_leaves_the_node_failed_with_its_words(lab: Lab)
     assert counts.low_priority.start_task_failed == 2
 
 
-def test_a_start_task_is_retried_as_often_as_it_says(lab: Lab) -> None:
+def test_a_start_task_is_retried_up_to_its_limit(lab: Lab) -> None:
     script = "echo x >> tries; test $(wc -l < tries) = 3"
     pool_id = lab.pool(start_task=start(shell(script), max_task_retry_count=2))
     (node,) = lab.client.list_nodes(pool_id)
     assert (node.start_task_info.retry_count, node.start_task_info.result) == (2, "success")
 
 
-def test_a_start_task_need_not_be_waited_for(lab: Lab) -> None:
+def test_a_node_need_not_wait_for_its_start_task(lab: Lab) -> None:
     pool_id = lab.pool(start_task=start("/bin/false", wait_for_success=False))
 
     def failed() -> bool:
@@ -68,7 +68,7 @@ def test_a_start_task_need_not_be_waited_for(lab: Lab) -> None:
     until(failed)
 
 
-def test_a_start_task_whose_program_is_missing_says_so(lab: Lab) -> None:
+def test_a_start_task_without_its_program_reports_that(lab: Lab) -> None:
     pool_id = lab.pool(nodes=0, start_task=start("no-such-program --now"))
     grow = m.BatchPoolResizeOptions(target_low_priority_nodes=1)
     lab.client.begin_resize_pool(pool_id, grow, polling_interval=0).wait()
@@ -76,7 +76,7 @@ def test_a_start_task_whose_program_is_missing_says_so(lab: Lab) -> None:
     assert node.start_task_info.failure_info.code == "CommandProgramNotFound"
 
 
-def test_a_node_tells_what_runs_on_it(lab: Lab, pool: str) -> None:
+def test_a_node_shows_its_tasks(lab: Lab, pool: str) -> None:
     job_id = lab.job(pool)
     done = lab.completed(job_id, lab.task(job_id, "true"))
     running = lab.task(job_id, "sleep 30", required_slots=2)
@@ -105,7 +105,7 @@ def test_nodes_are_listed_by_state_and_property(lab: Lab) -> None:
     assert not list(lab.client.list_nodes(pool_id, filter="state eq 'running'"))
 
 
-def test_removed_nodes_leave_and_the_target_goes_down(lab: Lab) -> None:
+def test_removing_nodes_lowers_the_target(lab: Lab) -> None:
     pool_id = lab.pool(nodes=3)
     gone, *kept = lab.nodes(pool_id, count=3)
     options = m.BatchNodeRemoveOptions(node_ids=[gone.id])
@@ -116,7 +116,7 @@ def test_removed_nodes_leave_and_the_target_goes_down(lab: Lab) -> None:
     assert not (lab.data / pool_id / gone.id).exists()
 
 
-def test_nodes_of_a_pool_that_scales_itself_cannot_be_removed(lab: Lab) -> None:
+def test_nodes_of_a_pool_with_autoscale_cannot_be_removed(lab: Lab) -> None:
     pool_id = lab.pool(enable_auto_scale=True, auto_scale_formula="$TargetLowPriorityNodes = 1")
     (node,) = lab.nodes(pool_id, count=1)
     body = {"nodeList": [node.id]}

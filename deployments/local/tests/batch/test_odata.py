@@ -1,4 +1,4 @@
-"""`$filter`, without the wire."""
+"""`$filter`, without HTTP."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -44,7 +44,7 @@ def holds(text: str) -> bool:
         "  startswith( id , 'CLIP' )  ",
     ],
 )
-def test_what_is_true_of_the_record_matches(text: str) -> None:
+def test_a_true_filter_matches(text: str) -> None:
     assert holds(text)
 
 
@@ -52,7 +52,7 @@ def test_what_is_true_of_the_record_matches(text: str) -> None:
     "text",
     ["count eq '3'", "id gt 5", "time gt 'x'", "info/none/deep eq 1", "id eq 'it''s'"],
 )
-def test_what_cannot_be_compared_does_not_match(text: str) -> None:
+def test_values_that_cannot_be_compared_do_not_match(text: str) -> None:
     assert not holds(text)
 
 
@@ -77,13 +77,13 @@ def test_what_cannot_be_compared_does_not_match(text: str) -> None:
         "id eq '" + "a" * 5000 + "'",
     ],
 )
-def test_what_is_not_understood_is_an_error(text: str) -> None:
+def test_an_invalid_formula_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         odata.parse(text, RECORD)
 
 
 @given(st.text(alphabet="ide qnotadr()'0123-/ ,:TZ", max_size=60))
-def test_no_text_does_worse_than_an_error(text: str) -> None:
+def test_any_text_is_parsed_or_raises_the_documented_error(text: str) -> None:
     try:
         clause = odata.parse(text, RECORD)
     except ValueError:

@@ -1,6 +1,6 @@
-"""The client before the present one, azure-batch 14.2, in an environment of its own.
+"""The previous client, azure-batch 14.2, in an environment of its own.
 
-Both are the package `azure.batch`, so that one environment cannot hold both.
+Both clients are the package `azure.batch`, so one environment cannot have both.
 """
 
 import os
@@ -24,7 +24,7 @@ NO_INDEX = re.compile("from versions: none|Connection", re.IGNORECASE)
 
 @pytest.fixture(scope="session")
 def old_python() -> Path:
-    """The Python of an environment with the old client, made once in the user's cache folder."""
+    """Return a Python with the old client, made once in the user's cache folder."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     folder = user_cache_path("batch-convert", appauthor=False) / "azure-batch-14.2.0" / version
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ def old_python() -> Path:
 
 
 def make_environment(folder: Path) -> None:
-    """Make it beside, and rename: what bears the name is whole."""
+    """Make it in a temporary folder and rename it, so that `folder` is always complete."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as draft:
         subprocess.run([sys.executable, "-m", "venv", f"{draft}/made"], check=True)
         python = f"{draft}/made/bin/python"
@@ -47,7 +47,7 @@ def make_environment(folder: Path) -> None:
             check=False,
         )
         if pip.returncode and NO_INDEX.search(pip.stderr) and not os.environ.get("CI"):
-            pytest.skip(f"pip reaches no index with {REQUIREMENT}: {pip.stderr[-300:]}")
+            pytest.skip(f"pip finds no index with {REQUIREMENT}: {pip.stderr[-300:]}")
         assert pip.returncode == 0, pip.stderr
         Path(draft, "made").rename(folder)
 

@@ -12,7 +12,7 @@ from lab import Lab, NewLab, until
 FORMULA = '$TargetLowPriorityNodes = time() < time("2100-01-01T00:00:00Z") ? 2 : 0;'
 
 
-def test_a_pool_shows_what_it_was_made_with_and_the_defaults(lab: Lab) -> None:
+def test_a_pool_shows_its_properties_and_the_defaults(lab: Lab) -> None:
     pool_id = lab.pool(
         nodes=1,
         display_name="Clips",
@@ -31,7 +31,7 @@ def test_a_pool_shows_what_it_was_made_with_and_the_defaults(lab: Lab) -> None:
     assert pool.virtual_machine_configuration.node_agent_sku_id == "batch.node.ubuntu 24.04"
 
 
-def test_dedicated_and_spot_nodes_are_counted_apart(lab: Lab) -> None:
+def test_dedicated_and_spot_nodes_are_counted_separately(lab: Lab) -> None:
     pool_id = lab.pool(nodes=2, target_dedicated_nodes=1, target_low_priority_nodes=1)
     assert sorted(node.is_dedicated for node in lab.client.list_nodes(pool_id)) == [False, True]
     (counts,) = lab.client.list_pool_node_counts(filter=f"poolId eq '{pool_id}'")
@@ -39,7 +39,7 @@ def test_dedicated_and_spot_nodes_are_counted_apart(lab: Lab) -> None:
     assert (counts.low_priority.idle, counts.low_priority.total) == (1, 1)
 
 
-def test_an_id_is_the_same_in_any_case(lab: Lab) -> None:
+def test_ids_ignore_case(lab: Lab) -> None:
     pool_id = lab.pool(nodes=0)
     assert lab.client.get_pool(pool_id.upper()).id == pool_id
     with pytest.raises(ResourceExistsError) as caught:
@@ -63,7 +63,7 @@ def test_a_pool_exists_until_it_is_deleted(lab: Lab) -> None:
     assert not (lab.data / pool_id).exists()
 
 
-def test_a_pool_that_is_being_deleted_takes_no_change(lab: Lab) -> None:
+def test_a_pool_that_is_being_deleted_accepts_no_change(lab: Lab) -> None:
     pool_id = lab.pool(nodes=1)
     job_id = lab.job(pool_id)
     task_id = lab.task(job_id, "trap '' TERM; echo on; while :; do sleep 0.1; done")
@@ -92,7 +92,7 @@ def test_a_pool_grows_and_shrinks_to_its_targets(lab: Lab) -> None:
     assert node.is_dedicated is True
 
 
-def test_a_pool_says_resizing_before_the_request_is_answered(lab: Lab) -> None:
+def test_a_pool_is_resizing_before_the_request_is_answered(lab: Lab) -> None:
     pool_id = lab.pool(nodes=1)
     job_id = lab.job(pool_id)
     task_id = lab.task(job_id, "sleep 30")
@@ -108,13 +108,13 @@ def test_a_pool_says_resizing_before_the_request_is_answered(lab: Lab) -> None:
     assert [error.code for error in pool.resize_errors] == ["ResizeStopped"]
 
 
-def test_a_resize_that_is_not_under_way_cannot_be_stopped(lab: Lab) -> None:
+def test_only_a_running_resize_can_be_stopped(lab: Lab) -> None:
     pool_id = lab.pool(nodes=0)
     answer = lab.refused("POST", f"/pools/{pool_id}/stopresize")
     assert answer == (409, "OperationInvalidForCurrentState")
 
 
-def test_shrinking_puts_running_tasks_back_into_the_queue(lab: Lab) -> None:
+def test_shrinking_requeues_running_tasks(lab: Lab) -> None:
     pool_id = lab.pool(nodes=1)
     job_id = lab.job(pool_id)
     task_id = lab.task(job_id, "sleep 30")
@@ -126,7 +126,7 @@ def test_shrinking_puts_running_tasks_back_into_the_queue(lab: Lab) -> None:
     assert task.node_info is None
 
 
-def test_shrinking_can_end_running_tasks_instead(lab: Lab) -> None:
+def test_shrinking_can_end_running_tasks(lab: Lab) -> None:
     pool_id = lab.pool(nodes=1)
     job_id = lab.job(pool_id)
     task_id = lab.task(job_id, "sleep 30")
@@ -139,7 +139,7 @@ def test_shrinking_can_end_running_tasks_instead(lab: Lab) -> None:
     assert task.execution_info.failure_info.code == "TaskEnded"
 
 
-def test_the_quota_holds_over_all_pools_and_is_shared_anew(new_lab: NewLab) -> None:
+def test_the_quota_is_for_all_pools_and_freed_nodes_are_shared(new_lab: NewLab) -> None:
     lab = new_lab(max_nodes=3)
     first = lab.pool(nodes=2)
     lab.client.create_pool(
@@ -155,7 +155,7 @@ def test_the_quota_holds_over_all_pools_and_is_shared_anew(new_lab: NewLab) -> N
     until(lambda: not lab.client.get_pool("second").resize_errors)
 
 
-def test_a_formula_gives_its_nodes_at_once(lab: Lab) -> None:
+def test_a_formula_is_applied_immediately(lab: Lab) -> None:
     pool_id = lab.pool(
         nodes=2,
         enable_auto_scale=True,
@@ -189,7 +189,7 @@ def test_autoscale_is_switched_on_evaluated_and_switched_off(lab: Lab) -> None:
     assert pool.current_low_priority_nodes == 2
 
 
-def test_a_formula_is_evaluated_only_where_autoscale_is_on(lab: Lab) -> None:
+def test_a_formula_is_evaluated_only_if_autoscale_is_on(lab: Lab) -> None:
     pool_id = lab.pool(nodes=0)
     body = {"autoScaleFormula": FORMULA}
     answer = lab.refused("POST", f"/pools/{pool_id}/evaluateautoscale", json=body)
@@ -252,9 +252,7 @@ def test_a_pool_that_azure_would_refuse_is_refused(
         ),
     ],
 )
-def test_an_image_must_be_one_of_those_on_offer(
-    lab: Lab, image: str, agent: str, code: str
-) -> None:
+def test_an_image_must_be_a_listed_one(lab: Lab, image: str, agent: str, code: str) -> None:
     publisher, offer, sku = image.split("/")
     reference = m.BatchVmImageReference(publisher=publisher, offer=offer, sku=sku)
     machine = m.VirtualMachineConfiguration(image_reference=reference, node_agent_sku_id=agent)
@@ -263,7 +261,7 @@ def test_an_image_must_be_one_of_those_on_offer(
     assert caught.value.error.code == code
 
 
-def test_images_tell_what_a_client_chooses_by(lab: Lab) -> None:
+def test_images_have_the_properties_that_clients_choose_by(lab: Lab) -> None:
     images = list(lab.client.list_supported_images())
     assert {image.verification_type for image in images} == {"verified", "unverified"}
     assert {image.os_type for image in images} == {"linux", "windows"}
@@ -298,7 +296,7 @@ def test_replacing_the_properties_removes_what_is_absent(lab: Lab) -> None:
     assert (pool.metadata, pool.start_task.command_line) == (None, "true")
 
 
-def test_slots_cannot_change_under_nodes(lab: Lab) -> None:
+def test_slots_cannot_change_while_the_pool_has_nodes(lab: Lab) -> None:
     pool_id = lab.pool(nodes=1)
     with pytest.raises(HttpResponseError) as caught:
         lab.client.update_pool(pool_id, m.BatchPoolUpdateOptions(task_slots_per_node=2))
@@ -317,7 +315,7 @@ def test_slots_cannot_change_under_nodes(lab: Lab) -> None:
         {"enableInterNodeCommunication": True},
     ],
 )
-def test_what_is_not_supported_is_refused_by_name(lab: Lab, unsupported: dict[str, Any]) -> None:
+def test_unsupported_properties_are_refused_by_name(lab: Lab, unsupported: dict[str, Any]) -> None:
     body = lab.pool_options("p").as_dict() | unsupported
     response = lab.send("POST", "/pools", json=body)
     assert response.status_code == 501

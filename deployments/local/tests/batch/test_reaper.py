@@ -1,4 +1,4 @@
-"""The reaper kills what the service could not end."""
+"""The reaper, which kills processes on nodes after the service was killed."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from processes import all_end
 
 @pytest.fixture
 def sleeper() -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
-    """Starts processes that lead groups of their own."""
+    """Yield a function that starts a process in a group of its own."""
     with ExitStack() as started:
 
         def start() -> subprocess.Popen[bytes]:
@@ -28,7 +28,7 @@ def sleeper() -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
         yield start
 
 
-def test_what_still_runs_when_the_pipe_closes_is_killed_and_what_ended_is_not(
+def test_groups_that_run_when_the_pipe_closes_are_killed_and_ended_ones_are_not(
     sleeper: Callable[[], subprocess.Popen[bytes]],
 ) -> None:
     running, ended = sleeper(), sleeper()
@@ -42,7 +42,7 @@ def test_what_still_runs_when_the_pipe_closes_is_killed_and_what_ended_is_not(
     assert (running.wait(), ended.poll()) == (-signal.SIGKILL, None)
 
 
-def test_a_reaper_that_was_killed_is_replaced_by_one_that_knows_all(
+def test_a_killed_reaper_is_replaced_by_one_that_knows_every_group(
     sleeper: Callable[[], subprocess.Popen[bytes]],
 ) -> None:
     first, second = sleeper(), sleeper()
@@ -57,7 +57,7 @@ def test_a_reaper_that_was_killed_is_replaced_by_one_that_knows_all(
 
 
 def test_a_process_whose_service_is_killed_as_it_starts_is_killed_too(tmp_path: Path) -> None:
-    """It kills its service itself, before it tells of itself and before it executes its command."""
+    """The process kills its service before it writes to the reaper and executes its command."""
     script = """
 import subprocess, sys
 from local_azure.batch.reaper import Reaper
@@ -66,8 +66,8 @@ kill_first = ["/bin/sh", "-c", 'kill -9 $PPID; exec "$@"', "sh"]
 command = [*kill_first, *words, "tail", "-f", sys.argv[1]]
 subprocess.Popen(command, start_new_session=True, stdin=pipe).wait()
 """
-    watched, folder = tmp_path / "watched", Path(__file__).parents[4]
+    watched = tmp_path / "watched"
     watched.touch()
-    ended = subprocess.run([sys.executable, "-c", script, watched], cwd=folder, check=False)
+    ended = subprocess.run([sys.executable, "-c", script, watched], cwd=tmp_path, check=False)
     assert ended.returncode == -signal.SIGKILL
     assert all_end(watched)

@@ -58,7 +58,7 @@ def test_no_slot_is_overcommitted_and_no_task_placed_twice(
 
 
 @given(QUEUES, ROOMS, FILLS)
-def test_a_job_runs_in_order_and_within_its_limit(
+def test_a_job_runs_its_tasks_in_order_and_within_its_limit(
     queues: Queues, rooms: list[Room], fill: Fill
 ) -> None:
     placed = [task for task, _ in place(queues, rooms, fill)]
@@ -69,7 +69,7 @@ def test_a_job_runs_in_order_and_within_its_limit(
 
 
 @given(QUEUES, ROOMS, FILLS)
-def test_what_stays_waiting_does_not_fit_or_may_not_run(
+def test_tasks_that_wait_do_not_fit_or_are_over_their_limit(
     queues: Queues, rooms: list[Room], fill: Fill
 ) -> None:
     free = {room.node: room.free for room in rooms}
@@ -86,14 +86,14 @@ def test_what_stays_waiting_does_not_fit_or_may_not_run(
 
 
 @given(st.lists(st.integers(1, 3), min_size=1, max_size=6), FILLS)
-def test_the_job_of_higher_priority_goes_first(sizes: list[int], fill: Fill) -> None:
+def test_the_job_with_the_higher_priority_runs_first(sizes: list[int], fill: Fill) -> None:
     low = Queue(priority=0, serial=1, tasks=[("low", 1)])
     high = Queue(priority=1, serial=2, tasks=[(f"high{n}", size) for n, size in enumerate(sizes)])
     placed = [task for task, _ in place([low, high], [Room(node="n", free=3, total=3)], fill)]
     assert placed[0] == "high0"
 
 
-def test_spread_takes_the_emptiest_node_and_pack_the_fullest() -> None:
+def test_spread_picks_the_emptiest_node_and_pack_the_fullest() -> None:
     rooms = [Room(node="full", free=1, total=4), Room(node="empty", free=4, total=4)]
     queue = Queue(priority=0, serial=1, tasks=[("t", 1)])
     assert list(place([queue], rooms, "spread")) == [("t", "empty")]
@@ -101,7 +101,7 @@ def test_spread_takes_the_emptiest_node_and_pack_the_fullest() -> None:
 
 
 @given(st.integers(0, 300), st.integers(0, 9), st.integers(-1, 9))
-def test_only_an_exit_other_than_0_is_retried_and_only_so_often(
+def test_only_an_exit_code_other_than_0_is_retried_up_to_the_limit(
     exit_code: int, retries: int, limit: int
 ) -> None:
     following = after_exit(exit_code=exit_code, retries=retries, max_retries=limit)
@@ -115,7 +115,7 @@ COUNT = st.integers(0, 20)
 
 
 @given(st.tuples(COUNT, COUNT), st.tuples(COUNT, COUNT), st.integers(-5, 20))
-def test_a_resize_reaches_its_targets_as_far_as_the_quota_lets_it(
+def test_a_resize_reaches_its_targets_within_the_quota(
     dedicated: tuple[int, int], spot: tuple[int, int], quota_left: int
 ) -> None:
     plan = resize(dedicated=dedicated, spot=spot, quota_left=quota_left)
@@ -127,7 +127,7 @@ def test_a_resize_reaches_its_targets_as_far_as_the_quota_lets_it(
     assert (after == spot[1]) == ("AccountSpotCoreQuotaReached" not in plan.errors)
 
 
-def test_a_limit_beyond_all_dates_is_none() -> None:
+def test_a_limit_beyond_the_latest_date_is_no_limit() -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     assert earliest(now, timedelta(days=10_675_199)) is None
     assert earliest(now, timedelta(days=1)) == datetime(2026, 1, 2, tzinfo=UTC)
@@ -143,7 +143,7 @@ def test_uploads_follow_their_condition() -> None:
 
 
 class Cluster(RuleBasedStateMachine):
-    """Jobs and nodes that come, run, fail and go, driven by the scheduler's decisions alone."""
+    """Jobs and nodes that start, run, fail and end by the scheduler's decisions."""
 
     def __init__(self) -> None:
         super().__init__()

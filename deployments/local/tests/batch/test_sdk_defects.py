@@ -1,4 +1,4 @@
-"""What the real client does wrong must show here as it shows against Azure."""
+"""Defects of the real client, which occur here as they do with Azure."""
 
 from datetime import timedelta
 from typing import Any
@@ -26,7 +26,7 @@ def test_terminating_a_job_without_options_is_a_value_error(lab: Lab) -> None:
         lab.client.begin_terminate_job(job_id)
 
 
-def test_a_poll_that_errs_ends_as_failed_without_raising(lab: Lab, faults: FaultOrders) -> None:
+def test_a_failed_poll_ends_the_poller_without_raising(lab: Lab, faults: FaultOrders) -> None:
     job_id = lab.job("nowhere")
     faults.order("answer", status=500, operation=f"GET /jobs/{job_id}")
     poller = lab.client.begin_terminate_job(
@@ -35,9 +35,7 @@ def test_a_poll_that_errs_ends_as_failed_without_raising(lab: Lab, faults: Fault
     assert (poller.wait(), poller.result(), poller.status()) == (None, None, "Failed")
 
 
-def test_create_tasks_tries_without_end_while_the_service_errs(
-    lab: Lab, faults: FaultOrders
-) -> None:
+def test_create_tasks_retries_forever_on_service_errors(lab: Lab, faults: FaultOrders) -> None:
     job_id = lab.job("nowhere")
     faults.order("answer", status=500, operation="POST */addtaskcollection", times=100)
     options = m.BatchTaskCreateOptions(id="t", command_line="true")
@@ -45,7 +43,7 @@ def test_create_tasks_tries_without_end_while_the_service_errs(
     assert (result.status, lab.send("GET", "/_local/faults").json()["value"]) == ("success", [])
 
 
-def test_create_tasks_submits_in_reverse_order_by_hundreds(lab: Lab) -> None:
+def test_create_tasks_submits_a_hundred_at_a_time_in_reverse_order(lab: Lab) -> None:
     job_id = lab.job("nowhere")
     tasks = [m.BatchTaskCreateOptions(id=f"t{n:03}", command_line="true") for n in range(150)]
     results = lab.client.create_tasks(job_id, tasks).result_values
@@ -54,7 +52,7 @@ def test_create_tasks_submits_in_reverse_order_by_hundreds(lab: Lab) -> None:
     assert listed == sorted(listed, reverse=True)
 
 
-def test_create_tasks_takes_a_task_that_exists_for_success(lab: Lab) -> None:
+def test_create_tasks_counts_an_existing_task_as_success(lab: Lab) -> None:
     job_id = lab.job("nowhere")
     lab.task(job_id, id="there")
     options = m.BatchTaskCreateOptions(id="there", command_line="true")
@@ -70,13 +68,13 @@ def test_create_tasks_raises_for_any_other_task_that_is_refused(lab: Lab) -> Non
     assert [failed.error.code for failed in caught.value.failure_tasks] == ["InvalidPropertyValue"]
 
 
-def test_create_tasks_halves_what_is_too_large(lab: Lab) -> None:
+def test_create_tasks_halves_a_request_that_is_too_large(lab: Lab) -> None:
     job_id = lab.job("nowhere")
     tasks = [m.BatchTaskCreateOptions(id=f"t{n}", command_line="x" * 20_000) for n in range(100)]
     assert len(lab.client.create_tasks(job_id, tasks).result_values) == 100
 
 
-def test_the_error_of_a_download_is_empty_until_it_is_read(lab: Lab, pool: str) -> None:
+def test_the_error_of_a_download_has_no_text_until_it_is_read(lab: Lab, pool: str) -> None:
     task = lab.run(pool)
     job_id = task.url.split("/")[-3]
     with pytest.raises(ResourceNotFoundError) as caught:
@@ -86,7 +84,7 @@ def test_the_error_of_a_download_is_empty_until_it_is_read(lab: Lab, pool: str) 
     assert caught.value.response.json()["code"] == "FileNotFound"
 
 
-def test_a_duration_of_nothing_is_invalid_on_the_wire(lab: Lab) -> None:
+def test_an_empty_duration_is_refused(lab: Lab) -> None:
     job_id = lab.job("nowhere")
     options = m.BatchTaskConstraints(retention_time=timedelta(0))
     with pytest.raises(HttpResponseError) as caught:
@@ -100,7 +98,7 @@ async def test_the_async_client_rewrites_quotes_in_paths_after_signing(async_bat
     assert caught.value.status_code == 403
 
 
-def test_every_failure_of_a_conditional_request_looks_like_a_modification(lab: Lab) -> None:
+def test_the_client_reports_every_failed_condition_as_a_modification(lab: Lab) -> None:
     with pytest.raises(ResourceModifiedError) as caught:
         lab.client.update_pool(
             "none",

@@ -1,4 +1,4 @@
-"""The service as a whole: its start and end, its errors and its routes."""
+"""The service as a whole: start, stop, error codes and routes."""
 
 import base64
 import os
@@ -37,12 +37,12 @@ def read_all(folder: Path, *, but: str) -> str:
 
 
 @pytest.mark.parametrize("code", sorted(ERRORS))
-def test_every_error_code_can_be_given_and_has_a_test(code: str) -> None:
+def test_every_error_code_is_used_and_has_a_test(code: str) -> None:
     assert read_all(SOURCES, but="").count(f'"{code}"') > 1
     assert f'"{code}"' in read_all(TESTS, but="test_service.py")
 
 
-def test_every_error_code_that_is_given_is_in_the_table() -> None:
+def test_every_used_error_code_is_in_the_table() -> None:
     given = re.findall(r'BatchError\(\s*"(\w+)"', read_all(SOURCES, but=""))
     assert set(given) <= set(ERRORS)
 
@@ -51,7 +51,7 @@ def test_no_operation_is_listed_twice() -> None:
     assert len({(method, path) for method, path, _ in OPERATIONS}) == len(OPERATIONS)
 
 
-def test_when_it_stops_its_processes_and_nodes_are_gone(tmp_path: Path) -> None:
+def test_stopping_ends_all_processes_and_deletes_all_nodes(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     with serve(tmp_path / "data") as lab:
         start = m.BatchStartTask(command_line=shell(f"echo $$ >> {pids}; exec sleep 60"))
@@ -64,7 +64,7 @@ def test_when_it_stops_its_processes_and_nodes_are_gone(tmp_path: Path) -> None:
     assert list((tmp_path / "data").iterdir()) == []
 
 
-def test_it_is_imported_starts_and_answers_within_a_second_of_cpu_time(tmp_path: Path) -> None:
+def test_import_start_and_first_answer_take_less_than_a_second_of_cpu(tmp_path: Path) -> None:
     with listen(0) as listener:
         listener.listen()
         listener.set_inheritable(True)
@@ -86,9 +86,11 @@ def first_answer(url: str) -> list[m.BatchPool]:
         return list(client.list_pools())
 
 
-def test_it_loads_neither_flows_nor_tasks_nor_what_only_transfers_need() -> None:
+def test_the_service_imports_nothing_that_only_transfers_need() -> None:
     program = "import sys, local_azure.batch; print(*sys.modules)"
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout
-    loaded = {name.partition(".")[0] for name in said.decode().split()}
+    printed = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True
+    ).stdout
+    loaded = {name.partition(".")[0] for name in printed.decode().split()}
     assert {"local_azure", "starlette"} <= loaded
     assert not loaded & {"flows", "tasks", "prefect", "azure", "aiohttp"}

@@ -1,4 +1,4 @@
-"""Signatures and dates."""
+"""Shared-key signatures and their dates."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -32,7 +32,7 @@ def verify(headers: dict[str, str], **changes: Any) -> None:
     shared_key.verify(**({"headers": headers, "key": KEY, "now": NOW} | REQUEST | changes))
 
 
-def test_the_text_that_is_signed_is_as_azure_defines_it() -> None:
+def test_the_signed_text_is_the_one_that_azure_defines() -> None:
     text = shared_key.string_to_sign(headers={"ocp-date": DATE, "content-length": "2"}, **REQUEST)
     expected = (
         "POST\n\n\n2\n\n\n\n\n\n\n\n\nocp-date:" + DATE + "\n"
@@ -64,7 +64,7 @@ def test_a_signed_request_passes() -> None:
         {"now": NOW - timedelta(minutes=16)},
     ],
 )
-def test_what_is_changed_after_signing_is_denied(change: dict[str, Any]) -> None:
+def test_a_request_changed_after_signing_is_denied(change: dict[str, Any]) -> None:
     with pytest.raises(BatchError, match="AuthenticationFailed"):
         verify(signed(), **change)
 
@@ -88,7 +88,7 @@ def test_a_header_that_was_not_signed_is_denied(headers: dict[str, str]) -> None
 
 
 @pytest.mark.parametrize("date", ["", "now", "Sun, 22 Nov 99999999999999 12:00:00 GMT"])
-def test_a_date_that_is_none_is_denied(date: str) -> None:
+def test_an_invalid_date_is_denied(date: str) -> None:
     with pytest.raises(BatchError, match="ocp-date"):
         verify(signed(**{"ocp-date": date}))
 

@@ -1,4 +1,4 @@
-"""Records pass from state to state as their tables allow, and count as they pass."""
+"""Transitions of records between states, and the counts of tasks."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -21,14 +21,14 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SPEC = JobSpec.model_validate({"id": "j", "poolInfo": {"poolId": "p"}})
 
 
-def test_a_record_remembers_the_state_before_and_when_it_came() -> None:
+def test_a_record_keeps_its_previous_state_and_time() -> None:
     job = Job(spec=SPEC, created=NOW)
     job.move(JobState.TERMINATING, NOW + timedelta(seconds=1))
     assert (job.state, job.state_since) == ("terminating", NOW + timedelta(seconds=1))
     assert (job.previous_state, job.previous_since) == ("active", NOW)
 
 
-def test_a_transition_that_the_table_does_not_have_is_an_error_and_changes_nothing() -> None:
+def test_a_transition_that_is_not_allowed_raises_and_changes_nothing() -> None:
     job = Job(spec=SPEC, created=NOW)
     with pytest.raises(IllegalTransitionError, match="active -> completed"):
         job.move(JobState.COMPLETED, NOW)

@@ -15,7 +15,7 @@ from lab import Lab, is_alive, until
 STUBBORN = "trap '' TERM; echo on; while :; do sleep 0.05; done"
 
 
-def test_a_task_shows_what_it_was_made_with_and_the_defaults(lab: Lab) -> None:
+def test_a_task_shows_its_properties_and_the_defaults(lab: Lab) -> None:
     job_id = lab.job("nowhere", constraints=m.BatchJobConstraints(max_task_retry_count=2))
     task_id = lab.task(job_id, display_name="Clip", command_line="ffmpeg -version")
     task = lab.client.get_task(job_id, task_id)
@@ -31,7 +31,7 @@ def test_a_task_shows_what_it_was_made_with_and_the_defaults(lab: Lab) -> None:
     assert task.url == f"{lab.url}/jobs/{job_id}/tasks/{task_id}"
 
 
-def test_a_task_runs_to_its_end_and_says_where(lab: Lab, pool: str) -> None:
+def test_a_completed_task_shows_its_result_and_its_node(lab: Lab, pool: str) -> None:
     task = lab.run(pool, "echo out; echo err >&2; exit 0")
     info = task.execution_info
     assert (info.exit_code, info.result, info.failure_info) == (0, "success", None)
@@ -41,17 +41,17 @@ def test_a_task_runs_to_its_end_and_says_where(lab: Lab, pool: str) -> None:
     assert (lab.output(task), lab.output(task, "stderr.txt")) == ("out\n", "err\n")
 
 
-def test_a_task_that_exits_otherwise_is_a_failure(lab: Lab, pool: str) -> None:
+def test_a_task_with_another_exit_code_is_a_failure(lab: Lab, pool: str) -> None:
     info = lab.run(pool, "exit 7").execution_info
     assert (info.exit_code, info.result) == (7, "failure")
     assert (info.failure_info.code, info.failure_info.category) == ("FailureExitCode", "usererror")
 
 
-def test_a_task_that_a_signal_kills_exits_with_128_and_its_number(lab: Lab, pool: str) -> None:
+def test_the_exit_code_after_a_signal_is_128_plus_its_number(lab: Lab, pool: str) -> None:
     assert lab.run(pool, "kill -9 $$").execution_info.exit_code == 137
 
 
-def test_a_program_that_is_missing_is_said_so_and_not_tried_again(lab: Lab, pool: str) -> None:
+def test_a_missing_program_is_reported_and_not_retried(lab: Lab, pool: str) -> None:
     again = m.BatchTaskConstraints(max_task_retry_count=3)
     info = lab.run(pool, command_line="no-such-program", constraints=again).execution_info
     assert (info.exit_code, info.retry_count) == (None, 0)
@@ -68,7 +68,7 @@ def test_no_shell_reads_the_command_line(lab: Lab, pool: str) -> None:
     assert lab.output(task) == "$HOME; touch x && `id` > y a  b\n"
 
 
-def test_the_environment_is_clean_and_has_what_the_agent_sets(lab: Lab, pool: str) -> None:
+def test_the_environment_has_only_the_variables_of_the_node_agent(lab: Lab, pool: str) -> None:
     own = {"OWN": "it's $mine", "no.name for-sh": "1", "IFS": "x", "PWD": "/else"}
     settings = [m.EnvironmentSetting(name=name, value=value) for name, value in own.items()]
     task = lab.run(pool, command_line="env", environment_settings=settings)
@@ -102,7 +102,7 @@ def test_a_user_cannot_change_what_the_agent_sets(lab: Lab, pool: str) -> None:
     assert lab.output(task) == f"{task.id}\n"
 
 
-def test_a_failing_task_is_retried_as_often_as_it_may_be(lab: Lab, pool: str) -> None:
+def test_a_failing_task_is_retried_up_to_its_limit(lab: Lab, pool: str) -> None:
     twice = m.BatchTaskConstraints(max_task_retry_count=2)
     info = lab.run(pool, "exit 1", constraints=twice).execution_info
     assert (info.retry_count, info.exit_code, info.result) == (2, 1, "failure")
@@ -117,7 +117,7 @@ def test_a_retry_that_succeeds_is_a_success(lab: Lab, pool: str) -> None:
     assert info.failure_info is None
 
 
-def test_a_wall_clock_ends_the_task_and_all_that_it_started(
+def test_a_wall_clock_ends_the_task_and_its_child_processes(
     lab: Lab, pool: str, tmp_path: Any
 ) -> None:
     limit = m.BatchTaskConstraints(max_wall_clock_time=timedelta(seconds=0.3))
@@ -130,7 +130,9 @@ def test_a_wall_clock_ends_the_task_and_all_that_it_started(
     assert not (tmp_path / "alive").exists()
 
 
-def test_what_a_task_leaves_running_ends_with_it(lab: Lab, pool: str, tmp_path: Any) -> None:
+def test_processes_that_a_task_leaves_behind_end_with_it(
+    lab: Lab, pool: str, tmp_path: Any
+) -> None:
     script = f"(while :; do date > {tmp_path}/alive; sleep 0.02; done) & sleep 0.1"
     assert lab.run(pool, script).execution_info.exit_code == 0
     (tmp_path / "alive").unlink()
@@ -152,7 +154,7 @@ def test_more_slots_than_a_node_has_are_refused(lab: Lab, pool: str) -> None:
     assert caught.value.error.code == "InvalidPropertyValue"
 
 
-def test_a_task_exists_once_in_any_case(lab: Lab) -> None:
+def test_task_ids_ignore_case_and_are_unique(lab: Lab) -> None:
     job_id = lab.job("nowhere")
     lab.task(job_id, id="Clip")
     with pytest.raises(ResourceExistsError) as caught:
@@ -168,7 +170,7 @@ def test_an_unknown_task_is_not_found(lab: Lab) -> None:
     assert caught.value.error.code == "TaskNotFound"
 
 
-def test_a_collection_adds_what_it_can_and_says_what_it_cannot(lab: Lab) -> None:
+def test_a_collection_adds_the_valid_tasks_and_reports_the_others(lab: Lab) -> None:
     job_id = lab.job("nowhere")
     lab.task(job_id, id="there")
     value = [
@@ -317,7 +319,7 @@ def test_a_failed_task_is_reactivated_with_fresh_retries(lab: Lab, pool: str) ->
     assert (info.exit_code, info.retry_count) == (0, 0)
 
 
-def test_a_task_that_succeeded_is_not_reactivated(lab: Lab, pool: str) -> None:
+def test_a_successful_task_cannot_be_reactivated(lab: Lab, pool: str) -> None:
     job_id = lab.job(pool)
     task_id = lab.task(job_id)
     lab.completed(job_id, task_id)
@@ -341,7 +343,7 @@ def test_a_deleted_task_is_gone_with_its_files_and_its_id_is_free(lab: Lab, pool
     assert lab.output(lab.completed(job_id, task_id)) == "again\n"
 
 
-def test_a_stubborn_process_dies_though_its_task_is_terminated_as_it_is_being_ended(
+def test_a_second_termination_does_not_save_a_process_that_ignores_sigterm(
     lab: Lab, pool: str
 ) -> None:
     limit = m.BatchTaskConstraints(max_wall_clock_time=timedelta(seconds=0.3))
@@ -355,7 +357,7 @@ def test_a_stubborn_process_dies_though_its_task_is_terminated_as_it_is_being_en
     until(lambda: not is_alive(pid))
 
 
-def test_files_go_when_their_retention_time_is_over(lab: Lab, pool: str) -> None:
+def test_files_are_deleted_after_their_retention_time(lab: Lab, pool: str) -> None:
     brief = m.BatchTaskConstraints(retention_time=timedelta(seconds=0.2))
     task = lab.run(pool, "echo x", constraints=brief)
     job_id = task.url.split("/")[-3]
@@ -399,7 +401,7 @@ def test_the_tasks_of_a_deleted_job_are_not_kept_for_their_retention_time(
         },
     ],
 )
-def test_what_is_not_supported_is_refused_by_name(lab: Lab, unsupported: dict[str, Any]) -> None:
+def test_unsupported_properties_are_refused_by_name(lab: Lab, unsupported: dict[str, Any]) -> None:
     job_id = lab.job("nowhere")
     body = {"id": "t", "commandLine": "true"} | unsupported
     assert lab.refused("POST", f"/jobs/{job_id}/tasks", json=body) == (501, "NotImplemented")

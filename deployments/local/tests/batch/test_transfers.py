@@ -40,7 +40,7 @@ def names(container: Any) -> list[str]:
     return list(container.list_blob_names())
 
 
-def test_a_resource_file_comes_down_and_an_output_file_goes_up(
+def test_resource_files_are_downloaded_and_output_files_uploaded(
     lab: Lab, pool: str, blobs: Blobs
 ) -> None:
     source, target = blobs.container(), blobs.container()
@@ -68,7 +68,7 @@ def test_a_resource_file_comes_down_and_an_output_file_goes_up(
     assert lab.output(task, "fileuploadout.txt") == "out.mp3 -> x/y 1.mp3\n"
 
 
-def test_a_file_that_is_too_large_for_one_request_goes_up_in_blocks(
+def test_a_file_that_is_too_large_for_one_request_is_uploaded_in_blocks(
     lab: Lab, pool: str, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transfers, "LARGEST_PUT_BYTES", 3 << 20)
@@ -84,7 +84,7 @@ def test_a_file_that_is_too_large_for_one_request_goes_up_in_blocks(
     assert blob.get_blob_properties().metadata == {"key": "K"}
 
 
-def test_outputs_go_up_by_condition(lab: Lab, pool: str, blobs: Blobs) -> None:
+def test_outputs_are_uploaded_by_their_condition(lab: Lab, pool: str, blobs: Blobs) -> None:
     target = blobs.container()
     url = blobs.url(target, permission="w")
     files = [
@@ -105,7 +105,9 @@ def test_outputs_go_up_by_condition(lab: Lab, pool: str, blobs: Blobs) -> None:
     ]
 
 
-def test_with_a_wildcard_the_path_is_a_folder(lab: Lab, pool: str, blobs: Blobs) -> None:
+def test_the_path_is_a_folder_if_the_pattern_has_a_wildcard(
+    lab: Lab, pool: str, blobs: Blobs
+) -> None:
     target = blobs.container()
     url = blobs.url(target, permission="w")
     task = lab.run(
@@ -126,7 +128,7 @@ def test_with_a_wildcard_the_path_is_a_folder(lab: Lab, pool: str, blobs: Blobs)
     ]
 
 
-def test_an_output_that_is_not_there_makes_the_task_a_failure_but_holds_back_no_log(
+def test_a_missing_output_fails_the_task_but_its_log_is_uploaded(
     lab: Lab, pool: str, blobs: Blobs
 ) -> None:
     target = blobs.container()
@@ -139,9 +141,7 @@ def test_an_output_that_is_not_there_makes_the_task_a_failure_but_holds_back_no_
     assert names(target) == ["stdout.txt"]
 
 
-def test_an_upload_that_is_denied_makes_the_task_a_failure(
-    lab: Lab, pool: str, blobs: Blobs
-) -> None:
+def test_a_denied_upload_fails_the_task(lab: Lab, pool: str, blobs: Blobs) -> None:
     url = blobs.url(blobs.container(), permission="r")
     task = lab.run(pool, "touch f", output_files=[output(url, "f")])
     assert task.execution_info.exit_code == 0
@@ -151,7 +151,7 @@ def test_an_upload_that_is_denied_makes_the_task_a_failure(
     assert "sig=" not in str(failure.as_dict()) + lab.output(task, "fileuploaderr.txt")
 
 
-def test_a_container_that_is_gone_is_named_so(lab: Lab, pool: str, blobs: Blobs) -> None:
+def test_a_deleted_container_has_its_own_error_code(lab: Lab, pool: str, blobs: Blobs) -> None:
     container = blobs.container()
     url = blobs.url(container, permission="w")
     container.delete_container()
@@ -159,9 +159,7 @@ def test_a_container_that_is_gone_is_named_so(lab: Lab, pool: str, blobs: Blobs)
     assert info.failure_info.code == "FileUploadContainerNotFound"
 
 
-def test_a_container_url_that_leads_nowhere_fails_the_task_and_not_the_node(
-    lab: Lab, pool: str
-) -> None:
+def test_an_unreachable_container_url_fails_the_task_but_not_the_node(lab: Lab, pool: str) -> None:
     info = lab.run(pool, "touch f", output_files=[output("http://x", "f")]).execution_info
     assert info.failure_info.code == "FileUploadMiscError"
     assert lab.run(pool).execution_info.result == "success"
@@ -175,7 +173,7 @@ def test_a_container_url_that_leads_nowhere_fails_the_task_and_not_the_node(
         "ln -s /dev/null ../fileuploaderr.txt",
     ],
 )
-def test_logs_that_cannot_be_written_fail_the_task_and_not_the_node(
+def test_logs_that_cannot_be_written_fail_the_task_but_not_the_node(
     lab: Lab, pool: str, script: str
 ) -> None:
     url = f"{lab.url}/account/container?sv=none"
@@ -185,7 +183,7 @@ def test_logs_that_cannot_be_written_fail_the_task_and_not_the_node(
     assert [node.state for node in lab.client.list_nodes(pool)] == ["idle"]
 
 
-def test_a_loop_of_links_fails_the_download_and_not_the_node(lab: Lab, pool: str) -> None:
+def test_a_loop_of_links_fails_the_download_but_not_the_node(lab: Lab, pool: str) -> None:
     info = lab.run(
         pool,
         "ln -s loop loop; exit 1",
@@ -196,7 +194,7 @@ def test_a_loop_of_links_fails_the_download_and_not_the_node(lab: Lab, pool: str
     assert [node.state for node in lab.client.list_nodes(pool)] == ["idle"]
 
 
-def test_outputs_come_from_the_node_alone(lab: Lab, pool: str, blobs: Blobs) -> None:
+def test_files_outside_the_node_are_not_uploaded(lab: Lab, pool: str, blobs: Blobs) -> None:
     target = blobs.container()
     url = blobs.url(target, permission="w")
     for pattern in ("link", "l*", "../../../../../../../../../etc/passwd", "/etc/passwd"):
@@ -208,7 +206,7 @@ def test_outputs_come_from_the_node_alone(lab: Lab, pool: str, blobs: Blobs) -> 
     ("denied", "code"),
     [(("r", "none.mp4"), "BlobNotFound"), (("w", "there.mp4"), "BlobAccessDenied")],
 )
-def test_a_download_that_fails_is_said_and_not_retried(
+def test_a_failed_download_is_reported_and_not_retried(
     lab: Lab, pool: str, blobs: Blobs, denied: tuple[str, str], code: str
 ) -> None:
     container = blobs.container()
@@ -222,7 +220,7 @@ def test_a_download_that_fails_is_said_and_not_retried(
 
 
 class Shaky(http.server.BaseHTTPRequestHandler):
-    """Answers /n and what is below it with 503 n times, then with a file, or takes one."""
+    """Answers paths below /n with 503 n times, then serves or accepts a file."""
 
     def do_GET(self) -> None:
         self.answer(200)
@@ -254,28 +252,28 @@ def shaky() -> Iterator[str]:
         thread.join()
 
 
-def test_a_server_that_stumbles_is_asked_again(lab: Lab, pool: str, shaky: str) -> None:
+def test_a_download_is_retried_after_a_server_error(lab: Lab, pool: str, shaky: str) -> None:
     good = lab.run(pool, "cat input", resource_files=[resource(f"{shaky}/2")])
     assert lab.output(good) == "ok"
     bad = lab.run(pool, resource_files=[resource(f"{shaky}/9")])
     assert bad.execution_info.failure_info.code == "BlobDownloadMiscError"
 
 
-def test_a_server_that_stumbles_is_sent_a_file_again(lab: Lab, pool: str, shaky: str) -> None:
+def test_an_upload_is_retried_after_a_server_error(lab: Lab, pool: str, shaky: str) -> None:
     good = lab.run(pool, "touch f", output_files=[output(f"{shaky}/2", "f")])
     assert good.execution_info.result == "success"
     bad = lab.run(pool, "touch f", output_files=[output(f"{shaky}/9", "f")])
     assert bad.execution_info.failure_info.code == "FileUploadMiscError"
 
 
-def test_a_server_that_is_not_there_fails_the_download(lab: Lab, pool: str) -> None:
+def test_an_unreachable_server_fails_the_download(lab: Lab, pool: str) -> None:
     task = lab.run(pool, resource_files=[resource("http://127.0.0.1:9/a?sig=secret")])
     failure = task.execution_info.failure_info
     assert failure.code == "BlobDownloadMiscError"
     assert "secret" not in str(failure.as_dict())
 
 
-def test_a_start_task_has_resource_files_too(lab: Lab, blobs: Blobs) -> None:
+def test_a_start_task_can_have_resource_files(lab: Lab, blobs: Blobs) -> None:
     container = blobs.container()
     container.upload_blob("setup.sh", b"echo set up")
     url = blobs.url(container, permission="r", blob="setup.sh")

@@ -1,4 +1,4 @@
-"""What is common to all operations: versions, conditions, queries, pages, bodies, headers."""
+"""Versions, conditions, queries, pages, bodies and headers of all operations."""
 
 import http.client
 from datetime import timedelta
@@ -31,22 +31,22 @@ def test_a_duration_comes_back_as_it_was_written(value: timedelta) -> None:
         ("P10675199DT2H48M5.4775807S", wire.FOREVER),
     ],
 )
-def test_durations_of_clients_are_understood(text: str, expected: timedelta) -> None:
+def test_durations_that_clients_send_are_parsed(text: str, expected: timedelta) -> None:
     assert abs(wire.parse_duration(text) - expected) < timedelta(microseconds=2)
 
 
 @pytest.mark.parametrize("text", ["", "P", "PT", "1:00", "P1Y", "-PT1S", "PT1S ", "PT1,5S"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
+def test_an_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="ISO 8601"):
         wire.parse_duration(text)
 
 
-def test_no_limit_is_written_as_azure_writes_it() -> None:
+def test_no_limit_is_formatted_as_in_azure() -> None:
     assert wire.format_duration(wire.FOREVER) == "P10675199DT2H48M5.4775807S"
 
 
 @pytest.mark.parametrize("version", sorted(API_VERSIONS))
-def test_every_published_version_is_spoken(lab: Lab, version: str) -> None:
+def test_every_published_version_is_accepted(lab: Lab, version: str) -> None:
     assert lab.send("GET", f"/pools?api-version={version}").status_code == 200
 
 
@@ -73,7 +73,7 @@ def test_any_other_version_is_refused(lab: Lab, query: str) -> None:
         "maxresults=ten",
     ],
 )
-def test_a_query_clause_that_is_not_understood_is_refused(lab: Lab, query: str) -> None:
+def test_an_invalid_query_clause_is_refused(lab: Lab, query: str) -> None:
     assert lab.refused("GET", f"/pools?{query}") == (400, "InvalidQueryParameterValue")
 
 
@@ -82,7 +82,7 @@ def test_an_unknown_query_parameter_is_refused(lab: Lab, query: str) -> None:
     assert lab.refused("GET", f"/pools?{query}") == (400, "UnsupportedQueryParameter")
 
 
-def test_a_query_string_that_is_no_text_is_refused(lab: Lab) -> None:
+def test_a_query_string_that_is_not_text_is_refused(lab: Lab) -> None:
     assert lab.refused("GET", "/pools?$skiptoken=%ff") == (400, "InvalidUri")
 
 
@@ -90,7 +90,7 @@ def test_expanding_is_not_supported(lab: Lab) -> None:
     assert lab.refused("GET", "/pools?$expand=stats") == (501, "NotImplemented")
 
 
-def test_select_keeps_what_is_asked(lab: Lab) -> None:
+def test_select_returns_only_the_named_properties(lab: Lab) -> None:
     pool_id = lab.pool(nodes=0)
     pool = lab.client.get_pool(pool_id, select=["id", "state"])
     assert {"id", "state"} == set(pool.as_dict()) - {"odata.metadata"}
@@ -106,7 +106,7 @@ def test_next_links_are_absolute(lab: Lab) -> None:
     assert "odata.nextLink" not in following
 
 
-def test_a_change_under_the_tag_that_was_read_passes_once(lab: Lab) -> None:
+def test_a_conditional_change_succeeds_once_per_etag(lab: Lab) -> None:
     pool_id = lab.pool(nodes=0)
     tag = lab.client.get_pool(pool_id).etag
     change = m.BatchPoolUpdateOptions(display_name="x")
@@ -117,7 +117,7 @@ def test_a_change_under_the_tag_that_was_read_passes_once(lab: Lab) -> None:
     assert (caught.value.status_code, caught.value.error.code) == (412, "ConditionNotMet")
 
 
-def test_a_tag_is_taken_with_and_without_quotes(lab: Lab) -> None:
+def test_an_etag_matches_with_and_without_quotes(lab: Lab) -> None:
     pool_id = lab.pool(nodes=0)
     for template in ("{}", '"{}"', '"no", "{}"', "*"):
         tag = template.format(lab.client.get_pool(pool_id).etag)
@@ -125,7 +125,7 @@ def test_a_tag_is_taken_with_and_without_quotes(lab: Lab) -> None:
         assert response.status_code == 200
 
 
-def test_a_read_of_what_is_known_already_is_304(lab: Lab) -> None:
+def test_a_read_of_an_unchanged_resource_is_304(lab: Lab) -> None:
     job_id = lab.job("nowhere")
     tag = lab.client.get_job(job_id).etag
     later = "Fri, 01 Jan 2100 00:00:00 GMT"
@@ -136,7 +136,7 @@ def test_a_read_of_what_is_known_already_is_304(lab: Lab) -> None:
     assert lab.refused("DELETE", f"/jobs/{job_id}", headers=before) == (412, "ConditionNotMet")
 
 
-def test_a_condition_that_is_no_date_is_refused(lab: Lab) -> None:
+def test_a_condition_that_is_not_a_date_is_refused(lab: Lab) -> None:
     job_id = lab.job("nowhere")
     headers = {"If-Modified-Since": "yesterday"}
     assert lab.refused("GET", f"/jobs/{job_id}", headers=headers) == (400, "InvalidHeaderValue")
@@ -175,7 +175,7 @@ def test_answers_carry_the_headers_of_azure(lab: Lab) -> None:
     ],
     ids=range(10),
 )
-def test_a_body_that_is_no_json_object_is_refused(lab: Lab, content: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_refused(lab: Lab, content: bytes) -> None:
     headers = {"content-type": "application/json"}
     answer = lab.refused("POST", "/jobs", content=content, headers=headers)
     assert answer == (400, "InvalidRequestBody")
@@ -212,7 +212,7 @@ def test_another_hosts_name_is_refused(lab: Lab, host: str) -> None:
     connection.close()
 
 
-def test_an_error_inside_is_a_500_that_says_nothing_of_it(lab: Lab) -> None:
+def test_an_internal_error_is_a_500_without_details(lab: Lab) -> None:
     def spoil(service: Any) -> None:
         service.registry.pools["broken"] = object()
 

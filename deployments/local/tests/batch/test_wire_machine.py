@@ -1,4 +1,4 @@
-"""Random histories over the wire: nothing is lost, run twice at once, or overcommitted."""
+"""Random histories of tasks: none is lost, run twice in parallel, or overcommitted."""
 
 import logging
 import shlex
@@ -40,7 +40,7 @@ if not own or len(taken) < slots:
     open(f"{root}/../clash", "w").close()
 sys.exit(code)
 """
-"""A stubborn task that locks itself and each of its slots, or tells of a clash."""
+"""A task that ignores SIGTERM, locks itself and its slots, and reports a clash."""
 
 
 class Histories(RuleBasedStateMachine):
@@ -117,7 +117,7 @@ class Histories(RuleBasedStateMachine):
 
 
 @pytest.mark.filterwarnings("default::hypothesis.errors.HypothesisWarning")
-def test_no_history_loses_a_task_or_runs_it_twice_at_once(
+def test_no_history_loses_a_task_or_runs_it_twice_in_parallel(
     lab: Lab, caplog: pytest.LogCaptureFixture
 ) -> None:
     Histories.lab = lab
@@ -132,5 +132,5 @@ def test_no_history_loses_a_task_or_runs_it_twice_at_once(
             suppress_health_check=list(HealthCheck),
         ),
     )
-    # A transition that is not allowed raises inside the service, where it is logged.
+    # The service logs transitions that are not allowed.
     assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == []

@@ -1,4 +1,4 @@
-"""Programs that work on LokiJS as Azurite does, in which it keeps what it knows of blobs."""
+"""Programs that use LokiJS, Azurite's database, as Azurite does."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ from local_azure.nodejs import find_nodejs
 
 
 def written(folder: Path, program: str) -> Path:
-    """The program, in a folder where it finds Azurite's packages."""
+    """Write the program into a folder in which it finds Azurite's packages."""
     packages = next(p for p in installed(find_nodejs()).parents if p.name == "node_modules")
     (folder / "node_modules").symlink_to(packages)
     path = folder / "work.js"
@@ -19,9 +19,9 @@ def written(folder: Path, program: str) -> Path:
 
 
 def run(*words: str | Path, cwd: Path | None = None) -> dict[str, Any]:
-    """What it prints as JSON."""
+    """Run a program, and return the JSON that it prints."""
     command = [find_nodejs().node, *words]
-    told: dict[str, Any] = json.loads(
+    printed: dict[str, Any] = json.loads(
         subprocess.run(command, capture_output=True, check=True, cwd=cwd).stdout
     )
-    return told
+    return printed
