@@ -1,8 +1,8 @@
-"""Azurite's listings, with our mend of them and without."""
+"""Azurite's listings, with the patch and without."""
 
 from pathlib import Path
 
-from local_azure.azurite import LISTINGS, LOKI_INDEXES
+from local_azure.azurite import INDEXES, LISTINGS
 from lokis import run, written
 
 BLOBS = 400
@@ -50,8 +50,8 @@ main();
 
 def test_pages_are_the_same_without_a_search_of_all_blobs_for_each(tmp_path: Path) -> None:
     program = written(tmp_path, WORK)
-    mended = run("--require", LOKI_INDEXES, "--require", LISTINGS, program)
+    patched = run("--require", INDEXES, "--require", LISTINGS, program)
     before = run(program)
-    assert mended["listings"] == before["listings"]
-    assert any(len(pages) > 10 for _, pages in mended["listings"])
-    assert mended["looked"] < before["looked"] / 3
+    assert patched["listings"] == before["listings"]
+    assert any(len(pages) > 10 for _, pages in patched["listings"])
+    assert patched["looked"] < before["looked"] / 3

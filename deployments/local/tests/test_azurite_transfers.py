@@ -1,4 +1,4 @@
-"""What Azurite's bytes cost, told by a program that passes files on as it does."""
+"""The patch of transfers, in a program that copies files as Azurite does."""
 
 from pathlib import Path
 
@@ -40,9 +40,9 @@ def test_files_are_read_in_larger_pieces_and_marking_is_not_incremental(
     tmp_path: Path,
 ) -> None:
     program = written(tmp_path, WORK)
-    before, now = (run(*mend, program, cwd=tmp_path) for mend in ((), ("--require", TRANSFERS)))
+    before, now = (run(*patch, program, cwd=tmp_path) for patch in ((), ("--require", TRANSFERS)))
     assert (before["pieces"], now["pieces"]) == (FILE_BYTES >> 16, FILE_BYTES >> 20)
     assert now["steps"] == 0 < before["steps"]
-    for told in (before, now):
-        assert told["same"]
-        assert (told["part"], told["kept"], told["text"]) == (1, "78901", "78901")
+    for result in (before, now):
+        assert result["same"]
+        assert (result["part"], result["kept"], result["text"]) == (1, "78901", "78901")

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(__file__).with_name("package.json")
 PACKAGE_LOCK = Path(__file__).with_name("package-lock.json")
-LOKI_INDEXES = Path(__file__).with_name("loki-indexes.js")
-LOKI_SAVES = Path(__file__).with_name("loki-saves.js")
-LISTINGS = Path(__file__).with_name("azurite-listings.js")
-TRANSFERS = Path(__file__).with_name("azurite-transfers.js")
-MENDS = (LOKI_INDEXES, LOKI_SAVES, LISTINGS, TRANSFERS)
-NO_TELEMETRY = Path(__file__).with_name("no-telemetry")  # a package that the lock file names
+PATCHES = Path(__file__).with_name("azurite_patches")  # each file says why
+INDEXES = PATCHES / "indexes.js"
+SAVES = PATCHES / "saves.js"
+LISTINGS = PATCHES / "listings.js"
+TRANSFERS = PATCHES / "transfers.js"
+NO_TELEMETRY = Path(__file__).with_name("no-telemetry")  # a package in the lock file
 PROGRAM = Path("node_modules", "azurite", "dist", "src", "blob", "main.js")
 START_SECONDS = 120  # reading its thousands of files from a cold disk took 32 s
 STOP_SECONDS = 15  # it saves its database first, which takes long with many blobs
@@ -107,8 +107,8 @@ def command(node: Path, program: Path, *, port: int, location: Path) -> list[str
     """Return the command line. The key is in the environment, which other users cannot see."""
     address = ["--blobHost", "127.0.0.1", "--blobPort", str(port)]
     flags = ["--skipApiVersionCheck", "--disableTelemetry", "--silent"]
-    mends = (f"--require={mend}" for mend in MENDS)
-    return [node, *mends, program, "--location", location, *address, *flags]
+    patches = (f"--require={patch}" for patch in (INDEXES, SAVES, LISTINGS, TRANSFERS))
+    return [node, *patches, program, "--location", location, *address, *flags]
 
 
 def tls(certificate: "Certificate | None") -> list[str | Path]:

@@ -52,7 +52,7 @@ def test_create_tasks_submits_a_hundred_at_a_time_in_reverse_order(lab: Lab) -> 
     assert listed == sorted(listed, reverse=True)
 
 
-def test_create_tasks_counts_an_existing_task_as_success(lab: Lab) -> None:
+def test_create_tasks_does_not_raise_for_an_existing_task(lab: Lab) -> None:
     job_id = lab.job("nowhere")
     lab.task(job_id, id="there")
     options = m.BatchTaskCreateOptions(id="there", command_line="true")

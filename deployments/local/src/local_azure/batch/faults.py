@@ -137,7 +137,7 @@ class Faults:
 
 
 def fits(order: Order, matching: dict[str, str]) -> bool:
-    """Whether every pattern of the order matches. A pattern that is absent matches all."""
+    """Return whether every pattern of the order matches. A pattern that is absent matches all."""
     return all(
         fnmatch.fnmatchcase(value.lower(), (getattr(order, name, None) or "*").lower())
         for name, value in matching.items()

@@ -1,12 +1,12 @@
-// Node.js loads this ahead of Azurite, which every five seconds writes down all that it knows of all blobs, and
-// answers nobody meanwhile: with 100,000 files that was most of its time. Here it waits, after each time, for as
-// long as makes that a twentieth. When it is ended, it writes all of it as before.
+// Why: every five seconds Azurite writes its whole database to disk, and answers no request meanwhile. With 100,000
+// blobs each time takes 1.3 s of CPU or more.
+// How: after a save, the next one waits until saves take a twentieth of the time. The save at the end is complete.
 "use strict";
 
 const { createRequire } = require("node:module");
 const Loki = createRequire(process.argv[1])("lokijs");
 
-const PAUSES = 19; // for each second that a save took
+const PAUSES = 19; // seconds of pause for each second of saving
 const saveDatabaseInternal = Loki.prototype.saveDatabaseInternal;
 Loki.prototype.saveDatabaseInternal = function (callback) {
     const startedAt = Date.now();

@@ -1,8 +1,8 @@
-"""Azurite's store of what it knows of blobs, with our mends of it and without."""
+"""Azurite's database, with the patch of its indexes and without."""
 
 from pathlib import Path
 
-from local_azure.azurite import LOKI_INDEXES
+from local_azure.azurite import INDEXES
 from lokis import run, written
 
 BLOBS = 200
@@ -37,20 +37,20 @@ console.log(JSON.stringify({
 """.replace("BLOBS", str(BLOBS))
 
 
-ANEW = {"looked", "rebuilds", "inOrder", "indexes"}
+CHANGED = {"looked", "rebuilds", "inOrder", "indexes"}
 
 
 def test_blobs_are_found_and_deleted_without_reading_the_others(tmp_path: Path) -> None:
     program = written(tmp_path, WORK)
-    before, now = run(program), run("--require", LOKI_INDEXES, program)
+    before, now = run(program), run("--require", INDEXES, program)
     assert now["looked"] < 3 < BLOBS <= before["looked"]
     assert (
         now["rebuilds"] == 1 < before["rebuilds"]
     )  # for the last removal: all blobs of a container
     assert now["indexes"] == ["name"]
     assert now["inOrder"] == sorted(now["inOrder"]) != before["inOrder"]
-    assert {k: v for k, v in before.items() if k not in ANEW} == {
-        k: v for k, v in now.items() if k not in ANEW
+    assert {k: v for k, v in before.items() if k not in CHANGED} == {
+        k: v for k, v in now.items() if k not in CHANGED
     }
     assert before["missing"] == []
     assert now["numbers"] == ["10", "9", "09", "1e1", None]

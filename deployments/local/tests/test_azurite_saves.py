@@ -1,8 +1,8 @@
-"""How often Azurite writes down what it knows of blobs, by a clock that the program moves."""
+"""The intervals between saves of Azurite's database, by a clock that the program moves."""
 
 from pathlib import Path
 
-from local_azure.azurite import LOKI_SAVES
+from local_azure.azurite import SAVES
 from lokis import run, written
 
 WORK = """
@@ -39,4 +39,4 @@ console.log(JSON.stringify({ often, kept }));
 def test_saves_take_a_twentieth_of_the_time_and_the_last_one_is_complete(tmp_path: Path) -> None:
     program = written(tmp_path, WORK)
     assert run(program) == {"often": 20, "kept": 100}
-    assert run("--require", LOKI_SAVES, program) == {"often": 4, "kept": 100}
+    assert run("--require", SAVES, program) == {"often": 4, "kept": 100}

@@ -1,6 +1,6 @@
-// Node.js loads this ahead of Azurite, for what bytes cost it: half of that was its 16 and 64 KiB pieces of files, and
-// its garbage collector, which at every 64 MiB of buffers began to look at all that is known, to find that they are
-// still young. Without marking by steps it throws the young ones away, and looks at all when there is more to gain.
+// Why: Azurite reads files in pieces of 16 and 64 KiB, and at every 64 MiB of buffers V8 starts to mark its whole heap.
+// 60 files of 7.2 MB take 2.0 s of Azurite's CPU up and 0.65 s down; with this patch 1.5 and 0.4 s.
+// How: read files in pieces of 1 MiB, and mark the heap only when it has grown, not in increments.
 "use strict";
 
 const fs = require("node:fs");
