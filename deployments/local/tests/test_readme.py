@@ -11,11 +11,10 @@ import pytest
 from azure.batch import BatchClient
 from azure.core.rest import HttpRequest
 
-import local_azure
 from local_azure.batch import fault_kinds, spec_types, specs
 from local_azure.batch.routes import OPERATIONS
 
-PAGE = Path(*local_azure.__path__, "../../README.md").read_text()
+PAGE = (Path(__file__).parents[1] / "README.md").read_text()
 CLIENT_TESTS = "".join(path.read_text() for path in Path(__file__).parent.rglob("batch/*.py"))
 OPERATION_ROWS = re.findall(r"^\| ([A-Z]+) \| `(/.+?)` \| `(\w+)` \|$", PAGE, re.MULTILINE)
 FAULT_ROWS = re.findall(r"^\| `(\w+)` \| (.+?) \| .+ \| `(\{.+\})` \|$", PAGE, re.MULTILINE)
