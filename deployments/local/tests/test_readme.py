@@ -11,6 +11,8 @@ import pytest
 from azure.batch import BatchClient
 from azure.core.rest import HttpRequest
 
+from local_azure import pytest_plugin
+from local_azure.__main__ import parser
 from local_azure.batch import fault_kinds, spec_types, specs
 from local_azure.batch.routes import OPERATIONS
 
@@ -56,6 +58,22 @@ def test_every_kind_of_fault_has_a_row_with_its_fields_and_an_example() -> None:
         assert re.findall(r"`(\w+)`", fields) == [name for name in names if name != "kind"]
         order = fault_kinds.AnyOrder.model_validate(json.loads(example)).root
         assert type(order) is KINDS[kind]
+
+
+def test_every_flag_has_a_row() -> None:
+    usage = " ".join(parser().format_usage().split())
+    flags = re.findall(r"\[(--.+?)\]", usage)
+    rows = re.findall(r"^\| `(--.+?)` \|", PAGE, re.MULTILINE)
+    assert rows == flags
+
+
+def test_every_fixture_in_the_table_is_one_of_the_plugin() -> None:
+    section = PAGE.partition("| Fixture |")[2].partition("\n## ")[0]
+    named = re.findall(
+        r"`(\w+)`", "\n".join(row.split("|")[1] for row in section.splitlines()[2:] if row)
+    )
+    assert len(named) == 7
+    assert [name for name in named if not hasattr(pytest_plugin, name)] == []
 
 
 def test_the_example_runs_unchanged(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Pytest fixtures: local stacks, clients of their accounts, and faults on demand.
 
-A project opts in with `-p local_azure.pytest_plugin` in pytest's `addopts`. The plugin is no entry
-point (`pytest11`): it takes the settings of real accounts out of the environment, which must not
-happen to a project only because this package is installed beside it.
+A project opts in with `-p local_azure.pytest_plugin` in pytest's `addopts`. The plugin is not an
+entry point (`pytest11`): it removes the settings of real accounts from the environment, which must
+not happen to a project only because this package is installed too.
 """
 
 import os
