@@ -10,20 +10,21 @@ from datetime import UTC, datetime
 from azure.batch import models
 from azure.batch.aio import BatchClient
 from azure.core.exceptions import AzureError
-from prefect import task
 
-from tasks.azure.batch_results import has_unfinished, list_outcomes, results_a_page
-from tasks.azure.clients import batch_client, is_transient
+from tasks.azure.api_errors import is_transient
+from tasks.azure.batch_results import has_unfinished, list_results, results_a_page
+from tasks.azure.clients import batch_client
 from tasks.azure.nodes import Roster
-from tasks.azure.snapshots import see_counts, see_job, see_pool, survey
+from tasks.azure.snapshots import Snapshot, observe_counts, observe_job, observe_pool, survey
 from tasks.cancellation import Cancellation
-from tasks.models import Diagnosis, Outcome, Ticket
+from tasks.models import BatchResult, Diagnosis, Ticket
 from tasks.pool import shed_nodes
 from tasks.results.artifacts import ProgressBar
 from tasks.results.cost import paid_hours
-from tasks.results.diagnosis import Sighting, diagnose, diagnose_end, diagnose_wait
-from tasks.results.progress import Progress, Tally, publish, seconds_left
-from tasks.stage import STAGE
+from tasks.results.diagnosis import diagnose, diagnose_end, diagnose_wait
+from tasks.results.listeners import publish
+from tasks.results.progress import Progress, Tally, seconds_left
+from tasks.stage import stage
 
 QUICKEST_POLL_SECONDS = 0.25
 SLOWEST_POLL_SECONDS = 15.0
@@ -37,15 +38,15 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class Completion:
     """How the watch ended. Without a diagnosis, all batch tasks came to their own end."""
 
-    outcomes: tuple[Outcome, ...]
+    batch_results: tuple[BatchResult, ...]
     diagnosis: Diagnosis | None
 
 
 # Without retries: the watcher has a patience of its own.
-@task(name="completion", task_run_name="completion", **STAGE | {"retries": 0})
+@stage("completion", retries=0)
 async def watch_completion(
     ticket: Ticket,
     tally: Tally,
@@ -53,24 +54,24 @@ async def watch_completion(
     *,
     has_fallback: bool = False,
     max_node_hours: float = 0,
-) -> Ending:
+) -> Completion:
     """Watch until all that was submitted is completed, or cannot be any more."""
-    sighting = Sighting(
+    snapshot = Snapshot(
         seconds_left=math.inf, has_fallback=has_fallback, max_node_hours=max_node_hours
     )
     async with batch_client() as batch:
-        ending = await Watcher(batch, ticket, tally, roster, sighting).watch()
+        ending = await Watcher(batch, ticket, tally, roster, snapshot).watch()
         await roster.look(batch, ticket.pool_id, now=datetime.now(UTC))
     return ending
 
 
-async def look_once(ticket: Ticket) -> Ending | None:
+async def look_once(ticket: Ticket) -> Completion | None:
     """How the run ended, if it has: that may be why a wave could not go on."""
     left_seconds = (ticket.deadline - datetime.now(UTC)).total_seconds()
     async with batch_client() as batch:
-        sighting = await see_counts(batch, ticket, Sighting(seconds_left=left_seconds))
-        sighting = await see_job(batch, ticket, await see_pool(batch, ticket, sighting))
-        return await end(batch, ticket, sighting)
+        snapshot = await observe_counts(batch, ticket, Snapshot(seconds_left=left_seconds))
+        snapshot = await observe_job(batch, ticket, await observe_pool(batch, ticket, snapshot))
+        return await end(batch, ticket, snapshot)
 
 
 class Watcher:
@@ -85,27 +86,27 @@ class Watcher:
         ticket: Ticket,
         tally: Tally,
         roster: Roster,
-        sighting: Sighting,
+        snapshot: Snapshot,
     ) -> None:
         self._batch = batch
         self._ticket = ticket
         self._tally = tally
         self._roster = roster
-        self._sighting = sighting
+        self._snapshot = snapshot
         self._surveyed_seconds = -math.inf
         self._answered_seconds = 0.0
         self._moved_seconds = 0.0  # when the counts last changed
         self._told: set[str] = set()
         self._bar = ProgressBar()
 
-    async def watch(self) -> Ending:
+    async def watch(self) -> Completion:
         started_at = datetime.now(UTC)
         cancellation = Cancellation()
         while True:
             now = datetime.now(UTC)
             elapsed_seconds = (now - started_at).total_seconds()
-            self._sighting = replace(
-                self._sighting,
+            self._snapshot = replace(
+                self._snapshot,
                 elapsed_seconds=elapsed_seconds,
                 seconds_left=(self._ticket.deadline - now).total_seconds(),
                 is_cancelled=await cancellation.is_wanted(now_seconds=elapsed_seconds),
@@ -118,74 +119,74 @@ class Watcher:
 
     def _left_seconds(self) -> float:
         """Until all are done, by the pace so far; no less than how long nothing has changed."""
-        still_seconds = self._sighting.elapsed_seconds - self._moved_seconds
-        left_seconds = to_progress(self._sighting, self._tally).seconds_left
+        still_seconds = self._snapshot.elapsed_seconds - self._moved_seconds
+        left_seconds = to_progress(self._snapshot, self._tally).seconds_left
         return max(left_seconds, still_seconds) if left_seconds else math.inf
 
-    async def _look(self) -> Ending | None:
+    async def _look(self) -> Completion | None:
         try:
-            self._sighting = await self._see()
-            self._answered_seconds = self._sighting.elapsed_seconds
+            self._snapshot = await self._see()
+            self._answered_seconds = self._snapshot.elapsed_seconds
             await self._show()
-            return await self._settle() or await end(self._batch, self._ticket, self._sighting)
+            return await self._settle() or await end(self._batch, self._ticket, self._snapshot)
         except AzureError as error:
             if not self._is_bearable(error):
                 raise
-            self._sighting = replace(self._sighting, is_answered=False)
+            self._snapshot = replace(self._snapshot, is_answered=False)
             return None
 
     async def _show(self) -> None:
-        progress = to_progress(self._sighting, self._tally)
+        progress = to_progress(self._snapshot, self._tally)
         publish(progress)
-        await self._bar.show(progress, elapsed_seconds=self._sighting.elapsed_seconds)
+        await self._bar.show(progress, elapsed_seconds=self._snapshot.elapsed_seconds)
 
     def _is_bearable(self, error: AzureError) -> bool:
-        unanswered_seconds = self._sighting.elapsed_seconds - self._answered_seconds
-        is_over = diagnose(self._sighting) is not None
+        unanswered_seconds = self._snapshot.elapsed_seconds - self._answered_seconds
+        is_over = diagnose(self._snapshot) is not None
         return is_transient(error) and unanswered_seconds < OUTAGE_SECONDS and not is_over
 
-    async def _see(self) -> Sighting:
-        elapsed_seconds = self._sighting.elapsed_seconds
-        sighting = await see_counts(
-            self._batch, self._ticket, replace(self._sighting, is_answered=True)
+    async def _see(self) -> Snapshot:
+        elapsed_seconds = self._snapshot.elapsed_seconds
+        snapshot = await observe_counts(
+            self._batch, self._ticket, replace(self._snapshot, is_answered=True)
         )
-        if sighting.counts != self._sighting.counts:
+        if snapshot.counts != self._snapshot.counts:
             self._moved_seconds = elapsed_seconds
         if is_survey_due(elapsed_seconds, surveyed_seconds=self._surveyed_seconds):
             self._surveyed_seconds = elapsed_seconds
-            sighting = await survey(self._batch, self._ticket, sighting)
+            snapshot = await survey(self._batch, self._ticket, snapshot)
         if self._roster.is_due(elapsed_seconds=elapsed_seconds):
             self._roster.put_off(elapsed_seconds=elapsed_seconds)
             await self._roster.look(self._batch, self._ticket.pool_id, now=datetime.now(UTC))
-        return await self._heed_limit(sighting)
+        return await self._heed_limit(snapshot)
 
-    async def _heed_limit(self, sighting: Sighting) -> Sighting:
+    async def _heed_limit(self, snapshot: Snapshot) -> Snapshot:
         """Once the hours are spent, let nothing new begin: no wave, no file, no node."""
         nodes, since = self._roster.nodes, self._ticket.started_at
         hours = paid_hours(nodes, since=since, now=datetime.now(UTC))
-        sighting = replace(sighting, node_hours=hours)
-        if sighting.is_spent and not self._tally.is_stopped:
+        snapshot = replace(snapshot, node_hours=hours)
+        if snapshot.is_spent and not self._tally.is_stopped:
             await drain(self._batch, self._ticket)
             self._tally.is_stopped = True
-            sighting = await see_counts(self._batch, self._ticket, sighting)
-        return sighting
+            snapshot = await observe_counts(self._batch, self._ticket, snapshot)
+        return snapshot
 
-    async def _settle(self) -> Ending | None:
+    async def _settle(self) -> Completion | None:
         """The end, once all is completed: the list decides, not the counts."""
-        if not is_complete(self._sighting, self._tally) and not await self._is_overlooked():
+        if not is_complete(self._snapshot, self._tally) and not await self._is_overlooked():
             return None
-        a_page = results_a_page(self._sighting.started)
-        outcomes = await list_outcomes(self._batch, self._ticket.job_id, a_page=a_page)
-        if not is_settled(outcomes, self._tally):
+        a_page = results_a_page(self._snapshot.started)
+        batch_results = await list_results(self._batch, self._ticket.job_id, a_page=a_page)
+        if not is_settled(batch_results, self._tally):
             return None
-        return Ending(outcomes, diagnose_end(self._sighting, outcomes))
+        return Completion(batch_results, diagnose_end(self._snapshot, batch_results))
 
     async def _is_overlooked(self) -> bool:
         """Whether all is completed and the counts do not say so: they may miss a change for good.
 
         Batch checks them against the tasks themselves in jobs of up to 200,000 only.
         """
-        elapsed_seconds = self._sighting.elapsed_seconds
+        elapsed_seconds = self._snapshot.elapsed_seconds
         if not self._tally.is_closed or elapsed_seconds - self._moved_seconds < STILL_SECONDS:
             return False
         self._moved_seconds = elapsed_seconds
@@ -193,7 +194,7 @@ class Watcher:
 
     def _tell(self) -> None:
         """Say once why it takes so long."""
-        wait = diagnose_wait(self._sighting)
+        wait = diagnose_wait(self._snapshot)
         if wait and wait.code not in self._told:
             logger.warning("%s %s %s", wait.summary, wait.detail, wait.remedy)
             self._told.add(wait.code)
@@ -207,13 +208,13 @@ async def drain(batch: BatchClient, ticket: Ticket) -> None:
         await shed_nodes(batch, ticket.pool_id)
 
 
-async def end(batch: BatchClient, ticket: Ticket, sighting: Sighting) -> Ending | None:
+async def end(batch: BatchClient, ticket: Ticket, snapshot: Snapshot) -> Completion | None:
     """The end of a run that has nothing left to wait for."""
-    if diagnosis := diagnose(sighting):
+    if diagnosis := diagnose(snapshot):
         diagnosis = await with_words_of_nodes(batch, ticket, diagnosis)
-        a_page = results_a_page(sighting.started)
-        outcomes = await list_outcomes(batch, ticket.job_id, a_page=a_page)
-        return Ending(outcomes, diagnosis)
+        a_page = results_a_page(snapshot.started)
+        batch_results = await list_results(batch, ticket.job_id, a_page=a_page)
+        return Completion(batch_results, diagnosis)
     return None
 
 
@@ -234,28 +235,28 @@ def is_survey_due(elapsed_seconds: float, *, surveyed_seconds: float) -> bool:
     return elapsed_seconds - surveyed_seconds >= pause_seconds
 
 
-def is_complete(sighting: Sighting, tally: Tally) -> bool:
-    return tally.is_closed and sighting.completed >= tally.submitted
+def is_complete(snapshot: Snapshot, tally: Tally) -> bool:
+    return tally.is_closed and snapshot.completed >= tally.submitted
 
 
-def is_settled(outcomes: Iterable[Outcome], tally: Tally) -> bool:
+def is_settled(batch_results: Iterable[BatchResult], tally: Tally) -> bool:
     """Task counts can run ahead of the truth by seconds: the list decides."""
-    return sum(outcome.state != "running" for outcome in outcomes) >= tally.submitted
+    return sum(batch_result.state != "running" for batch_result in batch_results) >= tally.submitted
 
 
-def to_progress(sighting: Sighting, tally: Tally) -> Progress:
+def to_progress(snapshot: Snapshot, tally: Tally) -> Progress:
     # Files of a second attempt are handed in twice, and their first failure does not count.
     again = max(0, tally.submitted + tally.refused - tally.files)
     return Progress(
         files=tally.files,
-        converted=sighting.succeeded,
-        failed=max(0, sighting.failed + tally.refused - again),
-        running=sighting.running,
-        nodes=sighting.nodes,
+        converted=snapshot.succeeded,
+        failed=max(0, snapshot.failed + tally.refused - again),
+        running=snapshot.running,
+        nodes=snapshot.nodes,
         seconds_left=seconds_left(
             files=tally.files,
-            finished=sighting.completed + tally.refused - again,
-            elapsed_seconds=sighting.elapsed_seconds,
+            finished=snapshot.completed + tally.refused - again,
+            elapsed_seconds=snapshot.elapsed_seconds,
         ),
     )
 

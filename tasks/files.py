@@ -1,15 +1,24 @@
 """Files that are whole or absent."""
 
+import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tasks.azure.settings import ENV_FILE
+from tasks.errors import UsageError
+
+logger = logging.getLogger(__name__)
+
 
 @contextmanager
-def fresh_file(target: Path) -> Iterator[IO[bytes]]:
+def open_atomically(target: Path) -> Iterator[IO[bytes]]:
     """A file that takes its name, in the place of what has it, once the block has written it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".", delete=False) as file:
@@ -21,3 +30,50 @@ def fresh_file(target: Path) -> Iterator[IO[bytes]]:
             path.replace(target)
         finally:
             path.unlink(missing_ok=True)
+
+
+def local_path(text: str) -> Path:
+    return Path(os.path.expanduser(text))  # noqa: PTH111  pathlib's own fails on an unknown user
+
+
+def move_aside(target: Path) -> None:
+    """Move away what stands where a download goes: it may be somebody's own."""
+    if not os.path.lexists(target):
+        return
+    aside = target.with_name(f"{target.name}~")
+    number = 1
+    while os.path.lexists(aside):
+        number += 1
+        aside = target.with_name(f"{target.name}~{number}")
+    target.rename(aside)
+    logger.warning("%s was there already: kept as %s", target, aside.name)
+
+
+class AllowedFolders(BaseSettings):
+    """The folders that runs may use, as in PATH; empty: all."""
+
+    model_config = SettingsConfigDict(env_file=ENV_FILE, extra="ignore", frozen=True)
+
+    folders: str = Field("", validation_alias="CONVERT_FOLDERS")
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        return tuple(Path(part).resolve() for part in self.folders.split(os.pathsep) if part)
+
+
+def check_allowed(paths: Iterable[str | Path]) -> None:
+    """Refuse what lies outside, also behind a link or `..`.
+
+    Raises:
+        UsageError: a path is in none of the allowed folders.
+    """
+    roots = AllowedFolders().roots
+    if not roots:
+        return
+    for path in paths:
+        real = Path(path).expanduser().resolve()
+        if not any(real.is_relative_to(root) for root in roots):
+            raise UsageError(
+                f"{path} is outside the folders that this deployment allows.",
+                "Use one of those in its setting CONVERT_FOLDERS.",
+            )

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob.aio import BlobClient, BlobLeaseClient, ContainerClient
 
-from tasks.azure.clients import blob_service, explained, is_transient
+from tasks.azure.api_errors import is_transient
+from tasks.azure.clients import blob_service
+from tasks.azure.error_wording import explain
 from tasks.azure.listing import list_blobs, list_names
 from tasks.errors import OutputInUseError, UsageError
 from tasks.models import Ticket
 from tasks.naming import OWN, input_blob, is_own, lock_blob
+from tasks.stage import timing
 
 LEASE_SECONDS = 30
 RENEWAL_SECONDS = 10
@@ -26,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldLock:
     """What a run finds under the lock that it has taken."""
 
     predecessor: Mapping[str, str]  # job and pool of a run that did not end well; else empty
@@ -39,11 +42,13 @@ class Held:
         try:
             await self.blob.set_blob_metadata(OWN, lease=self.lease)
         except AzureError as error:
-            logger.warning("The lock still names this run: %s", explained(error).problem)
+            logger.warning("The lock still names this run: %s", explain(error).problem)
 
 
 @asynccontextmanager
-async def hold_lock(ticket: Ticket, *, container: str, wait_seconds: float) -> AsyncIterator[Held]:
+async def hold_lock(
+    ticket: Ticket, *, container: str, wait_seconds: float
+) -> AsyncIterator[HeldLock]:
     """Hold the lock on an output for as long as the block runs.
 
     Raises:
@@ -53,13 +58,14 @@ async def hold_lock(ticket: Ticket, *, container: str, wait_seconds: float) -> A
     """
     async with blob_service() as service:
         inputs = service.get_container_client(container)
-        await _check_names(inputs, ticket.lock_id)
         blob = inputs.get_blob_client(lock_blob(ticket.lock_id))
-        lease = await _acquire(blob, wait_seconds=wait_seconds)
+        with timing("lock"):
+            await _check_names(inputs, ticket.lock_id)
+            lease = await _acquire(blob, wait_seconds=wait_seconds)
         async with _kept(inputs, blob, lease):
             predecessor = await _last_holder(blob)
             await blob.set_blob_metadata(_holder(ticket), lease=lease)
-            yield Held(predecessor, await _list_inputs(inputs, ticket.lock_id), blob, lease)
+            yield HeldLock(predecessor, await _list_inputs(inputs, ticket.lock_id), blob, lease)
 
 
 async def _check_names(inputs: ContainerClient, lock_id: str) -> None:

@@ -65,7 +65,7 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class BatchResult:
     """How far one batch task came, as Batch tells it."""
 
     key: str

@@ -8,19 +8,18 @@ from pathlib import Path, PurePosixPath
 
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClient
-from prefect import task
 
 from tasks.azure.clients import blob_service
 from tasks.azure.listing import list_blobs, list_names
-from tasks.concurrency import each
+from tasks.azure.stamps import read_stamp
+from tasks.concurrency import map_concurrently
 from tasks.errors import DownloadError
-from tasks.files import fresh_file
-from tasks.media.sources import local_path
-from tasks.models import Conversion, Evidence, Outcome, Stamp, Ticket
-from tasks.naming import batch_task_id, key_and_attempt, log_folder, read_stamp
+from tasks.files import local_path, move_aside, open_atomically
+from tasks.models import BatchResult, Conversion, Evidence, Stamp, Ticket
+from tasks.naming import batch_task_id, key_and_attempt, log_folder
 from tasks.parameters import Output, Request
-from tasks.results.progress import counted
-from tasks.stage import STAGE
+from tasks.results.text import counted
+from tasks.stage import stage
 
 TAIL_BYTES = 4096
 AT_ONCE = 8
@@ -42,10 +41,10 @@ async def _stamps(
             yield blob.name, read_stamp(blob.metadata, blob.size_bytes)
 
 
-@task(name="outputs", task_run_name="outputs", **STAGE)
+@stage("outputs")
 async def collect_outputs(
     pending: Iterable[Conversion],
-    outcomes: Iterable[Outcome],
+    batch_results: Iterable[BatchResult],
     *,
     ticket: Ticket,
     request: Request,
@@ -53,7 +52,7 @@ async def collect_outputs(
     """List what is in the output container, and read what the nodes left of each conversion."""
     folder = log_folder(ticket.lock_id, ticket.run_id)
     keys = {c.output: c.key for c in pending}
-    failed = [batch_task_id(o.key, o.attempt) for o in outcomes if o.state == "failed"]
+    failed = [batch_task_id(o.key, o.attempt) for o in batch_results if o.state == "failed"]
     async with blob_service() as service:
         output = request.output
         sizes = {
@@ -64,7 +63,9 @@ async def collect_outputs(
         logs = service.get_container_client(request.cleanup.container)
         own = {key: key for key in keys.values()}  # one text for a key, however often it is read
         seconds = {own[key]: value async for key, value in _seconds(logs, folder) if key in own}
-        tails = await each(lambda name: read_tail(logs, f"{folder}{name}"), failed, at_once=AT_ONCE)
+        tails = await map_concurrently(
+            lambda name: read_tail(logs, f"{folder}{name}"), failed, at_once=AT_ONCE
+        )
     return Evidence(sizes=sizes, seconds=seconds, tails=dict(zip(failed, tails, strict=True)))
 
 
@@ -87,7 +88,7 @@ async def read_tail(logs: ContainerClient, folder: str) -> str:
     return (await stream.readall()).decode(errors="replace").strip() if stream else ""
 
 
-@task(name="download", task_run_name="download", **STAGE)
+@stage("download")
 async def download_outputs(names: Iterable[str], *, output: Output) -> None:
     """Fetch outputs into the folder; those that are there already in full are left alone.
 
@@ -100,7 +101,7 @@ async def download_outputs(names: Iterable[str], *, output: Output) -> None:
         async def fetch(name: str) -> bool:
             return await download(container.get_blob_client(name), local_target(name, output))
 
-        fetched = await each(fetch, names, at_once=AT_ONCE)
+        fetched = await map_concurrently(fetch, names, at_once=AT_ONCE)
     if any(fetched):
         logger.info("Downloaded %s to %s", counted(sum(fetched), "file"), output.download_to)
 
@@ -118,11 +119,11 @@ async def download(blob: BlobClient, target: Path) -> bool:
         return False
     stream = await blob.download_blob(max_concurrency=1)
     try:
-        with fresh_file(target) as file:
+        with open_atomically(target) as file:
             await stream.readinto(file)
             file.flush()
             os.utime(file.fileno(), (modified, modified))  # by the blob's clock, not by ours
-            keep_aside(target)
+            move_aside(target)
     except OSError as error:
         raise DownloadError(
             f"{target} cannot be written: {error.strerror}.",
@@ -138,16 +139,3 @@ def is_same(target: Path, *, size_bytes: int, modified: float) -> bool:
     except OSError:
         return False
     return found.st_size == size_bytes and found.st_mtime >= modified - COARSEST_TIME_SECONDS
-
-
-def keep_aside(target: Path) -> None:
-    """Move away what stands where a download goes: it may be somebody's own."""
-    if not os.path.lexists(target):
-        return
-    aside = target.with_name(f"{target.name}~")
-    number = 1
-    while os.path.lexists(aside):
-        number += 1
-        aside = target.with_name(f"{target.name}~{number}")
-    target.rename(aside)
-    logger.warning("%s was there already: kept as %s", target, aside.name)

@@ -13,26 +13,26 @@ from azure.core.exceptions import (
     ResourceModifiedError,
     ResourceNotFoundError,
 )
-from prefect import task
 
+from tasks.azure.api_errors import code_of
 from tasks.azure.autoscale import (
     EVALUATION,
     NO_NODES,
-    Demand,
+    Lines,
     scale_formula,
     until_deadline,
     while_warm,
 )
-from tasks.azure.clients import batch_client, blob_service, code_of
+from tasks.azure.clients import batch_client, blob_service
 from tasks.azure.images import machine
 from tasks.azure.sas import CLOCK_SKEW, make_signer
 from tasks.azure.tags import WARM, check_own, put_off, read_tags, tags, warm_tags
 from tasks.errors import PoolError
-from tasks.media.sources import AZURE, split_address
+from tasks.media.addresses import AZURE, split_address
 from tasks.models import Ticket
 from tasks.naming import OWNER
 from tasks.parameters import Node, Pool
-from tasks.stage import STAGE
+from tasks.stage import stage
 
 # apt fails now and then on a mirror's account; a node whose start task fails is lost, and billed.
 FFMPEG_BY_APT = (
@@ -50,7 +50,7 @@ RENEWALS = 5  # tries to renew a warm pool that other runs renew, or that is bei
 logger = logging.getLogger(__name__)
 
 
-@task(name="pool", task_run_name="pool", **STAGE)
+@stage("pool")
 async def make_pool(ticket: Ticket, pool: Pool, *, files: int, node: Node = Node()) -> None:
     """Ask for the run's pool, and do not wait for it; or check that the shared one will do.
 
@@ -100,7 +100,7 @@ async def describe_pool(
     )
 
 
-def demand(ticket: Ticket, pool: Pool, *, files: int, now: datetime) -> Demand:
+def demand(ticket: Ticket, pool: Pool, *, files: int, now: datetime) -> Lines:
     nodes = sum(nodes_wanted(pool, files))
     if pool.keep_warm_minutes:
         return while_warm(nodes, pool, now=now)

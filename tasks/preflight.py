@@ -18,19 +18,20 @@ from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClient
-from prefect import task
 
-from tasks.azure.clients import batch_client, blob_service, code_of, explained, is_transient
+from tasks.azure.api_errors import code_of, is_transient
+from tasks.azure.clients import batch_client, blob_service
+from tasks.azure.error_wording import explain
 from tasks.azure.images import machine
 from tasks.azure.quota import check_quota
 from tasks.azure.sas import CLOCK_SKEW, LONGEST_DELEGATION, Signer, make_signer
 from tasks.azure.transport import opened_transport
 from tasks.errors import PoolError, PreflightError
-from tasks.media.sources import AZURE, split_address
+from tasks.media.addresses import AZURE, split_address
 from tasks.models import Check, Ticket
 from tasks.parameters import Request
 from tasks.pool import check_identity, check_shared, get_shared
-from tasks.stage import STAGE
+from tasks.stage import stage
 
 PAUSES_SECONDS = (0, 1, 2)  # before each try: the SDKs themselves are told not to try again
 ONCE: Any = {"retry_total": 0}
@@ -64,7 +65,7 @@ class Answer:
         return self.error is None or self.status in GRANTED
 
 
-@task(name="preflight", task_run_name="preflight", **STAGE)
+@stage("preflight")
 async def preflight(request: Request, ticket: Ticket) -> tuple[Check, ...]:
     """Every check, whatever the others say. In a dry run those that fail are only told.
 
@@ -261,7 +262,7 @@ def judge(what: str, answers: Iterable[Answer]) -> Check:
     for answer in answers:
         if answer.is_granted or answer.error is None:
             continue
-        told = explained(answer.error)
+        told = explain(answer.error)
         if answer.status and is_transient(answer.error):
             return Check(what, "unchecked", f"{told.problem} Azure is busy.")
         code = code_of(answer.error) if isinstance(answer.error, HttpResponseError) else None

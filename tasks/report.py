@@ -12,27 +12,25 @@ from typing import Any, get_args
 
 from azure.core.exceptions import AzureError, ResourceExistsError
 from azure.storage.blob import ContentSettings
-from prefect import task
 
-from tasks.azure.clients import blob_service, explained
+from tasks.azure.clients import blob_service
+from tasks.azure.error_wording import explain
 from tasks.errors import ReportUnwrittenError
-from tasks.files import fresh_file
-from tasks.media.sources import is_blob, local_path
+from tasks.files import local_path, move_aside, open_atomically
+from tasks.media.addresses import is_blob
 from tasks.models import (
     FileResult,
     NodeKind,
     State,
 )
 from tasks.naming import OWN
-from tasks.outputs import keep_aside
 from tasks.parameters import Request
 from tasks.pool import nodes_wanted
-from tasks.results.cost import share_cost
-from tasks.results.estimate import estimate
+from tasks.results.cost import estimate, share_cost
 from tasks.results.ledger import DONE, Ledger, settle
 from tasks.results.picture import blob_name, draw, is_ours, path_beside
 from tasks.results.timeline import Activity, Lane, Record, Timeline, build_timeline
-from tasks.stage import STAGE
+from tasks.stage import stage
 
 logger = logging.getLogger(__name__)
 PAGE_BYTES = 1 << 20  # of a picture that stay in memory while it is drawn: of some 5,000 files
@@ -105,7 +103,7 @@ def moment(found: datetime) -> str:
     return found.isoformat(timespec="milliseconds")
 
 
-@task(name="report", task_run_name="report", **STAGE)
+@stage("report")
 async def make_report(ledger: Ledger) -> Report:
     """Settle every conversion's state, store the picture, and write the report where asked for.
 
@@ -137,7 +135,7 @@ def write_files(report: Report, request: Request) -> None:
         return
     path = local_path(request.output.report)
     try:
-        with fresh_file(path) as file:
+        with open_atomically(path) as file:
             for piece in report.as_json():
                 file.write(piece.encode())
         write_picture(report, path_beside(path))
@@ -151,10 +149,10 @@ def write_files(report: Report, request: Request) -> None:
 
 def write_picture(report: Report, path: Path) -> None:
     """Nobody named this file: what has its name and is no picture of ours is kept."""
-    with fresh_file(path) as file:
+    with open_atomically(path) as file:
         draw(report, file)
         if path.exists() and not is_ours(path):
-            keep_aside(path)
+            move_aside(path)
 
 
 async def store_picture(report: Report, ledger: Ledger) -> None:
@@ -176,14 +174,14 @@ async def store_picture(report: Report, ledger: Ledger) -> None:
     except ResourceExistsError:  # an earlier try of ours got through
         pass
     except AzureError as error:
-        logger.warning("The picture could not be stored. %s", explained(error).problem)
+        logger.warning("The picture could not be stored. %s", explain(error).problem)
     except OSError as error:
         logger.warning("The picture could not be stored: %s", error.strerror)
 
 
 def build_report(ledger: Ledger, *, now: datetime) -> Report:
     files = tuple(settle(ledger))
-    record = Record(spans=ledger.spans, nodes=ledger.nodes, outcomes=ledger.outcomes)
+    record = Record(spans=ledger.spans, nodes=ledger.nodes, batch_results=ledger.batch_results)
     slots = ledger.request.pool.slots_per_node
     timeline = build_timeline(record, ticket=ledger.ticket, slots=slots, now=now)
     price = ledger.request.limits.price_per_node_hour

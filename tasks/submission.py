@@ -10,7 +10,6 @@ from http import HTTPStatus
 from azure.batch import models
 from azure.batch.aio import BatchClient
 from azure.core.exceptions import HttpResponseError
-from prefect import task
 
 from tasks.azure.batch_task import (
     BatchTask,
@@ -22,22 +21,15 @@ from tasks.azure.batch_task import (
 )
 from tasks.azure.clients import batch_client, blob_service
 from tasks.azure.sas import CLOCK_SKEW, Access, node_access
+from tasks.azure.stamps import stamp_metadata
 from tasks.job import RUNNER
+from tasks.media.addresses import is_blob, split_address
 from tasks.media.presets import Preset
-from tasks.media.sources import is_blob, split_address
 from tasks.models import Conversion, Refusal, Ticket
-from tasks.naming import (
-    OWN,
-    batch_task_id,
-    input_blob,
-    key_and_attempt,
-    log_folder,
-    runner_blob,
-    stamp_metadata,
-)
+from tasks.naming import OWN, batch_task_id, input_blob, key_and_attempt, log_folder, runner_blob
 from tasks.parameters import Request
-from tasks.results.progress import counted
-from tasks.stage import STAGE
+from tasks.results.text import counted
+from tasks.stage import stage
 
 MOST_A_REQUEST = 100  # batch tasks, as Batch has it
 PAUSES_SECONDS = (0, 1, 2, 4, 8)  # before each try: Batch may be too busy to take some
@@ -45,7 +37,7 @@ RETENTION = "PT5M"  # of a task's folder: small clips of an hour would fill a di
 logger = logging.getLogger(__name__)
 
 
-@task(name="submit", task_run_name="submit wave {wave}", **STAGE)
+@stage("submit", "submit wave {wave}")
 async def submit_wave(
     conversions: Sequence[Conversion],
     *,

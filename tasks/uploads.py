@@ -7,22 +7,21 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import BinaryIO
 
 from azure.storage.blob.aio import BlobClient
-from prefect import task
 
 from tasks.azure.clients import CONNECTIONS, PUT_BYTES, blob_service
-from tasks.concurrency import each
-from tasks.media.sources import is_blob
+from tasks.concurrency import map_concurrently
+from tasks.media.addresses import is_blob
 from tasks.models import Conversion, Refusal, Source, Ticket
 from tasks.naming import OWN, input_blob
 from tasks.parameters import Request
-from tasks.results.progress import counted
-from tasks.stage import STAGE
+from tasks.results.text import counted
+from tasks.stage import stage
 
 CHANGED = "it changed while the run went on: run again"
 logger = logging.getLogger(__name__)
 
 
-@task(name="upload", task_run_name="upload wave {wave}", **STAGE)
+@stage("upload", "upload wave {wave}")
 async def upload_wave(
     conversions: Sequence[Conversion],
     *,
@@ -46,7 +45,7 @@ async def upload_wave(
             blob = inputs.get_blob_client(input_blob(ticket.lock_id, content))
             return await upload_any(blob, wanted[content])
 
-        reasons = await each(send, wanted, at_once=request.limits.uploads_at_once)
+        reasons = await map_concurrently(send, wanted, at_once=request.limits.uploads_at_once)
     failed = {content: reason for content, reason in zip(wanted, reasons, strict=True) if reason}
     return tuple(
         Refusal(c.source, failed[c.content], c.output, c.preset)

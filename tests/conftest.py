@@ -5,6 +5,7 @@ Local stacks, their clients and their faults come from the plugin `local_azure.p
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import uuid
@@ -89,3 +90,12 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield url
             APILogHandler().flush()  # while the server still runs
             EventsWorker.drain_all()
+
+
+@pytest.fixture
+def heard() -> Iterator[list[int]]:
+    """The SIGTERMs that come to this process, and would end it."""
+    numbers: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: numbers.append(number))
+    yield numbers
+    signal.signal(signal.SIGTERM, before)

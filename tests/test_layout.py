@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from pydantic import BaseModel
 
 from tasks.azure.settings import Environment
-from tasks.fence import Fence
+from tasks.files import AllowedFolders
 from tasks.parameters import Cleanup, Limits, Node, Output, Pool, Run
 from tasks.results.diagnosis import TABLE
 
@@ -71,5 +71,5 @@ def test_the_readme_explains_every_code_of_a_diagnosis() -> None:
 
 
 def test_the_readme_names_every_setting() -> None:
-    for field in (*Environment.model_fields.values(), *Fence.model_fields.values()):
+    for field in (*Environment.model_fields.values(), *AllowedFolders.model_fields.values()):
         assert f"| `{field.validation_alias}` |" in README

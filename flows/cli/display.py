@@ -15,10 +15,11 @@ from rich.text import Text
 
 from tasks.leftovers import Leftover
 from tasks.models import FileResult
-from tasks.naming import printable
 from tasks.report import Report
 from tasks.results.ledger import DONE
-from tasks.results.progress import Progress, counted, detail, headline, listening
+from tasks.results.listeners import listening
+from tasks.results.progress import Progress, detail, headline
+from tasks.results.text import counted, printable
 
 OURS = ("tasks", "flows", "__main__")
 # What ends a run the command says itself, and the report is its table. What asyncio says of the

@@ -4,32 +4,25 @@ They keep to the forms that the examples of Azure's documentation show: a metric
 beside a number in `min` or `max`, so that it does not matter whether there are any yet.
 """
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from tasks.parameters import Pool
 
 EVALUATION = timedelta(minutes=5)  # the least that Batch allows
 
+Lines = tuple[str, ...]  # of a formula; those of a demand set `wanted`, a number of nodes
 NO_NODES = (
     "$TargetLowPriorityNodes = 0;\n$TargetDedicatedNodes = 0;\n"
     "$NodeDeallocationOption = taskcompletion;"
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
-    """How many nodes are wanted, as lines that set `wanted`."""
-
-    lines: tuple[str, ...]
-
-
-def until_deadline(nodes: int, *, deadline: datetime) -> Demand:
+def until_deadline(nodes: int, *, deadline: datetime) -> Lines:
     """Nodes at once, and none after the deadline."""
-    return Demand(lines=(f"wanted = time() < {moment(deadline)} ? {nodes} : 0;",))
+    return (f"wanted = time() < {moment(deadline)} ? {nodes} : 0;",)
 
 
-def while_warm(nodes: int, pool: Pool, *, now: datetime) -> Demand:
+def while_warm(nodes: int, pool: Pool, *, now: datetime) -> Lines:
     """Nodes at once, then as many as the last minutes' files needed at most.
 
     Batch may look as late as five minutes after a change: so much sooner than promised is the
@@ -37,20 +30,18 @@ def while_warm(nodes: int, pool: Pool, *, now: datetime) -> Demand:
     """
     window = timedelta(minutes=pool.keep_warm_minutes) - EVALUATION
     minutes = window // timedelta(minutes=1)
-    return Demand(
-        lines=(
-            f"pending = max(0, $PendingTasks.GetSample({minutes} * TimeInterval_Minute));",
-            f"needed = pending > 0 ? max(1, pending / {pool.slots_per_node}) : 0;",
-            f"wanted = max(needed, time() < {moment(now + window)} ? {nodes} : 0);",
-        )
+    return (
+        f"pending = max(0, $PendingTasks.GetSample({minutes} * TimeInterval_Minute));",
+        f"needed = pending > 0 ? max(1, pending / {pool.slots_per_node}) : 0;",
+        f"wanted = max(needed, time() < {moment(now + window)} ? {nodes} : 0);",
     )
 
 
-def scale_formula(demand: Demand, pool: Pool, *, now: datetime) -> str:
+def scale_formula(demand: Lines, pool: Pool, *, now: datetime) -> str:
     """Dedicated nodes first, then Spot ones, for which dedicated ones may have to stand in."""
     standing_in = "isLacking ? spot : 0" if pool.fallback_minutes and pool.spot_nodes else "0"
     lines = (
-        *demand.lines,
+        *demand,
         f"dedicated = min({pool.dedicated_nodes}, wanted);",
         f"spot = min({pool.spot_nodes}, wanted - dedicated);",
         *fallback(pool, now=now),

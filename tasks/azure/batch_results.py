@@ -10,12 +10,12 @@ from azure.batch import models
 from azure.batch.aio import BatchClient
 from azure.core.exceptions import HttpResponseError
 
-from tasks.azure.clients import is_gone
-from tasks.azure.paging import page_size
-from tasks.models import Outcome
+from tasks.azure.api_errors import is_gone
+from tasks.models import BatchResult
 from tasks.naming import key_and_attempt
 
 SELECT = ["id", "state", "creationTime", "executionInfo", "nodeInfo"]
+PAGES = 40  # a page is a fortieth of the results: buffers stay small beside what is kept of it
 LEAST_A_PAGE, MOST_A_PAGE = 250, 1000  # batch tasks of 5 KB each until they are read
 SERVICE_FAULTS = ("Blob", "FileUpload", "Node", "DiskFull")  # how the codes of Batch's faults begin
 
@@ -25,15 +25,15 @@ async def has_unfinished(batch: BatchClient, job_id: str) -> bool:
     return await anext(aiter(listing), None) is not None
 
 
-async def list_outcomes(
+async def list_results(
     batch: BatchClient, job_id: str, *, a_page: int = MOST_A_PAGE
-) -> tuple[Outcome, ...]:
+) -> tuple[BatchResult, ...]:
     """All batch tasks that have been started; none where the job is gone."""
     listing = batch.list_tasks(
         job_id, filter="state ne 'active'", select=SELECT, max_results=a_page
     )
     try:
-        return tuple([to_outcome(batch_task) async for batch_task in listing])
+        return tuple([to_result(batch_task) async for batch_task in listing])
     except HttpResponseError as error:
         if not is_gone(error):
             raise
@@ -42,10 +42,10 @@ async def list_outcomes(
 
 def results_a_page(started: int) -> int:
     """For so many batch tasks. Those that are in a hurry ask for as many as Batch lists."""
-    return page_size(started, least=LEAST_A_PAGE, most=MOST_A_PAGE)
+    return min(max(LEAST_A_PAGE, started // PAGES), MOST_A_PAGE)
 
 
-def to_outcome(batch_task: Mapping[str, Any]) -> Outcome:
+def to_result(batch_task: Mapping[str, Any]) -> BatchResult:
     """Out of a batch task by Batch's own names of its fields, those in SELECT."""
     # As attributes the SDK's models parse them anew at each access.
     key, attempt = key_and_attempt(batch_task["id"])
@@ -53,7 +53,7 @@ def to_outcome(batch_task: Mapping[str, Any]) -> Outcome:
     node = place.get("nodeId")
     node = sys.intern(node) if node else None  # one text for a node, however many tasks it ran
     added_at = read_time(batch_task.get("creationTime"))
-    seen = Outcome(key, attempt, "running", node=node, added_at=added_at)
+    seen = BatchResult(key, attempt, "running", node=node, added_at=added_at)
     if info is None:
         return seen
     started_at = read_time(info.get("startTime"))
@@ -81,6 +81,6 @@ def read_time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def is_service_fault(outcome: Outcome) -> bool:
+def is_service_fault(batch_result: BatchResult) -> bool:
     """Whether a transfer or the node failed, which Batch does not try again by itself."""
-    return outcome.state == "failed" and outcome.code.startswith(SERVICE_FAULTS)
+    return batch_result.state == "failed" and batch_result.code.startswith(SERVICE_FAULTS)

@@ -12,11 +12,12 @@ from xml.etree.ElementTree import Element
 from azure.core.pipeline import PipelineRequest
 from azure.core.pipeline.policies import ContentDecodePolicy
 
-from tasks.azure.paging import page_size
-
 if TYPE_CHECKING:
     from azure.storage.blob.aio import ContainerClient
 
+PAGES = (
+    40  # a page is a fortieth of the listing so far: buffers stay small beside what is kept of it
+)
 LEAST_A_PAGE, MOST_A_PAGE = 250, 5_000  # blobs, of 3 KB each until they are read
 
 
@@ -83,7 +84,7 @@ async def _list(
         names = container.list_blob_names(
             name_starts_with=prefix or None,
             include=include,
-            results_per_page=page_size(listed, least=least_a_page, most=MOST_A_PAGE),
+            results_per_page=min(max(least_a_page, listed // PAGES), MOST_A_PAGE),
             raw_request_hook=asked.append,
         )
         await anext(names.by_page(continuation_token=marker))

@@ -12,7 +12,8 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tasks.azure.clients import code_of, explained
+from tasks.azure.api_errors import code_of
+from tasks.azure.error_wording import explain
 from tasks.azure.settings import ENV_FILE, load_accounts
 from tasks.azure.sign_in import SignIn
 from tasks.azure.transport import opened_transport
@@ -66,7 +67,7 @@ def unknown(why: str, remedy: str = "") -> Check:
 
 def unanswered(error: AzureError) -> Check:
     if not isinstance(error, HttpResponseError) or error.status_code is None:
-        return unknown(explained(error).problem)  # before or after Resource Manager
+        return unknown(explain(error).problem)  # before or after Resource Manager
     code = code_of(error) or error.reason or ""
     problem = f"Azure Resource Manager refused a request: {error.status_code} {code}."
     return unknown(problem, REMEDIES.get(code, ""))

@@ -1,15 +1,14 @@
 """What the watcher sees of a run's job, its pool and its nodes: one request for each."""
 
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from azure.batch import models
 from azure.batch.aio import BatchClient
 from azure.core.exceptions import HttpResponseError
 
-from tasks.azure.clients import is_gone
+from tasks.azure.api_errors import is_gone
 from tasks.models import Ticket
-from tasks.results.diagnosis import Sighting
 
 JOB_STATES: dict[Any, Any] = {
     models.BatchJobState.DISABLING: "disabled",
@@ -20,15 +19,75 @@ JOB_STATES: dict[Any, Any] = {
 }
 
 
-async def see_counts(batch: BatchClient, ticket: Ticket, sighting: Sighting) -> Sighting:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What is known of a run's job, its pool and its nodes; what was not asked is as one hopes."""
+
+    seconds_left: float  # until the deadline
+    elapsed_seconds: float = 0
+    is_cancelled: bool = False  # in Prefect
+    is_answered: bool = True  # by Batch
+    active: int = 0  # batch tasks that wait
+    running: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    job: Literal["open", "disabled", "ended", "deleted"] = "open"
+    has_pool: bool = True
+    is_steady: bool = False  # the pool is not being resized
+    resize_codes: tuple[str, ...] = ()
+    nodes: int = 0
+    unstarted_nodes: int = 0  # whose start task failed
+    unusable_nodes: int = 0  # by Batch
+    evicted_nodes: int = 0  # listed until they come back
+    other_nodes: int = 0  # of the account's other pools
+    has_fallback: bool = False  # dedicated nodes stand in for Spot ones that do not come
+    node_hours: float = 0  # that have been paid for
+    max_node_hours: float = 0  # 0: no limit
+
+    @property
+    def is_spent(self) -> bool:
+        return 0 < self.max_node_hours <= self.node_hours
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        return self.active, self.running, self.succeeded, self.failed
+
+    @property
+    def completed(self) -> int:
+        return self.succeeded + self.failed
+
+    @property
+    def started(self) -> int:
+        return self.running + self.completed
+
+    @property
+    def reason(self) -> str:
+        return " and ".join(self.resize_codes) or "nothing of why"
+
+    @property
+    def broken_nodes(self) -> int:
+        return self.unstarted_nodes + self.unusable_nodes
+
+    @property
+    def good_nodes(self) -> int:
+        """Those that work, or are about to."""
+        return self.nodes - self.broken_nodes - self.evicted_nodes
+
+    @property
+    def is_stuck(self) -> bool:
+        """Nothing converts, and Batch does nothing to change that."""
+        return self.is_steady and not self.running and not self.good_nodes
+
+
+async def observe_counts(batch: BatchClient, ticket: Ticket, snapshot: Snapshot) -> Snapshot:
     try:
         counts = (await batch.get_job_task_counts(ticket.job_id)).task_counts
     except HttpResponseError as error:
         if not is_gone(error):
             raise
-        return replace(sighting, job="deleted")
+        return replace(snapshot, job="deleted")
     return replace(
-        sighting,
+        snapshot,
         active=counts.active,
         running=counts.running,
         succeeded=counts.succeeded,
@@ -36,18 +95,18 @@ async def see_counts(batch: BatchClient, ticket: Ticket, sighting: Sighting) -> 
     )
 
 
-async def survey(batch: BatchClient, ticket: Ticket, sighting: Sighting) -> Sighting:
+async def survey(batch: BatchClient, ticket: Ticket, snapshot: Snapshot) -> Snapshot:
     """The nodes; and what may tell why nothing runs: the pool without them, the job with them."""
-    sighting = await see_nodes(batch, ticket, sighting)
-    if not sighting.good_nodes:
-        return await see_pool(batch, ticket, sighting)
-    return sighting if sighting.running else await see_job(batch, ticket, sighting)
+    snapshot = await observe_nodes(batch, ticket, snapshot)
+    if not snapshot.good_nodes:
+        return await observe_pool(batch, ticket, snapshot)
+    return snapshot if snapshot.running else await observe_job(batch, ticket, snapshot)
 
 
-async def see_nodes(batch: BatchClient, ticket: Ticket, sighting: Sighting) -> Sighting:
+async def observe_nodes(batch: BatchClient, ticket: Ticket, snapshot: Snapshot) -> Snapshot:
     nodes, other_nodes = await count_nodes(batch, ticket.pool_id)
     return replace(
-        sighting,
+        snapshot,
         nodes=sum(n.total for n in nodes),
         unstarted_nodes=sum(n.start_task_failed for n in nodes),
         unusable_nodes=sum(n.unusable for n in nodes),
@@ -56,7 +115,7 @@ async def see_nodes(batch: BatchClient, ticket: Ticket, sighting: Sighting) -> S
     )
 
 
-async def see_pool(batch: BatchClient, ticket: Ticket, sighting: Sighting) -> Sighting:
+async def observe_pool(batch: BatchClient, ticket: Ticket, snapshot: Snapshot) -> Snapshot:
     try:
         pool = await batch.get_pool(
             ticket.pool_id, select=["state", "allocationState", "resizeErrors"]
@@ -64,23 +123,23 @@ async def see_pool(batch: BatchClient, ticket: Ticket, sighting: Sighting) -> Si
     except HttpResponseError as error:
         if not is_gone(error):
             raise
-        return replace(sighting, has_pool=False)
+        return replace(snapshot, has_pool=False)
     return replace(
-        sighting,
+        snapshot,
         has_pool=pool.state != models.BatchPoolState.DELETING,
         is_steady=pool.allocation_state == models.AllocationState.STEADY,
         resize_codes=tuple(error.code or "" for error in pool.resize_errors or ()),
     )
 
 
-async def see_job(batch: BatchClient, ticket: Ticket, sighting: Sighting) -> Sighting:
+async def observe_job(batch: BatchClient, ticket: Ticket, snapshot: Snapshot) -> Snapshot:
     try:
         job = await batch.get_job(ticket.job_id, select=["state"])
     except HttpResponseError as error:
         if not is_gone(error):
             raise
-        return replace(sighting, job="deleted")
-    return replace(sighting, job=JOB_STATES.get(job.state, "open"))
+        return replace(snapshot, job="deleted")
+    return replace(snapshot, job=JOB_STATES.get(job.state, "open"))
 
 
 async def count_nodes(batch: BatchClient, pool_id: str) -> tuple[list[models.BatchNodeCounts], int]:

@@ -4,70 +4,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from tasks.models import Diagnosis, Outcome
+from tasks.azure.snapshots import Snapshot
+from tasks.models import BatchResult, Diagnosis
 
 STRANGE_SECONDS = 60  # after these, a pool without nodes that gives no reason is told
 Does = Literal["end", "wait"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sighting:
-    """What is known of a run's job, its pool and its nodes; what was not asked is as one hopes."""
-
-    seconds_left: float  # until the deadline
-    elapsed_seconds: float = 0
-    is_cancelled: bool = False  # in Prefect
-    is_answered: bool = True  # by Batch
-    active: int = 0  # batch tasks that wait
-    running: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    job: Literal["open", "disabled", "ended", "deleted"] = "open"
-    has_pool: bool = True
-    is_steady: bool = False  # the pool is not being resized
-    resize_codes: tuple[str, ...] = ()
-    nodes: int = 0
-    unstarted_nodes: int = 0  # whose start task failed
-    unusable_nodes: int = 0  # by Batch
-    evicted_nodes: int = 0  # listed until they come back
-    other_nodes: int = 0  # of the account's other pools
-    has_fallback: bool = False  # dedicated nodes stand in for Spot ones that do not come
-    node_hours: float = 0  # that have been paid for
-    max_node_hours: float = 0  # 0: no limit
-
-    @property
-    def is_spent(self) -> bool:
-        return 0 < self.max_node_hours <= self.node_hours
-
-    @property
-    def counts(self) -> tuple[int, ...]:
-        return self.active, self.running, self.succeeded, self.failed
-
-    @property
-    def completed(self) -> int:
-        return self.succeeded + self.failed
-
-    @property
-    def started(self) -> int:
-        return self.running + self.completed
-
-    @property
-    def reason(self) -> str:
-        return " and ".join(self.resize_codes) or "nothing of why"
-
-    @property
-    def broken_nodes(self) -> int:
-        return self.unstarted_nodes + self.unusable_nodes
-
-    @property
-    def good_nodes(self) -> int:
-        """Those that work, or are about to."""
-        return self.nodes - self.broken_nodes - self.evicted_nodes
-
-    @property
-    def is_stuck(self) -> bool:
-        """Nothing converts, and Batch does nothing to change that."""
-        return self.is_steady and not self.running and not self.good_nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +16,9 @@ class Row:
     """Where it `is_seen`, the run ends; or it says so once, and waits."""
 
     code: str
-    is_seen: Callable[[Sighting], bool]
+    is_seen: Callable[[Snapshot], bool]
     summary: str
-    detail: str  # with the sighting's fields in braces
+    detail: str  # with the snapshot's fields in braces
     remedy: str
     does: Does = "end"
 
@@ -87,7 +28,7 @@ SPOT = "Spot cores"
 RUN_AGAIN = "Run again for the rest."
 
 
-def says(code: str) -> Callable[[Sighting], bool]:
+def says(code: str) -> Callable[[Snapshot], bool]:
     """Whether this resize error is why the pool has no nodes."""
     return lambda s: s.is_stuck and not s.nodes and code in s.resize_codes
 
@@ -101,7 +42,7 @@ def refused(code: str, meaning: str, remedy: str) -> Row:
 def at_quota(code: str, cores: str, other: str) -> tuple[Row, Row]:
     """The account may have no more, unless others let go of theirs or other nodes stand in."""
 
-    def is_passing(s: Sighting) -> bool:
+    def is_passing(s: Snapshot) -> bool:
         return s.other_nodes > 0 or (s.has_fallback and cores == SPOT)
 
     detail = f"Batch says {code}: the account may have no more {cores}"
@@ -257,35 +198,35 @@ TABLE: tuple[Row, ...] = (
 )
 
 
-def find(sighting: Sighting, does: Does) -> Diagnosis | None:
-    rows = (row for row in TABLE if row.does == does and row.is_seen(sighting))
-    return next((fill(row, sighting) for row in rows), None)
+def find(snapshot: Snapshot, does: Does) -> Diagnosis | None:
+    rows = (row for row in TABLE if row.does == does and row.is_seen(snapshot))
+    return next((fill(row, snapshot) for row in rows), None)
 
 
-def fill(row: Row, sighting: Sighting) -> Diagnosis:
-    return Diagnosis(row.code, row.summary, row.detail.format(sighting), row.remedy)
+def fill(row: Row, snapshot: Snapshot) -> Diagnosis:
+    return Diagnosis(row.code, row.summary, row.detail.format(snapshot), row.remedy)
 
 
-def diagnose_wait(sighting: Sighting) -> Diagnosis | None:
+def diagnose_wait(snapshot: Snapshot) -> Diagnosis | None:
     """Why it takes so long; None where nothing is strange."""
-    return find(sighting, "wait")
+    return find(snapshot, "wait")
 
 
-def diagnose(sighting: Sighting) -> Diagnosis | None:
+def diagnose(snapshot: Snapshot) -> Diagnosis | None:
     """Why there is nothing left to wait for; None while there is."""
-    end, wait = find(sighting, "end"), find(sighting, "wait")
+    end, wait = find(snapshot, "end"), find(snapshot, "wait")
     if end and wait and end.code == "DeadlinePassed":
         detail = f"{end.detail} {wait.summary} {wait.detail}"
         return replace(end, detail=detail, remedy=f"{end.remedy} {wait.remedy}")
     return end
 
 
-def diagnose_end(sighting: Sighting, outcomes: Iterable[Outcome]) -> Diagnosis | None:
+def diagnose_end(snapshot: Snapshot, batch_results: Iterable[BatchResult]) -> Diagnosis | None:
     """Why batch tasks were ended, by the job's own wall clock or by hand, before this was seen."""
-    ended = [outcome for outcome in outcomes if outcome.code == "TaskEnded"]
+    ended = [batch_result for batch_result in batch_results if batch_result.code == "TaskEnded"]
     if not ended:
         return None
-    converting = sum(outcome.node is not None for outcome in ended)
-    code = "DeadlinePassed" if sighting.seconds_left <= 0 else "JobEnded"
+    converting = sum(batch_result.node is not None for batch_result in ended)
+    code = "DeadlinePassed" if snapshot.seconds_left <= 0 else "JobEnded"
     row = next(row for row in TABLE if row.code == code)
-    return fill(row, replace(sighting, running=converting, active=len(ended) - converting))
+    return fill(row, replace(snapshot, running=converting, active=len(ended) - converting))

@@ -12,7 +12,7 @@ from prefect.events import emit_event
 
 from tasks.errors import ConvertError
 from tasks.leftovers import Leftover
-from tasks.media.sources import AZURE
+from tasks.media.addresses import AZURE
 from tasks.parameters import Output
 from tasks.report import Report
 from tasks.results.ledger import DONE

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tasks.models import (
+    BatchResult,
     Check,
     Conversion,
     Diagnosis,
     Evidence,
     FileResult,
     NodeLife,
-    Outcome,
     Plan,
     Refusal,
     Span,
@@ -36,7 +36,7 @@ class Ledger:
     request: Request
     ticket: Ticket
     refusals: tuple[Refusal, ...] = ()
-    outcomes: tuple[Outcome, ...] = ()
+    batch_results: tuple[BatchResult, ...] = ()
     evidence: Evidence
     diagnosis: Diagnosis | None = None
     spans: tuple[Span, ...] = ()
@@ -59,25 +59,27 @@ def settle(ledger: Ledger) -> list[FileResult]:
         for refusal in (*ledger.plan.refused, *ledger.refusals)
         for preset in ([refusal.preset] if refusal.preset else presets)
     }
-    outcomes, earlier = by_key(ledger.outcomes)
+    batch_results, earlier = by_key(ledger.batch_results)
     rows = [_refused(refusal, preset) for (_, preset), refusal in refusals.items()]
     rows += [_skipped(conversion) for conversion in ledger.plan.done]
     rows += [
-        _settle(conversion, outcomes.get(conversion.key), ledger, tries=earlier[conversion.key])
+        _settle(
+            conversion, batch_results.get(conversion.key), ledger, tries=earlier[conversion.key]
+        )
         for conversion in ledger.plan.pending
         if (conversion.source.location, conversion.preset) not in refusals
     ]
     return sorted(rows, key=lambda row: (row.source, presets.index(row.preset)))
 
 
-def by_key(outcomes: Iterable[Outcome]) -> tuple[dict[str, Outcome], Counter[str]]:
+def by_key(batch_results: Iterable[BatchResult]) -> tuple[dict[str, BatchResult], Counter[str]]:
     """The last attempt at each conversion; and the tries of those before it, which few have."""
-    last: dict[str, Outcome] = {}
+    last: dict[str, BatchResult] = {}
     tries: Counter[str] = Counter()
-    for outcome in sorted(outcomes, key=lambda o: o.attempt):
-        if before := last.get(outcome.key):
-            tries[outcome.key] += before.tries
-        last[outcome.key] = outcome
+    for batch_result in sorted(batch_results, key=lambda o: o.attempt):
+        if before := last.get(batch_result.key):
+            tries[batch_result.key] += before.tries
+        last[batch_result.key] = batch_result
     return last, tries
 
 
@@ -96,7 +98,7 @@ def _skipped(conversion: Conversion) -> FileResult:
 
 
 def _settle(
-    conversion: Conversion, last: Outcome | None, ledger: Ledger, *, tries: int
+    conversion: Conversion, last: BatchResult | None, ledger: Ledger, *, tries: int
 ) -> FileResult:
     state, reason = judge(conversion, last, ledger)
     size_bytes = ledger.evidence.sizes.get(conversion.key)
@@ -120,38 +122,40 @@ def _settle(
 
 
 def judge(
-    conversion: Conversion, outcome: Outcome | None, ledger: Ledger
+    conversion: Conversion, batch_result: BatchResult | None, ledger: Ledger
 ) -> tuple[State, str | None]:
     """A conversion's state, and why it is not converted. The output's key is the only proof."""
     if ledger.request.run.dry_run:
         return "not_started", "it would be converted"
     is_there = conversion.key in ledger.evidence.sizes
     # By force, what is there may be from before: only then is the batch task asked, too.
-    is_new = not ledger.request.run.force or (outcome and outcome.state == "succeeded")
-    return ("converted", None) if is_there and is_new else judge_absent(outcome, ledger)
+    is_new = not ledger.request.run.force or (batch_result and batch_result.state == "succeeded")
+    return ("converted", None) if is_there and is_new else judge_absent(batch_result, ledger)
 
 
-def judge_absent(outcome: Outcome | None, ledger: Ledger) -> tuple[State, str]:
+def judge_absent(batch_result: BatchResult | None, ledger: Ledger) -> tuple[State, str]:
     stopped = ledger.diagnosis.summary if ledger.diagnosis else "the run was stopped"
-    if outcome is None:
+    if batch_result is None:
         return "not_started", stopped
-    if outcome.code == "TaskEnded" and outcome.node is None:  # it never had its turn
+    if batch_result.code == "TaskEnded" and batch_result.node is None:  # it never had its turn
         return "not_started", stopped
-    if outcome.state == "running" or outcome.code == "TaskEnded":
+    if batch_result.state == "running" or batch_result.code == "TaskEnded":
         return "interrupted", stopped
-    if outcome.state == "failed":
-        tail = ledger.evidence.tails.get(batch_task_id(outcome.key, outcome.attempt), "")
-        return "failed", explain(outcome, tail)
+    if batch_result.state == "failed":
+        tail = ledger.evidence.tails.get(batch_task_id(batch_result.key, batch_result.attempt), "")
+        return "failed", explain(batch_result, tail)
     return "failed", "Batch says that it succeeded, but its output is not there"
 
 
-def explain(outcome: Outcome, tail: str) -> str:
+def explain(batch_result: BatchResult, tail: str) -> str:
     """A failure in the words of who noticed it: the runner, then ffmpeg; else Batch."""
     lines = [line for line in tail.splitlines() if line.strip()]
     verdicts = [line.removeprefix(RUNNER) for line in lines if line.startswith(RUNNER)]
     words = [FFMPEG_CONTEXT.sub("", line) for line in lines if not line.startswith(RUNNER)]
-    if outcome.code != "FailureExitCode" or not lines:
-        verdicts = [": ".join(filter(None, (outcome.code, outcome.message))) or "it failed"]
-    reason = verdicts[-1] if verdicts else f"ffmpeg failed with status {outcome.exit_code}"
+    if batch_result.code != "FailureExitCode" or not lines:
+        verdicts = [
+            ": ".join(filter(None, (batch_result.code, batch_result.message))) or "it failed"
+        ]
+    reason = verdicts[-1] if verdicts else f"ffmpeg failed with status {batch_result.exit_code}"
     said = "; ".join(words[-WORD_LINES:])
     return f"{reason} (ffmpeg: {said})" if said else reason

@@ -13,7 +13,7 @@ from datetime import datetime
 from itertools import pairwise, zip_longest
 from typing import Literal, TypeVar
 
-from tasks.models import NodeKind, NodeLife, Outcome, Span, Ticket
+from tasks.models import BatchResult, NodeKind, NodeLife, Span, Ticket
 
 Activity = Literal["boot", "start_task", "converting", "idle", "evicted", "unusable"]
 RANKS: tuple[Activity, ...] = ("evicted", "unusable", "converting", "start_task", "boot", "idle")
@@ -132,7 +132,7 @@ class Record:
 
     spans: Sequence[Span] = ()  # of its stages
     nodes: Sequence[NodeLife] = ()
-    outcomes: Sequence[Outcome] = ()
+    batch_results: Sequence[BatchResult] = ()
 
 
 def build_timeline(record: Record, *, ticket: Ticket, slots: int, now: datetime) -> Timeline:
@@ -140,9 +140,9 @@ def build_timeline(record: Record, *, ticket: Ticket, slots: int, now: datetime)
     stages = tuple(_to_stage(span, clock) for span in record.spans)
     until = min((stage.end for stage in stages if stage.name in ENDS), default=clock.end)
     files = defaultdict(list)
-    for outcome in record.outcomes:
-        if outcome.node and outcome.started_at:
-            files[outcome.node].append(outcome)
+    for batch_result in record.batch_results:
+        if batch_result.node and batch_result.started_at:
+            files[batch_result.node].append(batch_result)
     # Of a shared pool, only the nodes that worked for this run are its own affair.
     own = [node for node in record.nodes if ticket.owns_pool or node.id in files]
     lanes = tuple(
@@ -173,9 +173,9 @@ def _to_stage(span: Span, clock: _Clock) -> Stage:
 
 
 def build_lane(
-    node: NodeLife, outcomes: Sequence[Outcome], *, slots: int, until: float, clock: _Clock
+    node: NodeLife, batch_results: Sequence[BatchResult], *, slots: int, until: float, clock: _Clock
 ) -> Lane:
-    bars = place_bars(node.id, outcomes, slots=slots, until=until, clock=clock)
+    bars = place_bars(node.id, batch_results, slots=slots, until=until, clock=clock)
     start = clock.read(node.allocated_at)
     end = max(start, min(clock.read(node.gone_at), until))
     claims = [*_claims(node, bars, end=end, clock=clock), Period("idle", start, end)]
@@ -192,21 +192,32 @@ def build_lane(
 
 
 def place_bars(
-    node: str, outcomes: Sequence[Outcome], *, slots: int, until: float, clock: _Clock
+    node: str, batch_results: Sequence[BatchResult], *, slots: int, until: float, clock: _Clock
 ) -> tuple[Bar, ...]:
     """Give each batch task the lowest slot that is free when it starts."""
     free = list(range(slots))
     busy: list[tuple[float, int]] = []
     bars = []
-    for outcome in sorted(outcomes, key=lambda o: clock.read(o.started_at)):
-        start = clock.read(outcome.started_at)
-        end = max(start, clock.read(outcome.ended_at, otherwise=until))
+    for batch_result in sorted(batch_results, key=lambda o: clock.read(o.started_at)):
+        start = clock.read(batch_result.started_at)
+        end = max(start, clock.read(batch_result.ended_at, otherwise=until))
         while busy and (busy[0][0] <= start + SLACK_SECONDS or not free):
             heapq.heappush(free, heapq.heappop(busy)[1])
         slot = heapq.heappop(free)
         heapq.heappush(busy, (end, slot))
-        added = clock.read(outcome.added_at, otherwise=start)
-        bars.append(Bar(outcome.key, outcome.attempt, outcome.state, node, slot, start, end, added))
+        added = clock.read(batch_result.added_at, otherwise=start)
+        bars.append(
+            Bar(
+                batch_result.key,
+                batch_result.attempt,
+                batch_result.state,
+                node,
+                slot,
+                start,
+                end,
+                added,
+            )
+        )
     return tuple(bars)
 
 

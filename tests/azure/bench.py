@@ -18,7 +18,8 @@ from azure.batch.aio import BatchClient
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 from azure.storage.blob.aio import BlobClient, ContainerClient
 
-from tasks.azure.clients import batch_client, blob_service, code_of
+from tasks.azure.api_errors import code_of
+from tasks.azure.clients import batch_client, blob_service
 from tasks.azure.sas import Signer, make_signer
 from tasks.containers import make_containers
 from tasks.models import Ticket
@@ -185,7 +186,7 @@ class Bench:
         return {blob.name.removeprefix(start): blob.size async for blob in listing}
 
 
-def outcome(batch_task: models.BatchTask) -> str:
+def batch_result(batch_task: models.BatchTask) -> str:
     """How it ended, in a line."""
     info = batch_task.execution_info
     assert info is not None

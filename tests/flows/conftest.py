@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
@@ -18,7 +17,7 @@ from tasks.azure.settings import SETTINGS
 from tasks.errors import FilesFailedError
 from tasks.parameters import Cleanup, Output
 from tasks.report import Report
-from tasks.results.progress import listening
+from tasks.results.listeners import listening
 
 
 @pytest.fixture
@@ -127,12 +126,3 @@ def started(
     for process in processes:
         process.kill()
         process.communicate()
-
-
-@pytest.fixture
-def heard() -> Iterator[list[int]]:
-    """The SIGTERMs that come to this process, and would end it."""
-    numbers: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: numbers.append(number))
-    yield numbers
-    signal.signal(signal.SIGTERM, before)

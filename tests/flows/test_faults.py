@@ -14,7 +14,8 @@ from azure.batch import BatchClient
 from storage_proxy import Bandwidth, Delay, Drop, Fault, Refusal, StorageProxy
 from tasks.parameters import Limits, Pool
 from tasks.report import Report
-from tasks.results.progress import Progress, listening
+from tasks.results.listeners import listening
+from tasks.results.progress import Progress
 
 FILES = int(os.environ.get("FAULT_FILES", "10"))
 Order = Callable[..., None]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.media.presets import PRESETS, Preset
-from tasks.models import Conversion, Evidence, Outcome, Plan, Source, Ticket
+from tasks.models import BatchResult, Conversion, Evidence, Plan, Source, Ticket
 from tasks.naming import conversion_key
 from tasks.parameters import Cleanup, Output, Request
 from tasks.results.ledger import Ledger
@@ -92,6 +92,6 @@ def a_ledger(**values: Any) -> Ledger:
     return Ledger(**(given_values | values))
 
 
-def an_outcome(state: Any, **values: Any) -> Outcome:
+def a_batch_result(state: Any, **values: Any) -> BatchResult:
     """Of a batch task for ONE."""
-    return Outcome(ONE.key, values.pop("attempt", 1), state, **values)
+    return BatchResult(ONE.key, values.pop("attempt", 1), state, **values)

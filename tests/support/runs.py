@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from records import NOW, a_conversion, a_request, a_source, a_ticket
 
-from tasks.models import Conversion, Evidence, NodeLife, Outcome, Plan, Refusal, Span
+from tasks.models import BatchResult, Conversion, Evidence, NodeLife, Plan, Refusal, Span
 from tasks.naming import batch_task_id
 from tasks.parameters import Pool
 from tasks.report import Report, build_report
@@ -32,7 +32,7 @@ class Play:
 
     slots: int
     nodes: list[NodeLife] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
+    batch_results: list[BatchResult] = field(default_factory=list)
     ends: float = 0.0
 
     def __post_init__(self) -> None:
@@ -88,7 +88,7 @@ def a_big_report(*, files: int, nodes: int = 8, slots: int = 4) -> Report:
             start = 346
         end = start + seconds_each * (0.5 + play.chance.random())
         is_failure = number % 211 == 3
-        play.outcomes.append(_outcome(conversion, node, start, end, is_failure=is_failure))
+        play.batch_results.append(_outcome(conversion, node, start, end, is_failure=is_failure))
         play.ends = max(play.ends, end)
         free.append((at(end + 0.05), node))
     return build_report(_ledger(play, pending), now=at(play.ends + 9))
@@ -96,8 +96,8 @@ def a_big_report(*, files: int, nodes: int = 8, slots: int = 4) -> Report:
 
 def _outcome(
     conversion: Conversion, node: str, start: float, end: float, *, is_failure: bool
-) -> Outcome:
-    return Outcome(
+) -> BatchResult:
+    return BatchResult(
         conversion.key,
         1,
         "failed" if is_failure else "succeeded",
@@ -112,11 +112,13 @@ def _outcome(
 
 
 def _ledger(play: Play, pending: list[Conversion]) -> Ledger:
-    done = {outcome.key for outcome in play.outcomes if outcome.state == "succeeded"}
+    done = {
+        batch_result.key for batch_result in play.batch_results if batch_result.state == "succeeded"
+    }
     sizes = {c.key: 7_200_000 for c in pending if c.key in done}
     tails = {
-        batch_task_id(o.key, 1): "partial file\nrunner: 53.06 s were converted of 120.07 s"
-        for o in play.outcomes
+        batch_task_id(o.key, 1): "partial file\nrunner: 53.06 s of 120.07 s were converted"
+        for o in play.batch_results
         if o.state == "failed"
     }
     refused = Refusal(a_source("notes.mp4"), "not a media file of a known format")
@@ -138,7 +140,7 @@ def _ledger(play: Play, pending: list[Conversion]) -> Ledger:
         plan=Plan(pending=tuple(pending), done=(), refused=(refused,)),
         request=a_request(pool=Pool(slots_per_node=play.slots)),
         ticket=a_ticket(now=NOW),
-        outcomes=tuple(play.outcomes),
+        batch_results=tuple(play.batch_results),
         evidence=Evidence(sizes, {}, tails),
         spans=tuple(spans),
         nodes=tuple(play.nodes),

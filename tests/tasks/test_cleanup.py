@@ -8,7 +8,7 @@ from records import a_ticket
 
 from storage_proxy import Drop, StorageProxy
 from tasks.azure.autoscale import NO_NODES
-from tasks.azure.clients import explained
+from tasks.azure.error_wording import explain
 from tasks.azure.tags import tags
 from tasks.cleanup import clean_up, end_predecessor, is_ours, release_nodes
 from tasks.models import Ticket
@@ -158,7 +158,7 @@ async def test_an_upload_that_cannot_be_deleted_is_told_when_all_others_are_gone
     lease = container.get_blob_client(names[7]).acquire_lease(lease_duration=60)
     with pytest.raises(HttpResponseError, match="lease") as refused:
         await clean_up.fn(ticket, Cleanup(container=containers[1]), is_finished=True)
-    assert explained(refused.value).problem == (
+    assert explain(refused.value).problem == (
         "Azure Storage refused a request: 412 LeaseIdMissing."
     )
     assert list(container.list_blob_names()) == [names[7]]

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from records import a_ticket
 
 from tasks.azure.nodes import Roster
+from tasks.azure.snapshots import Snapshot
 from tasks.azure.tags import tags
 from tasks.completion import (
-    Ending,
+    Completion,
     is_complete,
     is_settled,
     is_survey_due,
@@ -23,13 +24,13 @@ from tasks.completion import (
     to_progress,
     watch_completion,
 )
-from tasks.models import Outcome, Ticket
+from tasks.models import BatchResult, Ticket
 from tasks.parameters import Pool
 from tasks.pool import make_pool
-from tasks.results.diagnosis import Sighting
-from tasks.results.progress import Progress, Tally, listening
+from tasks.results.listeners import listening
+from tasks.results.progress import Progress, Tally
 
-WAITING = Sighting(seconds_left=60, elapsed_seconds=10, active=3, is_steady=True)
+WAITING = Snapshot(seconds_left=60, elapsed_seconds=10, active=3, is_steady=True)
 
 
 @given(st.floats(0, 1e6))
@@ -60,16 +61,16 @@ def test_a_last_file_that_takes_a_minute_longer_costs_few_looks() -> None:
 
 
 def test_all_is_complete_when_no_wave_is_to_come_and_none_is_left() -> None:
-    sighting = replace(WAITING, active=0, succeeded=2, failed=1)
-    assert is_complete(sighting, Tally(submitted=3, is_closed=True))
-    assert not is_complete(sighting, Tally(submitted=3))
-    assert not is_complete(sighting, Tally(submitted=4, is_closed=True))
+    snapshot = replace(WAITING, active=0, succeeded=2, failed=1)
+    assert is_complete(snapshot, Tally(submitted=3, is_closed=True))
+    assert not is_complete(snapshot, Tally(submitted=3))
+    assert not is_complete(snapshot, Tally(submitted=4, is_closed=True))
 
 
 def test_the_list_decides_where_the_counts_run_ahead() -> None:
-    outcomes = [Outcome("a", 1, "succeeded"), Outcome("b", 1, "running")]
-    assert not is_settled(outcomes, Tally(submitted=2))
-    assert is_settled(outcomes, Tally(submitted=1))
+    batch_results = [BatchResult("a", 1, "succeeded"), BatchResult("b", 1, "running")]
+    assert not is_settled(batch_results, Tally(submitted=2))
+    assert is_settled(batch_results, Tally(submitted=1))
 
 
 def test_in_the_third_minute_of_waiting_ten_requests_are_sent_at_most() -> None:
@@ -84,18 +85,18 @@ def test_in_the_third_minute_of_waiting_ten_requests_are_sent_at_most() -> None:
 
 
 def test_progress_counts_each_file_once() -> None:
-    sighting = replace(WAITING, active=1, running=2, succeeded=4, failed=1, nodes=2)
+    snapshot = replace(WAITING, active=1, running=2, succeeded=4, failed=1, nodes=2)
     tally = Tally(files=10, submitted=9, refused=1)
-    assert to_progress(sighting, tally) == Progress(
+    assert to_progress(snapshot, tally) == Progress(
         files=10, converted=4, failed=2, running=2, nodes=2, seconds_left=pytest.approx(40 / 6)
     )
 
 
 def test_a_file_that_is_tried_again_has_not_failed() -> None:
-    sighting = replace(WAITING, active=0, running=1, succeeded=3, failed=1)
-    seen = to_progress(sighting, Tally(files=4, submitted=5))
+    snapshot = replace(WAITING, active=0, running=1, succeeded=3, failed=1)
+    seen = to_progress(snapshot, Tally(files=4, submitted=5))
     assert (seen.converted, seen.failed, seen.running) == (3, 0, 1)
-    last = to_progress(replace(sighting, running=0, succeeded=4), Tally(files=4, submitted=5))
+    last = to_progress(replace(snapshot, running=0, succeeded=4), Tally(files=4, submitted=5))
     assert (last.converted, last.failed, last.seconds_left) == (4, 0, 0)
 
 
@@ -125,9 +126,9 @@ def submit(batch: BatchClient, ticket: Ticket, *scripts: str) -> Tally:
     return Tally(files=len(scripts), submitted=len(scripts), is_closed=True)
 
 
-async def watched(ticket: Ticket, tally: Tally) -> Ending:
+async def watched(ticket: Ticket, tally: Tally) -> Completion:
     await make_pool.fn(ticket, Pool(spot_nodes=1), files=2)
-    ending: Ending = await watch_completion.fn(ticket, tally, Roster())
+    ending: Completion = await watch_completion.fn(ticket, tally, Roster())
     return ending
 
 
@@ -138,7 +139,7 @@ async def test_the_watch_ends_when_all_are_completed_and_tells_how_far_it_is(
     with listening(heard.append):
         ending = await watched(run, submit(batch, run, "true", "exit 3", "true"))
     assert ending.diagnosis is None
-    assert {o.key: (o.state, o.exit_code) for o in ending.outcomes} == {
+    assert {o.key: (o.state, o.exit_code) for o in ending.batch_results} == {
         "k0": ("succeeded", 0),
         "k1": ("failed", 3),
         "k2": ("succeeded", 0),
@@ -151,7 +152,7 @@ async def test_counts_that_lag_do_not_end_the_watch_early(
 ) -> None:
     order("lag", seconds=0.5)
     ending = await watched(run, submit(batch, run, "true"))
-    assert [outcome.state for outcome in ending.outcomes] == ["succeeded"]
+    assert [batch_result.state for batch_result in ending.batch_results] == ["succeeded"]
 
 
 async def test_counts_that_stand_still_before_the_end_do_not_keep_the_watch_from_ending(
@@ -161,7 +162,10 @@ async def test_counts_that_stand_still_before_the_end_do_not_keep_the_watch_from
     order("lag", seconds=3600)
     ending = await watched(run, submit(batch, run, "sleep 1", "true"))
     assert ending.diagnosis is None
-    assert [outcome.state for outcome in ending.outcomes] == ["succeeded", "succeeded"]
+    assert [batch_result.state for batch_result in ending.batch_results] == [
+        "succeeded",
+        "succeeded",
+    ]
 
 
 async def test_where_every_start_task_fails_the_node_tells_why(
@@ -172,7 +176,7 @@ async def test_where_every_start_task_fails_the_node_tells_why(
     assert ending.diagnosis
     assert ending.diagnosis.code == "StartTaskFailed"
     assert "printed: This failure was ordered as a fault." in ending.diagnosis.detail
-    assert ending.outcomes == ()
+    assert ending.batch_results == ()
 
 
 @pytest.mark.usefixtures("free_quota")
@@ -239,7 +243,7 @@ async def test_where_somebody_deleted_the_job_the_watch_ends(
     ending = await watched(run, tally)
     assert ending.diagnosis
     assert ending.diagnosis.code == "JobDeleted"
-    assert ending.outcomes == ()
+    assert ending.batch_results == ()
 
 
 async def test_what_stopped_a_wave_is_told_by_one_look(
@@ -271,7 +275,7 @@ async def test_evictions_are_told_and_waited_for(
     order("evict", pool=run.pool_id, times=1, returnSeconds=1)
     ending = await watched(run, submit(batch, run, "sleep 1"))
     assert ending.diagnosis is None
-    assert [outcome.state for outcome in ending.outcomes] == ["succeeded"]
+    assert [batch_result.state for batch_result in ending.batch_results] == ["succeeded"]
     assert caplog.text.count("All Spot nodes are evicted.") == 1
 
 
@@ -299,7 +303,7 @@ async def test_where_somebody_ended_the_job_the_watch_ends(
     ending = await watched(run, tally)
     assert ending.diagnosis
     assert ending.diagnosis.code == "JobEnded"
-    assert [outcome.code for outcome in ending.outcomes] == ["TaskEnded"]
+    assert [batch_result.code for batch_result in ending.batch_results] == ["TaskEnded"]
 
 
 async def test_a_wave_that_is_still_to_come_is_waited_for(batch: BatchClient, run: Ticket) -> None:
@@ -313,4 +317,4 @@ async def test_a_wave_that_is_still_to_come_is_waited_for(batch: BatchClient, ru
     with listening(close):
         ending = await watched(run, tally)
     assert tally.is_closed
-    assert len(ending.outcomes) == 1
+    assert len(ending.batch_results) == 1

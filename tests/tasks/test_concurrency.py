@@ -1,10 +1,11 @@
 import asyncio
 import signal
+import threading
 
 import pytest
 from prefect.exceptions import TerminationSignal
 
-from tasks.concurrency import both, each, end_all
+from tasks.concurrency import cancel_all, map_concurrently, map_in_threads
 
 
 async def test_results_come_in_the_items_order_and_no_more_run_than_are_allowed() -> None:
@@ -19,7 +20,7 @@ async def test_results_come_in_the_items_order_and_no_more_run_than_are_allowed(
         running -= 1
         return item * 2
 
-    assert await each(double, range(10), at_once=3) == [n * 2 for n in range(10)]
+    assert await map_concurrently(double, range(10), at_once=3) == [n * 2 for n in range(10)]
     assert most == 3
 
 
@@ -35,7 +36,7 @@ async def test_the_first_error_ends_what_is_under_way_before_it_is_raised() -> N
             ended.append(item)
 
     with pytest.raises(ValueError, match="two"):
-        await each(work, [0, 1, 2], at_once=3)
+        await map_concurrently(work, [0, 1, 2], at_once=3)
     assert ended == [0, 1]
 
 
@@ -46,33 +47,8 @@ async def test_an_item_is_drawn_only_when_its_turn_has_come() -> None:
         assert drawn[-1] <= item + 1
         await asyncio.sleep(0)
 
-    await each(wait, (drawn.append(n) or n for n in range(5)), at_once=2)
+    await map_concurrently(wait, (drawn.append(n) or n for n in range(5)), at_once=2)
     assert drawn == [0, 1, 2, 3, 4]
-
-
-async def test_both_of_two_are_had_in_their_order() -> None:
-    async def echo(value: str) -> str:
-        return value
-
-    assert await both(echo("one"), asyncio.sleep(0, 2)) == ("one", 2)
-
-
-async def test_the_first_error_of_two_ends_the_other_before_it_is_raised() -> None:
-    ended = []
-
-    async def wait() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.append("other")
-
-    async def fail() -> None:
-        await asyncio.sleep(0)
-        raise ValueError("one")
-
-    with pytest.raises(ValueError, match="one"):
-        await both(fail(), wait())
-    assert ended == ["other"]
 
 
 async def test_a_signal_that_strikes_what_is_being_ended_is_not_lost() -> None:
@@ -85,19 +61,48 @@ async def test_a_signal_that_strikes_what_is_being_ended_is_not_lost() -> None:
     struck = asyncio.create_task(be_struck())
     await asyncio.sleep(0)
     with pytest.raises(TerminationSignal):
-        await end_all(struck)
+        await cancel_all(struck)
 
 
-async def test_a_signal_counts_for_more_than_the_error_that_was_first() -> None:
-    async def fail() -> None:
-        await asyncio.sleep(0)
-        raise ValueError("one")
+async def test_results_come_in_the_items_order() -> None:
+    second = threading.Event()
 
-    async def be_struck() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            raise TerminationSignal(signal.SIGTERM)
+    def wait_for_the_second(item: int, _: threading.Event) -> int:
+        second.wait(10) if item == 1 else second.set()
+        return item * 2
 
-    with pytest.raises(TerminationSignal):
-        await both(fail(), be_struck())
+    assert await map_in_threads(wait_for_the_second, [1, 2, 3]) == [2, 4, 6]
+
+
+async def test_no_items_give_no_results() -> None:
+    assert await map_in_threads(lambda item, _: item, []) == []
+
+
+async def test_an_error_ends_the_rest() -> None:
+    ended = threading.Event()
+
+    def fail(item: int, stop: threading.Event) -> None:
+        if item == 1:
+            raise ValueError("one")
+        if stop.wait(10):
+            ended.set()
+
+    with pytest.raises(ValueError, match="one"):
+        await map_in_threads(fail, [2, 1])
+    assert ended.wait(10)
+
+
+async def test_a_run_that_is_cancelled_does_not_wait_for_its_threads() -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def work(_: int, stop: threading.Event) -> None:
+        begun.set()
+        if stop.wait(10):
+            ended.set()
+
+    running = asyncio.create_task(map_in_threads(work, [1]))
+    await asyncio.to_thread(begun.wait, 10)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert ended.wait(10)

@@ -8,17 +8,12 @@ from azure.storage.blob import BlobServiceClient, ContainerClient
 from records import a_conversion, a_request, a_source, a_ticket
 
 from tasks.azure.clients import blob_service
+from tasks.azure.stamps import stamp_metadata
 from tasks.errors import DownloadError
-from tasks.models import Outcome, Stamp
-from tasks.naming import log_folder, stamp_metadata
-from tasks.outputs import (
-    collect_outputs,
-    download_outputs,
-    is_same,
-    keep_aside,
-    list_outputs,
-    local_target,
-)
+from tasks.files import move_aside
+from tasks.models import BatchResult, Stamp
+from tasks.naming import log_folder
+from tasks.outputs import collect_outputs, download_outputs, is_same, list_outputs, local_target
 from tasks.parameters import Output
 
 
@@ -69,9 +64,9 @@ async def test_what_the_nodes_left_is_read_from_their_logs(
     logs.upload_blob(f"{folder}{one.key}-1/seconds-7.013", b"")
     logs.upload_blob(f"{folder}k2-1/stderr.txt", b"x" * 5000 + b"\xff the end\n")
     logs.upload_blob(f"{folder}k3-1/stderr.txt", b"")
-    outcomes = [Outcome(f"k{n}", 1, "failed") for n in (2, 3, 4)]
+    batch_results = [BatchResult(f"k{n}", 1, "failed") for n in (2, 3, 4)]
     found = await collect_outputs.fn(
-        [one, other], outcomes, ticket=ticket, request=a_request(containers)
+        [one, other], batch_results, ticket=ticket, request=a_request(containers)
     )
     assert (found.sizes, found.seconds) == ({one.key: 3}, {one.key: 7.013})
     assert found.tails["k2-1"].endswith("x\ufffd the end")
@@ -129,7 +124,7 @@ def test_a_link_to_nowhere_is_kept_aside_as_well(tmp_path: Path) -> None:
     target = tmp_path / "a.mp3"
     for _ in range(2):
         target.symlink_to("nowhere")
-        keep_aside(target)
+        move_aside(target)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp3~", "a.mp3~2"]
 
 

@@ -217,7 +217,10 @@ async def test_a_run_whose_spot_nodes_do_not_come_goes_on_with_dedicated_ones(
     tally = Tally(files=2, submitted=2, is_closed=True)
     ending = await watch_completion.fn(ticket, tally, Roster(), has_fallback=True)
     assert ending.diagnosis is None
-    assert [outcome.state for outcome in ending.outcomes] == ["succeeded", "succeeded"]
+    assert [batch_result.state for batch_result in ending.batch_results] == [
+        "succeeded",
+        "succeeded",
+    ]
 
 
 async def test_when_the_node_hours_are_spent_what_runs_is_finished_and_no_node_is_left(
@@ -229,7 +232,9 @@ async def test_when_the_node_hours_are_spent_what_runs_is_finished_and_no_node_i
     ending = await watch_completion.fn(ticket, tally, Roster(), max_node_hours=5 / 3600)
     assert ending.diagnosis
     assert ending.diagnosis.code == "NodeHoursSpent"
-    assert [(outcome.key, outcome.state) for outcome in ending.outcomes] == [("k0", "succeeded")]
+    assert [(batch_result.key, batch_result.state) for batch_result in ending.batch_results] == [
+        ("k0", "succeeded")
+    ]
     assert tally.is_stopped
     until(lambda: nodes(batch, ticket.pool_id) == (0, 0))
     order("clock", rate=FAST)

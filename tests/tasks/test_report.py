@@ -8,13 +8,13 @@ import pytest
 from records import (
     NOW,
     ONE,
+    a_batch_result,
     a_conversion,
     a_ledger,
     a_plan,
     a_request,
     a_source,
     a_ticket,
-    an_outcome,
     there,
 )
 
@@ -42,7 +42,7 @@ def test_the_summary_counts_the_states_and_adds_up_the_files() -> None:
     refused = Refusal(a_source("c.mp4"), "bad")
     report = a_report(
         plan=a_plan(ONE, done=(done,), refused=(refused,)),
-        outcomes=(an_outcome("succeeded"),),
+        batch_results=(a_batch_result("succeeded"),),
         evidence=there(ONE),
     )
     assert report.headline == "1 converted, 1 skipped, 1 failed"
@@ -75,14 +75,16 @@ def test_a_dry_run_that_finds_something_wrong_is_no_success() -> None:
 def test_by_a_price_the_run_and_each_file_have_a_cost() -> None:
     request = a_request(limits=Limits(price_per_node_hour=2))
     nodes = (NodeLife("n", "spot", allocated_at=NOW, seen_at=NOW),)
-    outcomes = (an_outcome("succeeded", seconds=3.0),)
-    report = a_report(request=request, outcomes=outcomes, evidence=there(ONE), nodes=nodes)
+    batch_results = (a_batch_result("succeeded", seconds=3.0),)
+    report = a_report(
+        request=request, batch_results=batch_results, evidence=there(ONE), nodes=nodes
+    )
     assert report.summary["cost"] == 2 * 90 / 3600
     assert [file.cost for file in report.files] == [2 * 90 / 3600]
 
 
 def test_a_run_succeeds_when_all_is_converted_or_skipped() -> None:
-    assert a_report(outcomes=(an_outcome("succeeded"),), evidence=there(ONE)).is_success
+    assert a_report(batch_results=(a_batch_result("succeeded"),), evidence=there(ONE)).is_success
     assert not a_report().is_success
 
 
@@ -117,9 +119,9 @@ def test_the_report_tells_what_the_time_of_each_node_went_into(tmp_path: Path) -
     node = NodeLife(
         "n", "spot", minutes[0], minutes[4], start_tasks=(Span("start", *minutes[1:3]),)
     )
-    converted = an_outcome("succeeded", node="n", started_at=minutes[2], ended_at=minutes[3])
+    converted = a_batch_result("succeeded", node="n", started_at=minutes[2], ended_at=minutes[3])
     ledger = a_ledger(
-        request=a_request(output={"report": str(path)}), nodes=(node,), outcomes=(converted,)
+        request=a_request(output={"report": str(path)}), nodes=(node,), batch_results=(converted,)
     )
     report = build_report(ledger, now=minutes[4])
     minute = round(1 / 60, 6)

@@ -2,7 +2,7 @@
 
 from azure.batch.models import ResourceFile
 
-from bench import Bench, outcome
+from bench import Bench, batch_result
 
 WANTED = "BlobAccessDenied, exit code None"
 
@@ -12,4 +12,6 @@ async def ask(bench: Bench) -> str:
     other = await bench.resource("content", path="input", name="second")
     token = str(other.http_url).partition("?")[2]
     url = f"{str(file.http_url).partition('?')[0]}?{token}"
-    return outcome(await bench.run(resource_files=[ResourceFile(http_url=url, file_path="input")]))
+    return batch_result(
+        await bench.run(resource_files=[ResourceFile(http_url=url, file_path="input")])
+    )

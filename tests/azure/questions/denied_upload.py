@@ -3,7 +3,7 @@
 The result must be a failure, and its code begin with `FileUpload`.
 """
 
-from bench import Bench, outcome
+from bench import Bench, batch_result
 
 WANTED = "FileUploadAccessDenied, exit code 0"
 
@@ -12,4 +12,4 @@ async def ask(bench: Bench) -> str:
     url = bench.signer.blob_url(bench.container_name, "file")  # reads, and only that blob
     place, _, token = url.partition("?")
     output = bench.output("file", path="file", url=f"{place.rpartition('/')[0]}?{token}")
-    return outcome(await bench.run("echo a >file", output_files=[output]))
+    return batch_result(await bench.run("echo a >file", output_files=[output]))

@@ -2,7 +2,7 @@
 
 from azure.batch.models import BatchTaskConstraints
 
-from bench import Bench, outcome
+from bench import Bench, batch_result
 
 WANTED = "FailureExitCode, exit code 65; 1 retries"
 
@@ -12,4 +12,4 @@ async def ask(bench: Bench) -> str:
         "exit 65", constraints=BatchTaskConstraints(max_task_retry_count=1)
     )
     info = batch_task.execution_info
-    return f"{outcome(batch_task)}; {info.retry_count if info else None} retries"
+    return f"{batch_result(batch_task)}; {info.retry_count if info else None} retries"

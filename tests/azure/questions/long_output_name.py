@@ -3,11 +3,13 @@
 A blob's name may have 1,024; outputs mirror the paths of their sources.
 """
 
-from bench import Bench, outcome
+from bench import Bench, batch_result
 
 WANTED = "success"
 
 
 async def ask(bench: Bench) -> str:
     path = "/".join([bench.fresh("folder"), *["x" * 200] * 4]).ljust(1000, "y")
-    return outcome(await bench.run("echo a >file", output_files=[bench.output("file", path=path)]))
+    return batch_result(
+        await bench.run("echo a >file", output_files=[bench.output("file", path=path)])
+    )

@@ -3,7 +3,7 @@
 Codes that begin with `Blob` are tried once more by the run.
 """
 
-from bench import Bench, outcome
+from bench import Bench, batch_result
 
 WANTED = "BlobNotFound, exit code None"
 
@@ -11,4 +11,4 @@ WANTED = "BlobNotFound, exit code None"
 async def ask(bench: Bench) -> str:
     file = await bench.resource("content", path="input", name="goes")
     await bench.blob("goes").delete_blob()
-    return outcome(await bench.run(resource_files=[file]))
+    return batch_result(await bench.run(resource_files=[file]))

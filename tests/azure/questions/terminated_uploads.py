@@ -5,7 +5,7 @@ At the deadline the job ends itself; what ffmpeg had printed by then would help.
 
 from typing import Any
 
-from bench import Bench, outcome
+from bench import Bench, batch_result
 
 WANTED = "TaskEnded, exit code None; no logs"
 REASON: Any = {"terminateReason": "Asked"}  # the SDK does not export the model of these options
@@ -18,5 +18,5 @@ async def ask(bench: Bench) -> str:
     added = await bench.add("echo a; sleep 300", job=job, output_files=outputs)
     await bench.reached(*added, state="running")
     await bench.batch.begin_terminate_job(job, options=REASON)
-    ended = outcome(await bench.reached(*added, state="completed"))
+    ended = batch_result(await bench.reached(*added, state="completed"))
     return f"{ended}; {sorted(await bench.sizes(folder)) or 'no logs'}"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bench import Bench, outcome
+from bench import Bench, batch_result
 
 WANTED = "TaskEnded, exit code None"
 REASON: Any = {"terminateReason": "Asked"}  # the SDK does not export the model of these options
@@ -14,4 +14,4 @@ async def ask(bench: Bench) -> str:
     await bench.reached(*first, state="running")
     second = await bench.add("sleep 300", job=job)
     await bench.batch.begin_terminate_job(job, options=REASON)
-    return outcome(await bench.reached(*second, state="completed"))
+    return batch_result(await bench.reached(*second, state="completed"))

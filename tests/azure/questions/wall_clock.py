@@ -4,11 +4,11 @@ from datetime import timedelta
 
 from azure.batch.models import BatchTaskConstraints
 
-from bench import Bench, outcome
+from bench import Bench, batch_result
 
 WANTED = "TaskEnded, exit code None"
 
 
 async def ask(bench: Bench) -> str:
     limit = BatchTaskConstraints(max_wall_clock_time=timedelta(seconds=1))
-    return outcome(await bench.run("sleep 300", constraints=limit))
+    return batch_result(await bench.run("sleep 300", constraints=limit))

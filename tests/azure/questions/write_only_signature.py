@@ -3,7 +3,7 @@
 Nodes get no more; a batch task that is tried again overwrites what it left.
 """
 
-from bench import Bench, outcome
+from bench import Bench, batch_result
 
 WANTED = "success; success; 4 bytes"
 
@@ -11,6 +11,6 @@ WANTED = "success; success; 4 bytes"
 async def ask(bench: Bench) -> str:
     folder = bench.fresh("folder")
     outputs = [bench.output("file", path=f"{folder}/file")]
-    first = outcome(await bench.run("echo a >file", output_files=outputs))
-    second = outcome(await bench.run("echo bcd >file", output_files=outputs))
+    first = batch_result(await bench.run("echo a >file", output_files=outputs))
+    second = batch_result(await bench.run("echo bcd >file", output_files=outputs))
     return f"{first}; {second}; {(await bench.sizes(folder)).get('file')} bytes"

@@ -97,7 +97,7 @@ def test_help_is_a_page_with_every_parameter_and_needs_neither_prefect_nor_an_sd
         (["--options=-i /etc/passwd"], "ffmpeg option '-i' is not allowed"),
         (["nosuch"], "There is no file or folder 'nosuch'."),
         (["*.nosuch"], "No file matches '*.nosuch'."),
-        (["az://"], "'az://' names no container."),
+        (["az://"], "'az://' does not name a container."),
     ],
 )
 def test_wrong_usage_ends_with_status_2_and_one_clear_line(

@@ -11,8 +11,8 @@ import pytest
 
 from tasks.azure.account_block import AzureAccounts, named_accounts
 from tasks.azure.settings import SETTINGS, Accounts, load_accounts, using
+from tasks.concurrency import map_in_threads
 from tasks.errors import SettingsError
-from tasks.threads import in_threads
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 WHOLE = {
@@ -87,7 +87,7 @@ async def test_the_chosen_accounts_reach_all_that_the_block_starts_and_no_furthe
 
     with using(chosen):
         assert await asyncio.create_task(seen()) == "https://chosen"
-        assert await in_threads(lambda *_: load_accounts().batch_endpoint, [0]) == [
+        assert await map_in_threads(lambda *_: load_accounts().batch_endpoint, [0]) == [
             "https://chosen"
         ]
     assert await seen() == account["AZURE_BATCH_ENDPOINT"]

@@ -5,8 +5,8 @@ import pytest
 from azure.batch import models
 from records import NOW
 
-from tasks.azure.batch_results import is_service_fault, results_a_page, to_outcome
-from tasks.models import Outcome
+from tasks.azure.batch_results import is_service_fault, results_a_page, to_result
+from tasks.models import BatchResult
 
 
 def test_few_results_are_listed_in_small_pages_and_very_many_in_the_largest() -> None:
@@ -21,28 +21,28 @@ def a_batch_task(state: str, info: dict[str, Any] | None = None) -> models.Batch
 
 @pytest.mark.parametrize("state", ["preparing", "running"])
 def test_a_batch_task_that_is_not_completed_runs(state: str) -> None:
-    seen = to_outcome(a_batch_task(state, {"startTime": "2026-11-22T12:00:00Z"}))
-    assert seen == Outcome("k", 2, "running", node="n", started_at=NOW)
+    seen = to_result(a_batch_task(state, {"startTime": "2026-11-22T12:00:00Z"}))
+    assert seen == BatchResult("k", 2, "running", node="n", started_at=NOW)
 
 
 def test_a_batch_task_of_which_batch_says_little_runs() -> None:
     wire = {"id": "k-1", "state": "preparing", "creationTime": "2026-11-22T12:00:00.1234567Z"}
     added_at = NOW + timedelta(microseconds=123456)
-    assert to_outcome(models.BatchTask(wire)) == Outcome("k", 1, "running", added_at=added_at)
+    assert to_result(models.BatchTask(wire)) == BatchResult("k", 1, "running", added_at=added_at)
 
 
 def test_an_exit_code_of_zero_with_a_failed_upload_is_a_failure() -> None:
     failure = {"category": "usererror", "code": "FileUploadMiscError", "message": "no"}
     info = {"exitCode": 0, "result": "failure", "failureInfo": failure}
-    outcome = to_outcome(a_batch_task("completed", info))
-    assert (outcome.state, outcome.exit_code) == ("failed", 0)
-    assert (outcome.code, outcome.message) == ("FileUploadMiscError", "no")
+    batch_result = to_result(a_batch_task("completed", info))
+    assert (batch_result.state, batch_result.exit_code) == ("failed", 0)
+    assert (batch_result.code, batch_result.message) == ("FileUploadMiscError", "no")
 
 
 def test_a_success_has_its_node_its_tries_and_its_seconds() -> None:
     times = {"startTime": "2026-11-22T12:00:00Z", "endTime": "2026-11-22T12:00:01.5Z"}
     info = {"exitCode": 0, "result": "success"} | times
-    assert to_outcome(a_batch_task("completed", info)) == Outcome(
+    assert to_result(a_batch_task("completed", info)) == BatchResult(
         *("k", 2, "succeeded"),
         exit_code=0,
         node="n",
@@ -67,5 +67,5 @@ def test_what_a_transfer_or_a_node_spoilt_is_a_fault_of_the_service(
     fault: str,
     expected: bool,  # noqa: FBT001  a table
 ) -> None:
-    assert is_service_fault(Outcome("k", 1, "failed", code=fault)) is expected
-    assert not is_service_fault(Outcome("k", 1, "running", code=fault))
+    assert is_service_fault(BatchResult("k", 1, "failed", code=fault)) is expected
+    assert not is_service_fault(BatchResult("k", 1, "running", code=fault))

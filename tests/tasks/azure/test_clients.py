@@ -15,15 +15,9 @@ from azure.identity import AzureCliCredential
 from azure.storage.blob import BlobServiceClient
 from pydantic import SecretStr
 
-from tasks.azure.clients import (
-    batch_client,
-    blob_service,
-    connection_string,
-    explained,
-    has_storage_key,
-    is_transient,
-    not_signed_in,
-)
+from tasks.azure.api_errors import is_transient
+from tasks.azure.clients import batch_client, blob_service, connection_string, has_storage_key
+from tasks.azure.error_wording import explain, not_signed_in
 from tasks.azure.settings import Accounts
 from tasks.azure.sign_in import TOKENS
 from tasks.errors import SettingsError
@@ -110,7 +104,7 @@ def test_a_refusal_of_batch_names_its_code_and_the_remedy(batch: BatchClient) ->
     with pytest.raises(ResourceNotFoundError) as caught:
         batch.get_job("none")
     assert not is_transient(caught.value)
-    error = explained(caught.value)
+    error = explain(caught.value)
     assert error.problem == "Azure Batch refused a request: 404 JobNotFound."
     assert "endpoint" in error.remedy
 
@@ -118,7 +112,7 @@ def test_a_refusal_of_batch_names_its_code_and_the_remedy(batch: BatchClient) ->
 def test_a_refusal_of_storage_names_its_code(blobs: BlobServiceClient) -> None:
     with pytest.raises(ResourceNotFoundError) as caught:
         blobs.get_container_client("nosuch").get_container_properties()
-    assert explained(caught.value).problem == (
+    assert explain(caught.value).problem == (
         "Azure Storage refused a request: 404 ContainerNotFound."
     )
 
@@ -133,7 +127,7 @@ def test_a_key_that_is_wrong_is_told_by_what_to_check(account: dict[str, str]) -
         pytest.raises(HttpResponseError) as caught,
     ):
         client.get_job("none")
-    assert str(explained(caught.value)).startswith(
+    assert str(explain(caught.value)).startswith(
         "Azure Batch refused a request: 403 AuthenticationFailed. Check the key"
     )
 
@@ -142,7 +136,7 @@ def test_who_is_not_signed_in_is_told_to_sign_in(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ClientAuthenticationError) as caught:
         AzureCliCredential().get_token("https://storage.azure.com/.default")
-    told = explained(caught.value)
+    told = explain(caught.value)
     assert isinstance(told, SettingsError)
     assert str(told).startswith("Nobody is signed in to Azure, and no key is set. Run `az login`")
 
@@ -193,7 +187,7 @@ async def test_a_sign_in_that_does_not_do_is_told_with_its_cause_and_the_remedy(
     with pytest.raises(AzureError) as caught:
         await use(service)
     TOKENS.clear()
-    error = explained(caught.value)
+    error = explain(caught.value)
     assert isinstance(error, SettingsError)
     assert problem in error.problem
     assert remedy in error.remedy
@@ -216,7 +210,7 @@ async def test_a_sign_in_that_cannot_be_reached_is_told(
     monkeypatch.setenv("AZURE_AUTHORITY_HOST", "https://127.0.0.1:1")
     with pytest.raises(ClientAuthenticationError) as caught:
         await use("Batch")
-    assert "cannot be reached: Cannot connect to host 127.0.0.1:1" in str(explained(caught.value))
+    assert "cannot be reached: Cannot connect to host 127.0.0.1:1" in str(explain(caught.value))
 
 
 @pytest.mark.accounts("entra")
@@ -238,7 +232,7 @@ def test_a_service_that_is_not_there_cannot_be_reached() -> None:
         pytest.raises(ServiceRequestError) as caught,
     ):
         client.get_job("none")
-    assert "cannot be reached" in explained(caught.value).problem
+    assert "cannot be reached" in explain(caught.value).problem
 
 
 def test_the_sdks_do_not_log_their_urls() -> None:

@@ -4,23 +4,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.models import Diagnosis, Outcome
-from tasks.results.diagnosis import TABLE, Sighting, diagnose, diagnose_end, diagnose_wait
+from tasks.azure.snapshots import Snapshot
+from tasks.models import BatchResult, Diagnosis
+from tasks.results.diagnosis import TABLE, diagnose, diagnose_end, diagnose_wait
 
-WAITING = Sighting(seconds_left=60, active=3, is_steady=True)
+WAITING = Snapshot(seconds_left=60, active=3, is_steady=True)
 BROKEN = replace(WAITING, nodes=2, unstarted_nodes=2)
 SPOT_QUOTA = replace(WAITING, resize_codes=("AccountSpotCoreQuotaReached",))
 
 
-def ends(sighting: Sighting) -> Diagnosis:
-    found = diagnose(sighting)
+def ends(snapshot: Snapshot) -> Diagnosis:
+    found = diagnose(snapshot)
     assert found
     return found
 
 
-def waits(sighting: Sighting) -> Diagnosis:
-    assert diagnose(sighting) is None
-    found = diagnose_wait(sighting)
+def waits(snapshot: Snapshot) -> Diagnosis:
+    assert diagnose(snapshot) is None
+    found = diagnose_wait(snapshot)
     assert found
     return found
 
@@ -31,7 +32,7 @@ def test_a_run_that_has_just_begun_has_nothing_strange() -> None:
 
 
 @pytest.mark.parametrize(
-    "sighting",
+    "snapshot",
     [
         replace(BROKEN, unstarted_nodes=1),
         replace(BROKEN, is_steady=False),
@@ -40,12 +41,12 @@ def test_a_run_that_has_just_begun_has_nothing_strange() -> None:
         replace(WAITING, job="ended", running=1),
     ],
 )
-def test_there_is_hope_while_something_runs_or_a_node_may_come(sighting: Sighting) -> None:
-    assert diagnose(sighting) is None
+def test_there_is_hope_while_something_runs_or_a_node_may_come(snapshot: Snapshot) -> None:
+    assert diagnose(snapshot) is None
 
 
 @pytest.mark.parametrize(
-    ("code", "sighting"),
+    ("code", "snapshot"),
     [
         ("Cancelled", replace(WAITING, is_cancelled=True)),
         ("DeadlinePassed", replace(WAITING, seconds_left=0, running=2, is_steady=False)),
@@ -70,9 +71,9 @@ def test_there_is_hope_while_something_runs_or_a_node_may_come(sighting: Sightin
     ],
 )
 def test_a_run_ends_with_its_reason_and_a_remedy_where_nothing_is_left_to_wait_for(
-    code: str, sighting: Sighting
+    code: str, snapshot: Snapshot
 ) -> None:
-    found = ends(sighting)
+    found = ends(snapshot)
     assert found.code == code
     assert found.remedy
 
@@ -128,7 +129,7 @@ def test_a_job_that_is_disabled_and_a_batch_that_does_not_answer_are_waited_for(
 
 @given(
     st.builds(
-        Sighting,
+        Snapshot,
         seconds_left=st.floats(-1, 1),
         elapsed_seconds=st.floats(0, 100),
         running=st.integers(0, 1),
@@ -143,8 +144,8 @@ def test_a_job_that_is_disabled_and_a_batch_that_does_not_answer_are_waited_for(
         other_nodes=st.integers(0, 1),
     )
 )
-def test_what_is_told_has_no_gaps_whatever_is_seen(sighting: Sighting) -> None:
-    for found in (diagnose(sighting), diagnose_wait(sighting)):
+def test_what_is_told_has_no_gaps_whatever_is_seen(snapshot: Snapshot) -> None:
+    for found in (diagnose(snapshot), diagnose_wait(snapshot)):
         if found:
             assert found.summary.endswith(".")
             assert found.remedy.endswith(".")
@@ -152,7 +153,7 @@ def test_what_is_told_has_no_gaps_whatever_is_seen(sighting: Sighting) -> None:
 
 
 def test_what_the_jobs_own_clock_ended_is_told_as_the_deadline() -> None:
-    ended = [Outcome("a", 1, "failed", code="TaskEnded"), Outcome("b", 1, "succeeded")]
+    ended = [BatchResult("a", 1, "failed", code="TaskEnded"), BatchResult("b", 1, "succeeded")]
     found = diagnose_end(replace(WAITING, seconds_left=0), ended)
     assert found
     assert found.code == "DeadlinePassed"
@@ -161,7 +162,7 @@ def test_what_the_jobs_own_clock_ended_is_told_as_the_deadline() -> None:
 
 
 def test_what_was_ended_before_the_deadline_was_ended_by_somebody() -> None:
-    ended = [Outcome("a", 1, "failed", code="TaskEnded", node="n")]
+    ended = [BatchResult("a", 1, "failed", code="TaskEnded", node="n")]
     found = diagnose_end(WAITING, ended)
     assert found
     assert (found.code, found.detail) == ("JobEnded", "1 converting, 0 waiting.")

@@ -3,10 +3,10 @@ from typing import get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from records import ONE, a_conversion, a_ledger, a_plan, a_request, a_source, an_outcome, there
+from records import ONE, a_batch_result, a_conversion, a_ledger, a_plan, a_request, a_source, there
 
 from tasks.media.presets import PRESETS
-from tasks.models import Conversion, Diagnosis, Evidence, Outcome, Plan, Refusal, State
+from tasks.models import BatchResult, Conversion, Diagnosis, Evidence, Plan, Refusal, State
 from tasks.parameters import Run
 from tasks.results.ledger import explain, judge, settle
 
@@ -17,55 +17,62 @@ NOTHING = Evidence({}, {}, {})
 @pytest.mark.parametrize(
     ("found", "evidence", "expected"),
     [
-        (an_outcome("succeeded"), there(ONE), ("converted", None)),
+        (a_batch_result("succeeded"), there(ONE), ("converted", None)),
         (None, NOTHING, ("not_started", "the run was stopped")),
-        (an_outcome("running"), NOTHING, ("interrupted", "the run was stopped")),
+        (a_batch_result("running"), NOTHING, ("interrupted", "the run was stopped")),
         (
-            an_outcome("failed", code="TaskEnded", node="n"),
+            a_batch_result("failed", code="TaskEnded", node="n"),
             NOTHING,
             ("interrupted", "the run was stopped"),
         ),
-        (an_outcome("failed", code="TaskEnded"), NOTHING, ("not_started", "the run was stopped")),
-        (an_outcome("failed", code="DiskFull"), NOTHING, ("failed", "DiskFull")),
         (
-            an_outcome("succeeded"),
+            a_batch_result("failed", code="TaskEnded"),
+            NOTHING,
+            ("not_started", "the run was stopped"),
+        ),
+        (a_batch_result("failed", code="DiskFull"), NOTHING, ("failed", "DiskFull")),
+        (
+            a_batch_result("succeeded"),
             NOTHING,
             ("failed", "Batch says that it succeeded, but its output is not there"),
         ),
     ],
 )
 def test_a_state_follows_from_the_output_and_the_outcome(
-    found: Outcome | None, evidence: Evidence, expected: tuple[str, str | None]
+    found: BatchResult | None, evidence: Evidence, expected: tuple[str, str | None]
 ) -> None:
     assert judge(ONE, found, a_ledger(evidence=evidence)) == expected
 
 
 @pytest.mark.parametrize(
-    "found", [an_outcome("running"), an_outcome("failed", code="DiskFull"), None]
+    "found", [a_batch_result("running"), a_batch_result("failed", code="DiskFull"), None]
 )
-def test_what_has_its_output_is_converted_whatever_batch_says(found: Outcome | None) -> None:
+def test_what_has_its_output_is_converted_whatever_batch_says(found: BatchResult | None) -> None:
     assert judge(ONE, found, a_ledger(evidence=there(ONE))) == ("converted", None)
 
 
 def test_by_force_an_output_from_before_does_not_count() -> None:
     ledger = a_ledger(evidence=there(ONE), request=a_request(run=Run(force=True)))
     assert judge(ONE, None, ledger)[0] == "not_started"
-    assert judge(ONE, an_outcome("failed", code="DiskFull"), ledger)[0] == "failed"
-    assert judge(ONE, an_outcome("succeeded"), ledger)[0] == "converted"
+    assert judge(ONE, a_batch_result("failed", code="DiskFull"), ledger)[0] == "failed"
+    assert judge(ONE, a_batch_result("succeeded"), ledger)[0] == "converted"
 
 
 def test_an_output_under_another_key_is_no_proof() -> None:
     ledger = a_ledger(evidence=Evidence({"0" * 32: 9}, {}, {}))
-    assert judge(ONE, an_outcome("succeeded"), ledger)[0] == "failed"
+    assert judge(ONE, a_batch_result("succeeded"), ledger)[0] == "failed"
 
 
 def test_what_a_diagnosis_stopped_says_so() -> None:
     ledger = a_ledger(diagnosis=DIAGNOSIS)
     assert judge(ONE, None, ledger) == ("not_started", "The deadline has passed.")
-    assert judge(ONE, an_outcome("running"), ledger) == ("interrupted", "The deadline has passed.")
+    assert judge(ONE, a_batch_result("running"), ledger) == (
+        "interrupted",
+        "The deadline has passed.",
+    )
 
 
-EXIT = an_outcome("failed", code="FailureExitCode", message="The task exited", exit_code=65)
+EXIT = a_batch_result("failed", code="FailureExitCode", message="The task exited", exit_code=65)
 
 
 @pytest.mark.parametrize(
@@ -84,15 +91,15 @@ EXIT = an_outcome("failed", code="FailureExitCode", message="The task exited", e
         ),
         (EXIT, "", "FailureExitCode: The task exited"),
         (
-            an_outcome("failed", code="FileUploadMiscError", message="no"),
+            a_batch_result("failed", code="FileUploadMiscError", message="no"),
             "a warning",
             "FileUploadMiscError: no (ffmpeg: a warning)",
         ),
-        (an_outcome("failed"), "", "it failed"),
+        (a_batch_result("failed"), "", "it failed"),
     ],
 )
 def test_a_failure_is_told_in_the_words_of_who_noticed_it(
-    found: Outcome, tail: str, expected: str
+    found: BatchResult, tail: str, expected: str
 ) -> None:
     assert explain(found, tail) == expected
 
@@ -102,7 +109,7 @@ CONVERSIONS = [a_conversion(source) for source in SOURCES]
 PARTS = st.lists(st.sampled_from(["pending", "done", "refused"]), min_size=6, max_size=6)
 OUTCOMES = st.lists(
     st.builds(
-        Outcome,
+        BatchResult,
         st.sampled_from([c.key for c in CONVERSIONS]),
         st.integers(1, 2),
         st.sampled_from(["succeeded", "failed", "running"]),
@@ -120,7 +127,7 @@ OUTCOMES = st.lists(
 )
 def test_every_source_is_in_exactly_one_state(
     parts: list[str],
-    outcomes: list[Outcome],
+    batch_results: list[BatchResult],
     proven: set[Conversion],
     refused: set[Conversion],
     run: Run,
@@ -140,7 +147,7 @@ def test_every_source_is_in_exactly_one_state(
         a_ledger(
             plan=plan,
             refusals=refusals,
-            outcomes=tuple(outcomes),
+            batch_results=tuple(batch_results),
             evidence=there(*proven),
             request=a_request(run=run),
         )
@@ -175,9 +182,9 @@ def test_a_source_has_a_row_for_each_preset_and_one_that_cannot_be_read_too() ->
 
 
 def test_a_row_has_all_that_is_known_of_its_file() -> None:
-    first = an_outcome("failed", tries=2, code="BlobDownloadTimedOut")
-    second = an_outcome("succeeded", attempt=2, exit_code=0, node="n", seconds=1.5)
-    (row,) = settle(a_ledger(outcomes=(second, first), evidence=there(ONE)))
+    first = a_batch_result("failed", tries=2, code="BlobDownloadTimedOut")
+    second = a_batch_result("succeeded", attempt=2, exit_code=0, node="n", seconds=1.5)
+    (row,) = settle(a_ledger(batch_results=(second, first), evidence=there(ONE)))
     assert (row.source, row.output, row.state) == ("a.mp4", "a.mp3", "converted")
     assert (row.attempts, row.node, row.exit_code, row.seconds) == (3, "n", 0, 1.5)
     assert (row.source_seconds, row.output_seconds, row.output_bytes) == (3.5, 3.4, 9)

@@ -1,6 +1,7 @@
 import pytest
 
-from tasks.results.progress import listening, publish, seconds_left
+from tasks.results.listeners import listening, publish
+from tasks.results.progress import seconds_left
 
 
 def test_news_reach_who_listens_and_nobody_after() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from records import NOW, a_ticket
 
-from tasks.models import NodeLife, Outcome, Span
+from tasks.models import BatchResult, NodeLife, Span
 from tasks.results.timeline import RANKS, Period, Record, Timeline, build_timeline, settle_periods
 
 TICKET = a_ticket(now=NOW)
@@ -35,10 +35,10 @@ def a_node(name: str = "n", **values: Any) -> NodeLife:
     return NodeLife(name, **(given_values | values))
 
 
-def file(key: str, start: float, end: float | None, **values: Any) -> Outcome:
+def file(key: str, start: float, end: float | None, **values: Any) -> BatchResult:
     given_values = {"state": "running" if end is None else "succeeded", "node": "n", "attempt": 1}
     times = {"added_at": at(5), "started_at": at(start), "ended_at": end and at(end)}
-    return Outcome(key, **(given_values | times | values))
+    return BatchResult(key, **(given_values | times | values))
 
 
 def timeline(*, until: float = 100, slots: int = 2, **record: Any) -> Timeline:
@@ -50,7 +50,7 @@ def activities(found: Timeline, lane: int = 0) -> list[tuple[str, float, float]]
 
 
 def test_a_node_boots_runs_its_start_task_converts_and_idles() -> None:
-    found = timeline(nodes=[a_node()], outcomes=[file("a", 52, 70), file("b", 60, 80)])
+    found = timeline(nodes=[a_node()], batch_results=[file("a", 52, 70), file("b", 60, 80)])
     assert activities(found) == [
         ("boot", 2, 32),
         ("start_task", 32, 50),
@@ -74,7 +74,7 @@ def test_a_node_is_paid_for_until_it_is_released_or_cleanup_deletes_it(
 def test_an_evicted_node_is_not_paid_for_and_boots_again() -> None:
     again = (span("start task", 32, 50), span("start task", 75, 85))
     node = a_node(start_tasks=again, outages=(span("evicted", 60, 70),))
-    found = timeline(nodes=[node], outcomes=[file("a", 86, 96)])
+    found = timeline(nodes=[node], batch_results=[file("a", 86, 96)])
     assert activities(found)[2:] == [
         ("idle", 50, 60),
         ("evicted", 60, 70),
@@ -90,7 +90,7 @@ def test_an_evicted_node_is_not_paid_for_and_boots_again() -> None:
 
 def test_a_node_that_started_again_unseen_booted_since_its_last_file() -> None:
     again = (span("start task", 32, 50), span("start task", 75, 85))
-    found = timeline(nodes=[a_node(start_tasks=again)], outcomes=[file("a", 52, 60)])
+    found = timeline(nodes=[a_node(start_tasks=again)], batch_results=[file("a", 52, 60)])
     assert activities(found)[2:] == [
         ("idle", 50, 52),
         ("converting", 52, 60),
@@ -121,8 +121,8 @@ def test_a_start_task_that_failed_leaves_an_unusable_node() -> None:
 
 
 def test_files_that_overlap_are_in_slots_of_their_own() -> None:
-    outcomes = [file("a", 52, 70), file("b", 52, 60), file("c", 60, 75), file("d", 71, None)]
-    found = timeline(nodes=[a_node()], outcomes=outcomes)
+    batch_results = [file("a", 52, 70), file("b", 52, 60), file("c", 60, 75), file("d", 71, None)]
+    found = timeline(nodes=[a_node()], batch_results=batch_results)
     assert [(bar.key, bar.slot) for bar in found.lanes[0].bars] == [
         ("a", 0),
         ("b", 1),
@@ -134,14 +134,14 @@ def test_files_that_overlap_are_in_slots_of_their_own() -> None:
 
 
 def test_what_never_had_its_turn_is_in_no_lane() -> None:
-    never = Outcome("a", 1, "failed", code="TaskEnded")
-    assert timeline(nodes=[a_node()], outcomes=[never]).lanes[0].bars == ()
+    never = BatchResult("a", 1, "failed", code="TaskEnded")
+    assert timeline(nodes=[a_node()], batch_results=[never]).lanes[0].bars == ()
 
 
 def test_of_a_shared_pool_only_nodes_that_worked_for_this_run_count() -> None:
     shared = a_ticket(now=NOW, owns_pool=False)
     nodes = [a_node("n", allocated_at=at(-3600)), a_node("other")]
-    record = Record(nodes=nodes, outcomes=[file("a", 52, 70)])
+    record = Record(nodes=nodes, batch_results=[file("a", 52, 70)])
     found = build_timeline(record, ticket=shared, slots=2, now=at(100))
     assert [(lane.node, lane.start) for lane in found.lanes] == [("n", 0)]
 
@@ -190,8 +190,8 @@ def path(**record: Any) -> list[str]:
 
 
 def test_the_longest_path_leads_over_slow_nodes() -> None:
-    outcomes = [file("a", 50, 60), file("b", 50, 55), file("c", 60, 80)]
-    assert path(nodes=[a_node()], outcomes=outcomes) == [
+    batch_results = [file("a", 50, 60), file("b", 50, 55), file("c", 60, 80)]
+    assert path(nodes=[a_node()], batch_results=batch_results) == [
         "plan",
         "pool",
         "boot",
@@ -205,8 +205,8 @@ def test_the_longest_path_leads_over_slow_nodes() -> None:
 
 
 def test_the_longest_path_leads_over_slow_uploads() -> None:
-    outcomes = [file("a", 50, 52), file("b", 55.5, 80, added_at=at(54.9))]
-    assert path(nodes=[a_node()], outcomes=outcomes) == [
+    batch_results = [file("a", 50, 52), file("b", 55.5, 80, added_at=at(54.9))]
+    assert path(nodes=[a_node()], batch_results=batch_results) == [
         *("plan", "pool", "job", "upload wave 1", "submit wave 1", "upload wave 2"),
         *("submit wave 2", "b-1", "completion", "outputs", "cleanup"),
     ]
@@ -215,7 +215,7 @@ def test_the_longest_path_leads_over_slow_uploads() -> None:
 def test_the_longest_path_leads_over_an_eviction() -> None:
     starts = (span("start task", 32, 50), span("start task", 65, 70))
     node = a_node(start_tasks=starts, outages=(span("evicted", 52, 60),))
-    assert path(nodes=[node], outcomes=[file("a", 71, 80)]) == [
+    assert path(nodes=[node], batch_results=[file("a", 71, 80)]) == [
         *("plan", "pool", "boot", "start_task", "evicted", "boot", "start_task", "a-1"),
         *("completion", "outputs", "cleanup"),
     ]
@@ -226,6 +226,8 @@ def test_without_any_node_the_watcher_itself_is_on_the_path() -> None:
 
 
 def test_the_time_after_the_last_file_is_the_watchers() -> None:
-    found = timeline(spans=STAGES, until=84, nodes=[a_node()], outcomes=[file("a", 50, 80)]).path
+    found = timeline(
+        spans=STAGES, until=84, nodes=[a_node()], batch_results=[file("a", 50, 80)]
+    ).path
     (watching,) = (step for step in found if step.name == "completion")
     assert (watching.start, watching.end) == (80, 82)

@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import yaml
 
-from flows.demo import PREFECT_FILE, ROOT, adapted
-from flows.serve import PrefectFile
+from flows.cli.demonstration import PREFECT_FILE, ROOT, adapted
+from flows.cli.served_deployments import PrefectFile
 from programs import read_until
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -58,12 +58,12 @@ def states_in(folder: Path) -> list[str]:
         return [state for (state,) in connection.execute("SELECT state_type FROM flow_run")]
 
 
-def test_it_says_where_to_look_and_ctrl_c_ends_all_of_it(tmp_path: Path) -> None:
+def test_it_prints_where_to_look_and_ctrl_c_stops_all_of_it(tmp_path: Path) -> None:
     with subprocess.Popen(
         [*DEMO, "--data", tmp_path], stdout=subprocess.PIPE, text=True, process_group=0
     ) as process:
         try:
-            told = read_until(process.stdout, "Ctrl-C ends all of it.")
+            told = read_until(process.stdout, "Ctrl-C stops all of it.")
             (url,) = (line.split()[-1] for line in told.splitlines() if "Prefect's UI" in line)
             deployment = httpx.get(f"{url}/api/deployments/name/convert/convert-local").json()
             assert "demo" in {schedule["slug"] for schedule in deployment["schedules"]}
