@@ -93,9 +93,7 @@ async def test_a_workers_signal_during_the_look_for_a_cancellation_is_not_a_canc
         await unless_cancelled(RunState(request=a_request(), ticket=a_ticket()), work_on())
 
 
-async def test_an_ending_finishes_even_if_it_is_cancelled_and_raises_the_cancellation_after_it() -> (
-    None
-):
+async def test_an_ending_finishes_before_its_cancellation_is_raised() -> None:
     begun, may_end, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def end() -> None:
