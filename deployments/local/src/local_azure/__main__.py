@@ -215,8 +215,8 @@ def serve(server: "HttpServer", listener: socket.socket, azurite: Azurite) -> No
         if not server.started:
             raise
     if not azurite.is_alive():
-        message = f"Azurite ended. Start the stack again. Azurite's log: {last_words(azurite.log)}"
-        raise StackError(message)
+        remedy = f"Start the stack again. Azurite's log: {last_words(azurite.log)}"
+        raise StackError("Azurite ended.", remedy)
 
 
 def end_when_unused(folder: DataFolder) -> None:
@@ -241,11 +241,10 @@ def holding(folder: DataFolder, descriptor: int | None) -> Iterator[None]:
     lock = Lock.at(folder.lock) if descriptor is None else Lock(descriptor)
     if not lock.try_exclude():
         lock.close()
-        message = (
-            f"A stack already runs on {folder.path}. Its settings are in {folder.settings}. "
-            "Use or stop that stack, or choose another folder with --data."
+        raise StackUsageError(
+            f"A stack already runs on {folder.path}. Its settings are in {folder.settings}.",
+            "Use or stop that stack, or choose another folder with --data.",
         )
-        raise StackUsageError(message)
     try:
         folder.settings.unlink(missing_ok=True)
         yield

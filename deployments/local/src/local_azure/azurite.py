@@ -59,10 +59,11 @@ class Azurite:
             ):
                 return match[1]
             if ended:
-                raise StackError(f"Azurite did not start. Its log: {last_words(self.log)}")
+                raise StackError("Azurite did not start.", f"Its log: {last_words(self.log)}")
             time.sleep(0.02)
-        message = f"Azurite did not start within {START_SECONDS} s. See {self.log}, and try again."
-        raise StackError(message)
+        raise StackError(
+            f"Azurite did not start within {START_SECONDS} s.", f"See {self.log}, and try again."
+        )
 
     def is_alive(self) -> bool:
         return self.process.poll() is None
@@ -178,12 +179,11 @@ def run_npm(npm: Sequence[str | Path], folder: Path) -> None:
     with tempfile.NamedTemporaryFile() as log:
         status = run_to_end([*npm, *NPM_CI], folder=folder, log=log.file)
         if status:
-            message = (
-                "npm could not install Azurite. Check the connection and "
-                "`npm config get registry`, and try again. "
-                f"npm's output: {last_words(Path(log.name), lines=12)}"
+            raise StackError(
+                "npm could not install Azurite.",
+                "Check the connection and `npm config get registry`, and try again. "
+                f"npm's output: {last_words(Path(log.name), lines=12)}",
             )
-            raise StackError(message)
 
 
 def run_to_end(command: Sequence[str | Path], *, folder: Path, log: IO[bytes]) -> int:

@@ -35,11 +35,13 @@ def check(path: Path) -> None:
         StackUsageError: The file is not a stack's, or its folder does not exist.
     """
     if not path.parent.is_dir():
-        message = f"Cannot write {path}: the folder {path.parent} does not exist. Create it first."
-        raise StackUsageError(message)
+        raise StackUsageError(
+            f"Cannot write {path}: the folder {path.parent} does not exist.", "Create it first."
+        )
     if path.exists() and not (path.is_file() and is_ours(path)):
-        message = f"{path} exists and was not written by the local stack. Choose another file."
-        raise StackUsageError(message)
+        raise StackUsageError(
+            f"{path} exists and was not written by the local stack.", "Choose another file."
+        )
 
 
 def check_unused(path: Path) -> None:
@@ -50,8 +52,9 @@ def check_unused(path: Path) -> None:
     """
     endpoint = read(path).get("AZURE_BATCH_ENDPOINT", "") if path.exists() else ""
     if answers(urlsplit(endpoint).port or 0):
-        message = f"{path} belongs to another stack that is running. Choose another file."
-        raise StackUsageError(message)
+        raise StackUsageError(
+            f"{path} belongs to another stack that is running.", "Choose another file."
+        )
 
 
 def is_ours(path: Path) -> bool:

@@ -30,8 +30,9 @@ def link_ffmpeg(links: Path) -> None:
     try:
         binary = imageio_ffmpeg.get_ffmpeg_exe()
     except RuntimeError as error:
-        message = "ffmpeg was not found. Install it, or run `pip install imageio-ffmpeg`."
-        raise StackError(message) from error
+        raise StackError(
+            "ffmpeg was not found.", "Install it, or run `pip install imageio-ffmpeg`."
+        ) from error
     links.mkdir(exist_ok=True)
     link = links / "ffmpeg"
     link.unlink(missing_ok=True)

