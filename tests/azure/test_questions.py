@@ -16,13 +16,12 @@ import pytest
 from azure.batch import BatchClient, models
 from azure.storage.blob import BlobServiceClient
 
-from bench import Question, ask, load_module, load_questions
-from stacks import LocalStack
+from bench import Question, ask, load_questions
+from local_azure.testing import LocalStack
 from tasks.azure.settings import Environment, using
 from tasks.parameters import Cleanup, Pool
 
 ASK = Path(__file__).with_name("ask.py")
-order = load_module(Path(__file__).parents[1] / "flows" / "conftest.py").order
 ALL = load_questions()
 
 

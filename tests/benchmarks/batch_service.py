@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
-from stacks import LocalStack, local_stack
+from local_azure.testing import LocalStack, local_stack
 
 SLOTS = 8
 FEW_TASKS = 100

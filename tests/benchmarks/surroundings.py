@@ -14,8 +14,8 @@ from pathlib import Path
 
 from flows.cli.prefect_server import running_server
 from local_azure.ffmpeg import node_path
+from local_azure.testing import LocalStack, local_stack
 from rounds import ROOT  # before tests/support, which it adds to the path
-from stacks import LocalStack, local_stack
 
 SLOTS = 2
 CONVERT = [sys.executable, str(ROOT / "flows" / "convert.py")]

@@ -15,8 +15,8 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 
 from browser import Window, open_window
 from flows.cli.samples import make_samples
+from local_azure.testing import LocalStack
 from programs import CONVERT
-from stacks import LocalStack
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 HOSTILE = "1. _a_ [b](javascript:c) `d` <img src=x>.mp4"

@@ -30,7 +30,7 @@ from prefect.flow_runs import wait_for_flow_run
 from flows.cli.samples import make_samples
 from flows.cli.served_deployments import PREFECT_FILE, ROOT
 from heard import listening_for
-from stacks import LocalStack
+from local_azure.testing import LocalStack
 from tasks.naming import job_id
 from tasks.parameters import Pool
 from workers import PREFECT, running_worker, serving

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from azure.batch import BatchClient
-from azure.core.rest import HttpRequest
 
 from flows.cli.samples import make_samples
 from programs import CONVERT
@@ -128,21 +126,3 @@ def started(
     for process in processes:
         process.kill()
         process.communicate()
-
-
-Order = Callable[..., None]
-
-
-@pytest.fixture
-def order(batch: BatchClient) -> Iterator[Order]:
-    """Orders a fault of the local Batch service. All faults end with the test."""
-
-    def send(method: str, body: dict[str, Any] | None = None) -> None:
-        request = HttpRequest(method, "/_local/faults?api-version=2025-06-01", json=body)
-        batch.send_request(request).raise_for_status()
-
-    def order(kind: str, **fields: Any) -> None:
-        send("POST", {"kind": kind, **fields})
-
-    yield order
-    send("DELETE")

@@ -21,8 +21,8 @@ from prefect.exceptions import FlowRunWaitTimeout
 from prefect.flow_runs import wait_for_flow_run
 from prefect.states import Cancelling
 
+from local_azure.testing import LocalStack
 from programs import read_until
-from stacks import LocalStack
 from storage_proxy import Delay, StorageProxy
 from tasks.naming import OWN, job_id, lock_blob, lock_id
 from workers import Worker, running_worker

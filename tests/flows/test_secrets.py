@@ -14,8 +14,8 @@ import pytest
 from azure.storage.blob import BlobServiceClient
 
 from flows.cli.prefect_server import running_server
+from local_azure.testing import LocalStack
 from programs import CONVERT
-from stacks import LocalStack
 from tasks.azure.settings import SETTINGS
 
 

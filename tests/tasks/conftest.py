@@ -1,11 +1,9 @@
 """What tests of several stages use."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from azure.batch import BatchClient
-from azure.core.rest import HttpRequest
 from prefect import flow
 
 
@@ -22,16 +20,3 @@ def in_flow(prefect_server: str) -> Callable[[Callable[[], Awaitable[Any]]], Awa
         return await test()
 
     return run
-
-
-@pytest.fixture
-def order(batch: BatchClient) -> Iterator[Callable[..., None]]:
-    """Orders a fault in the Batch service; all are taken back after the test."""
-    address = "/_local/faults?api-version=2025-06-01"
-
-    def order_fault(kind: str, **details: Any) -> None:
-        request = HttpRequest("POST", address, json={"kind": kind, **details})
-        batch.send_request(request).raise_for_status()
-
-    yield order_fault
-    batch.send_request(HttpRequest("DELETE", address)).raise_for_status()

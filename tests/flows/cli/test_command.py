@@ -15,8 +15,8 @@ from azure.batch import BatchClient
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.storage.blob import BlobServiceClient
 
+from local_azure.testing import local_stack
 from programs import CONVERT, read_until
-from stacks import local_stack
 
 Library = Callable[..., Path]
 

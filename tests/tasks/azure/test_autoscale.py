@@ -6,7 +6,7 @@ import pytest
 from records import NOW
 
 from local_azure.batch.autoscale import Scene, evaluate
-from local_azure.batch.metrics import History
+from local_azure.batch.history import History
 from tasks.azure.autoscale import scale_formula, until_deadline, while_warm
 from tasks.parameters import Pool
 

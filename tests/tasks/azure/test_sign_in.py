@@ -10,7 +10,7 @@ import pytest
 from azure.core.credentials import AccessTokenInfo
 from azure.core.exceptions import ClientAuthenticationError
 
-from stacks import LocalStack
+from local_azure.testing import LocalStack
 from tasks.azure.clients import batch_client
 from tasks.azure.settings import HANDED_ON, hand_on_env_file
 from tasks.azure.sign_in import KEPT, MARGIN, TOKENS, Kept, SignIn

@@ -8,7 +8,7 @@ import pytest
 from azure.core.exceptions import ServiceRequestError
 from azure.core.rest import HttpRequest
 
-from stacks import LocalStack
+from local_azure.testing import LocalStack
 from tasks.azure.transport import opened_transport, trusted, trusted_file
 from tasks.media.probe import probe
 from tasks.media.streams import UnreadableMedia

@@ -1,4 +1,4 @@
-"""`python -m local_azure`: Azure on this machine, in the foreground, until Ctrl-C."""
+"""`local-azure`: Azure on this machine, in the foreground, until Ctrl-C."""
 
 import argparse
 import contextlib
@@ -34,7 +34,7 @@ from local_azure.stack import READY, STAYING
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from local_azure.service import Service
+    from local_azure.http_server import HttpServer
 
 BATCH_PORT = 10100
 BLOB_PORT = 10000
@@ -46,13 +46,13 @@ class Stopped(SystemExit):
 
 
 def stop(number: int, _frame: object) -> None:
-    """Unwind, once: what is being ended is not to be ended again."""
+    """Unwind the stack once; later signals must not interrupt that."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise Stopped(128 + number)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a stack until it is told to stop; the exit status."""
+    """Run a stack until a signal comes, and return the exit status."""
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -61,83 +61,79 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run(options)
     except StackError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - its own words
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201  a command prints
         return error.exit_status
-    except OSError as error:  # a full disk, a cache folder that cannot be written, …
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - its own words
+    except OSError as error:  # a full disk, a read-only cache folder, …
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201  a command prints
         return 1
     return 0
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m local_azure",
-        description="Azure on this machine: Azurite for blobs, and the local Batch service.",
+        prog="local-azure",
+        description="Run Azurite (blobs) and the local Batch service on this machine.",
     )
     add = parser.add_argument
     add(
         "--env-file",
         type=Path,
         metavar="FILE",
-        help="write the settings here too; never over a file of yours, and gone when it stops",
+        help="also write the settings to FILE; deleted on stop, never overwrites other files",
     )
     add(
         "--batch-port",
         type=port_number,
         metavar="N",
-        help=f"of the Batch service; 0: a free one [{BATCH_PORT}, or a free one if it is taken]",
+        help=f"port of the Batch service; 0: any free port [{BATCH_PORT}, or any if taken]",
     )
     add(
         "--blob-port",
         type=port_number,
         metavar="N",
-        help=f"of Azurite; 0: a free one [{BLOB_PORT}, or a free one if it is taken]",
+        help=f"port of Azurite; 0: any free port [{BLOB_PORT}, or any if taken]",
     )
     add(
         "--data",
         type=Path,
         metavar="DIR",
-        help="keep blobs and keys here; one stack a folder [in the user's data folder]",
+        help="folder for blobs, keys and logs; one stack per folder [in the user's data folder]",
     )
     add(
         "--nodes",
         type=node_count,
         metavar="N",
         default=max(1, (os.cpu_count() or 1) // 2),
-        help="how many nodes all pools may have together: the account's quota [%(default)s]",
+        help="quota of nodes for all pools together [%(default)s]",
     )
     add(
         "--tls",
         action="store_true",
-        help="serve over TLS with a certificate of its own, and have clients sign in as to Azure:"
-        " by Microsoft Entra ID, without keys",
+        help="serve over TLS; clients sign in with Microsoft Entra ID instead of account keys",
     )
-    # For the command that starts a stack of its own: see stack.py.
+    # For a command that starts a stack of its own: see stack.py.
     add("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
     add("--lock-descriptor", type=int, help=argparse.SUPPRESS)
     return parser
 
 
 def port_number(word: str) -> int:
-    """A port, or 0."""
     if not 0 <= int(word) <= MAX_PORT:
-        raise argparse.ArgumentTypeError(f"{word} is no port: take one of 0 to {MAX_PORT}")
+        raise argparse.ArgumentTypeError(f"{word} is not a port: use a number from 0 to {MAX_PORT}")
     return int(word)
 
 
 def node_count(word: str) -> int:
-    """A positive number."""
     if int(word) < 1:
-        raise argparse.ArgumentTypeError(f"{word} is too few: take 1 or more")
+        raise argparse.ArgumentTypeError(f"{word} is too small: use 1 or more")
     return int(word)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Start both parts, say so, and serve until a signal comes or Azurite ends.
+    """Start both servers, announce them, and serve until a signal comes or Azurite ends.
 
     Raises:
-        StackError: What was asked for cannot be, or a part does not start or live on.
+        StackError: An option cannot be met, or a server does not start or ends early.
     """
     folder = DataFolder.at(options.data)
     env_files = [folder.settings, *([options.env_file.absolute()] if options.env_file else [])]
@@ -160,30 +156,31 @@ def run(options: argparse.Namespace) -> None:
                 certificate=security.certificate if security else None,
             )
         )
-        app = batch_service(folder, nodes=options.nodes, security=security)  # as Azurite starts
+        # The rest is imported while Azurite starts.
+        app = batch_service(folder, nodes=options.nodes, security=security)
         batch_url = "{}://{}:{}".format("https" if security else "http", *listener.getsockname())
         urls = {"batch_url": batch_url, "blob_url": azurite.wait()}
         settings = with_sign_in(security, **urls) if security else with_keys(folder, **urls)
-        from local_azure.service import Service  # imported while Azurite starts, as the above
+        from local_azure.http_server import HttpServer
 
-        service = Service(
+        server = HttpServer(
             app,
             certificate=security.certificate if security else None,
             announcement=published(settings, env_files),
             alive=azurite.is_alive,
         )
-        serve(service, listener, azurite)
+        serve(server, listener, azurite)
 
 
 def chosen_port(asked: int | None, default: int) -> int:
-    """The port that was asked for, which must be free; else the default, or any if it is taken."""
+    """Return the port that was asked for, or the default if it is free, or 0."""
     return preferred_port(default) if asked is None else free_port(asked)
 
 
 def batch_service(folder: DataFolder, *, nodes: int, security: Security | None) -> "ASGIApp":
-    """The local Batch service, without the nodes of one that was killed.
+    """Make the local Batch service, and delete the nodes that a killed one has left.
 
-    Over TLS, Entra ID and Resource Manager are at its address too.
+    With TLS, Entra ID and Resource Manager are at the same address.
     """
     from local_azure.batch import create_app
 
@@ -206,36 +203,37 @@ def batch_service(folder: DataFolder, *, nodes: int, security: Security | None) 
     return entra.create_app(directory, flaw_of=service.faults.token_flaw, otherwise=managed)
 
 
-def serve(service: "Service", listener: socket.socket, azurite: Azurite) -> None:
-    """Run the service until a signal comes or Azurite ends.
+def serve(server: "HttpServer", listener: socket.socket, azurite: Azurite) -> None:
+    """Serve until a signal comes or Azurite ends.
 
     Raises:
         StackError: Azurite ended.
     """
     try:
-        service.run(sockets=[listener])
+        server.run(sockets=[listener])
     except Stopped:  # uvicorn raises the signal that stopped it again
-        if not service.started:
+        if not server.started:
             raise
     if not azurite.is_alive():
-        raise StackError(f"Azurite ended. Its last words: {last_words(azurite.log)}")
+        remedy = f"Start the stack again. Azurite's log: {last_words(azurite.log)}"
+        raise StackError("Azurite ended.", remedy)
 
 
 def end_when_unused(folder: DataFolder) -> None:
-    """When the command that started us has gone, and no other uses the stack, end this process."""
+    """End this process when the command that started it, and all others that use it, are gone."""
     wait_for_eof()
     users = Lock.at(folder.users)
     if not users.try_exclude():
         with contextlib.suppress(OSError):
             os.write(1, f"{STAYING}\n".encode())
         users.exclude()
-    # Held until we are gone: who comes now waits, and starts another.
+    # The lock is held until this process ends: a new command waits, then starts another stack.
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextmanager
 def holding(folder: DataFolder, descriptor: int | None) -> Iterator[None]:
-    """Hold the data folder's lock, which the command that started us may hold already.
+    """Hold the data folder's lock, which the command that started this process may hold already.
 
     Raises:
         StackUsageError: Another stack runs on this folder.
@@ -243,11 +241,10 @@ def holding(folder: DataFolder, descriptor: int | None) -> Iterator[None]:
     lock = Lock.at(folder.lock) if descriptor is None else Lock(descriptor)
     if not lock.try_exclude():
         lock.close()
-        message = (
-            f"A stack runs on {folder.path} already, with the settings in {folder.settings}: "
-            "use it, stop it, or name another folder with --data."
+        raise StackUsageError(
+            f"A stack already runs on {folder.path}. Its settings are in {folder.settings}.",
+            "Use or stop that stack, or choose another folder with --data.",
         )
-        raise StackUsageError(message)
     try:
         folder.settings.unlink(missing_ok=True)
         yield
@@ -257,11 +254,11 @@ def holding(folder: DataFolder, descriptor: int | None) -> Iterator[None]:
 
 @contextmanager
 def published(settings: Mapping[str, str], env_files: Sequence[Path]) -> Iterator[None]:
-    """Write the settings into files, and print them; remove the files at the end."""
+    """Write the settings to files and to stdout; delete the files at the end."""
     try:
         for path in env_files:
             env_file.write(path, settings)
-        print(env_file.text(settings) + READY, flush=True)  # noqa: T201 - its own words
+        print(env_file.text(settings) + READY, flush=True)  # noqa: T201  a command prints
         yield
     finally:
         for path in env_files:

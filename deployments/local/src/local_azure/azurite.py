@@ -1,4 +1,4 @@
-"""Azurite, Microsoft's storage emulator: installed once, and run as a child process."""
+"""Azurite, Microsoft's storage emulator: installs it once, and runs it as a child process."""
 
 import hashlib
 import json
@@ -26,30 +26,30 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(__file__).with_name("package.json")
 PACKAGE_LOCK = Path(__file__).with_name("package-lock.json")
-LOKI_INDEXES = Path(__file__).with_name("loki-indexes.js")
-LOKI_SAVES = Path(__file__).with_name("loki-saves.js")
-LISTINGS = Path(__file__).with_name("azurite-listings.js")
-TRANSFERS = Path(__file__).with_name("azurite-transfers.js")
-MENDS = (LOKI_INDEXES, LOKI_SAVES, LISTINGS, TRANSFERS)
-NO_TELEMETRY = Path(__file__).with_name("no-telemetry")  # a package that the lock file names
+PATCHES = Path(__file__).with_name("azurite_patches")  # each file says why
+INDEXES = PATCHES / "indexes.js"
+SAVES = PATCHES / "saves.js"
+LISTINGS = PATCHES / "listings.js"
+TRANSFERS = PATCHES / "transfers.js"
+NO_TELEMETRY = Path(__file__).with_name("no-telemetry")  # a package in the lock file
 PROGRAM = Path("node_modules", "azurite", "dist", "src", "blob", "main.js")
-START_SECONDS = 120  # a cold disk reads its thousands of files slowly: 32 s have been seen
-STOP_SECONDS = 15  # it saves what it has not saved yet: many blobs take a while
+START_SECONDS = 120  # reading its thousands of files from a cold disk took 32 s
+STOP_SECONDS = 15  # it saves its database first, which takes long with many blobs
 NPM_CI = ("ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
 
 
 @dataclass(frozen=True)
 class Azurite:
-    """An Azurite process, and what it prints into."""
+    """An Azurite process and its log file."""
 
     process: subprocess.Popen[bytes]
     log: Path
 
     def wait(self) -> str:
-        """The address that it says it listens on, without a slash at the end.
+        """Return the address that Azurite listens on, without a slash at the end.
 
         Raises:
-            StackError: It does not start; with its last words.
+            StackError: Azurite does not start.
         """
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
@@ -59,18 +59,18 @@ class Azurite:
             ):
                 return match[1]
             if ended:
-                raise StackError(f"Azurite did not start. Its last words: {last_words(self.log)}")
+                raise StackError("Azurite did not start.", f"Its log: {last_words(self.log)}")
             time.sleep(0.02)
-        message = f"Azurite did not answer within {START_SECONDS} s: see {self.log}, and try again."
-        raise StackError(message)
+        raise StackError(
+            f"Azurite did not start within {START_SECONDS} s.", f"See {self.log}, and try again."
+        )
 
     def is_alive(self) -> bool:
-        """Whether it still runs."""
         return self.process.poll() is None
 
 
 @contextmanager
-def running_azurite(  # noqa: PLR0913 - what makes an account
+def running_azurite(  # noqa: PLR0913  the properties of an account
     *,
     account: str,
     key: str,
@@ -79,13 +79,13 @@ def running_azurite(  # noqa: PLR0913 - what makes an account
     log: Path,
     certificate: "Certificate | None" = None,
 ) -> Iterator[Azurite]:
-    """Azurite with one account, on loopback, its blobs kept in `location`; port 0 is any free one.
+    """Run Azurite with one account on loopback, with its blobs in `location`. Port 0: any free one.
 
-    It is still starting at first. With a certificate it takes tokens too, of which it checks all
-    but the signature.
+    It may still be starting: see `Azurite.wait`. With a certificate it also accepts tokens, and
+    checks all of a token except its signature.
 
     Raises:
-        StackError: It cannot be installed.
+        StackError: Azurite cannot be installed.
     """
     nodejs = find_nodejs()
     program = installed(nodejs)
@@ -105,37 +105,37 @@ def running_azurite(  # noqa: PLR0913 - what makes an account
 
 
 def command(node: Path, program: Path, *, port: int, location: Path) -> list[str | Path]:
-    """The command line; the key is in the environment, which other users cannot see."""
+    """Return the command line. The key is in the environment, which other users cannot see."""
     address = ["--blobHost", "127.0.0.1", "--blobPort", str(port)]
     flags = ["--skipApiVersionCheck", "--disableTelemetry", "--silent"]
-    mends = (f"--require={mend}" for mend in MENDS)
-    return [node, *mends, program, "--location", location, *address, *flags]
+    patches = (f"--require={patch}" for patch in (INDEXES, SAVES, LISTINGS, TRANSFERS))
+    return [node, *patches, program, "--location", location, *address, *flags]
 
 
 def tls(certificate: "Certificate | None") -> list[str | Path]:
-    """The flags to serve over TLS, where there is a certificate."""
+    """Return the flags for TLS, if there is a certificate."""
     if certificate is None:
         return []
     return ["--oauth", "basic", "--cert", certificate.chain, "--key", certificate.key]
 
 
 def environment(account: str, key: str, program: Path) -> Mapping[str, str]:
-    """This process's, without what would make Azurite store elsewhere or know other accounts."""
+    """Return this process's environment with the account, without other settings of Azurite."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AZURITE_")}
     compiled = program.parents[len(PROGRAM.parts) - 1] / "compiled"
-    # Node.js 22 starts Azurite quicker from what it compiled before; 20 ignores this.
+    # Node.js 22 starts Azurite faster from this cache of compiled code. Node.js 20 ignores it.
     return {"NODE_COMPILE_CACHE": str(compiled), **kept, "AZURITE_ACCOUNTS": f"{account}:{key}"}
 
 
 def last_words(log: Path, *, lines: int = 3) -> str:
-    """The end of what a program printed, in one line."""
+    """Return the last lines of a log as one line."""
     printed = log.read_text(errors="replace").splitlines()
     words = [line.removeprefix("npm error").strip() for line in printed]
     return " / ".join([line for line in words if line][-lines:]) or "none"
 
 
 def installed(nodejs: NodeJs) -> Path:
-    """Azurite's program in the user's cache folder, installed there where it is missing.
+    """Return Azurite's program in the user's cache folder, and install it there if missing.
 
     Raises:
         StackError: npm cannot install it.
@@ -150,16 +150,16 @@ def installed(nodejs: NodeJs) -> Path:
 
 
 def install_folder() -> Path:
-    """Where the version of the lock file is; another lock file, another folder."""
+    """Return the folder of the version in the lock file. Each lock file has its own folder."""
     digest = hashlib.sha256(PACKAGE_LOCK.read_bytes()).hexdigest()[:12]
     return user_cache_path("batch-convert", appauthor=False) / "azurite" / digest
 
 
 def install(folder: Path, npm: Sequence[str | Path]) -> None:
-    """Install into a folder beside, and rename: what bears the name is whole."""
+    """Install into a temporary folder and rename it, so that `folder` is always complete."""
     version = json.loads(PACKAGE.read_bytes())["dependencies"]["azurite"]
-    print(  # noqa: T201 - the one line that tells why the first start takes long
-        f"Installing Azurite {version} into {folder} (once; some 20 s, 130 MB)", flush=True
+    print(  # noqa: T201  explains why the first start takes long
+        f"Installing Azurite {version} into {folder} (once; about 20 s, 130 MB)", flush=True
     )
     for leftover in folder.parent.glob("*.part"):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -175,20 +175,19 @@ def install(folder: Path, npm: Sequence[str | Path]) -> None:
 
 
 def run_npm(npm: Sequence[str | Path], folder: Path) -> None:
-    """Install what the lock file in `folder` names, as the user's npm is configured."""
+    """Install the packages in `folder`'s lock file, with the user's npm configuration."""
     with tempfile.NamedTemporaryFile() as log:
         status = run_to_end([*npm, *NPM_CI], folder=folder, log=log.file)
         if status:
-            message = (
-                "Azurite could not be installed. It comes from npm's registry, once: check the "
-                "connection and `npm config get registry`, and try again. "
-                f"npm's last words: {last_words(Path(log.name), lines=12)}"
+            raise StackError(
+                "npm could not install Azurite.",
+                "Check the connection and `npm config get registry`, and try again. "
+                f"npm's output: {last_words(Path(log.name), lines=12)}",
             )
-            raise StackError(message)
 
 
 def run_to_end(command: Sequence[str | Path], *, folder: Path, log: IO[bytes]) -> int:
-    """Run the command; it ends with us, should we be interrupted."""
+    """Run the command, and end it if this process is interrupted."""
     child = start_child(command, log=log, folder=folder, environment=os.environ, grace_seconds=0.5)
     try:
         return child.wait()

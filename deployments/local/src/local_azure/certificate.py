@@ -1,4 +1,4 @@
-"""The certificate of a stack over TLS, and the bundle by which clients trust it."""
+"""The certificate of a stack with TLS, and the bundle that makes clients trust it."""
 
 import os
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ from local_azure.folder import write_privately
 
 NAMES = ("127.0.0.1", "localhost")
 LIFETIME = timedelta(days=2 * 365)
-LEAST_LEFT = timedelta(days=365)  # when a stack starts: it may then run for long
+LEAST_LEFT = timedelta(days=365)  # when a stack starts: it may run for a long time
 VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
-"""Where Python's own TLS, with aiohttp and httpx, and where requests look for a bundle."""
+"""The variables that name a bundle: for Python's ssl, aiohttp and httpx, and for requests."""
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """Its files, all of them PEM."""
+    """The files of a certificate, in PEM format."""
 
     chain: Path
     key: Path
     bundle: Path
-    """The authority that signed it, beside those that clients trust anyway."""
+    """The authority that signed the certificate, and all that clients trust anyway."""
 
 
 def make_certificate(folder: Path, *, now: datetime) -> Certificate:
-    """The certificate kept in `folder`: made at its first use, and again before it ends.
+    """Return the certificate in `folder`; make it at its first use, and again before it expires.
 
-    Its authority's own key is thrown away: nobody can sign another that clients would trust.
+    The authority's key is not kept, so that no other certificate can be signed with it.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     made = Certificate(folder / "chain.pem", folder / "key.pem", folder / "bundle.pem")
@@ -49,7 +49,7 @@ def make_certificate(folder: Path, *, now: datetime) -> Certificate:
 
 
 def is_lasting(chain: Path, now: datetime) -> bool:
-    """Whether there is a certificate that does not end soon."""
+    """Return whether a certificate exists and does not expire soon."""
     if not chain.exists():
         return False
     ends = x509.load_pem_x509_certificate(chain.read_bytes()).not_valid_after_utc
@@ -57,7 +57,7 @@ def is_lasting(chain: Path, now: datetime) -> bool:
 
 
 def trusted_anyway(bundle: Path) -> Path:
-    """What the user has clients trust, unless that is `bundle`; else what they trust by default."""
+    """Return the user's own bundle, unless that is `bundle`, or the default of clients."""
     named = (os.environ.get(name, "") for name in VARIABLES)
     files = [Path(name) for name in named if name and Path(name) != bundle]
     return next((file for file in files if file.is_file()), Path(certifi.where()))

@@ -1,7 +1,7 @@
-"""A child process that ends with its parent, in whatever way the parent ends.
+"""A child process that ends with its parent, even if the parent is killed.
 
-Run as a script, this file is the guard between the two: it starts the command in a session of its
-own, out of reach of a terminal's Ctrl-C, and ends it when the pipe from the parent closes.
+Run as a script, this file is the guard between the two. It starts the command in a session of its
+own, which a terminal's Ctrl-C does not reach, and ends it when the pipe from the parent closes.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ def start_child(
     environment: Mapping[str, str],
     grace_seconds: float = 5,
 ) -> subprocess.Popen[bytes]:
-    """Start `command` under a guard; both its streams go to `log`."""
+    """Start `command` under a guard, with stdout and stderr in `log`."""
     return subprocess.Popen(
         [sys.executable, "-I", "-S", __file__, str(grace_seconds), *command],
         stdin=subprocess.PIPE,
@@ -36,14 +36,17 @@ def start_child(
 
 
 def stop_child(child: subprocess.Popen[bytes]) -> int:
-    """End the command, within its grace, and tell its exit status."""
+    """End the command, and return its exit status."""
     if child.stdin:
         child.stdin.close()
     return child.wait()
 
 
 def guard(command: Sequence[str], *, grace_seconds: float) -> int:
-    """Run `command` until it ends, stdin closes or a signal comes; its status, as a shell says."""
+    """Run `command` until it ends, stdin closes or a signal comes; return its status.
+
+    As in a shell, 128 + n is the status after signal n.
+    """
     ended, end = os.pipe()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: os.write(end, b"."))
@@ -56,7 +59,7 @@ def guard(command: Sequence[str], *, grace_seconds: float) -> int:
 
 
 def wait_for_eof() -> None:
-    """Return when stdin has closed, reading past Python's buffer, whose lock outlives a thread."""
+    """Return when stdin has closed. Do not read through Python's buffer: its lock would stay."""
     while os.read(0, 4096):
         pass
 
@@ -76,7 +79,7 @@ def _end_group(process: subprocess.Popen[bytes], grace_seconds: float) -> None:
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    # macOS refuses to signal a group of which only zombies are left.
+    # macOS refuses to signal a group that has only zombies left.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
 

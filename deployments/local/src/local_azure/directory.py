@@ -1,4 +1,4 @@
-"""The tenant of Microsoft Entra ID that a stack over TLS has: who is in it, and their tokens."""
+"""The tenant of Microsoft Entra ID in a stack with TLS: its identities and their tokens."""
 
 import uuid
 from dataclasses import dataclass, field
@@ -14,42 +14,41 @@ BATCH = "https://batch.core.windows.net/"
 STORAGE = "https://storage.azure.com"
 MANAGEMENT = "https://management.azure.com"
 RESOURCES = (BATCH, STORAGE, MANAGEMENT)
-"""The resources that the SDKs ask tokens for, by the names that the public cloud gives them."""
+"""The resources that the SDKs request tokens for, by their names in the public cloud."""
 TOKEN_SECONDS = 3600
-CLOCK_SKEW = timedelta(minutes=5)  # that who checks a token forgives
+CLOCK_SKEW = timedelta(minutes=5)  # tolerated when a token is checked
 ALGORITHM = "RS256"
 
 
 def known_id(name: str) -> str:
-    """An id that is the same in each stack, so that whoever wrote it down need not change it."""
+    """Return an id that is the same in every stack, so that saved settings stay valid."""
     return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{name}.batch-convert.invalid"))
 
 
 class Flaw(StrEnum):
-    """What may be wrong with a token, or with the asking for one."""
+    """What is wrong with a token, or with the request for one."""
 
     REFUSED = "refused"
-    """There is none: the client's secret has expired."""
+    """No token is issued: the client's secret has expired."""
     EXPIRED = "expired"
     EARLY = "early"
-    """It is not valid yet."""
+    """The token is not valid yet."""
     AUDIENCE = "audience"
-    """It is for another resource."""
+    """The token is for another resource."""
     ISSUER = "issuer"
-    """Another tenant gave it out."""
+    """Another tenant issued the token."""
     SIGNATURE = "signature"
     ROLE = "role"
-    """It is as it should be, and who bears it has no role, neither on the Batch account nor on the
-    subscription."""
+    """The token is valid, but its bearer has no role on the Batch account or the subscription."""
 
 
-class BadToken(Exception):  # noqa: N818 - it says what the token is
-    """A token that is not to be believed; the message says why."""
+class BadToken(Exception):  # noqa: N818  names what the token is
+    """A token that is not valid; the message says why."""
 
 
 @dataclass(frozen=True)
 class Directory:
-    """One tenant, with one application in it, and the managed identity of nodes."""
+    """One tenant with one application and the managed identity of nodes."""
 
     secret: str = field(repr=False)
     tenant: str = known_id("tenant")
@@ -78,7 +77,7 @@ class Directory:
         return known_id("key")
 
     def claims(self, resource: str, *, bearer: str, now: datetime) -> dict[str, Any]:
-        """Of a token of version 1.0, which is what Batch and Storage take."""
+        """Return the claims of a token of version 1.0, which Batch and Storage accept."""
         begins = int(now.timestamp())
         return {
             "aud": resource,
@@ -96,7 +95,7 @@ class Directory:
         }
 
     def issue(self, resource: str, *, bearer: str, now: datetime, flaw: Flaw | None = None) -> str:
-        """A token by which `bearer` may use `resource`, with a flaw where one is ordered."""
+        """Return a token with which `bearer` can use `resource`, or one with a flaw."""
         claims = self.claims(resource, bearer=bearer, now=now) | flawed(flaw, now)
         key = self.key
         if flaw is Flaw.SIGNATURE:
@@ -104,10 +103,10 @@ class Directory:
         return jwt.encode(claims, key, algorithm=ALGORITHM, headers={"kid": self.key_id})
 
     def check(self, token: str, *, resource: str, now: datetime) -> str:
-        """Who bears the token.
+        """Return the bearer of a token that is valid for `resource` now.
 
         Raises:
-            BadToken: It is not one that lets its bearer use `resource` now.
+            BadToken: The token is not valid.
         """
         try:
             claims = jwt.decode(
@@ -128,7 +127,7 @@ class Directory:
         return str(claims["oid"])
 
     def has_role(self, bearer: str) -> bool:
-        """Whether the bearer may use the Batch account, and read the subscription."""
+        """Return whether the bearer can use the Batch account and read the subscription."""
         return bearer == self.client
 
 
@@ -137,8 +136,8 @@ def issuer(tenant: str) -> str:
 
 
 def flawed(flaw: Flaw | None, now: datetime) -> dict[str, Any]:
-    """The claims in which a token differs from what it should be."""
-    moment, nobody = int(now.timestamp()), known_id("nobody")
+    """Return the claims that the flaw changes."""
+    moment, stranger = int(now.timestamp()), known_id("stranger")
     match flaw:
         case Flaw.EXPIRED:
             return {"nbf": moment - 2 * TOKEN_SECONDS, "exp": moment - TOKEN_SECONDS}
@@ -147,18 +146,22 @@ def flawed(flaw: Flaw | None, now: datetime) -> dict[str, Any]:
         case Flaw.AUDIENCE:
             return {"aud": "https://graph.microsoft.com/"}
         case Flaw.ISSUER:
-            return {"iss": issuer(nobody), "tid": nobody}
+            return {"iss": issuer(stranger), "tid": stranger}
         case Flaw.ROLE:
-            return {"oid": nobody, "sub": nobody}
+            return {"oid": stranger, "sub": stranger}
     return {}
 
 
 def check_claims(claims: dict[str, Any], *, resource: str, issuer: str, now: datetime) -> None:
-    """Raises BadToken unless the claims are for the resource, from the issuer, and hold now."""
+    """Check resource, issuer and times.
+
+    Raises:
+        BadToken: A claim is wrong.
+    """
     if claims["aud"] != resource:
-        raise BadToken(f"The token is for {claims['aud']!r}; it must be for {resource!r} exactly")
+        raise BadToken(f"The token is for {claims['aud']!r}; it must be for exactly {resource!r}")
     if claims["iss"] != issuer:
-        raise BadToken(f"The token was issued by {claims['iss']!r}; it must be by {issuer!r}")
+        raise BadToken(f"The token was issued by {claims['iss']!r}; the issuer must be {issuer!r}")
     if now.timestamp() > claims["exp"] + CLOCK_SKEW.total_seconds():
         raise BadToken("The token has expired")
     if now.timestamp() < claims["nbf"] - CLOCK_SKEW.total_seconds():

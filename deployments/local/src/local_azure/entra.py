@@ -1,6 +1,7 @@
-"""The token endpoint of Microsoft Entra ID, for the one tenant of a stack over TLS.
+"""The token endpoint of Microsoft Entra ID for the tenant of a stack with TLS.
 
-The client-credentials grant, and the documents by which MSAL finds it: what azure-identity needs.
+It has what azure-identity needs: the client-credentials grant, and the documents with which MSAL
+finds it.
 """
 
 import hmac
@@ -16,14 +17,14 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from local_azure.directory import ALGORITHM, RESOURCES, TOKEN_SECONDS, Directory, Flaw
-from local_azure.sharing import beside
+from local_azure.shared_address import with_routes
 
-EVERYTHING = "/.default"  # ends a scope: all that is granted on the resource before it
+EVERYTHING = "/.default"  # the end of a scope: all permissions on the resource before it
 LARGEST_FORM_BYTES = 1 << 16
 
 
-class RefusedToken(Exception):  # noqa: N818 - it says what was refused
-    """A request for a token that Entra ID answers with an error, by its number."""
+class RefusedToken(Exception):  # noqa: N818  names what was refused
+    """A request for a token that Entra ID refuses with the error of this number."""
 
     def __init__(self, number: int, code: str, message: str, *, status: int = 400) -> None:
         self.number = number
@@ -33,22 +34,22 @@ class RefusedToken(Exception):  # noqa: N818 - it says what was refused
 
 
 FlawOf = Callable[[str], str | None]
-"""What is wrong, by order, with the next token for a resource."""
+"""Returns the flaw that was ordered for the next token for a resource."""
 
 
 def create_app(directory: Directory, *, flaw_of: FlawOf, otherwise: ASGIApp) -> ASGIApp:
-    """Entra ID for one directory; what is not for it goes to `otherwise`."""
-    endpoints = Endpoints(directory, flaw_of)
+    """Return Entra ID for one directory; pass other requests to `otherwise`."""
+    endpoints = TokenEndpoints(directory, flaw_of)
     routes = [
         Route("/{tenant}/oauth2/v2.0/token", endpoints.token, methods=["POST"]),
         Route("/{tenant}/v2.0/.well-known/openid-configuration", endpoints.configuration),
         Route("/{tenant}/discovery/v2.0/keys", endpoints.keys),
     ]
-    return beside(otherwise, routes=routes, refusals={RefusedToken: _refused})
+    return with_routes(otherwise, routes=routes, exception_handlers={RefusedToken: _refused})
 
 
-class Endpoints:
-    """What is asked of a directory over HTTP."""
+class TokenEndpoints:
+    """The HTTP endpoints of a directory."""
 
     def __init__(self, directory: Directory, flaw_of: FlawOf) -> None:
         self.directory = directory
@@ -90,10 +91,10 @@ class Endpoints:
 
 
 def check(form: Mapping[str, str], *, tenant: str, directory: Directory) -> str:
-    """The resource that a token is asked for.
+    """Return the resource that a token is requested for.
 
     Raises:
-        RefusedToken: It is not to be had.
+        RefusedToken: The request is not valid.
     """
     check_tenant(tenant, directory)
     if form.get("grant_type") != "client_credentials":
@@ -102,7 +103,7 @@ def check(form: Mapping[str, str], *, tenant: str, directory: Directory) -> str:
         )
     if form.get("client_id") != directory.client:
         raise RefusedToken(
-            700016, "unauthorized_client", "There is no such application in this tenant."
+            700016, "unauthorized_client", "The application does not exist in this tenant."
         )
     if not hmac.compare_digest(form.get("client_secret", "").encode(), directory.secret.encode()):
         raise RefusedToken(
@@ -112,15 +113,14 @@ def check(form: Mapping[str, str], *, tenant: str, directory: Directory) -> str:
     resource = scope.removesuffix(EVERYTHING)
     if resource not in RESOURCES or not scope.endswith(EVERYTHING):
         raise RefusedToken(
-            500011, "invalid_resource", f"There is no resource {resource!r} in this tenant."
+            500011, "invalid_resource", f"The resource {resource!r} does not exist in this tenant."
         )
     return resource
 
 
 def check_tenant(tenant: str, directory: Directory) -> None:
-    """Raises RefusedToken unless it is this directory's."""
     if tenant != directory.tenant:
-        raise RefusedToken(90002, "invalid_request", f"There is no tenant {tenant!r}.")
+        raise RefusedToken(90002, "invalid_request", f"The tenant {tenant!r} does not exist.")
 
 
 async def _body(request: Request) -> bytes:
@@ -133,6 +133,6 @@ async def _body(request: Request) -> bytes:
 
 
 async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RefusedToken)  # noqa: S101 - registered for this class alone
+    assert isinstance(error, RefusedToken)  # noqa: S101  registered for this class alone
     description = {"error": error.code, "error_description": str(error)}
     return JSONResponse(description | {"error_codes": [error.number]}, status_code=error.status)

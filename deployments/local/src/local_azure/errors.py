@@ -1,13 +1,25 @@
-"""What can go wrong with the local stack, and with which exit status it ends."""
+"""Errors of the local stack. Each has a problem and a remedy.
+
+StackError (exit status 1)
+└── StackUsageError (exit status 2)
+"""
 
 
 class StackError(Exception):
-    """The local stack cannot start, or did not live on; the message says what to do."""
+    """The local stack does not start, or ended early."""
 
     exit_status = 1
 
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(problem, remedy)
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem} {self.remedy}"
+
 
 class StackUsageError(StackError):
-    """What was asked for cannot be: another port, folder or file has to be named."""
+    """An option cannot be met: another port, folder or file is required."""
 
     exit_status = 2

@@ -1,4 +1,4 @@
-"""The PATH of local nodes, on which there is always an ffmpeg."""
+"""The PATH of local nodes, which always has an ffmpeg."""
 
 import os
 import shutil
@@ -10,10 +10,10 @@ SYSTEM_FOLDERS = ("/usr/bin", "/bin")
 
 
 def node_path(links: Path) -> str:
-    """The machine's PATH; where it has no ffmpeg, `links`, which then holds one, comes first.
+    """Return the machine's PATH; if it has no ffmpeg, put one into `links`, and `links` first.
 
     Raises:
-        StackError: There is no ffmpeg on this machine, nor a wheel that carries one.
+        StackError: Neither this machine nor the imageio-ffmpeg wheel has an ffmpeg.
     """
     folders = [folder for folder in os.get_exec_path() if Path(folder).is_absolute()]
     if shutil.which("ffmpeg", path=os.pathsep.join(folders)) is None:
@@ -24,14 +24,15 @@ def node_path(links: Path) -> str:
 
 
 def link_ffmpeg(links: Path) -> None:
-    """Put a link named `ffmpeg` into the folder `links`."""
+    """Link the ffmpeg of the imageio-ffmpeg wheel into the folder `links`."""
     import imageio_ffmpeg
 
     try:
         binary = imageio_ffmpeg.get_ffmpeg_exe()
     except RuntimeError as error:
-        message = "There is no ffmpeg: install one, or `pip install imageio-ffmpeg`."
-        raise StackError(message) from error
+        raise StackError(
+            "ffmpeg was not found.", "Install it, or run `pip install imageio-ffmpeg`."
+        ) from error
     links.mkdir(exist_ok=True)
     link = links / "ffmpeg"
     link.unlink(missing_ok=True)

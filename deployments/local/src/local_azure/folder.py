@@ -1,4 +1,4 @@
-"""The data folder: where a stack keeps its blobs, keys and logs from one start to the next."""
+"""The data folder, which keeps a stack's blobs, keys and logs between starts."""
 
 import base64
 import os
@@ -10,54 +10,58 @@ from platformdirs import user_data_path
 
 from local_azure.errors import StackUsageError
 
-KEY_BYTES = 64  # as Azure's own account keys
+KEY_BYTES = 64  # the size of Azure's account keys
 
 
 @dataclass(frozen=True)
 class DataFolder:
-    """The names of what is in the folder at `path`."""
+    """The files in the data folder at `path`."""
 
     path: Path
 
     @classmethod
     def at(cls, path: Path | None) -> "DataFolder":
-        """The folder at `path`, or else in the user's data folder; made where it is missing.
+        """Return the folder at `path`, or in the user's data folder, and create it if missing.
 
         Raises:
-            StackUsageError: It can be neither made nor written.
+            StackUsageError: The folder cannot be created or written.
         """
         path = (path or user_data_path("batch-convert", appauthor=False)).expanduser().absolute()
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            message = f"The data folder {path} cannot be made ({error.strerror}): name another."
-            raise StackUsageError(message) from error
+            raise StackUsageError(
+                f"The data folder {path} cannot be created ({error.strerror}).",
+                "Choose another folder.",
+            ) from error
         if not os.access(path, os.W_OK | os.X_OK):
-            message = f"The data folder {path} cannot be written: name another, or change its mode."
-            raise StackUsageError(message)
+            raise StackUsageError(
+                f"The data folder {path} is not writable.",
+                "Choose another folder, or change its mode.",
+            )
         return cls(path)
 
     @property
     def lock(self) -> Path:
-        """Held alone by the stack that runs on this folder."""
+        """The lock that the running stack holds exclusively."""
         return self.path / "lock"
 
     @property
     def users(self) -> Path:
-        """Shared by the commands that use the stack; alone by one that will stop."""
+        """The lock that commands which use the stack share, and a stack that stops excludes."""
         return self.path / "users"
 
     @property
     def settings(self) -> Path:
-        """The settings of the stack that runs; gone when it stops."""
+        """The settings of the running stack. The stack deletes the file when it stops."""
         return self.path / "stack.env"
 
     def log(self, name: str) -> Path:
-        """What a part of the stack printed when it last ran."""
+        """Return the log of a part of the stack from its last run."""
         return self.path / f"{name}.log"
 
     def key(self, account: str) -> str:
-        """The account's key in base64, made at its first use, for this user's eyes only."""
+        """Return the account's key in base64. It is made at its first use, for this user only."""
         path = self.path / f"{account}.key"
         if not path.exists():
             write_privately(path, base64.b64encode(secrets.token_bytes(KEY_BYTES)))
@@ -65,7 +69,7 @@ class DataFolder:
 
 
 def write_privately(path: Path, content: bytes) -> None:
-    """Put it at `path`, whole or not at all, for this user's eyes only."""
+    """Write a file in one step that only this user can read."""
     draft = path.with_suffix(".new")
     draft.unlink(missing_ok=True)
     draft.touch(mode=0o600)

@@ -1,12 +1,12 @@
-"""Azure Resource Manager, for the one subscription of a stack over TLS.
+"""Azure Resource Manager for the subscription of a stack with TLS.
 
-The requests that tell how many cores the Batch account may have, and which VM sizes its region has.
+It answers two requests: the core quotas of the Batch account, and the VM sizes of its region.
 """
 
 import logging
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 from starlette.exceptions import HTTPException
@@ -16,16 +16,14 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from local_azure.batch import sizes
+from local_azure.batch.service import Service
 from local_azure.directory import MANAGEMENT, BadToken, Directory
-from local_azure.sharing import beside
-
-if TYPE_CHECKING:
-    from local_azure.batch.service import Service
+from local_azure.shared_address import with_routes
 
 log = logging.getLogger(__name__)
 
 LOCATION = "local"
-PAGE = 25  # sizes; a client that reads one page only is found out
+PAGE = 25  # sizes: few enough to expose a client that reads only one page
 API_VERSIONS = ("2024-07-01", "2025-06-01")
 QUERY_PARAMETERS = {"api-version", "$skiptoken"}
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -33,8 +31,8 @@ ACCOUNTS = "/{subscription}/providers/Microsoft.Batch/batchAccounts"
 SIZES = "/{subscription}/providers/Microsoft.Batch/locations/{location}/virtualMachineSkus"
 
 
-class RefusedRequest(Exception):  # noqa: N818 - it says what was refused
-    """A request that Resource Manager answers with an error."""
+class RefusedRequest(Exception):  # noqa: N818  names what was refused
+    """A request that Resource Manager refuses."""
 
     def __init__(self, status: int, code: str, message: str, **headers: str) -> None:
         self.status = status
@@ -43,21 +41,21 @@ class RefusedRequest(Exception):  # noqa: N818 - it says what was refused
         super().__init__(message)
 
 
-def create_app(service: "Service", *, directory: Directory, otherwise: ASGIApp) -> ASGIApp:
-    """Resource Manager for one Batch account; what is not for it goes to `otherwise`."""
-    endpoints = Endpoints(service, directory)
+def create_app(service: Service, *, directory: Directory, otherwise: ASGIApp) -> ASGIApp:
+    """Return Resource Manager for one Batch account; pass other requests to `otherwise`."""
+    endpoints = ManagementEndpoints(service, directory)
     routes = [Route(ACCOUNTS, endpoints.accounts), Route(SIZES, endpoints.sizes)]
-    return beside(
+    return with_routes(
         otherwise,
         routes=[Mount("/subscriptions", routes=routes)],
-        refusals={RefusedRequest: _refused, HTTPException: _unknown},
+        exception_handlers={RefusedRequest: _refused, HTTPException: _unknown},
     )
 
 
-class Endpoints:
-    """What is asked of a subscription over HTTP."""
+class ManagementEndpoints:
+    """The HTTP endpoints of a subscription."""
 
-    def __init__(self, service: "Service", directory: Directory) -> None:
+    def __init__(self, service: Service, directory: Directory) -> None:
         self.service = service
         self.directory = directory
 
@@ -75,7 +73,6 @@ class Endpoints:
         return JSONResponse(page([described(size) for size in offered], request))
 
     def _admit(self, request: Request, *, action: str) -> None:
-        """Raises RefusedRequest unless who asks may."""
         bearer = check_token(request, self.directory)
         check_query(request)
         check_subscription(request.path_params["subscription"], self.directory)
@@ -86,10 +83,10 @@ class Endpoints:
 
 
 def check_token(request: Request, directory: Directory) -> str:
-    """Who asks.
+    """Return the bearer of the request's token.
 
     Raises:
-        RefusedRequest: It is not told by a token for Resource Manager.
+        RefusedRequest: The request has no valid token for Resource Manager.
     """
     token = request.headers.get("Authorization", "").removeprefix("Bearer ")
     try:
@@ -115,10 +112,10 @@ def check_query(request: Request) -> None:
 
 def check_subscription(subscription: str, directory: Directory) -> None:
     if not UUID.fullmatch(subscription):
-        message = f"The subscription {subscription[:40]!r} is no UUID."
+        message = f"The subscription {subscription[:40]!r} is not a UUID."
         raise RefusedRequest(400, "InvalidSubscriptionId", message)
     if subscription.lower() != directory.subscription:
-        message = f"There is no subscription {subscription!r}."
+        message = f"The subscription {subscription!r} does not exist."
         raise RefusedRequest(404, "SubscriptionNotFound", message)
 
 
@@ -132,8 +129,8 @@ def not_supported(what: str) -> RefusedRequest:
     return RefusedRequest(501, "NotImplemented", f"{what} is not supported here.")
 
 
-def account(service: "Service", directory: Directory, endpoint: str) -> dict[str, Any]:
-    """The Batch account: as many cores as its nodes have, were all of the largest size."""
+def account(service: Service, directory: Directory, endpoint: str) -> dict[str, Any]:
+    """Return the Batch account. Its cores suffice for its quota of nodes at the largest size."""
     usual = service.max_nodes * max(sizes.CORES)
     dedicated = service.faults.core_quota("dedicated", usual)
     group = f"/subscriptions/{directory.subscription}/resourceGroups/local"
@@ -166,10 +163,10 @@ def described(size: sizes.Size) -> dict[str, Any]:
 
 
 def page(items: list[dict[str, Any]], request: Request) -> dict[str, Any]:
-    """Some of the items, from where the last page ended, and the address of the next."""
+    """Return the page of items that the request asks for, with a link to the next page."""
     token = request.query_params.get("$skiptoken", "0")
     if not re.fullmatch(r"\d{1,6}", token):
-        raise RefusedRequest(400, "InvalidSkipToken", f"There is no page {token[:40]!r}.")
+        raise RefusedRequest(400, "InvalidSkipToken", f"The page {token[:40]!r} does not exist.")
     end = int(token) + PAGE
     answer: dict[str, Any] = {"value": items[int(token) : end]}
     if end < len(items):
@@ -179,7 +176,7 @@ def page(items: list[dict[str, Any]], request: Request) -> dict[str, Any]:
 
 
 async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RefusedRequest)  # noqa: S101 - registered for this class alone
+    assert isinstance(error, RefusedRequest)  # noqa: S101  registered for this class alone
     body = {"error": {"code": error.code, "message": str(error)}}
     return JSONResponse(body, status_code=error.status, headers=error.headers)
 

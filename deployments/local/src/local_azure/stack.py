@@ -1,4 +1,4 @@
-"""The local stack of a command: the one that runs on the data folder, or one of its own."""
+"""The local stack of a command: one that already runs, or one that the command starts."""
 
 import subprocess
 import sys
@@ -23,10 +23,10 @@ STOP_SECONDS = 30
 
 @contextmanager
 def running_stack(data: Path | None = None) -> Iterator["Stack"]:
-    """A stack on the data folder, for as long as the block runs; it is still starting at first.
+    """Keep a stack running on the data folder during the block. It may still be starting.
 
     Raises:
-        StackUsageError: The data folder cannot be had.
+        StackUsageError: The data folder cannot be used.
     """
     stack = Stack(DataFolder.at(data))
     try:
@@ -37,24 +37,23 @@ def running_stack(data: Path | None = None) -> Iterator["Stack"]:
 
 
 class Stack:
-    """A share in the stack of a data folder, and the process of the stack if we started it."""
+    """A use of a data folder's stack, and the stack's process if this object started it."""
 
     def __init__(self, folder: DataFolder) -> None:
-        """Nothing runs yet."""
         self.folder = folder
         self.users = Lock.at(folder.users)
         self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
-        """Keep the stack that runs from stopping; start one where none runs."""
+        """Keep a running stack from stopping, or start one."""
         self.users.share()
         self._start_if_none_runs()
 
     def wait(self) -> dict[str, str]:
-        """The settings, when the stack is ready.
+        """Wait until the stack is ready, and return its settings.
 
         Raises:
-            StackError: It does not start; with its last words.
+            StackError: The stack does not start.
         """
         deadline = time.monotonic() + START_SECONDS
         while self.process is None and time.monotonic() < deadline:
@@ -63,16 +62,15 @@ class Stack:
             time.sleep(0.05)
             self._start_if_none_runs()
         if self.process is None:
-            message = (
-                f"The stack that runs on {self.folder.path} was not ready within "
-                f"{START_SECONDS} s: stop it, and try again."
+            raise StackError(
+                f"The stack on {self.folder.path} was not ready within {START_SECONDS} s.",
+                "Stop it, and try again.",
             )
-            raise StackError(message)
         await_ready(self.process, self.folder)
         return env_file.read(self.folder.settings)
 
     def stop(self) -> None:
-        """Let go of the stack; see one of our own end, unless another command uses it."""
+        """Stop using the stack; stop the one that this object started, unless others use it."""
         self.users.close()
         if self.process is not None:
             stop_process(self.process)
@@ -87,8 +85,8 @@ class Stack:
 
 
 def start_process(folder: DataFolder, lock: Lock) -> subprocess.Popen[str]:
-    """Start a stack that takes over the data folder's lock, and ends after our pipe closes."""
-    # -P: the folder that the user happens to be in may have a `deployments` of its own.
+    """Start a stack that takes over the data folder's lock, and ends after its stdin closes."""
+    # -P: the current folder may have a `local_azure` of its own.
     program = [sys.executable, "-P", "-m", "local_azure", "--until-stdin-closes"]
     with folder.log("stack").open("w") as log:
         return subprocess.Popen(
@@ -103,19 +101,21 @@ def start_process(folder: DataFolder, lock: Lock) -> subprocess.Popen[str]:
 
 
 def await_ready(process: subprocess.Popen[str], folder: DataFolder) -> None:
-    """Pass on what the stack says before its settings, until it says that it is ready."""
+    """Print the stack's messages until it prints that it is ready."""
     for line in process.stdout or []:
         if line.rstrip() == READY:
             return
         if not env_file.is_setting(line):
-            print(line, end="", file=sys.stderr, flush=True)  # noqa: T201 - its words
+            print(line, end="", file=sys.stderr, flush=True)  # noqa: T201  messages of the stack
     lines = folder.log("stack").read_text(errors="replace").splitlines()
-    words = lines[-1].removeprefix("error: ") if lines else "it said nothing"
-    raise StackError(f"The local stack did not start: {words}")
+    words = lines[-1].removeprefix("error: ") if lines else "it printed no error"
+    raise StackError(
+        f"The local stack did not start: {words}", f"See also its log, {folder.log('stack')}."
+    )
 
 
 def stop_process(process: subprocess.Popen[str]) -> None:
-    """Close the pipe, and wait for the end, or for word that another command uses the stack."""
+    """Close the stack's stdin, and wait until it ends or prints that other commands use it."""
     timer = threading.Timer(STOP_SECONDS, process.kill)
     timer.start()
     try:
@@ -128,7 +128,7 @@ def stop_process(process: subprocess.Popen[str]) -> None:
 
 
 def running_settings(folder: DataFolder) -> dict[str, str] | None:
-    """The settings of a stack that answers: a file may be left by one that was killed."""
+    """Return the settings of a stack that answers. A killed stack leaves its file behind."""
     try:
         settings = env_file.read(folder.settings)
     except FileNotFoundError:

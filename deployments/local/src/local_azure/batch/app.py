@@ -15,31 +15,31 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from local_azure.batch import wire
-from local_azure.batch.errors import BatchError, not_supported
+from local_azure.batch.error_codes import BatchError, not_supported
 from local_azure.batch.gate import Gate
 from local_azure.batch.routes import ROUTES
 from local_azure.batch.service import Service
 from local_azure.batch.transfers import Transfers
 
 if TYPE_CHECKING:
-    from local_azure.batch.identity import NodeIdentity
+    from local_azure.batch.node_identity import NodeIdentity
     from local_azure.directory import Directory
 
 log = logging.getLogger(__name__)
 
 
 class LocalBatch(Starlette):
-    """Lets a fault drop the connection, which ASGI itself has no message for."""
+    """An application whose faults can drop connections; ASGI has no message for that."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            # uvicorn's `send` is a method of what holds the connection.
+            # uvicorn's `send` is a method of the object that holds the connection.
             transport = getattr(getattr(send, "__self__", None), "transport", None)
             scope.setdefault("extensions", {})["local.drop"] = getattr(transport, "abort", None)
         await super().__call__(scope, receive, send)
 
 
-def create_app(  # noqa: PLR0913 - what makes an account
+def create_app(  # noqa: PLR0913  the properties of an account
     *,
     account: str,
     key: str,
@@ -49,16 +49,16 @@ def create_app(  # noqa: PLR0913 - what makes an account
     directory: "Directory | None" = None,
     bundle: Path | None = None,
 ) -> Starlette:
-    """The local Batch service for one account.
+    """Make the local Batch service for one account.
 
     Args:
         account: The account's name.
-        key: Its access key, base64.
-        data: The folder under which nodes have theirs; they are removed with their nodes.
-        max_nodes: The account's quota of nodes, over all pools together.
-        node_path: PATH of the processes on nodes.
-        directory: Whose tokens are taken beside signatures by the key, over TLS.
-        bundle: The authorities that nodes trust; none: those that the machine does.
+        key: The account's key, in base64.
+        data: The folder for the folders of nodes, which are deleted with their nodes.
+        max_nodes: The account's quota of nodes, for all pools together.
+        node_path: PATH of processes on nodes.
+        directory: The tenant whose tokens are accepted over TLS, beside signatures with the key.
+        bundle: The certificate authorities that nodes trust. None: those of the machine.
     """
     service = Service(
         account=account,
@@ -68,42 +68,42 @@ def create_app(  # noqa: PLR0913 - what makes an account
         transfers=Transfers(bundle=bundle, identity=node_identity(directory)),
         directory=directory,
     )
-
-    @contextlib.asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        service.start()
-        try:
-            yield
-        finally:
-            await service.stop()
-
+    gate = Middleware(Gate, service=service, key=base64.b64decode(key), directory=directory)
     app = LocalBatch(
         routes=ROUTES,
-        middleware=[
-            Middleware(Gate, service=service, key=base64.b64decode(key), directory=directory)
-        ],
+        middleware=[gate],
         exception_handlers={
             BatchError: _refused,
             HTTPException: _unknown,
             Exception: _internal_error,
         },
-        lifespan=lifespan,
+        lifespan=_lifespan,
     )
     app.router.redirect_slashes = False
     app.state.service = service
     return app
 
 
+@contextlib.asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    service: Service = app.state.service
+    service.start()
+    try:
+        yield
+    finally:
+        await service.stop()
+
+
 def node_identity(directory: "Directory | None") -> "NodeIdentity | None":
     if directory is None:
         return None
-    from local_azure.batch.identity import NodeIdentity  # with much below it
+    from local_azure.batch.node_identity import NodeIdentity  # slow to import
 
     return NodeIdentity(directory)
 
 
 async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, BatchError)  # noqa: S101 - registered for this class alone
+    assert isinstance(error, BatchError)  # noqa: S101  registered for this class alone
     return wire.failure(error)
 
 

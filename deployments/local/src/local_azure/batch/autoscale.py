@@ -1,4 +1,4 @@
-"""Autoscale formulas, as Azure documents them: what is supported means the same there.
+"""A subset of Azure's autoscale formulas, evaluated as Azure documents them.
 
 Supported are assignments, doubles, vectors of samples, times and intervals with their operators,
 `?:`, min, max, avg, sum and len, time(), and the samples that count tasks and nodes. What else
@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from local_azure.batch.errors import BatchError
-from local_azure.batch.metrics import PERIOD, History, Metrics
-from local_azure.batch.tokens import Token, tokens
+from local_azure.batch.error_codes import BatchError
+from local_azure.batch.history import PERIOD, History, Metrics
+from local_azure.batch.lexer import Token, tokens
 
 LONGEST = 8192
 DEEPEST = 30
@@ -77,7 +77,7 @@ _ALLOWED: Mapping[tuple[type, type], str] = {
     (datetime, timedelta): "+",
     (datetime, datetime): "- == != < <= > >=",
 }
-"""Which operators Azure's documentation lists for which operands."""
+"""The operators for each pair of operands, by Azure's documentation."""
 _FUNCTIONS: Mapping[str, Callable[[Vector], float]] = {
     "min": lambda values: min(values, default=math.nan),
     "max": lambda values: max(values, default=math.nan),
@@ -89,14 +89,14 @@ _FUNCTIONS: Mapping[str, Callable[[Vector], float]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Targets:
-    """What a formula asks for; None is left as it is."""
+    """The targets that a formula sets. None: unchanged."""
 
     dedicated: int | None = None
     spot: int | None = None
     deallocation: str = "requeue"
 
     def results(self, *, dedicated: int, spot: int) -> str:
-        """As `autoScaleRun.results` says it, with the present targets where none is set."""
+        """Return the text of `autoScaleRun.results`, with the present targets if unchanged."""
         return (
             f"$TargetDedicatedNodes={dedicated if self.dedicated is None else self.dedicated};"
             f"$TargetLowPriorityNodes={spot if self.spot is None else self.spot};"
@@ -106,7 +106,7 @@ class Targets:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """What a formula is evaluated on: the time, and what is known of its pool."""
+    """The input of a formula: the time and the metrics of its pool."""
 
     now: datetime
     present: Metrics = field(default_factory=dict)
@@ -114,7 +114,11 @@ class Scene:
 
 
 def evaluate(formula: str, scene: Scene) -> Targets:
-    """Raises BatchError AutoScalingFormulaEvaluationError with the reason."""
+    """Evaluate a formula.
+
+    Raises:
+        BatchError: AutoScalingFormulaEvaluationError, with the reason.
+    """
     try:
         values = _Evaluator(_tokens(formula), scene).program()
         nodes = {name: _nodes(name, values[name]) for name in TARGETS if name in values}
@@ -141,14 +145,18 @@ def _tokens(formula: str) -> list[Token]:
 
 
 def combine(sign: str, left: Value, right: Value) -> Value:
-    """The result of an operator; raises ValueError for operands that it does not take."""
+    """Return the result of an operator.
+
+    Raises:
+        ValueError: The operator does not accept these operands.
+    """
     if sign not in _ALLOWED.get((type(left), type(right)), "").split():
         kinds = f"{_NAMES[type(left)]} and {_NAMES[type(right)]}"
-        raise ValueError(f"{sign} does not take {kinds}")
+        raise ValueError(f"{sign} does not accept {kinds}")
     if isinstance(left, tuple):
         others = right if isinstance(right, tuple) else (right,) * len(left)
         if len(others) != len(left):
-            raise ValueError(f"{sign} takes vectors of one length")
+            raise ValueError(f"{sign} requires vectors of the same length")
         return tuple(
             float(_ARITHMETIC[sign](a, b))  # type: ignore[arg-type]
             for a, b in zip(left, others, strict=True)
@@ -158,17 +166,17 @@ def combine(sign: str, left: Value, right: Value) -> Value:
 
 
 def flattened(values: Sequence[Value]) -> Vector:
-    """A doubleVecList as one vector."""
+    """Return a doubleVecList as one vector."""
     found: list[float] = []
     for value in values:
         if isinstance(value, datetime | timedelta):
-            raise ValueError("numbers are expected, not times")  # noqa: TRY004 - of the formula
+            raise ValueError("numbers are expected, not times")  # noqa: TRY004  an error in the formula
         found.extend(value if isinstance(value, tuple) else (value,))
     return tuple(found)
 
 
 class _Evaluator:
-    """Walks the tokens and computes as it goes; a formula has no side effects."""
+    """A parser that computes while it reads: formulas have no side effects."""
 
     def __init__(self, tokens: list[Token], scene: Scene) -> None:
         self.tokens = [*tokens, ("end", "the end")]
@@ -181,7 +189,7 @@ class _Evaluator:
             if not self.accept(";"):
                 self.assignment()
         if not any(name in self.values for name in TARGETS):
-            raise ValueError("the formula sets no target of nodes")
+            raise ValueError("the formula sets no target for nodes")
         return self.values
 
     def take(self, expected: str | None = None) -> Token:
@@ -267,7 +275,7 @@ class _Evaluator:
         return float(value) if isinstance(value, int) else value
 
     def arguments(self) -> list[Value]:
-        """What stands between the parentheses, the first of which is taken already."""
+        """Read the arguments after the opening parenthesis."""
         found: list[Value] = []
         while not self.accept(")"):
             if found:
@@ -288,17 +296,17 @@ class _Evaluator:
         kind, text = self.take()
         self.take(")")
         if kind != "text":
-            raise ValueError("time() takes a time in quotes")
+            raise ValueError("time() requires a time in quotes")
         moment = datetime.fromisoformat(text.strip('"'))
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
     def sampled(self, metric: str) -> Value:
-        """`$Metric.GetSample(…)` or `$Metric.GetSamplePercent(…)`."""
+        """Read `GetSample(…)` or `GetSamplePercent(…)` after `$Metric.`."""
         method = self.take()[1]
         self.take("(")
         arguments = self.arguments()
         if metric not in self.scene.present:
-            raise ValueError(f"there are no samples of {metric!r} in the local service")
+            raise ValueError(f"samples of {metric!r} are not supported by the local service")
         if method == "GetSamplePercent":
             return self.percent(metric, arguments)
         if method != "GetSample" or not arguments:
@@ -308,7 +316,7 @@ class _Evaluator:
             return self.scene.history.latest(metric, int(count), now=self.scene.now)
         least = _double(arguments.pop()) if isinstance(arguments[-1], float) else 0
         if (available := self.percent(metric, arguments)) < least:
-            raise ValueError(f"{available:.0f} percent of the samples of {metric} are there")
+            raise ValueError(f"{available:.0f} percent of the samples of {metric} are available")
         return self.samples(metric, arguments)
 
     def samples(self, metric: str, bounds: Sequence[Value]) -> Vector:
@@ -321,7 +329,7 @@ class _Evaluator:
         return min(100.0, 100 * len(self.samples(metric, bounds)) / most)
 
     def span(self, bounds: Sequence[Value]) -> tuple[datetime, datetime]:
-        """From one or two bounds, each a time or how long ago it was; in either order."""
+        """Return start and end from one or two bounds, each a time or an age, in any order."""
         if len(bounds) not in (1, 2):
             raise ValueError("samples are taken since a time, or between two")
         moments = [self.moment(bound) for bound in bounds]

@@ -1,4 +1,4 @@
-"""The service's clock: UTC, and able to run faster than the wall's."""
+"""The service's clock: UTC, at the speed of real time or faster."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,7 @@ class Clock:
         return self._origin + (datetime.now(UTC) - self._wall_origin) * self._rate
 
     def run_at(self, rate: float) -> None:
-        """From now on lets `rate` seconds pass here for each second on the wall."""
+        """Let `rate` seconds pass on this clock in each second of real time."""
         self._origin, self._wall_origin = self.now(), datetime.now(UTC)
         self._rate = rate
         self._rate_changed.set()

@@ -1,40 +1,61 @@
-"""Gives waiting tasks to nodes, and sees each to its end."""
+"""Assigns waiting tasks to nodes, and runs each task until it is completed."""
 
 import asyncio
 import shutil
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from local_azure.batch import execution, scheduler
-from local_azure.batch.errors import BatchError
-from local_azure.batch.execution import Outcome, ended
+from local_azure.batch import scheduler
+from local_azure.batch.clock import Clock
+from local_azure.batch.error_codes import BatchError
+from local_azure.batch.execution import Executor, Outcome, ended
+from local_azure.batch.registry import Registry
 from local_azure.batch.specs import TaskSpec
 from local_azure.batch.state import Job, JobState, Node, NodeState, Pool, Task, TaskState
-
-if TYPE_CHECKING:
-    from local_azure.batch.service import Service
+from local_azure.batch.workers import Workers
 
 RECENT_TASKS = 10
 MOST_NODES_LOST = 3
 
 
+@dataclass(frozen=True, kw_only=True)
+class TaskEvents:
+    """Calls that tell the rest of the service about tasks."""
+
+    started: Callable[[Task, Node], None]
+    completed: Callable[[Task], None]
+    left: Callable[[Task], None]
+    """The task has left its node: its process has ended."""
+    failed_inside: Callable[[Node, str], None]
+    """The service itself failed while it ran a task on the node."""
+
+
+@dataclass(kw_only=True, eq=False)
 class Dispatch:
-    def __init__(self, service: "Service") -> None:
-        self.service = service
-        self._woken = False
+    registry: Registry
+    clock: Clock
+    workers: Workers
+    executor: Executor
+    events: TaskEvents
+    _is_woken: bool = False
 
     def add(self, job: Job, spec: TaskSpec) -> Task:
-        """A new task in the job's queue; raises TaskExists."""
+        """Add a task to the job's queue.
+
+        Raises:
+            BatchError: The job has a task with this id.
+        """
         key = spec.id.lower()
         if key in job.tasks:
             raise BatchError("TaskExists")
-        task = Task(spec=spec, job=job, created=self.service.clock.now())
+        task = Task(spec=spec, job=job, created=self.clock.now())
         job.tasks[key] = task
         job.count(task, +1)
         self.enqueue(task)
         return task
 
     def enqueue(self, task: Task, *, first: bool = False) -> None:
-        """Lets the task wait for a node, unless an earlier execution of it is still ending."""
+        """Queue the task, unless an earlier execution of it is still ending."""
         if task.worker is None and task.state is TaskState.ACTIVE:
             key = task.id.lower()
             task.job.queue[key] = task
@@ -42,15 +63,15 @@ class Dispatch:
             self.wake()
 
     def wake(self) -> None:
-        """Places what can be placed, soon and once, however often it is asked."""
-        if not self._woken:
-            self._woken = True
+        """Assign tasks to nodes soon, once for any number of calls."""
+        if not self._is_woken:
+            self._is_woken = True
             asyncio.get_running_loop().call_soon(self._place_all)
 
     def _place_all(self) -> None:
-        self._woken = False
-        if not self.service.workers.stopping:
-            for pool in list(self.service.pools.values()):
+        self._is_woken = False
+        if not self.workers.stopping:
+            for pool in list(self.registry.pools.values()):
                 self._place(pool)
 
     def _place(self, pool: Pool) -> None:
@@ -71,12 +92,12 @@ class Dispatch:
                 tasks=((task, task.spec.required_slots) for task in job.queue.values()),
                 limit=job.room(),
             )
-            for job in self.service.jobs.values()
+            for job in self.registry.jobs.values()
             if job.queue and job.state is JobState.ACTIVE and job.pool_key == pool.id.lower()
         ]
 
     def _start(self, task: Task, node: Node) -> None:
-        now = self.service.clock.now()
+        now = self.clock.now()
         del task.job.queue[task.id.lower()]
         task.job.running.add(task)
         task.move(TaskState.RUNNING, now)
@@ -87,34 +108,34 @@ class Dispatch:
         node.recent = [task, *(t for t in node.recent if t is not task)][:RECENT_TASKS]
         if node.state is NodeState.IDLE:
             node.move(NodeState.RUNNING, now)
-        self.service.faults.task_starts(task, node)
-        task.worker = self.service.workers.spawn(
+        self.events.started(task, node)
+        task.worker = self.workers.spawn(
             self._execute(task, node),
             name=f"{task.job.id}/{task.id} on {node.id}",
             then=lambda error: self._leave(task, node, error),
         )
 
     async def _execute(self, task: Task, node: Node) -> None:
-        outcome = await execution.run_task(self.service.surroundings(), task, node)
+        outcome = await self.executor.run_task(task, node)
         if task.state is TaskState.RUNNING:
             self._settle(task, outcome)
 
     def _settle(self, task: Task, outcome: Outcome) -> None:
-        """Writes what an execution came to: the end of the task, or another try."""
+        """Complete the task, or note that it is to be retried."""
         following = scheduler.after_exit(
             exit_code=outcome.exit_code, retries=task.run.retries, max_retries=task.max_retries
         )
         if following is scheduler.Next.COMPLETE:
             self.complete(task, outcome)
             return
-        now = self.service.clock.now()
+        now = self.clock.now()
         task.run.end(now, exit_code=outcome.exit_code, failure=outcome.failure)
         task.run.retries += 1
         task.run.last_retry = now
         task.move(TaskState.ACTIVE, now)
 
     def _leave(self, task: Task, node: Node, error: BaseException | None) -> None:
-        """Gives the slots back after an execution has ended, whichever way it did."""
+        """Free the task's slots after an execution, however the execution ended."""
         task.worker = None
         task.job.running.discard(task)
         node.tasks.discard(task)
@@ -122,34 +143,33 @@ class Dispatch:
         node.tasks_run += 1
         node.tasks_succeeded += task.run.result == "success"
         if error is not None:
-            self.service.nodes.lose(node, f"A worker of the service died: {error!r}")
+            self.events.failed_inside(node, f"A worker of the service died: {error!r}")
             self._after_loss(task)
         if node.state is NodeState.RUNNING and not node.tasks:
-            node.move(NodeState.IDLE, self.service.clock.now())
+            node.move(NodeState.IDLE, self.clock.now())
         self.enqueue(task, first=True)
-        self.service.job_board.look_at(task.job)
+        self.events.left(task)
         self.wake()
 
     def _after_loss(self, task: Task) -> None:
-        """Lets the task wait again, unless it would cost one node after the other."""
+        """Queue the task again, unless it has cost too many nodes."""
         task.nodes_lost += 1
         if task.nodes_lost < MOST_NODES_LOST:
             self.requeue(task)
         elif task.state is not TaskState.COMPLETED:
-            reason = f"{task.nodes_lost} nodes became unusable as they ran the task"
+            reason = f"{task.nodes_lost} nodes became unusable while they ran the task"
             self.complete(task, Outcome(failure=ended(reason, category="servererror")))
 
     def complete(self, task: Task, outcome: Outcome) -> None:
-        now = self.service.clock.now()
+        now = self.clock.now()
         task.job.queue.pop(task.id.lower(), None)
-        # An ended task counts by its result, so the result is written before it moves.
+        # The counts of completed tasks depend on the result: it is set before the state.
         task.run.end(now, exit_code=outcome.exit_code, failure=outcome.failure)
         task.move(TaskState.COMPLETED, now)
-        self.service.retention.keep(task)
-        self.service.job_board.completed(task)
+        self.events.completed(task)
 
     def end(self, task: Task, reason: str) -> None:
-        """Completes the task as a failure, now, and kills what still runs of it."""
+        """Complete the task as a failure now, and kill its process."""
         if task.state is not TaskState.COMPLETED:
             self.complete(task, Outcome(failure=ended(reason)))
         self.stop(task)
@@ -159,12 +179,12 @@ class Dispatch:
             task.worker.cancel()
 
     def requeue(self, task: Task, *, preempted: bool = False) -> None:
-        """Takes a running task off its node; it waits again as soon as its process is dead.
+        """Take a running task off its node; queue it when its process has ended.
 
         As in Azure, a preemption is not counted as a requeue.
         """
         if task.state is TaskState.RUNNING:
-            now = self.service.clock.now()
+            now = self.clock.now()
             if not preempted:
                 task.run.requeues += 1
                 task.run.last_requeue = now
@@ -173,12 +193,12 @@ class Dispatch:
         self.stop(task)
 
     async def stopped(self, task: Task) -> None:
-        """Waits until nothing of the task runs any more."""
+        """Wait until the task's process has ended."""
         if task.worker is not None:
             await asyncio.wait({task.worker})
 
     async def delete(self, task: Task) -> None:
-        """Ends the task and takes it, and its files, out of the world."""
+        """End the task, and delete its record and its files."""
         self.end(task, "The task was deleted")
         await self.stopped(task)
         if task.job.tasks.get(task.id.lower()) is not task:
@@ -195,7 +215,7 @@ class Dispatch:
                 Reason="Only a completed task that failed with an exit code other than 0, or "
                 "without one, can be reactivated",
             )
-        now = self.service.clock.now()
+        now = self.clock.now()
         task.move(TaskState.ACTIVE, now)
         task.run.retries = 0
         task.run.ended = None

@@ -1,4 +1,4 @@
-"""What every request passes before it reaches an operation: host, size, signature, version."""
+"""The checks of every request before its operation: host, size, signature, version, faults."""
 
 import contextlib
 import logging
@@ -10,12 +10,12 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from local_azure.batch import auth, wire
-from local_azure.batch.errors import BatchError
-from local_azure.batch.faults import Refusal
+from local_azure.batch import shared_key, wire
+from local_azure.batch.error_codes import BatchError
+from local_azure.batch.fault_kinds import Refusal
+from local_azure.batch.service import Service
 
 if TYPE_CHECKING:
-    from local_azure.batch.service import Service
     from local_azure.directory import Directory
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ REFUSALS = {
 
 class Gate:
     def __init__(
-        self, app: ASGIApp, *, service: "Service", key: bytes, directory: "Directory | None"
+        self, app: ASGIApp, *, service: Service, key: bytes, directory: "Directory | None"
     ) -> None:
         self.app = app
         self.service = service
@@ -87,12 +87,12 @@ class Gate:
         await self._serve(scope, _replay(body, receive), send)
 
     def _now(self, scope: Scope) -> datetime:
-        """The time by which requests are judged; orders of faults always by the true one."""
+        """Return the time for checks of requests. Orders of faults are checked by the true time."""
         is_order = scope["path"].startswith("/_local/")
         return datetime.now(UTC) + (timedelta() if is_order else self.service.faults.skew)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Lets the operation answer, unless a fault was ordered for it."""
+        """Let the operation answer, unless a fault was ordered for it."""
         faults = self.service.faults
         operation = f"{scope['method']} {scope['path']}"
         if scope["path"].startswith("/_local/"):
@@ -107,26 +107,26 @@ class Gate:
             await self.app(scope, receive, send)
 
     async def _admit(self, scope: Scope, receive: Receive) -> bytes:
-        """The request's body, or the BatchError that refuses the request."""
+        """Check the request, and return its body."""
         headers = _headers(scope)
         check_host(headers.get("host", ""))
         url = f"{scope['scheme']}://{headers['host']}"
         self._authenticate(scope, headers, url)
         check_query(scope["query_string"].decode("latin-1"))
         body = await _read(receive)
-        self.service.url = self.service.url or url
+        self.service.executor.url = self.service.executor.url or url
         return body
 
     def _authenticate(self, scope: Scope, headers: dict[str, str], url: str) -> None:
-        """Raises BatchError unless who asks may; a token is taken over TLS only."""
+        """Check the signature or the token. Tokens are accepted over TLS only."""
         now = self._now(scope)
         is_signed = headers.get("authorization", "").startswith("SharedKey ")
         if self.directory and scope["scheme"] == "https" and not is_signed:
-            from local_azure.batch import bearer  # takes a tenth of a second
+            from local_azure.batch import bearer_token  # slow: 0.1 s
 
-            bearer.verify(headers, directory=self.directory, url=url, now=now)
+            bearer_token.verify(headers, directory=self.directory, url=url, now=now)
             return
-        auth.verify(
+        shared_key.verify(
             method=scope["method"],
             raw_path=scope["raw_path"].decode("latin-1"),
             query=scope["query_string"].decode("latin-1"),
@@ -138,18 +138,20 @@ class Gate:
 
 
 def _headers(scope: Scope) -> dict[str, str]:
-    """The headers by lower-case name; one that comes twice is refused."""
+    """Return the headers by lower-case name; refuse duplicates."""
     headers: dict[str, str] = {}
     for name, value in scope["headers"]:
         key = name.decode("latin-1")
-        if key in headers and (key in auth.SIGNED_HEADERS or key in ("host", "authorization")):
-            raise BatchError("InvalidHeaderValue", HeaderName=key, Reason="It comes twice")
+        if key in headers and (
+            key in shared_key.SIGNED_HEADERS or key in ("host", "authorization")
+        ):
+            raise BatchError("InvalidHeaderValue", HeaderName=key, Reason="It is given twice")
         headers[key] = value.decode("latin-1")
     return headers
 
 
 def check_host(host: str) -> None:
-    """Refuses names that a web page could have resolved to this machine."""
+    """Refuse names that a web page could have resolved to this machine."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
     if name.lower() not in LOOPBACK:
         raise BatchError("InvalidHeaderValue", HeaderName="Host", HeaderValue=host[:200])
@@ -162,7 +164,7 @@ def check_query(text: str) -> None:
         if key not in QUERY_PARAMETERS:
             raise BatchError("UnsupportedQueryParameter", QueryParameterName=name[:200])
         if key in seen:
-            raise wire.query_error(name, value, "It comes twice")
+            raise wire.query_error(name, value, "It is given twice")
         if key == "$expand":
             raise BatchError("NotImplemented", Reason="$expand is not supported here")
         seen.add(key)
@@ -182,13 +184,13 @@ def check_version(version: str) -> None:
 
 
 async def _read(receive: Receive) -> bytes:
-    """The body; one that is too large is read on for a while, so that the client hears of it."""
+    """Return the body. Read on for a while if it is too large: clients read the answer after it."""
     parts: list[bytes] = []
     size, more = 0, True
     while more and size < DRAINED_BYTES:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise BatchError("InvalidRequestBody", Reason="It ended early")
+            raise BatchError("InvalidRequestBody", Reason="The body ended early")
         size += len(message.get("body", b""))
         if size <= LARGEST_BODY_BYTES:
             parts.append(message.get("body", b""))
@@ -226,7 +228,7 @@ async def _drop(scope: Scope, receive: Receive) -> None:
 
 
 async def _swallow(_: Message) -> None:
-    """Takes an answer that nobody is to see."""
+    """Discard an answer."""
 
 
 def _with_common_headers(scope: Scope, send: Send, *, now: datetime) -> Send:

@@ -1,12 +1,12 @@
-"""The images that the service offers; a node runs on this machine, whichever is picked."""
+"""The images that the service lists. Every node runs on this machine, whatever its image."""
 
 from typing import Any
 
-from local_azure.batch.errors import invalid_property, not_supported
+from local_azure.batch.error_codes import invalid_property, not_supported
 from local_azure.batch.specs import VirtualMachine
 
 
-def _image(  # noqa: PLR0913 - one row of the table
+def _image(  # noqa: PLR0913  a row of the table
     publisher: str,
     offer: str,
     sku: str,
@@ -57,10 +57,10 @@ SUPPORTED: tuple[dict[str, Any], ...] = (
 
 
 def check(machine: VirtualMachine) -> None:
-    """Raises BatchError for an image that is not offered, or not one of Linux."""
+    """Refuse images that are not listed, custom images and Windows."""
     reference = machine.image_reference
     if reference.virtual_machine_image_id or reference.shared_gallery_image_id:
-        raise not_supported("an image of one's own")
+        raise not_supported("a custom image")
     wanted = (reference.publisher, reference.offer, reference.sku, machine.node_agent_sku_id)
     for image in SUPPORTED:
         offered = image["imageReference"]
@@ -72,5 +72,5 @@ def check(machine: VirtualMachine) -> None:
     raise invalid_property(
         "virtualMachineConfiguration",
         " / ".join(str(part) for part in wanted),
-        "No such image with this node agent; /supportedimages lists them",
+        "There is no such image with this node agent. See /supportedimages",
     )

@@ -1,4 +1,4 @@
-"""The part of OData's `$filter` that Batch knows: comparisons, startswith, and, or, not."""
+"""The part of OData's `$filter` that Batch supports: comparisons, startswith, and, or, not."""
 
 import operator
 import re
@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from local_azure.batch.tokens import Token, tokens
+from local_azure.batch.lexer import Token, tokens
 
 LONGEST = 4000
 DEEPEST = 20
@@ -32,7 +32,11 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
 
 
 def parse(text: str, properties: Collection[str]) -> Clause:
-    """A predicate over a property lookup; ValueError says what is not understood."""
+    """Return the filter as a predicate over a property lookup.
+
+    Raises:
+        ValueError: The filter is not valid; the message says why.
+    """
     parser = _Parser(_tokens(text), properties)
     clause = parser.either()
     if parser.peek()[1]:
@@ -111,7 +115,7 @@ class _Parser:
         kind, text = self.take()
         self.take(")")
         if kind != "text":
-            raise ValueError("startswith compares with a text in quotes")
+            raise ValueError("startswith requires a text in quotes")
         prefix = _literal(kind, text).lower()
         return lambda get: str(value(get) or "").lower().startswith(prefix)
 
@@ -119,7 +123,7 @@ class _Parser:
         value = self.property()
         word = self.take()[1]
         if word not in _COMPARE:
-            raise ValueError(f"{word!r} is no comparison")
+            raise ValueError(f"{word!r} is not a comparison")
         compare = _COMPARE[word]
         literal = _literal(*self.take())
         return lambda get: _compared(compare, value(get), literal)
@@ -128,7 +132,7 @@ class _Parser:
         kind, path = self.take()
         head, *rest = path.split("/")
         if kind != "name" or head not in self.properties:
-            raise ValueError(f"{path!r} cannot be filtered by")
+            raise ValueError(f"{path!r} cannot be used in a filter")
         return lambda get: _descend(get(head), rest)
 
 
@@ -151,7 +155,7 @@ def _literal(kind: str, text: str) -> Any:
             return text == "true"
         case "name", "null":
             return None
-    raise ValueError(f"{text!r} is no value")
+    raise ValueError(f"{text!r} is not a value")
 
 
 def _compared(compare: Callable[[Any, Any], bool], value: Any, literal: Any) -> bool:

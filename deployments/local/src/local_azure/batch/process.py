@@ -1,4 +1,4 @@
-"""A command as a process group of its own: no shell, a clean environment, output to files."""
+"""A command in a process group of its own: no shell, a clean environment, output to files."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from local_azure.batch import folders
+from local_azure.batch import node_files
 from local_azure.batch.clock import Clock
 from local_azure.batch.reaper import Reaper
 from local_azure.batch.state import Failure
@@ -40,14 +40,14 @@ class Process:
     async def launch(
         cls, command_line: str, *, folder: Path, environment: Mapping[str, str], reaper: Reaper
     ) -> Self:
-        """Starts the command in `folder`/wd, with stdout.txt and stderr.txt beside it."""
+        """Start the command in `folder`/wd, with stdout.txt and stderr.txt in `folder`."""
         ticket, first_words, pipe = reaper.expect()
         try:
             words = shlex.split(command_line)
             find_program(words, folder=folder / "wd", path=environment.get("PATH", ""))
             with (
-                folders.open_own(folder / "stdout.txt", "wb") as stdout,
-                folders.open_own(folder / "stderr.txt", "wb") as stderr,
+                node_files.open_own(folder / "stdout.txt", "wb") as stdout,
+                node_files.open_own(folder / "stderr.txt", "wb") as stderr,
             ):
                 process = await asyncio.create_subprocess_exec(
                     *first_words,
@@ -66,7 +66,7 @@ class Process:
             raise LaunchError(_launch_failure(error, command_line)) from error
 
     async def wait(self, clock: Clock, deadline: datetime | None) -> int | None:
-        """The exit code (128 + n after signal n), or None when the deadline came first."""
+        """Return the exit code (128 + n after signal n), or None if the deadline came first."""
         try:
             if deadline is None:
                 return _exit_code(await self._process.wait())
@@ -85,7 +85,7 @@ class Process:
             timer.cancel()
 
     async def _end_group(self) -> None:
-        """Ends the process if it still runs, and whatever it left behind in its group."""
+        """End the process and all others in its group."""
         if self._process.returncode is None:
             self._signal(signal.SIGTERM)
             with contextlib.suppress(TimeoutError):
@@ -100,7 +100,11 @@ class Process:
 
 
 def find_program(words: Sequence[str], *, folder: Path, path: str) -> None:
-    """Raises the OSError with which the command's execution in `folder` would fail."""
+    """Check that the program exists: the process starts as sh, which would hide the error.
+
+    Raises:
+        OSError: The program cannot be executed in `folder`.
+    """
     if not words:
         raise ValueError("The command line is empty")
     name = words[0]
@@ -112,13 +116,13 @@ def find_program(words: Sequence[str], *, folder: Path, path: str) -> None:
 
 
 def _what_sh_would_not_keep(environment: Mapping[str, str]) -> list[str]:
-    """The words that set, after sh, the variables that it would have dropped or changed."""
+    """Return words that set the variables which sh drops or changes."""
     lost = [f"{n}={value}" for n, value in environment.items() if not _KEPT_BY_SH.fullmatch(n)]
     return ["/usr/bin/env", *lost] if lost else []
 
 
 async def _through(work: Coroutine[Any, Any, None]) -> None:
-    """Does `work` to its end, and is cancelled only then."""
+    """Finish `work` even if cancelled, then re-raise."""
     worker = asyncio.ensure_future(work)
     try:
         await asyncio.shield(worker)

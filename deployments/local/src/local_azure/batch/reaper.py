@@ -1,11 +1,11 @@
-"""Ends what runs on nodes when the service is killed and cannot do it itself.
+"""Kills the processes on nodes after the service was killed.
 
-Run as a script, this file is the reaper: it hears of each process group over a pipe, and when the
-pipe closes, it kills those of which it has not heard that they ended. A process tells of itself
-before it executes its command, and holds the pipe open until then: none is ever unheard of.
+Run as a script, this file is the reaper. It reads from a pipe which process groups start and end.
+When the pipe closes, it kills the groups that have not ended. Each process writes its own group to
+the pipe before it executes its command, and holds the pipe open until then, so that none is missed.
 
-It does so in sh: in Python (`preexec_fn`) the service would be forked with all of its memory, which
-takes four times as long.
+The process does this in sh. In Python (`preexec_fn`) the service would be forked with all of its
+memory, which takes four times as long.
 """
 
 import contextlib
@@ -17,8 +17,8 @@ import sys
 from collections.abc import Iterable
 from typing import IO
 
-# Its input is the pipe. The reaper may have been killed: that is no signal to end. What sh adds to
-# an environment goes again.
+# Stdin is the pipe. If the reaper was killed, SIGPIPE must not end the process. The variables that
+# sh adds are removed again.
 _TELL_AND_EXECUTE = (
     'trap "" PIPE; echo "$1 $$" >&0 2>/dev/null; trap - PIPE; unset PWD OLDPWD SHLVL; shift; '
     'exec "$@" </dev/null'
@@ -26,7 +26,7 @@ _TELL_AND_EXECUTE = (
 
 
 class Reaper:
-    """The service's side of the pipe. Groups go by tickets: a number may come twice."""
+    """The service's end of the pipe. Groups have tickets, because process ids are reused."""
 
     def __init__(self) -> None:
         self._groups: dict[int, int] = {}
@@ -34,17 +34,17 @@ class Reaper:
         self.process: subprocess.Popen[bytes] | None = None
 
     def expect(self) -> tuple[int, list[str], IO[bytes]]:
-        """A ticket for a process to come, the words before its command, and what is its input."""
+        """Return a ticket for a new process, the words before its command, and its stdin."""
         ticket = next(self._tickets)
         return ticket, ["/bin/sh", "-c", _TELL_AND_EXECUTE, "sh", str(ticket)], self._pipe()
 
     def watch(self, ticket: int, group: int) -> None:
-        """Hear of it again: the reaper to which it has told of itself may be dead."""
+        """Tell the reaper again: the one that the process wrote to may be dead."""
         self._groups[ticket] = group
         self._tell(_line(ticket, group))
 
     def forget(self, ticket: int) -> None:
-        """Its number may from now on be that of another process."""
+        """Tell the reaper that the process has ended, before its id is reused."""
         self._groups.pop(ticket, None)
         self._tell(_line(ticket))
 
@@ -57,7 +57,7 @@ class Reaper:
     def _tell(self, line: bytes) -> None:
         try:
             os.write(self._pipe().fileno(), line)
-        except BrokenPipeError:  # it was killed: another is told of all that runs
+        except BrokenPipeError:  # the reaper was killed: start another, and tell it all groups
             self.close()
             for ticket, group in self._groups.items():
                 os.write(self._pipe().fileno(), _line(ticket, group))
@@ -65,7 +65,7 @@ class Reaper:
     def _pipe(self) -> IO[bytes]:
         if self.process is None:
             self.process = _start()
-        assert self.process.stdin is not None  # noqa: S101 - it was started with a pipe
+        assert self.process.stdin is not None  # noqa: S101  started with a pipe
         return self.process.stdin
 
 
@@ -83,7 +83,7 @@ def _start() -> subprocess.Popen[bytes]:
 
 
 def reap(lines: Iterable[str]) -> None:
-    """Reads to the end, then kills the groups that are left."""
+    """Read to the end of the pipe, then kill the groups that are left."""
     groups: dict[str, int] = {}
     for line in lines:
         ticket, *started = line.split()

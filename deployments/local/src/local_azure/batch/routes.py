@@ -1,4 +1,4 @@
-"""The list of routes is the list of supported operations."""
+"""The supported operations."""
 
 from collections.abc import Awaitable, Callable
 
@@ -6,7 +6,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from local_azure.batch.operations import files, jobs, local, nodes, pools, tasks
+from local_azure.batch.operations import (
+    fault_requests,
+    file_requests,
+    job_requests,
+    node_requests,
+    pool_requests,
+    task_requests,
+)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -16,64 +23,64 @@ JOB = "/jobs/{job}"
 TASK = JOB + "/tasks/{task}"
 
 OPERATIONS: tuple[tuple[str, str, Endpoint], ...] = (
-    ("GET", "/supportedimages", pools.supported_images),
-    ("GET", "/nodecounts", pools.node_counts),
-    ("POST", "/pools", pools.add),
-    ("GET", "/pools", pools.listing),
-    ("GET", POOL, pools.get),
-    ("HEAD", POOL, pools.exists),
-    ("PATCH", POOL, pools.update),
-    ("DELETE", POOL, pools.delete),
-    ("POST", POOL + "/updateproperties", pools.replace_properties),
-    ("POST", POOL + "/resize", pools.resize),
-    ("POST", POOL + "/stopresize", pools.stop_resize),
-    ("POST", POOL + "/removenodes", pools.remove_nodes),
-    ("POST", POOL + "/enableautoscale", pools.enable_autoscale),
-    ("POST", POOL + "/disableautoscale", pools.disable_autoscale),
-    ("POST", POOL + "/evaluateautoscale", pools.evaluate_autoscale),
-    ("GET", POOL + "/nodes", nodes.listing),
-    ("GET", NODE, nodes.get),
-    ("POST", NODE + "/reboot", nodes.reboot),
-    ("POST", NODE + "/disablescheduling", nodes.disable_scheduling),
-    ("POST", NODE + "/enablescheduling", nodes.enable_scheduling),
-    ("GET", NODE + "/files", files.listing),
-    ("GET", NODE + "/files/{file:path}", files.get),
-    ("HEAD", NODE + "/files/{file:path}", files.head),
-    ("DELETE", NODE + "/files/{file:path}", files.delete),
-    ("POST", "/jobs", jobs.add),
-    ("GET", "/jobs", jobs.listing),
-    ("GET", JOB, jobs.get),
-    ("PATCH", JOB, jobs.update),
-    ("PUT", JOB, jobs.replace),
-    ("DELETE", JOB, jobs.delete),
-    ("POST", JOB + "/disable", jobs.disable),
-    ("POST", JOB + "/enable", jobs.enable),
-    ("POST", JOB + "/terminate", jobs.terminate),
-    ("GET", JOB + "/taskcounts", jobs.task_counts),
-    ("POST", JOB + "/addtaskcollection", tasks.add_collection),
-    ("POST", JOB + "/tasks", tasks.add),
-    ("GET", JOB + "/tasks", tasks.listing),
-    ("GET", TASK, tasks.get),
-    ("PUT", TASK, tasks.replace),
-    ("DELETE", TASK, tasks.delete),
-    ("POST", TASK + "/terminate", tasks.terminate),
-    ("POST", TASK + "/reactivate", tasks.reactivate),
-    ("GET", TASK + "/files", files.listing),
-    ("GET", TASK + "/files/{file:path}", files.get),
-    ("HEAD", TASK + "/files/{file:path}", files.head),
-    ("DELETE", TASK + "/files/{file:path}", files.delete),
+    ("GET", "/supportedimages", pool_requests.supported_images),
+    ("GET", "/nodecounts", pool_requests.node_counts),
+    ("POST", "/pools", pool_requests.add),
+    ("GET", "/pools", pool_requests.listing),
+    ("GET", POOL, pool_requests.get),
+    ("HEAD", POOL, pool_requests.exists),
+    ("PATCH", POOL, pool_requests.update),
+    ("DELETE", POOL, pool_requests.delete),
+    ("POST", POOL + "/updateproperties", pool_requests.replace_properties),
+    ("POST", POOL + "/resize", pool_requests.resize),
+    ("POST", POOL + "/stopresize", pool_requests.stop_resize),
+    ("POST", POOL + "/removenodes", pool_requests.remove_nodes),
+    ("POST", POOL + "/enableautoscale", pool_requests.enable_autoscale),
+    ("POST", POOL + "/disableautoscale", pool_requests.disable_autoscale),
+    ("POST", POOL + "/evaluateautoscale", pool_requests.evaluate_autoscale),
+    ("GET", POOL + "/nodes", node_requests.listing),
+    ("GET", NODE, node_requests.get),
+    ("POST", NODE + "/reboot", node_requests.reboot),
+    ("POST", NODE + "/disablescheduling", node_requests.disable_scheduling),
+    ("POST", NODE + "/enablescheduling", node_requests.enable_scheduling),
+    ("GET", NODE + "/files", file_requests.listing),
+    ("GET", NODE + "/files/{file:path}", file_requests.get),
+    ("HEAD", NODE + "/files/{file:path}", file_requests.head),
+    ("DELETE", NODE + "/files/{file:path}", file_requests.delete),
+    ("POST", "/jobs", job_requests.add),
+    ("GET", "/jobs", job_requests.listing),
+    ("GET", JOB, job_requests.get),
+    ("PATCH", JOB, job_requests.update),
+    ("PUT", JOB, job_requests.replace),
+    ("DELETE", JOB, job_requests.delete),
+    ("POST", JOB + "/disable", job_requests.disable),
+    ("POST", JOB + "/enable", job_requests.enable),
+    ("POST", JOB + "/terminate", job_requests.terminate),
+    ("GET", JOB + "/taskcounts", job_requests.task_counts),
+    ("POST", JOB + "/addtaskcollection", task_requests.add_collection),
+    ("POST", JOB + "/tasks", task_requests.add),
+    ("GET", JOB + "/tasks", task_requests.listing),
+    ("GET", TASK, task_requests.get),
+    ("PUT", TASK, task_requests.replace),
+    ("DELETE", TASK, task_requests.delete),
+    ("POST", TASK + "/terminate", task_requests.terminate),
+    ("POST", TASK + "/reactivate", task_requests.reactivate),
+    ("GET", TASK + "/files", file_requests.listing),
+    ("GET", TASK + "/files/{file:path}", file_requests.get),
+    ("HEAD", TASK + "/files/{file:path}", file_requests.head),
+    ("DELETE", TASK + "/files/{file:path}", file_requests.delete),
 )
 
 
 def route(method: str, path: str, endpoint: Endpoint) -> Route:
     made = Route(path, endpoint, methods=[method])
-    made.methods = {method}  # Starlette would answer HEAD wherever it answers GET
+    made.methods = {method}  # Starlette adds HEAD to every GET
     return made
 
 
 LOCAL: tuple[tuple[str, str, Endpoint], ...] = (
-    ("POST", "/_local/faults", local.order),
-    ("GET", "/_local/faults", local.listing),
-    ("DELETE", "/_local/faults", local.clear),
+    ("POST", "/_local/faults", fault_requests.order),
+    ("GET", "/_local/faults", fault_requests.listing),
+    ("DELETE", "/_local/faults", fault_requests.clear),
 )
 ROUTES = [route(*operation) for operation in (*OPERATIONS, *LOCAL)]

@@ -1,4 +1,4 @@
-"""Decisions: which task goes to which node, what follows an exit, how a pool grows."""
+"""Decisions as pure functions: placement of tasks, retries, and sizes of pools."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ Fill = Literal["spread", "pack"]
 
 @dataclass(kw_only=True)
 class Room:
-    """A node's free slots, out of all it has."""
+    """A node's free slots and all its slots."""
 
     node: str
     free: int
@@ -21,19 +21,19 @@ class Room:
 
 @dataclass(frozen=True, kw_only=True)
 class Queue(Generic[T]):
-    """A job's waiting tasks with the slots each needs, first come first."""
+    """A job's waiting tasks with the slots that each requires, oldest first."""
 
     priority: int
     serial: int
     tasks: Iterable[tuple[T, int]]
     limit: int | None = None
-    """How many more tasks of the job may run now; None is no limit."""
+    """How many more tasks of the job can run now. None: no limit."""
 
 
 def place(queues: Iterable[Queue[T]], rooms: Sequence[Room], fill: Fill) -> Iterator[tuple[T, str]]:
-    """Pairs of task and node, by priority and age of the job; stops at what it cannot place.
+    """Yield pairs of task and node, by priority and age of the job.
 
-    The first task of a job that does not fit holds back the rest of its job, not other jobs.
+    A task that does not fit holds back the rest of its job, but not other jobs.
     """
     rooms = [Room(node=r.node, free=r.free, total=r.total) for r in rooms if r.free > 0]
     for queue in sorted(queues, key=lambda queue: (-queue.priority, queue.serial)):
@@ -62,13 +62,13 @@ class Next(Enum):
 
 
 def after_exit(*, exit_code: int | None, retries: int, max_retries: int) -> Next:
-    """Only an exit other than 0 is tried again; None means that no exit code came."""
+    """Retry an exit code other than 0. None: the process ended without an exit code."""
     again = exit_code not in (None, 0) and (max_retries == -1 or retries < max_retries)
     return Next.RETRY if again else Next.COMPLETE
 
 
 def earliest(started: datetime, limit: timedelta) -> datetime | None:
-    """When a run that started then must end; None if that is beyond all dates."""
+    """Return when a run must end, or None if that is later than datetime can express."""
     try:
         return started + limit
     except OverflowError:
@@ -81,7 +81,7 @@ def uploads_on(condition: str, *, success: bool) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Resizing:
-    """What a resize does to each kind of node, and what the quota leaves out."""
+    """How many nodes of each kind a resize adds and removes, and its errors."""
 
     add_dedicated: int = 0
     add_spot: int = 0
@@ -91,7 +91,7 @@ class Resizing:
 
 
 def resize(*, dedicated: tuple[int, int], spot: tuple[int, int], quota_left: int) -> Resizing:
-    """The steps from (current, target) of each kind, within the nodes that the quota leaves."""
+    """Return the resize from (current, target) of each kind of node, within the quota."""
     remove_dedicated = max(0, dedicated[0] - dedicated[1])
     remove_spot = max(0, spot[0] - spot[1])
     left = max(0, quota_left) + remove_dedicated + remove_spot

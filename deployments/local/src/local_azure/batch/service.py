@@ -1,4 +1,4 @@
-"""The account: its pools and jobs, and those who look after them."""
+"""The account: its pools and jobs, and the parts that run them."""
 
 import asyncio
 import shutil
@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 from local_azure.batch.allocation import Allocation
 from local_azure.batch.clock import Clock
-from local_azure.batch.dispatch import Dispatch
-from local_azure.batch.errors import BatchError
-from local_azure.batch.execution import Surroundings
+from local_azure.batch.dispatch import Dispatch, TaskEvents
+from local_azure.batch.execution import Executor
+from local_azure.batch.fault_kinds import ClockRate, Eviction, Lag, Loss, Order, Seed, Skew
 from local_azure.batch.faults import Faults
-from local_azure.batch.job_board import JobBoard
-from local_azure.batch.nodes import Nodes
+from local_azure.batch.job_life import JobLife
+from local_azure.batch.node_life import NodeLife
 from local_azure.batch.reaper import Reaper
+from local_azure.batch.registry import Registry
 from local_azure.batch.retention import Retention
-from local_azure.batch.state import Job, Node, Pool, Task
+from local_azure.batch.state import Node, Task
+from local_azure.batch.task_counts import TaskCounts
 from local_azure.batch.transfers import Transfers
 from local_azure.batch.workers import Workers
 
@@ -24,7 +26,12 @@ if TYPE_CHECKING:
 
 
 class Service:
-    def __init__(  # noqa: PLR0913 - what makes an account
+    """The parts of the service, each made with the parts below it.
+
+    A part calls those below it. `TaskEvents` are the calls in the other direction.
+    """
+
+    def __init__(  # noqa: PLR0913  the properties of an account
         self,
         *,
         account: str,
@@ -34,65 +41,120 @@ class Service:
         transfers: Transfers,
         directory: "Directory | None",
     ) -> None:
-        self.account = account
-        self.data = data
-        self.max_nodes = max_nodes
-        self.node_path = node_path
+        self.account, self.data, self.max_nodes = account, data, max_nodes
         self.directory = directory
-        self.url = ""
-        self.pools: dict[str, Pool] = {}
-        self.jobs: dict[str, Job] = {}
-        self.clock = Clock()
-        self.workers = Workers()
-        self.transfers = transfers
-        self.reaper = Reaper()
-        self.allocation = Allocation(self)
-        self.nodes = Nodes(self)
-        self.dispatch = Dispatch(self)
-        self.job_board = JobBoard(self)
-        self.retention = Retention(self)
-        self.faults = Faults(self)
-
-    def surroundings(self) -> Surroundings:
-        return Surroundings(
-            account=self.account,
-            url=self.url,
-            node_path=self.node_path,
+        self.transfers, self.reaper = transfers, Reaper()
+        self.registry = registry = Registry()
+        self.clock, self.workers, self.faults = Clock(), Workers(), Faults()
+        self.retention = Retention(self.clock)
+        self.task_counts = TaskCounts(registry=registry, clock=self.clock, workers=self.workers)
+        self.executor = Executor(
+            account=account,
+            node_path=node_path,
             clock=self.clock,
-            transfers=self.transfers,
+            transfers=transfers,
             reaper=self.reaper,
             faults=self.faults,
         )
+        self.dispatch = self._make_dispatch()
+        self.nodes = NodeLife(
+            data=data,
+            clock=self.clock,
+            workers=self.workers,
+            faults=self.faults,
+            dispatch=self.dispatch,
+            executor=self.executor,
+        )
+        self.allocation = self._make_allocation()
+        self.job_life = JobLife(
+            registry=registry,
+            clock=self.clock,
+            workers=self.workers,
+            dispatch=self.dispatch,
+            retention=self.retention,
+        )
 
-    def pool(self, pool_id: str) -> Pool:
-        if (pool := self.pools.get(pool_id.lower())) is None:
-            raise BatchError("PoolNotFound")
-        return pool
+    def _make_dispatch(self) -> Dispatch:
+        events = TaskEvents(
+            started=self._task_started,
+            completed=self._task_completed,
+            left=self._task_left,
+            failed_inside=self._lose,
+        )
+        return Dispatch(
+            registry=self.registry,
+            clock=self.clock,
+            workers=self.workers,
+            executor=self.executor,
+            events=events,
+        )
 
-    def node(self, pool_id: str, node_id: str) -> Node:
-        if (node := self.pool(pool_id).nodes.get(node_id.lower())) is None:
-            raise BatchError("NodeNotFound")
-        return node
+    def _make_allocation(self) -> Allocation:
+        return Allocation(
+            data=self.data,
+            max_nodes=self.max_nodes,
+            registry=self.registry,
+            clock=self.clock,
+            workers=self.workers,
+            faults=self.faults,
+            nodes=self.nodes,
+            dispatch=self.dispatch,
+        )
 
-    def job(self, job_id: str) -> Job:
-        if (job := self.jobs.get(job_id.lower())) is None:
-            raise BatchError("JobNotFound")
-        return job
+    def _task_started(self, task: Task, node: Node) -> None:
+        if eviction := self.faults.eviction(task, node):
+            self._evict(node, eviction)
 
-    def task(self, job_id: str, task_id: str) -> Task:
-        if (task := self.job(job_id).tasks.get(task_id.lower())) is None:
-            raise BatchError("TaskNotFound")
-        return task
+    def _task_completed(self, task: Task) -> None:
+        self.retention.keep(task)
+        self.job_life.task_completed(task)
+
+    def _task_left(self, task: Task) -> None:
+        self.job_life.advance(task.job)
+
+    def _lose(self, node: Node, reason: str) -> None:
+        self.nodes.lose(node, reason)
+
+    def order(self, order: Order) -> None:
+        """Carry out an order of a fault, or keep it for when it matches."""
+        match order:
+            case Seed():
+                self.faults.seed(order.seed)
+            case ClockRate():
+                self.faults.replace(order)
+                self.clock.run_at(order.rate)
+            case Lag():
+                self.faults.replace(order)
+                self.task_counts.lag(order.seconds)
+            case Skew():
+                self.faults.replace(order)
+            case Loss():
+                lost = self.registry.node(order.pool, order.node)
+                self._lose(lost, "The node was lost by order")
+            case Eviction(pool=str(pool), node=str(node)) if order.names_a_node:
+                self._evict(self.registry.node(pool, node), order)
+            case _:
+                self.faults.add(order)
+
+    def _evict(self, node: Node, order: Eviction) -> None:
+        self.nodes.preempt(
+            node, after_seconds=order.after_seconds, return_seconds=order.return_seconds
+        )
+
+    def clear_faults(self) -> None:
+        self.faults.clear()
+        self.task_counts.catch_up()
+        self.clock.run_at(1.0)
 
     def start(self) -> None:
         self.data.mkdir(parents=True, exist_ok=True)
         self.workers.spawn(self.retention.run(), name="retention")
 
     async def stop(self) -> None:
-        """Ends every process and removes every node's folder."""
+        """End every process, and delete every node's folder."""
         await self.workers.stop()
         await self.transfers.close()
         self.reaper.close()
-        for pool in self.pools.values():
+        for pool in self.registry.pools.values():
             folder = self.data / pool.id.lower()
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

@@ -1,8 +1,8 @@
-"""The VM sizes that Resource Manager lists; a node is a folder on this machine, whichever it is."""
+"""The VM sizes that Resource Manager lists."""
 
 from dataclasses import dataclass
 
-FAMILIES = {  # by the names that quotas have; of each the sizes with these cores
+FAMILIES = {  # by their names in quotas
     "standardDDSv5Family": "Standard_D{}ds_v5",
     "standardDSv5Family": "Standard_D{}s_v5",
     "standardDADSv5Family": "Standard_D{}ads_v5",

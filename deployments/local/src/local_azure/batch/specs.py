@@ -1,93 +1,33 @@
-"""The bodies of requests: what is known is checked, what is unknown is ignored."""
+"""The bodies of requests. Known properties are checked; unknown ones are ignored."""
 
 import re
 from datetime import timedelta
-from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    AliasGenerator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationInfo,
+from pydantic import BeforeValidator, Field, StringConstraints
+
+from local_azure.batch.spec_types import (
+    AllTasksComplete,
+    Count,
+    Deallocation,
+    Duration,
+    Id,
+    Refused,
+    RelativePath,
+    ResizeTimeout,
+    Retries,
+    ScaleInterval,
+    Several,
+    Spec,
+    TaskFailure,
+    Text,
+    Url,
+    WallClock,
+    lower,
 )
-from pydantic.alias_generators import to_camel
-
-from local_azure.batch.errors import not_supported
-from local_azure.batch.wire import FOREVER, parse_duration
+from local_azure.batch.wire import FOREVER
 
 WEEK = timedelta(days=7)
-
-
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
-
-
-def _duration(value: object) -> object:
-    return parse_duration(value) if isinstance(value, str) else value
-
-
-def _refuse(value: object, info: ValidationInfo) -> None:
-    if value not in (None, False, [], {}):
-        raise not_supported(f"the property {_alias(info.field_name or '')!r}")
-
-
-def _inside(path: str) -> str:
-    pure = PurePosixPath(path)
-    if pure.is_absolute() or ".." in pure.parts or not pure.parts or "\0" in path:
-        raise ValueError("must be a relative path without '..'")
-    return path
-
-
-def _without_null(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("must not contain a null character")
-    return text
-
-
-def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if not parts.hostname or parts.port == 0:
-        raise ValueError("must name a host")
-    return text
-
-
-Item = TypeVar("Item")
-Several = Annotated[tuple[Item, ...], Field(strict=False)]
-Text = Annotated[str, AfterValidator(_without_null)]
-Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s\x00]+$"), AfterValidator(_url)]
-Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
-ResizeTimeout = Annotated[Duration, Field(ge=timedelta(minutes=5))]
-ScaleInterval = Annotated[Duration, Field(ge=timedelta(minutes=5), le=timedelta(days=7))]
-WallClock = Annotated[Duration, Field(gt=timedelta())]
-RelativePath = Annotated[str, AfterValidator(_inside)]
-Refused = Annotated[None, BeforeValidator(_refuse)]
-Retries = Annotated[int, Field(ge=-1)]
-Count = Annotated[int, Field(ge=0, le=10_000)]
-AllTasksComplete = Annotated[Literal["noaction", "terminatejob"], BeforeValidator(_lower)]
-TaskFailure = Annotated[Literal["noaction", "performexitoptionsjobaction"], BeforeValidator(_lower)]
-Deallocation = Annotated[
-    Literal["requeue", "terminate", "taskcompletion", "retaineddata"], BeforeValidator(_lower)
-]
-
-
-def _alias(name: str) -> str:
-    return to_camel(name).replace("SkuId", "SKUId")
-
-
-class Spec(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=AliasGenerator(alias=_alias), frozen=True, extra="ignore", strict=True
-    )
-
-    def wire(self) -> dict[str, Any]:
-        return self.model_dump(by_alias=True, exclude_none=True)
 
 
 class Setting(Spec):
@@ -101,8 +41,8 @@ class Metadata(Spec):
 
 
 class AutoUser(Spec):
-    scope: Annotated[Literal["task", "pool"], BeforeValidator(_lower)] | None = None
-    elevation_level: Annotated[Literal["nonadmin", "admin"], BeforeValidator(_lower)] | None = None
+    scope: Annotated[Literal["task", "pool"], BeforeValidator(lower)] | None = None
+    elevation_level: Annotated[Literal["nonadmin", "admin"], BeforeValidator(lower)] | None = None
 
 
 class UserIdentity(Spec):
@@ -151,7 +91,7 @@ class Destination(Spec):
 
 class UploadOptions(Spec):
     upload_condition: Annotated[
-        Literal["tasksuccess", "taskfailure", "taskcompletion"], BeforeValidator(_lower)
+        Literal["tasksuccess", "taskfailure", "taskcompletion"], BeforeValidator(lower)
     ]
 
 
@@ -193,11 +133,11 @@ class VirtualMachine(Spec):
 
 
 class SchedulingPolicy(Spec):
-    node_fill_type: Annotated[Literal["spread", "pack"], BeforeValidator(_lower)] = "spread"
+    node_fill_type: Annotated[Literal["spread", "pack"], BeforeValidator(lower)] = "spread"
 
 
 class PoolChange(Spec):
-    """PATCH of a pool: what is absent stays as it is."""
+    """PATCH of a pool: absent properties stay unchanged."""
 
     display_name: str | None = None
     start_task: StartTask | None = None
@@ -213,7 +153,7 @@ class PoolChange(Spec):
 
 
 class PoolProperties(Spec):
-    """The body of updateproperties: what is absent is removed."""
+    """The body of updateproperties: absent properties are removed."""
 
     start_task: StartTask | None = None
     metadata: Several[Metadata] | None = None
@@ -275,7 +215,7 @@ class JobConstraints(Spec):
 
 
 class JobChange(Spec):
-    """PATCH of a job: what is absent stays as it is."""
+    """PATCH of a job: absent properties stay unchanged."""
 
     priority: Annotated[int, Field(ge=-1000, le=1000)] | None = None
     max_parallel_tasks: Annotated[int, Field(ge=-1)] | None = None
@@ -287,7 +227,7 @@ class JobChange(Spec):
 
 
 class JobReplacement(JobChange):
-    """PUT of a job: what is absent goes back to its default."""
+    """PUT of a job: absent properties get their defaults."""
 
     pool_info: PoolInfo
 
@@ -304,7 +244,7 @@ class JobSpec(JobReplacement):
 
 
 class JobDisable(Spec):
-    disable_tasks: Annotated[Literal["requeue", "terminate", "wait"], BeforeValidator(_lower)]
+    disable_tasks: Annotated[Literal["requeue", "terminate", "wait"], BeforeValidator(lower)]
 
 
 class JobTerminate(Spec):
@@ -347,6 +287,6 @@ class TaskCollection(Spec):
 
 
 def vm_cores(vm_size: str) -> int | None:
-    """The cores in the name of a size, such as 2 in Standard_D2ds_v5; None if it has none."""
+    """Return the cores in the name of a size, such as 2 in Standard_D2ds_v5, or None."""
     found = re.search(r"_[A-Za-z]+(\d+)", vm_size)
     return int(found.group(1)) if found else None

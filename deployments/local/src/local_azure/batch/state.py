@@ -1,4 +1,4 @@
-"""What the service knows: pools, nodes, jobs, tasks, and the states each may pass to."""
+"""The records of pools, nodes, jobs and tasks, with the allowed transitions of their states."""
 
 import asyncio
 import itertools
@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 
-from local_azure.batch.metrics import History
+from local_azure.batch.history import History
 from local_azure.batch.scheduler import earliest
 from local_azure.batch.specs import JobConstraints, JobSpec, PoolSpec, TaskSpec
 from local_azure.batch.wire import new_etag
@@ -110,12 +110,12 @@ TASK = _transitions(
 
 
 class IllegalTransitionError(Exception):
-    """A record was asked to pass to a state that its present one does not lead to."""
+    """A transition between states that is not allowed."""
 
 
 @dataclass(kw_only=True, eq=False)
 class Record:
-    """What pools, nodes, jobs and tasks share: a state, its history, a version."""
+    """The state, its history and the ETag of a pool, node, job or task."""
 
     transitions: ClassVar[Transitions]
     created: datetime
@@ -142,7 +142,7 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why a task or a start task failed, as `failureInfo` tells it."""
+    """The `failureInfo` of a task or start task."""
 
     code: str
     message: str
@@ -157,7 +157,7 @@ class Failure:
 
 @dataclass(kw_only=True)
 class Run:
-    """The times and the end of a task's (or a start task's) latest execution."""
+    """The times and the result of the last execution of a task or start task."""
 
     started: datetime | None = None
     ended: datetime | None = None
@@ -189,7 +189,7 @@ class Task(Record):
     folder: Path | None = None
     worker: "asyncio.Task[None] | None" = None
     nodes_lost: int = 0
-    """How many nodes became unusable because the service erred as it ran the task."""
+    """How many nodes became unusable because the service failed while it ran the task."""
 
     @property
     def id(self) -> str:
@@ -245,7 +245,7 @@ class Job(Record):
         return self.spec.pool_info.pool_id.lower()
 
     def room(self) -> int | None:
-        """How many more of its tasks may run now; None is no limit."""
+        """Return how many more of its tasks can run now. None: no limit."""
         limit = self.spec.max_parallel_tasks
         return None if limit is None or limit < 0 else max(0, limit - len(self.running))
 
@@ -329,7 +329,7 @@ class Pool(Record):
         self.allocation, self.allocation_since = state, now
 
     def members(self, *, dedicated: bool) -> list[Node]:
-        """The nodes of one kind that are not on their way out."""
+        """Return the nodes of one kind that are not leaving the pool."""
         return [
             node
             for node in self.nodes.values()

@@ -1,7 +1,6 @@
-"""Resource files down to a node, output files up from it: streamed, never whole in memory.
+"""Downloads of resource files and uploads of output files, streamed.
 
-Each is one request, so both go without the storage SDK, whose clients and pipelines take five times
-the CPU of the request itself.
+Each is one request without the storage SDK, whose pipeline takes five times the CPU of the request.
 """
 
 import asyncio
@@ -16,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from local_azure.batch import folders
+from local_azure.batch import node_files
 from local_azure.batch.specs import (
     ContainerDestination,
     IdentityReference,
@@ -28,17 +27,17 @@ from local_azure.batch.state import Failure
 if TYPE_CHECKING:
     import aiohttp
 
-    from local_azure.batch.identity import NodeIdentity
+    from local_azure.batch.node_identity import NodeIdentity
 
 CHUNK_BYTES = 1 << 20
-LARGEST_PUT_BYTES = 4000 << 20  # of a block; a larger file goes up in several
-STORAGE_VERSION = "2021-12-02"  # of the REST API; without one, storage takes no token
+LARGEST_PUT_BYTES = 4000 << 20  # of a block: larger files are uploaded in several
+STORAGE_VERSION = "2021-12-02"  # of the REST API; required with tokens
 PAUSES_SECONDS = (0.2, 0.6, 1.8)
 WILDCARDS = frozenset("*?[")
 
 
 class TransferError(Exception):
-    """A download or an upload failed for good."""
+    """A download or upload failed after all retries."""
 
     def __init__(self, failure: Failure) -> None:
         self.failure = failure
@@ -46,7 +45,7 @@ class TransferError(Exception):
 
 
 class Transfers:
-    """Downloads and uploads over one session, made when it is first needed."""
+    """Downloads and uploads over one HTTP session, which is opened at its first use."""
 
     def __init__(
         self, *, bundle: Path | None = None, identity: "NodeIdentity | None" = None
@@ -73,7 +72,11 @@ class Transfers:
             await self._session.close()
 
     async def download(self, file: ResourceFile, *, folder: Path, node_folder: Path) -> None:
-        """Puts the file into `folder`; raises TransferError."""
+        """Download the file into `folder`.
+
+        Raises:
+            TransferError: The download failed.
+        """
         target = folder / file.file_path
         if not _leads_into(node_folder, target):
             raise TransferError(_download_failure(file, 0, "A link leads out of the node"))
@@ -91,7 +94,7 @@ class Transfers:
             headers = self._authorization(file.identity_reference)
             url = URL(file.http_url, encoded=True)
             async with self.session.get(url, headers=headers) as response:
-                if response.status != 200:  # noqa: PLR2004 - HTTP's OK
+                if response.status != 200:  # noqa: PLR2004  HTTP's OK
                     return _download_failure(file, response.status, str(response.reason))
                 with target.open("wb") as sink:
                     async for chunk in response.content.iter_chunked(CHUNK_BYTES):
@@ -103,15 +106,16 @@ class Transfers:
         return None
 
     async def upload(self, files: Sequence[OutputFile], *, folder: Path, node_folder: Path) -> None:
-        """Sends every file of a task in `folder` that can be sent, logging beside stdout.txt.
+        """Upload the files of a task in `folder`, with logs beside stdout.txt.
 
-        Raises TransferError for the first that could not.
+        Raises:
+            TransferError: An upload failed. The other files were uploaded all the same.
         """
         failures: list[TransferError] = []
         try:
             with (
-                folders.open_own(folder / "fileuploadout.txt", "a") as out,
-                folders.open_own(folder / "fileuploaderr.txt", "a") as errors,
+                node_files.open_own(folder / "fileuploadout.txt", "a") as out,
+                node_files.open_own(folder / "fileuploaderr.txt", "a") as errors,
             ):
                 for file in files:
                     try:
@@ -120,7 +124,7 @@ class Transfers:
                     except TransferError as error:
                         errors.write(f"{error.failure.code}: {error.failure.message}\n")
                         failures.append(error)
-        except OSError as error:  # the task has removed its folder, or put something there
+        except OSError as error:  # the task removed its folder, or created a file of that name
             raise TransferError(_log_failure(error)) from error
         if failures:
             raise failures[0]
@@ -128,7 +132,7 @@ class Transfers:
     async def _upload_all(
         self, file: OutputFile, working_folder: Path, node_folder: Path
     ) -> AsyncIterator[str]:
-        """Sends what the pattern means; yields a line for each file that is up."""
+        """Upload the files that match; yield a line of the log for each."""
         found = await asyncio.to_thread(
             matches, file, working_folder=working_folder, node_folder=node_folder
         )
@@ -154,7 +158,7 @@ class Transfers:
     async def _send(
         self, data: IO[bytes], url: str, headers: Mapping[str, str], *, stamps: Mapping[str, str]
     ) -> None:
-        """Puts a whole blob: at once, or in blocks where it is too large for that."""
+        """Upload a blob in one request, or in blocks if it is too large."""
         size = os.fstat(data.fileno()).st_size
         if size <= LARGEST_PUT_BYTES:
             kind = {"x-ms-blob-type": "BlockBlob"}
@@ -173,7 +177,7 @@ class Transfers:
     async def _put(self, url: str, data: IO[bytes], size: int, headers: Mapping[str, str]) -> None:
         from yarl import URL
 
-        # A larger body as bytes would be copied whole; a stream's length must be told.
+        # aiohttp would copy a large body of bytes. A stream requires a Content-Length.
         content = data.read(size) if size <= CHUNK_BYTES else _chunks(data, size)
         common = {"x-ms-version": STORAGE_VERSION, "Content-Length": str(size)}
         async with self.session.put(
@@ -186,7 +190,11 @@ class Transfers:
             pass
 
     def _authorization(self, reference: IdentityReference | None) -> dict[str, str]:
-        """The headers that act as the identity; LookupError where the pool has no such one."""
+        """Return the headers of a request with the identity.
+
+        Raises:
+            LookupError: The pool does not have this identity.
+        """
         if reference is None:
             return {}
         if self._identity is None or not self._identity.is_meant(reference):
@@ -195,7 +203,7 @@ class Transfers:
 
 
 async def _persist(attempt: Callable[[], Awaitable[Failure | None]]) -> Failure | None:
-    """What the last attempt failed by; what will not pass is not tried again."""
+    """Retry while the failure may pass; return the last one."""
     for seconds in PAUSES_SECONDS:
         failure = await attempt()
         if failure is None or not failure.code.endswith("MiscError"):
@@ -211,10 +219,12 @@ async def _chunks(data: IO[bytes], size: int) -> AsyncIterator[bytes]:
 
 
 def matches(file: OutputFile, *, working_folder: Path, node_folder: Path) -> list[tuple[Path, str]]:
-    """The files that the pattern means, each with the name of its blob.
+    """Return the files that match, each with the name of its blob.
 
-    With a wildcard the destination's path is a folder; without, it is the blob's name.
-    Raises TransferError when a pattern without wildcards has no file.
+    The destination's path is a folder if the pattern has a wildcard, and the blob's name if not.
+
+    Raises:
+        TransferError: A pattern without wildcards matches no file.
     """
     pattern, path = file.file_pattern, file.destination.container.path
     if not WILDCARDS & set(pattern):
@@ -228,7 +238,7 @@ def matches(file: OutputFile, *, working_folder: Path, node_folder: Path) -> lis
                 )
             )
         return [(source, path or _blob_name(pattern))]
-    # pathlib refuses the `..` that the patterns of logs begin with
+    # pathlib refuses `..`, with which the patterns of logs begin
     names = glob.glob(pattern, root_dir=working_folder, recursive=True)  # noqa: PTH207
     return [
         (source, "/".join(part for part in (path, _blob_name(name)) if part))
@@ -238,7 +248,7 @@ def matches(file: OutputFile, *, working_folder: Path, node_folder: Path) -> lis
 
 
 def _is_file_of(node_folder: Path, path: Path) -> bool:
-    """Whether this is a file of the node: a link, or a pattern, may lead anywhere."""
+    """Return whether the path is a file of the node: links and patterns can lead outside."""
     return path.is_file() and _leads_into(node_folder, path)
 
 
@@ -259,7 +269,7 @@ def _blob_url(to: ContainerDestination, name: str) -> str:
 
 
 def _stamps(to: ContainerDestination) -> dict[str, str]:
-    """The headers that the blob is to bear: its metadata, and what it says of its content."""
+    """Return the headers that set the blob's metadata and content properties."""
     named = {header.name.lower(): header.value for header in to.upload_headers or ()}
     return {
         name if name.startswith("x-ms-") else f"x-ms-blob-{name}": value
@@ -291,7 +301,7 @@ def _download_failure(file: ResourceFile, status: int, reason: str) -> Failure:
 def _log_failure(error: OSError) -> Failure:
     return Failure(
         code="FileUploadMiscError",
-        message="The logs of the upload cannot be written",
+        message="The logs of the upload are not writable",
         details={"Reason": str(error.strerror)},
     )
 
@@ -318,6 +328,6 @@ def _upload_failure(source: Path, to: ContainerDestination, error: Exception) ->
 
 
 def without_query(url: str) -> str:
-    """The URL without what may hold a signature."""
+    """Return the URL without its query, which may hold a signature."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}{parts.path}"

@@ -1,10 +1,10 @@
-"""What answers show of a record: one table of property and value for each kind."""
+"""The properties of records in answers: one table per kind of record."""
 
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from local_azure.batch.folders import File
+from local_azure.batch.node_files import File
 from local_azure.batch.state import Job, Node, Pool, Record, Run, Task, TaskState
 from local_azure.batch.wire import View
 
@@ -29,7 +29,7 @@ NODE_COUNTS = (
     "deallocated",
     "deallocating",
 )
-_NOBODY = {"autoUser": {"scope": "pool", "elevationLevel": "nonadmin"}}
+_DEFAULT_USER = {"autoUser": {"scope": "pool", "elevationLevel": "nonadmin"}}
 
 
 def _present(**values: Any) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def pool(url: str, *, directory: "Directory | None") -> View[Pool]:
 
 
 def _identity(directory: "Directory") -> dict[str, Any]:
-    """Which Azure gives to pools that are made by its Resource Manager; here all have it."""
+    """Return the identity of pools. In Azure only pools made by Resource Manager have one."""
     identity = {
         "resourceId": directory.node_identity,
         "clientId": directory.node_client,
@@ -96,7 +96,7 @@ def _identity(directory: "Directory") -> dict[str, Any]:
 
 def start_task(pool: Pool) -> dict[str, Any] | None:
     start = pool.spec.start_task
-    return {"userIdentity": _NOBODY} | start.wire() if start else None
+    return {"userIdentity": _DEFAULT_USER} | start.wire() if start else None
 
 
 def _run(run: Run) -> dict[str, Any]:
@@ -199,7 +199,7 @@ def task(url: str) -> View[Task]:
             task.spec.constraints.wire() | {"maxTaskRetryCount": task.max_retries}
         ),
         "requiredSlots": lambda task: task.spec.required_slots,
-        "userIdentity": lambda task: task.spec.user_identity or _NOBODY,
+        "userIdentity": lambda task: task.spec.user_identity or _DEFAULT_USER,
         "executionInfo": execution_info,
         "nodeInfo": lambda task: node_info(url, task),
     }

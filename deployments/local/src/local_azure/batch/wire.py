@@ -1,4 +1,4 @@
-"""JSON, dates, durations, entity tags, headers and pages, as Batch writes and reads them."""
+"""JSON, dates, durations, ETags, headers and pages in the format of Azure Batch."""
 
 import itertools
 import json
@@ -16,12 +16,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from local_azure.batch import odata
-from local_azure.batch.errors import BatchError, invalid_property
+from local_azure.batch.error_codes import BatchError, invalid_property
 
 JSON_TYPE = "application/json;odata=minimalmetadata"
 LARGEST_PAGE = 1000
 FOREVER = timedelta(days=10675199, hours=2, minutes=48, seconds=5, microseconds=477580)
-"""Batch's "no limit": the longest duration that it can express."""
+"""Batch's value for "no limit": its longest duration."""
 _DURATION = re.compile(
     r"P(?:(?P<days>\d{1,8})D)?"
     r"(?:T(?:(?P<hours>\d{1,8})H)?(?:(?P<minutes>\d{1,9})M)?"
@@ -39,7 +39,11 @@ def new_etag() -> str:
 
 
 def parse_duration(text: str) -> timedelta:
-    """An ISO 8601 duration of days, hours, minutes, seconds; ValueError for anything else."""
+    """Parse an ISO 8601 duration of days, hours, minutes and seconds.
+
+    Raises:
+        ValueError: The text is not such a duration.
+    """
     found = _DURATION.fullmatch(text)
     if not found or not any(found.groupdict().values()):
         raise ValueError("must be an ISO 8601 duration such as PT30M")
@@ -95,7 +99,7 @@ def parse_json(raw: bytes) -> dict[str, Any]:
 
 
 async def read(request: Request, model: type[Model]) -> Model:
-    """The request's body as a model; an empty body counts as an empty object."""
+    """Return the request's body as a model. An empty body counts as an empty object."""
     return parse(parse_json(await request.body() or b"{}"), model)
 
 
@@ -151,7 +155,7 @@ def select(item: Item, view: View[Item], names: Iterable[str]) -> dict[str, Any]
 
 
 def selection(request: Request, view: View[Item]) -> list[str]:
-    """The properties that `$select` asks for; all of the view when it is absent."""
+    """Return the properties that `$select` names, or all properties of the view."""
     text = parameters(request).get("$select")
     if text is None:
         return list(view)
@@ -163,7 +167,7 @@ def selection(request: Request, view: View[Item]) -> list[str]:
 
 
 def one(request: Request, item: Item, view: View[Item]) -> Response:
-    """A single resource, with its tag, after the conditions in the headers are looked at."""
+    """Answer with one resource and its ETag, or with 304 if it has not changed."""
     etag, modified = view["eTag"](item), view["lastModified"](item)
     if not_modified(request, etag, modified):
         return empty(304, etag=etag, modified=modified)
@@ -179,7 +183,7 @@ def page(
     filterable: Iterable[str] = (),
     after: Callable[[str, str], bool] = lambda mark, token: mark > token,
 ) -> Response:
-    """One page of a listing: `items` come as (mark, item), sorted by mark."""
+    """Answer with one page of a listing. `items` are pairs of mark and item, sorted by mark."""
     query = parameters(request)
     size = page_size(query.get("maxresults"))
     names = selection(request, view)
@@ -215,7 +219,7 @@ def page_size(text: str | None) -> int:
     if text is None:
         return LARGEST_PAGE
     if not re.fullmatch(r"\d{1,4}", text, re.ASCII) or not 1 <= int(text) <= LARGEST_PAGE:
-        raise query_error("maxresults", text, f"It must lie between 1 and {LARGEST_PAGE}")
+        raise query_error("maxresults", text, f"It must be between 1 and {LARGEST_PAGE}")
     return int(text)
 
 
@@ -254,7 +258,11 @@ def _moment(request: Request, name: str) -> datetime | None:
 
 
 def check_conditions(request: Request, etag: str, modified: datetime) -> None:
-    """Raises ConditionNotMet when a change asks for another version than this one."""
+    """Refuse a change of another version than the present one.
+
+    Raises:
+        BatchError: ConditionNotMet.
+    """
     match = request.headers.get("if-match")
     none_match = request.headers.get("if-none-match")
     since, unless_since = (
@@ -272,7 +280,11 @@ def check_conditions(request: Request, etag: str, modified: datetime) -> None:
 
 
 def not_modified(request: Request, etag: str, modified: datetime) -> bool:
-    """Whether a read is to be answered 304; raises ConditionNotMet as for a change."""
+    """Return whether the answer to a read is 304.
+
+    Raises:
+        BatchError: ConditionNotMet, as for a change.
+    """
     none_match = request.headers.get("if-none-match")
     if none_match is not None and _tags_of(none_match) & {etag, "*"}:
         return True

@@ -1,4 +1,4 @@
-"""The service's own asyncio tasks: none dies unnoticed, none outlives the service."""
+"""The service's asyncio tasks. Errors are logged, and all tasks end with the service."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ class Workers:
         name: str,
         then: Callable[[BaseException | None], None] = lambda _: None,
     ) -> Worker:
-        """Runs `work`; `then` gets its error, or None if it ended or was cancelled."""
+        """Run `work`, then call `then` with its error, or with None."""
         worker = asyncio.create_task(work, name=name)
         self._running.add(worker)
         worker.add_done_callback(lambda worker: self._ended(worker, then))

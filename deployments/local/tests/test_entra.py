@@ -1,0 +1,125 @@
+"""Sign-in to a stack with TLS, by the real credentials of azure-identity without patches."""
+
+import ssl
+from collections.abc import Callable
+
+import certifi
+import httpx
+import jwt
+import pytest
+from azure.batch import BatchClient, models
+from azure.batch.aio import BatchClient as AsyncBatchClient
+from azure.core.exceptions import ClientAuthenticationError
+from azure.identity import DefaultAzureCredential
+from azure.storage.blob import BlobServiceClient
+
+from local_azure.directory import BATCH
+from local_azure.testing import LocalStack
+
+pytestmark = pytest.mark.accounts("entra")
+
+
+def test_the_settings_hold_no_account_key(account: dict[str, str], tls_stack: LocalStack) -> None:
+    assert "AZURE_BATCH_ACCESS_KEY" not in account
+    assert "AZURE_STORAGE_CONNECTION_STRING" not in account
+    assert all(tls_stack.batch_key not in value for value in account.values())
+
+
+def test_a_sync_client_signs_in_to_batch_and_storage(
+    account: dict[str, str], credential: DefaultAzureCredential
+) -> None:
+    with (
+        BatchClient(account["AZURE_BATCH_ENDPOINT"], credential) as batch,
+        BlobServiceClient(account["AZURE_STORAGE_SERVICE_ENDPOINT"], credential) as blobs,
+    ):
+        assert isinstance(list(batch.list_pools()), list)
+        assert isinstance(list(blobs.list_containers()), list)
+
+
+def test_a_client_with_a_key_needs_no_sign_in(batch: BatchClient) -> None:
+    assert isinstance(list(batch.list_pools()), list)
+
+
+def test_addresses_in_answers_are_over_tls(batch: BatchClient, account: dict[str, str]) -> None:
+    info = models.BatchPoolInfo(pool_id="none")
+    batch.create_job(models.BatchJobCreateOptions(id="addresses", pool_info=info))
+    job = batch.get_job("addresses")
+    assert job.url == f"{account['AZURE_BATCH_ENDPOINT']}/jobs/addresses"
+    batch.begin_delete_job("addresses").wait()
+
+
+def test_an_expired_secret_is_refused(
+    credential: DefaultAzureCredential, order_flaw: Callable[[str], None]
+) -> None:
+    order_flaw("refused")
+    with pytest.raises(ClientAuthenticationError, match="AADSTS7000222"):
+        credential.get_token(f"{BATCH}/.default")
+
+
+async def test_an_async_client_signs_in(account: dict[str, str]) -> None:
+    from azure.core.pipeline.transport import AioHttpTransport
+    from azure.identity.aio import DefaultAzureCredential as AsyncCredential
+
+    bundle = account["SSL_CERT_FILE"]  # aiohttp reads the variable only when it is imported
+    async with (
+        AsyncCredential(transport=AioHttpTransport(connection_verify=bundle)) as credential,
+        AsyncBatchClient(
+            account["AZURE_BATCH_ENDPOINT"], credential, connection_verify=bundle
+        ) as batch,
+    ):
+        assert isinstance([pool async for pool in batch.list_pools()], list)
+
+
+def ask(account: dict[str, str], *, tenant: str = "", **form: str) -> tuple[int, str]:
+    """Request a token without a client; return the status and the answer."""
+    address = f"{account['AZURE_AUTHORITY_HOST']}/{tenant or account['AZURE_TENANT_ID']}"
+    right = {
+        "grant_type": "client_credentials",
+        "client_id": account["AZURE_CLIENT_ID"],
+        "client_secret": account["AZURE_CLIENT_SECRET"],
+        "scope": f"{BATCH}/.default",
+    }
+    trusted = ssl.create_default_context(cafile=account["SSL_CERT_FILE"])
+    answer = httpx.post(f"{address}/oauth2/v2.0/token", data=right | form, verify=trusted)
+    return answer.status_code, answer.text
+
+
+@pytest.mark.parametrize(
+    ("form", "status", "number"),
+    [
+        ({"tenant": "other"}, 400, 90002),
+        ({"grant_type": "password"}, 400, 70003),
+        ({"client_id": "other"}, 400, 700016),
+        ({"client_secret": "wrong"}, 401, 7000215),
+        ({"client_secret": "ÿ"}, 401, 7000215),
+        ({"scope": "https://vault.azure.net/.default"}, 400, 500011),
+        ({"scope": BATCH}, 400, 500011),
+        ({"scope": "x" * 70_000}, 400, 900144),
+    ],
+)
+def test_a_wrong_request_for_a_token_is_refused_with_its_error_number(
+    form: dict[str, str], status: int, number: int, account: dict[str, str]
+) -> None:
+    answered, text = ask(account, **form)
+    assert answered == status
+    assert f"AADSTS{number}" in text
+    assert account["AZURE_CLIENT_SECRET"] not in text
+
+
+def test_a_token_is_signed_by_the_key_that_is_published(account: dict[str, str]) -> None:
+    status, text = ask(account)
+    assert status == 200
+    token = text.partition('"access_token":"')[2].partition('"')[0]
+    address = f"{account['AZURE_AUTHORITY_HOST']}/{account['AZURE_TENANT_ID']}/discovery/v2.0/keys"
+    trusted = ssl.create_default_context(cafile=account["SSL_CERT_FILE"])
+    key = jwt.PyJWKClient(address, ssl_context=trusted).get_signing_key_from_jwt(token)
+    claims = jwt.decode(token, key, algorithms=["RS256"], audience=BATCH)
+    assert claims["tid"] == account["AZURE_TENANT_ID"]
+
+
+def test_a_client_that_does_not_trust_the_certificate_is_not_answered(
+    account: dict[str, str],
+) -> None:
+    strange = ssl.create_default_context(cafile=certifi.where())
+    with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+        httpx.get(account["AZURE_BATCH_ENDPOINT"], verify=strange)
