@@ -40,11 +40,12 @@ from tasks.models import Plan, Ticket
 from tasks.naming import job_id, lock_id
 from tasks.parameters import Cleanup, Limits, Node, Output, Pool, Request, Run
 from tasks.pool import warm_pool_id
-from tasks.report import Report, make_report, write_report
+from tasks.report import make_report, write_report
 from tasks.results.artifacts import show_report
 from tasks.results.events import announce_error, announce_report
 from tasks.results.ledger import Ledger
 from tasks.results.listeners import publish
+from tasks.results.run_report import Report
 from tasks.stage import recording, unvisited
 
 NAME_PARTS = 2  # of a path in a run's name
