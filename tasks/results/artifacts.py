@@ -166,7 +166,7 @@ def totals(report: Report, request: Request) -> Iterator[tuple[str, str]]:
     if summary.cost is not None:
         yield "Cost", f"{summary.cost:.2f} at your price"
     if summary.converting_share is not None:
-        yield "Converting", f"{summary.converting_share:.0%} of the billed node time"
+        yield "Time converting", f"{summary.converting_share:.0%} of the billed node time"
 
 
 def pool_rows(report: Report, pool: Pool) -> Iterator[tuple[str, str]]:

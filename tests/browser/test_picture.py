@@ -125,7 +125,7 @@ async def test_the_table_of_files_searches_filters_sorts_and_turns_pages(
     assert seconds == sorted(seconds, reverse=True)
     assert seconds[0] > seconds[-1]
     await page.get_by_label("Search").fill("there is no such file")
-    await expect(where).to_have_text("No files found.")
+    await expect(where).to_have_text("Nothing found.")
 
 
 async def test_pointing_at_a_bar_shows_its_file_without_moving_the_page(
@@ -198,7 +198,7 @@ async def test_a_run_with_nothing_to_convert_shows_no_job_and_no_pool(
     path.write_bytes(picture_of(build_report(a_ledger(plan=a_plan(done=(ONE,))), now=NOW)))
     await show(window, path)
     notes = window.page.locator("#notes")
-    await expect(notes).to_contain_text("Node time is counted")
+    await expect(notes).to_contain_text("Node time counts")
     assert not re.search(r"\bnull\b|\bpool\b", await notes.inner_text())
     check_silent(window)
 
