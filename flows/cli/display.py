@@ -144,7 +144,7 @@ def print_report(report: Report) -> None:
     if rest := describe_rest(rows, report.files):
         console.print(rest)
     for line in totals(report):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     if dry_run := report.run.dry_run:
         print_checks(dry_run.checks, console)
 
@@ -269,7 +269,7 @@ def describe_dry_run(dry_run: DryRun, *, failed: int) -> Iterator[str]:
 def print_checks(checks: Sequence[Check], console: Console) -> None:
     """Print what the run requires of the accounts, and how to fix what is missing."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("account", "state", "what to do"):
+    for column in ("check", "state", "what to do"):
         table.add_column(column, overflow="fold")
     for check in checks:
         advice = Text(" ".join(filter(None, (check.detail, check.remedy))))

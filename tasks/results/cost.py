@@ -14,20 +14,20 @@ HOUR = timedelta(hours=1)
 
 def paid_hours(nodes: Iterable[NodeLife], *, since: datetime, now: datetime) -> float:
     """Return the billed hours of all nodes together. An evicted node is not billed."""
-    return sum((_paid(node, since=since, now=now) for node in nodes), timedelta()) / HOUR
+    return sum((paid_time(node, since=since, now=now) for node in nodes), timedelta()) / HOUR
 
 
-def _paid(node: NodeLife, *, since: datetime, now: datetime) -> timedelta:
+def paid_time(node: NodeLife, *, since: datetime, now: datetime) -> timedelta:
     begin, end = max(node.allocated_at, since), node.gone_at or now
     evicted = (
-        _span(max(outage.started_at, begin), min(outage.ended_at or end, end))
+        time_between(max(outage.started_at, begin), min(outage.ended_at or end, end))
         for outage in node.outages
         if outage.name == "evicted"
     )
-    return max(timedelta(), _span(begin, end) - sum(evicted, timedelta()))
+    return max(timedelta(), time_between(begin, end) - sum(evicted, timedelta()))
 
 
-def _span(begin: datetime, end: datetime) -> timedelta:
+def time_between(begin: datetime, end: datetime) -> timedelta:
     return max(timedelta(), end - begin)
 
 

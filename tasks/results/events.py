@@ -24,10 +24,10 @@ NAMES = 20  # of files or leftovers in an event
 
 
 def announce_report(report: Report) -> None:
-    """Announce the end of a run: whether every file is converted or skipped. A dry run has none."""
+    """Announce whether all files of a run are converted or skipped. Dry runs are not announced."""
     if report.run.dry_run is None:
         event = CONVERTED if report.is_success else FAILED
-        announce(event, _place(report.run.container, report.run.prefix), describe(report))
+        announce(event, address(report.run.container, report.run.prefix), describe(report))
 
 
 def describe(report: Report) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def announce_error(error: Exception, output: Output) -> None:
     headline = str(error) if isinstance(error, ConvertError) else type(error).__name__
     announce(
         FAILED,
-        _place(output.container, output.prefix),
+        address(output.container, output.prefix),
         {"headline": headline, "summary": {}, "diagnosis": None, "files": []},
     )
 
@@ -59,7 +59,7 @@ def announce_sweep(deleted: Sequence[Leftover], container: str) -> None:
         headline = ", ".join(f"{kind}: {n}" for kind, n in sorted(count.items()))
         names = [f"{leftover.kind} {leftover.name}" for leftover in deleted[:NAMES]]
         payload = {"headline": f"Deleted {headline}", "summary": dict(count), "leftovers": names}
-        announce(SWEPT, _place(container, ""), payload)
+        announce(SWEPT, address(container, ""), payload)
 
 
 def announce(event: str, place: str, payload: Mapping[str, Any]) -> None:
@@ -68,5 +68,5 @@ def announce(event: str, place: str, payload: Mapping[str, Any]) -> None:
     emit_event(event, resource=resource, payload=dict(payload))
 
 
-def _place(container: str, prefix: str) -> str:
+def address(container: str, prefix: str) -> str:
     return f"{AZURE}{container}/{prefix.strip('/')}".rstrip("/")

@@ -87,32 +87,32 @@ def describe(report: Report) -> dict[str, Any]:
     places = {file.key: place for place, file in enumerate(files) if file.key}
     lanes = {lane.node: number for number, lane in enumerate(timeline.lanes)}
     nodes = (lanes.get(file.node or "") for file in files)
-    on_path = _on_path(timeline)
+    on_path = bars_on_path(timeline)
     return {
         "run": json_values(report.run),
         "summary": json_values(report.summary),
         "headline": report.headline,
         "seconds": round_to_ms(timeline.seconds),
-        "stages": map(_stage, timeline.stages),
-        "nodes": tuple(_node(lane) for lane in timeline.lanes),
-        "bars": (_bar(bar, lanes=lanes, places=places) for bar in _bars(timeline)),
-        "path": (_step(step, lanes=lanes, bars=on_path) for step in timeline.path),
+        "stages": map(stage_values, timeline.stages),
+        "nodes": tuple(node_values(lane) for lane in timeline.lanes),
+        "bars": (bar_values(bar, lanes=lanes, places=places) for bar in all_bars(timeline)),
+        "path": (step_values(step, lanes=lanes, bars=on_path) for step in timeline.path),
         "files": {name: map(attrgetter(name), files) for name in COLUMNS} | {"node": nodes},
     }
 
 
-def _stage(stage: StagePeriod) -> list[Any]:
+def stage_values(stage: StagePeriod) -> list[Any]:
     return [stage.name, round_to_ms(stage.start), round_to_ms(stage.end)]
 
 
-def _bars(timeline: Timeline) -> Iterator[Bar]:
+def all_bars(timeline: Timeline) -> Iterator[Bar]:
     return (bar for lane in timeline.lanes for bar in lane.bars)
 
 
-def _on_path(timeline: Timeline) -> dict[str, int]:
+def bars_on_path(timeline: Timeline) -> dict[str, int]:
     """Return the indexes of the bars on the critical path, by batch task."""
     names = {step.name for step in timeline.path if step.kind == "file"}
-    bars = enumerate(_bars(timeline))
+    bars = enumerate(all_bars(timeline))
     return {bar.batch_task: place for place, bar in bars if bar.batch_task in names}
 
 
@@ -120,7 +120,7 @@ def round_to_ms(seconds: float) -> float:
     return round(seconds, 3)
 
 
-def _node(lane: Lane) -> dict[str, Any]:
+def node_values(lane: Lane) -> dict[str, Any]:
     return {
         "id": lane.node,
         "kind": lane.kind,
@@ -133,12 +133,12 @@ def _node(lane: Lane) -> dict[str, Any]:
     }
 
 
-def _bar(bar: Bar, *, lanes: Mapping[str, int], places: Mapping[str, int]) -> list[Any]:
+def bar_values(bar: Bar, *, lanes: Mapping[str, int], places: Mapping[str, int]) -> list[Any]:
     times = round_to_ms(bar.start), round_to_ms(bar.end)
     return [lanes[bar.node], bar.slot, *times, bar.state, places.get(bar.key), bar.attempt]
 
 
-def _step(step: Step, *, lanes: Mapping[str, int], bars: Mapping[str, int]) -> list[Any]:
+def step_values(step: Step, *, lanes: Mapping[str, int], bars: Mapping[str, int]) -> list[Any]:
     where: str | int = step.name
     if step.kind == "file":
         where = bars[step.name]

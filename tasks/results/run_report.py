@@ -143,9 +143,9 @@ class Report:
             text = json.dumps(json_values(part), indent=2)
             yield f'{mark}\n  "{name}": ' + text.replace("\n", "\n  ")
         yield ',\n  "nodes": '
-        yield from _json_lines(self.nodes)
+        yield from json_lines(self.nodes)
         yield ',\n  "files": '
-        yield from _json_lines(self.files)
+        yield from json_lines(self.files)
         yield "\n}\n"
 
 
@@ -156,16 +156,16 @@ def json_values(part: RunInfo | RunSummary) -> dict[str, Any]:
     }
 
 
-def _json_lines(rows: Iterable[NodeUse | FileResult]) -> Iterator[str]:
+def json_lines(rows: Iterable[NodeUse | FileResult]) -> Iterator[str]:
     mark = "["
     for row in rows:
         cells = {name: getattr(row, name) for name in row.__slots__}
-        yield f"{mark}\n    {json.dumps(cells, default=_to_milliseconds)}"
+        yield f"{mark}\n    {json.dumps(cells, default=format_moment)}"
         mark = ","
     yield "\n  ]" if mark == "," else "[]"
 
 
-def _to_milliseconds(moment: datetime) -> str:
+def format_moment(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds")
 
 

@@ -2,9 +2,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from records import NOW, a_ledger
+from records import NOW, ONE, a_ledger, a_plan, a_request
 
-from flows.cli.display import describe_outputs, describe_rest, shown_rows
+from flows.cli.display import describe_outputs, describe_rest, print_report, shown_rows
 from tasks.models import FileResult, State
 from tasks.results.run_report import build_report
 
@@ -55,3 +55,15 @@ def test_a_line_says_where_the_outputs_are_and_how_to_download_them(
 ) -> None:
     run = build_report(a_ledger(), now=NOW).run
     assert describe_outputs(replace(run, prefix="talks", **values)) == line
+
+
+def test_brackets_in_a_folders_name_are_printed_unchanged(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ledger = a_ledger(
+        plan=a_plan(done=(ONE,)),
+        request=a_request(output={"download_to": "out [/b]"}),
+        is_fetched=True,
+    )
+    print_report(build_report(ledger, now=NOW))
+    assert "Outputs: out [/b]\n" in capsys.readouterr().out
