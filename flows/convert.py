@@ -44,11 +44,12 @@ from tasks.parameters import Cleanup, Limits, Node, Output, Pool, Request, Run
 from tasks.plan import confirm_plan, make_plan
 from tasks.pool import make_pool
 from tasks.preflight import preflight
-from tasks.report import Report, make_report
+from tasks.report import make_report
 from tasks.results.artifacts import show_report
 from tasks.results.events import announce_report
 from tasks.results.listeners import publish
 from tasks.results.run_log import show_stage_logs
+from tasks.results.run_report import Report
 from tasks.run import RunState, has_work, issue_ticket, lock_wait_seconds, new_run, run_name
 from tasks.stage import recording, unvisited
 from tasks.waves import Attempt, first_attempt, next_attempt, send_waves, watched

@@ -19,7 +19,7 @@ from tasks.azure.snapshots import Snapshot, observe_counts, observe_job, observe
 from tasks.cancellation import Cancellation
 from tasks.models import BatchResult, Diagnosis, Ticket
 from tasks.pool import shed_nodes
-from tasks.results.artifacts import ProgressBar
+from tasks.results.artifacts import ProgressArtifact
 from tasks.results.cost import paid_hours
 from tasks.results.diagnosis import diagnose, diagnose_end, diagnose_wait
 from tasks.results.listeners import publish
@@ -97,7 +97,7 @@ class Watcher:
         self._answered_seconds = 0.0
         self._moved_seconds = 0.0  # when the counts last changed
         self._told: set[str] = set()
-        self._bar = ProgressBar()
+        self._bar = ProgressArtifact()
 
     async def watch(self) -> Completion:
         started_at = datetime.now(UTC)

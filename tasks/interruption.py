@@ -20,10 +20,11 @@ from tasks.concurrency import cancel_all
 from tasks.errors import AccountError, OutputInUseError, ReportUnwrittenError
 from tasks.outputs import collect_outputs
 from tasks.parameters import Request
-from tasks.report import Report, write_report
+from tasks.report import write_report
 from tasks.results.artifacts import show_report
 from tasks.results.events import announce_error
 from tasks.results.listeners import publish
+from tasks.results.run_report import Report
 from tasks.run import RunState
 
 LAST_LOOK_SECONDS = 4  # for an interrupted run to read how far it came

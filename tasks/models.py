@@ -1,4 +1,4 @@
-"""What passes between the stages. All of it is frozen, and none of it is secret."""
+"""The data that stages pass to each other: frozen dataclasses without secrets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,38 +13,38 @@ NodeKind = Literal["spot", "dedicated"]
 class Source:
     """A file to convert. `location` is an absolute path or `az://container/blob`."""
 
-    name: str  # relative, with forward slashes: outputs mirror it
+    name: str  # relative path with forward slashes; the output mirrors it
     location: str
     size_bytes: int
-    version: str  # changes when the content may have: time of change, or a blob's hash
+    version: str  # changes with the content: modification time of a file, hash of a blob
 
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """One source on its way to one output, by one preset."""
+    """One source that one preset converts to one output."""
 
-    key: str  # 32 hex digits: content, output name and the preset's arguments
+    key: str  # 32 hex digits: hash of content, output name and preset arguments
     source: Source
-    content: str  # hash of the content, in hex
-    output: str  # the blob's name in the output container
-    preset: str  # by name, of those that the run converts to
-    seconds: float | None = None  # that the output must have; None where the source does not say
-    arguments: tuple[str, ...] = ()  # ffmpeg's, for what this source has, beside the preset's
+    content: str  # hash of the source's content, in hex
+    output: str  # name of the blob in the output container
+    preset: str  # name
+    seconds: float | None = None  # expected length of the output; None if the source has no length
+    arguments: tuple[str, ...] = ()  # of ffmpeg, for this source, in addition to the preset's
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A source that cannot be converted, known before anything was made for it."""
+    """A source that cannot be converted, found before its batch task was made."""
 
     source: Source
     reason: str
     output: str | None = None
-    preset: str | None = None  # None: it cannot be converted by any
+    preset: str | None = None  # None: no preset can convert it
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Every source is in exactly one of the three, for each preset."""
+    """The conversions of a run. Each source, by each preset, is in exactly one of the three."""
 
     pending: tuple[Conversion, ...]
     done: tuple[Conversion, ...]
@@ -53,10 +53,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """The names under which a run works, and until when."""
+    """The identity of a run: its names in Azure and its deadline."""
 
     run_id: str  # 32 hex digits
-    lock_id: str  # 16 hex digits: the same for all runs into one output
+    lock_id: str  # 16 hex digits; equal for all runs with the same output container and prefix
     job_id: str
     pool_id: str
     owns_pool: bool
@@ -66,25 +66,25 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """How far one batch task came, as Batch tells it."""
+    """The state of one batch task in Batch's listing."""
 
     key: str
     attempt: int
     state: Literal["succeeded", "failed", "running"]
     exit_code: int | None = None
-    code: str = ""  # of the failure, as in Batch's documentation
+    code: str = ""  # error code of the failure, from Batch's documentation
     message: str = ""
     node: str | None = None
     tries: int = 1
-    seconds: float | None = None
-    added_at: datetime | None = None  # to the job
-    started_at: datetime | None = None  # its last try, and
-    ended_at: datetime | None = None
+    seconds: float | None = None  # of the last try
+    added_at: datetime | None = None  # when it was added to the job
+    started_at: datetime | None = None  # start of the last try
+    ended_at: datetime | None = None  # end of the last try
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """When something began and ended; None: it has not."""
+    """A named interval of time. It has no end while it lasts."""
 
     name: str
     started_at: datetime
@@ -93,21 +93,21 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class NodeLife:
-    """A node's life, as far as it was seen."""
+    """The history of a node, from repeated listings."""
 
     id: str
     kind: NodeKind
     allocated_at: datetime
-    seen_at: datetime  # last
-    ready_at: datetime | None = None  # first
-    gone_at: datetime | None = None  # while its pool lived on
-    start_tasks: tuple[Span, ...] = ()  # one for each time it booted
-    outages: tuple[Span, ...] = ()  # "evicted" and "unusable"
+    seen_at: datetime  # in the latest listing that has it
+    ready_at: datetime | None = None  # when it was ready for the first time
+    gone_at: datetime | None = None  # when it disappeared from a pool that still exists
+    start_tasks: tuple[Span, ...] = ()  # one for each boot
+    outages: tuple[Span, ...] = ()  # named "evicted" or "unusable"
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Why a run ended before all of its files did."""
+    """The reason why a run ends early or waits, and what to do about it."""
 
     code: str
     summary: str
@@ -117,7 +117,7 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A row of the table of what a run needs of its accounts."""
+    """One requirement of a run on its accounts, and whether they meet it."""
 
     what: str
     state: Literal["passed", "failed", "unchecked"] = "passed"
@@ -127,7 +127,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What an output blob says of itself; all but the size is empty on one that is not ours."""
+    """The metadata of an output blob. A blob of another origin has only a size."""
 
     key: str
     location: str
@@ -137,30 +137,36 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the run's containers say of its conversions."""
+    """What the run's containers prove about its conversions."""
 
-    sizes: Mapping[str, int]  # in bytes, of the outputs that are there under their key, by key
-    seconds: Mapping[str, float]  # written, by key
-    tails: Mapping[str, str]  # the end of what a failed batch task printed, by its id
+    sizes: Mapping[str, int]  # bytes of each output that exists with its key, by key
+    seconds: Mapping[str, float]  # length that was written to the output, by key
+    tails: Mapping[str, str]  # last lines that a failed batch task printed, by batch task id
 
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """A row of the report."""
+    """The result of one source by one preset: a row of the report."""
 
-    source: str
+    source: str  # name of the source
     preset: str
-    output: str | None
+    output: str | None  # name of the output blob; None if the source has none
     state: State
-    reason: str | None = None
-    attempts: int = 0
-    node: str | None = None
-    exit_code: int | None = None
-    seconds: float | None = None
-    source_seconds: float | None = None
-    output_seconds: float | None = None
+    reason: str | None = None  # why it is not converted; None if it is
+    attempts: int = 0  # tries of all its batch tasks
+    node: str | None = None  # id of the node of the last try
+    exit_code: int | None = None  # of the last try
+    seconds: float | None = None  # duration of the last try, transfers on the node included
+    source_seconds: float | None = None  # length of the media
+    output_seconds: float | None = None  # length that was written
     output_bytes: int | None = None
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
+    started_at: datetime | None = None  # start of the last try
+    ended_at: datetime | None = None  # end of the last try
     key: str | None = None  # of its conversion
-    cost: float | None = None  # its part of what the nodes cost; None without a price
+    cost: float | None = None  # its share of the cost of the nodes; None without a price
+
+    @property
+    def output_or_reason(self) -> str:
+        """The output if there is one, otherwise the reason why there is none."""
+        exists = self.state in ("converted", "skipped")
+        return (self.output if exists else self.reason) or ""

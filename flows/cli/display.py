@@ -1,4 +1,4 @@
-"""What a person sees of a run: a bar or plain lines while it lasts, a table at its end."""
+"""What a run prints: a progress bar or plain lines while it lasts, and a table at its end."""
 
 import logging
 import time
@@ -6,29 +6,29 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import rich.progress
 from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
 from tasks.leftovers import Leftover
-from tasks.models import FileResult
-from tasks.report import Report
+from tasks.models import Check, FileResult
 from tasks.results.ledger import DONE
 from tasks.results.listeners import listening
 from tasks.results.progress import Progress, detail, headline
+from tasks.results.run_report import DryRun, Report, RunInfo, RunSummary
 from tasks.results.text import counted, printable
 
 OURS = ("tasks", "flows", "__main__")
-# What ends a run the command says itself, and the report is its table. What asyncio says of the
-# SDK's transfers that an interruption breaks off helps nobody.
-SAID_OTHERWISE = ("prefect.flow_runs", "prefect.task_runs", "tasks.report", "asyncio")
-PLAIN_SECONDS = 5.0  # between lines of progress where there is no terminal
+# The command itself prints the error that ends a run, and the table shows what tasks.report logs.
+# asyncio logs each transfer of the SDK that an interruption ends, which is of no use to the user.
+HIDDEN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs", "tasks.report", "asyncio")
+PLAIN_SECONDS = 5.0  # between two lines of progress, if the output is not a terminal
 PLAIN_WIDTH = 160
-SHOWN_HOURS = 0.005
-TABLE_ROWS = 100  # where there are more files, only those that are not converted get a row
+LEAST_HOURS = 0.005  # to show: less would be rounded to 0.00
+TABLE_ROWS = 100  # for more files, the table shows only those that are not converted
 COLUMNS: Mapping[str, Mapping[str, Any]] = {
     "file": {"overflow": "fold"},
     "preset": {"no_wrap": True},
@@ -48,18 +48,18 @@ STYLES = {
 
 CHECK_STATES = {
     "passed": Text("ok", style="green"),
-    "failed": Text("wrong", style="bold red"),
+    "failed": Text("failed", style="bold red"),
     "unchecked": Text("not checked", style="yellow"),
 }
 
 
 class Display:
-    """Shows a run on a terminal or in a log; keeps its report."""
+    """Shows a run on a terminal or in a log, and keeps its report."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True)
         self.report: Report | None = None
-        self._bar = Bar(
+        self._bar = rich.progress.Progress(
             TextColumn("Converting"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -72,7 +72,7 @@ class Display:
 
     @contextmanager
     def showing(self) -> Iterator[None]:
-        """Show what the stages log and publish, for as long as the block runs."""
+        """Show what the stages log and publish during the block."""
         root = logging.getLogger()
         others, root.handlers = root.handlers, [ConsoleHandler(self.console)]
         try:
@@ -116,7 +116,7 @@ class Display:
 
 
 class ConsoleHandler(logging.Handler):
-    """Our stages' own lines, and the errors of others. Tracebacks stay in Prefect's log."""
+    """Prints log lines of the stages, and errors of other loggers without their tracebacks."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class ConsoleHandler(logging.Handler):
 
     def filter(self, record: logging.LogRecord) -> bool:
         least = logging.INFO if record.name.startswith(OURS) else logging.ERROR
-        return record.levelno >= least and not record.name.startswith(SAID_OTHERWISE)
+        return record.levelno >= least and not record.name.startswith(HIDDEN_LOGGERS)
 
     def emit(self, record: logging.LogRecord) -> None:
         time_of_day = time.strftime("%H:%M:%S", time.localtime(record.created))
@@ -134,19 +134,19 @@ class ConsoleHandler(logging.Handler):
 
 
 def print_report(report: Report) -> None:
-    """The table and the totals, on standard output."""
+    """Print the table and the totals on standard output."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=PLAIN_WIDTH)
     rows = shown_rows(report.files)
     if rows:
         console.print(file_table(rows, columns(report)))
-    if rest := left_out(rows, report.files):
+    if rest := describe_rest(rows, report.files):
         console.print(rest)
     for line in totals(report):
-        console.print(line, highlight=False, soft_wrap=True)
-    if dry_run := report.run["dry_run"]:
-        print_checks(dry_run["checks"], console)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if dry_run := report.run.dry_run:
+        print_checks(dry_run.checks, console)
 
 
 def print_leftovers(leftovers: Sequence[Leftover], *, are_deleted: bool) -> None:
@@ -154,9 +154,13 @@ def print_leftovers(leftovers: Sequence[Leftover], *, are_deleted: bool) -> None
     for leftover in leftovers:
         when = leftover.expires_at.isoformat(timespec="minutes")
         console.print(f"{leftover.kind:8}{leftover.name}  expired {when}", soft_wrap=True)
-    verb = "deleted" if are_deleted else "to delete. --delete deletes them"
-    none = "Nothing is left behind by runs whose deadline has passed."
-    console.print(f"{len(leftovers)} leftovers {verb}." if leftovers else none)
+    found = counted(len(leftovers), "leftover")
+    if not leftovers:
+        console.print("No run left anything behind whose deadline has passed.")
+    elif are_deleted:
+        console.print(f"Deleted {found}.")
+    else:
+        console.print(f"Found {found}. Run with --delete to delete.")
 
 
 def shown_rows(files: Iterable[FileResult]) -> list[FileResult]:
@@ -166,19 +170,19 @@ def shown_rows(files: Iterable[FileResult]) -> list[FileResult]:
     return [file for file in files if file.state not in DONE][:TABLE_ROWS]
 
 
-def left_out(rows: Sequence[FileResult], files: Sequence[FileResult]) -> str:
-    """What the table is silent about."""
+def describe_rest(rows: Sequence[FileResult], files: Sequence[FileResult]) -> str:
+    """Return a line about the files without a row."""
     done = sum(file.state in DONE for file in files)
     missing = len(files) - done - sum(file.state not in DONE for file in rows)
     if missing:
-        return f"… and {missing} more that are not converted."
+        return f"… and {counted(missing, 'more file')} not converted."
     rest = len(files) - len(rows)
     return f"… and {counted(rest, 'file')} converted or skipped." if rest else ""
 
 
 def columns(report: Report) -> Sequence[str]:
-    """A file has several rows where there are several presets: then they are told apart."""
-    several = len(report.run["presets"]) > 1
+    """Return the columns of the table. With several presets, it has a column for the preset."""
+    several = len(report.run.presets) > 1
     return [name for name in COLUMNS if name != "preset" or several]
 
 
@@ -193,83 +197,81 @@ def file_table(files: Iterable[FileResult], names: Sequence[str] = tuple(COLUMNS
 
 
 def row(file: FileResult) -> dict[str, Text]:
-    told = file.output if file.state in DONE and file.output else file.reason or ""
     return {
         "file": Text(printable(file.source)),
         "preset": Text(file.preset),
         "state": Text(file.state.replace("_", " "), style=STYLES[file.state]),
         "seconds": Text("" if file.seconds is None else f"{file.seconds:.1f}"),
         "size": Text("" if file.output_bytes is None else decimal(file.output_bytes)),
-        "output or reason": Text(printable(told)),
+        "output or reason": Text(printable(file.output_or_reason)),
     }
 
 
 def totals(report: Report) -> Iterator[str]:
     run, summary = report.run, report.summary
-    if run["dry_run"] is not None:
-        yield from forecast(run["dry_run"], failed=summary["failed"])
+    if run.dry_run:
+        yield from describe_dry_run(run.dry_run, failed=summary.failed)
         return
-    if summary["failed"] == len(report.files):
+    if summary.failed == len(report.files):
         yield "None of the sources could be converted."
-    yield f"{report.headline} in {summary['seconds']:.1f} s."
+    yield f"{report.headline} in {summary.seconds:.1f} s."
     if any(shown_hours(summary)):
-        yield spent(summary)
-    if diagnosis := run["diagnosis"]:
-        yield f"{diagnosis['summary']} {diagnosis['detail']} {diagnosis['remedy']}"
-    if summary["converted"] or summary["skipped"]:
-        yield f"Outputs: {whereabouts(run)}"
+        yield describe_node_hours(summary)
+    if diagnosis := run.diagnosis:
+        yield " ".join(filter(None, (diagnosis.summary, diagnosis.detail, diagnosis.remedy)))
+    if summary.converted or summary.skipped:
+        yield f"Outputs: {describe_outputs(run)}"
 
 
-def whereabouts(run: Mapping[str, Any]) -> str:
-    """Of the outputs, and how to fetch them."""
-    if run["is_fetched"]:
-        return str(run["download_to"])
-    place = "/".join(filter(None, (run["container"], run["prefix"])))
-    wanted = run["download_to"]
-    how = f"Run again to fetch them into {wanted}" if wanted else "--download-to DIR fetches them"
-    return f"container {place}. {how}."
+def describe_outputs(run: RunInfo) -> str:
+    """Return where the outputs are and how to download them."""
+    if run.is_fetched:
+        return run.download_to
+    place = "/".join(filter(None, (run.container, run.prefix)))
+    if run.download_to:
+        return f"container {place}. Run again to download them to {run.download_to}."
+    return f"container {place}. To download them, run again with --download-to DIR."
 
 
-def shown_hours(summary: Mapping[str, Any]) -> dict[str, str]:
-    """What node hours went into, but for less than half a minute's."""
-    hours = summary["node_hours"].items()
-    return {name.replace("_", " "): f"{n:.2f}" for name, n in hours if n >= SHOWN_HOURS}
+def shown_hours(summary: RunSummary) -> dict[str, str]:
+    """Return the node hours by activity, without activities of less than 18 seconds."""
+    hours = summary.node_hours.items()
+    return {name.replace("_", " "): f"{n:.2f}" for name, n in hours if n >= LEAST_HOURS}
 
 
-def spent(summary: Mapping[str, Any]) -> str:
-    """The node hours by what they went into, and the money, if a price was given."""
+def describe_node_hours(summary: RunSummary) -> str:
+    """Return the node hours by activity, and their cost if a price is known."""
     parts = ", ".join(f"{hours} {name}" for name, hours in shown_hours(summary).items())
-    cost = f"; {summary['cost']:.2f} at your price" if summary["cost"] is not None else ""
+    cost = f"; {summary.cost:.2f} at your price" if summary.cost is not None else ""
     return f"Node hours: {parts}{cost}."
 
 
-def forecast(dry_run: dict[str, Any], *, failed: int) -> Iterator[str]:
-    plan = dry_run
-    uploads = f"{counted(plan['uploads'], 'file')} ({decimal(plan['upload_bytes'])}) to upload"
+def describe_dry_run(dry_run: DryRun, *, failed: int) -> Iterator[str]:
+    uploads = f"{counted(dry_run.uploads, 'file')} ({decimal(dry_run.upload_bytes)}) to upload"
     yield (
-        f"Dry run: {plan['conversions']} to convert, {plan['skipped']} skipped, {failed} that"
-        f" cannot be converted; {uploads}."
+        f"Dry run: {dry_run.conversions} to convert, {dry_run.skipped} skipped,"
+        f" {failed} not convertible; {uploads}."
     )
-    if not plan["conversions"]:
+    if not dry_run.conversions:
         return
-    if plan["pool"]:
-        yield f"On the shared pool {plan['pool']}."
+    if dry_run.pool:
+        yield f"Pool: {dry_run.pool}, shared."
     else:
         yield (
-            f"On a pool of {plan['spot_nodes']} spot and {plan['dedicated_nodes']} dedicated nodes,"
-            f" {plan['vm_size']}, {plan['slots_per_node']} files at once on each."
+            f"Pool: {dry_run.spot_nodes} Spot and {dry_run.dedicated_nodes} dedicated nodes of size"
+            f" {dry_run.vm_size}, each with {counted(dry_run.slots_per_node, 'slot')}."
         )
-    guess = plan["estimate"]
-    price = f", {guess['cost']:.2f} at your price" if guess["cost"] is not None else ""
-    yield f"Some {guess['node_hours']:g} node hours{price} ({guess['basis']})."
+    guess = dry_run.estimate
+    price = f", {guess.cost:.2f} at your price" if guess.cost is not None else ""
+    yield f"Estimate: {guess.node_hours:g} node hours{price} ({guess.basis})."
 
 
-def print_checks(checks: Sequence[Mapping[str, str]], console: Console) -> None:
-    """What a run needs of its accounts, and how to mend what it lacks."""
+def print_checks(checks: Sequence[Check], console: Console) -> None:
+    """Print what the run requires of the accounts, and how to fix what is missing."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("account", "state", "what to do"):
+    for column in ("check", "state", "what to do"):
         table.add_column(column, overflow="fold")
     for check in checks:
-        told = Text(" ".join(filter(None, (check["detail"], check["remedy"]))))
-        table.add_row(check["what"], CHECK_STATES[check["state"]], told)
+        advice = Text(" ".join(filter(None, (check.detail, check.remedy))))
+        table.add_row(check.what, CHECK_STATES[check.state], advice)
     console.print(table)

@@ -1,4 +1,4 @@
-"""What is seen of a run, what it means, and what to do about it: one table, read from the top."""
+"""The table of diagnoses: what the watcher may see, what it means, and what to do about it."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -7,214 +7,236 @@ from typing import Literal
 from tasks.azure.snapshots import Snapshot
 from tasks.models import BatchResult, Diagnosis
 
-STRANGE_SECONDS = 60  # after these, a pool without nodes that gives no reason is told
-Does = Literal["end", "wait"]
+EMPTY_POOL_SECONDS = 60  # after which to report a pool without nodes and without a resize error
+Effect = Literal["end", "wait"]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """Where it `is_seen`, the run ends; or it says so once, and waits."""
+class Rule:
+    """A row of the table. If it matches, the run ends, or it logs the diagnosis once and waits."""
 
     code: str
-    is_seen: Callable[[Snapshot], bool]
+    matches: Callable[[Snapshot], bool]
     summary: str
-    detail: str  # with the snapshot's fields in braces
+    detail: str  # a format string for the snapshot
     remedy: str
-    does: Does = "end"
+    effect: Effect = "end"
 
 
-FILES = "{0.running} converting, {0.active} waiting."
+COUNTS = "Files converting: {0.running}, waiting: {0.active}."
 SPOT = "Spot cores"
-RUN_AGAIN = "Run again for the rest."
+RUN_AGAIN = "Run again to convert the rest."
+NO_NODES = "The pool cannot get nodes."
+NO_NODES_YET = "The pool has no nodes yet."
 
 
-def says(code: str) -> Callable[[Snapshot], bool]:
-    """Whether this resize error is why the pool has no nodes."""
+def has_resize_error(code: str) -> Callable[[Snapshot], bool]:
+    """Return a test whether this resize error is why the pool has no nodes."""
     return lambda s: s.is_stuck and not s.nodes and code in s.resize_codes
 
 
-def refused(code: str, meaning: str, remedy: str) -> Row:
-    """No node will ever come."""
-    summary = "The pool cannot get any node."
-    return Row(code, says(code), summary, f"Batch says {code}: {meaning}.", remedy)
+def lasting_resize_error(code: str, meaning: str, remedy: str) -> Rule:
+    """Return the rule for an error that stays until the user changes something."""
+    detail = f"Batch reports {code}: {meaning}."
+    return Rule(code, has_resize_error(code), NO_NODES, detail, remedy)
 
 
-def at_quota(code: str, cores: str, other: str) -> tuple[Row, Row]:
-    """The account may have no more, unless others let go of theirs or other nodes stand in."""
+def passing_resize_error(code: str, meaning: str, remedy: str) -> Rule:
+    """Return the rule for an error that may pass, so that nodes may still come."""
+    detail = f"Batch reports {code}: {meaning}."
+    return Rule(code, has_resize_error(code), NO_NODES_YET, detail, remedy, effect="wait")
 
-    def is_passing(s: Snapshot) -> bool:
+
+def quota_errors(code: str, cores: str, other: str) -> tuple[Rule, Rule]:
+    """Return the rules for a quota: lasting, or passing while other pools or nodes may help."""
+
+    def may_pass(s: Snapshot) -> bool:
         return s.other_nodes > 0 or (s.has_fallback and cores == SPOT)
 
-    detail = f"Batch says {code}: the account may have no more {cores}"
-    remedy = f"Ask for more {cores} in the Azure portal (Quotas), or use {other}."
+    detail = f"Batch reports {code}: the account's quota of {cores} is used up"
+    remedy = f"Request more {cores} in the Azure portal (Quotas), or use {other}."
     return (
-        Row(
+        Rule(
             code,
-            lambda s: says(code)(s) and not is_passing(s),
-            "The pool cannot get any node.",
+            lambda s: has_resize_error(code)(s) and not may_pass(s),
+            NO_NODES,
             f"{detail}.",
             remedy,
         ),
-        Row(
+        Rule(
             code,
-            lambda s: says(code)(s) and is_passing(s),
-            "The pool has no node yet.",
+            lambda s: has_resize_error(code)(s) and may_pass(s),
+            NO_NODES_YET,
             f"{detail}; other pools have {{0.other_nodes}} nodes.",
-            f"It gets some when those end, or others stand in. {remedy}",
-            does="wait",
+            "The run waits until other pools release nodes, or until its own pool changes to"
+            f" dedicated nodes. {remedy}",
+            effect="wait",
         ),
     )
 
 
-def short(code: str, meaning: str, remedy: str) -> Row:
-    """Nodes may still come."""
-    summary = "The pool has no node yet."
-    return Row(code, says(code), summary, f"Batch says {code}: {meaning}.", remedy, does="wait")
+def is_long_empty(s: Snapshot) -> bool:
+    return s.is_stuck and not s.nodes and s.elapsed_seconds > EMPTY_POOL_SECONDS
 
 
-TABLE: tuple[Row, ...] = (
-    Row(
+TABLE: tuple[Rule, ...] = (
+    Rule(
         "Cancelled",
         lambda s: s.is_cancelled,
         "The run was cancelled in Prefect.",
-        FILES,
-        "Run again for the rest: what is converted stays.",
+        COUNTS,
+        f"{RUN_AGAIN} Converted files are kept.",
     ),
-    Row(
+    Rule(
         "DeadlinePassed",
         lambda s: s.seconds_left <= 0,
         "The deadline has passed.",
-        FILES,
-        "Run again for the rest, with more nodes or a later --limits.deadline-minutes.",
+        COUNTS,
+        f"{RUN_AGAIN} Use more nodes or a higher --limits.deadline-minutes.",
     ),
-    Row(
+    Rule(
         "NodeHoursSpent",
         lambda s: s.is_spent and not s.running,
         "The limit on node hours is reached.",
-        "{0.node_hours:.2f} of {0.max_node_hours:g} node hours are used; {0.active} waiting.",
-        "Run again for the rest, with a higher --limits.max-node-hours if need be.",
+        "Node hours used: {0.node_hours:.2f} of {0.max_node_hours:g}. Files waiting: {0.active}.",
+        f"{RUN_AGAIN} To convert more in one run, raise --limits.max-node-hours.",
     ),
-    Row(
+    Rule(
         "NodeHoursSpent",
         lambda s: s.is_spent,
-        "The limit on node hours is reached: nothing new starts.",
-        FILES,
-        "What converts is finished.",
-        does="wait",
+        "The limit on node hours is reached: no further file starts.",
+        COUNTS,
+        "The run ends when the files that are converting are done.",
+        effect="wait",
     ),
-    Row(
+    Rule(
         "JobDeleted",
         lambda s: s.job == "deleted",
-        "The job was deleted by somebody else.",
+        "The job was deleted by another user or program.",
         "",
         RUN_AGAIN,
     ),
-    Row(
+    Rule(
         "JobEnded",
         lambda s: s.job == "ended" and not s.running,
-        "The job was ended by somebody else.",
-        FILES,
+        "The job was ended by another user or program.",
+        COUNTS,
         RUN_AGAIN,
     ),
-    Row(
+    Rule(
         "PoolDeleted",
         lambda s: not s.has_pool,
-        "The pool was deleted by somebody else.",
-        FILES,
-        f"{RUN_AGAIN} A shared pool must be made again first.",
+        "The pool was deleted by another user or program.",
+        COUNTS,
+        f"{RUN_AGAIN} If the pool is shared, create it again first.",
     ),
-    Row(
+    Rule(
         "StartTaskFailed",
         lambda s: s.is_stuck and s.unstarted_nodes > 0 and s.nodes == s.broken_nodes,
         "No node can work: the start task, which installs ffmpeg, failed on all of them.",
-        "",  # a node's own words; see `with_words_of_nodes`
-        "Read what it printed; a pool without a way to the package servers needs an image that has"
-        " ffmpeg.",
+        "",  # the watcher adds what a node printed
+        "Read what the node printed. If the pool cannot reach the package servers, use an image"
+        " that contains ffmpeg.",
     ),
-    Row(
+    Rule(
         "NodesUnusable",
         lambda s: s.is_stuck and 0 < s.nodes == s.unusable_nodes,
-        "No node can work: Batch cannot use any of them.",
-        "",
-        "Run again, which takes new nodes; or try another --pool.vm-size.",
+        "No node can work: Batch reports all of them as unusable.",
+        "",  # as above
+        "Run again to get new nodes, or choose another --pool.vm-size.",
     ),
-    refused(
+    lasting_resize_error(
         "UnsupportedVMSize",
-        "this region does not offer the size to Batch",
+        "Batch does not offer this VM size in the account's region",
         "Choose another --pool.vm-size.",
     ),
-    refused(
+    lasting_resize_error(
         "IncompatibleVMSize",
-        "the size does not go with the pool's image",
+        "the VM size does not support the pool's image",
         "Choose another --pool.vm-size.",
     ),
-    *at_quota("AccountCoreQuotaReached", "dedicated cores", "--pool.spot-nodes"),
-    *at_quota("AccountVMSeriesCoreQuotaReached", "cores of this series", "another --pool.vm-size"),
-    *at_quota("AccountSpotCoreQuotaReached", SPOT, "--pool.dedicated-nodes"),
-    *at_quota("AccountLowPriorityCoreQuotaReached", SPOT, "--pool.dedicated-nodes"),
-    short(
+    *quota_errors("AccountCoreQuotaReached", "dedicated cores", "--pool.spot-nodes"),
+    *quota_errors(
+        "AccountVMSeriesCoreQuotaReached", "cores of this VM series", "another --pool.vm-size"
+    ),
+    *quota_errors("AccountSpotCoreQuotaReached", SPOT, "--pool.dedicated-nodes"),
+    *quota_errors("AccountLowPriorityCoreQuotaReached", SPOT, "--pool.dedicated-nodes"),
+    passing_resize_error(
         "AllocationFailed",
-        "Azure has no room for the nodes",
-        "It goes on trying; another --pool.vm-size may be had sooner.",
+        "Azure has no capacity for the nodes",
+        "Batch keeps trying. Another --pool.vm-size may be available sooner.",
     ),
-    short(
+    passing_resize_error(
         "AllocationTimedOut",
-        "Azure has not found room for the nodes in time",
-        "It goes on trying; another --pool.vm-size may be had sooner.",
+        "Azure did not find capacity for the nodes in time",
+        "Batch keeps trying. Another --pool.vm-size may be available sooner.",
     ),
-    short("ResizeStopped", "somebody stopped the resizing", "It goes on within five minutes."),
-    Row(
+    passing_resize_error(
+        "ResizeStopped",
+        "another user or program stopped the resize",
+        "Batch resizes the pool again within five minutes.",
+    ),
+    Rule(
         "NodesEvicted",
         lambda s: not s.running and s.evicted_nodes > 0 and not s.good_nodes,
         "All Spot nodes are evicted.",
-        "Azure gives them back when it has room.",
-        "Dedicated nodes are never evicted: --pool.dedicated-nodes, --pool.fallback-minutes.",
-        does="wait",
+        "Azure returns them when it has capacity.",
+        "To use nodes that Azure does not evict, set --pool.dedicated-nodes or"
+        " --pool.fallback-minutes.",
+        effect="wait",
     ),
-    Row(
+    Rule(
         "JobDisabled",
         lambda s: s.job == "disabled" and not s.running,
-        "The job was disabled by somebody else.",
-        "{0.active} waiting.",
-        "Enable it, or stop this run.",
-        does="wait",
+        "The job was disabled by another user or program.",
+        "Files waiting: {0.active}.",
+        "Enable the job in the Azure portal, or stop this run.",
+        effect="wait",
     ),
-    Row(
+    Rule(
         "NoNodes",
-        lambda s: s.is_stuck and not s.nodes and s.elapsed_seconds > STRANGE_SECONDS,
-        "The pool has no node yet.",
-        "Batch says {0.reason}.",
+        lambda s: is_long_empty(s) and bool(s.resize_codes),
+        NO_NODES_YET,
+        "Batch reports {0.reason}.",
         "Look at the pool in the Azure portal.",
-        does="wait",
+        effect="wait",
     ),
-    Row(
+    Rule(
+        "NoNodes",
+        is_long_empty,
+        NO_NODES_YET,
+        "Batch reports no error.",
+        "Look at the pool in the Azure portal.",
+        effect="wait",
+    ),
+    Rule(
         "NoAnswer",
         lambda s: not s.is_answered,
         "Batch does not answer.",
-        "What converts goes on.",
-        "The run asks again for five minutes.",
-        does="wait",
+        "Nodes continue to convert.",
+        "The run tries again for five minutes.",
+        effect="wait",
     ),
 )
 
 
-def find(snapshot: Snapshot, does: Does) -> Diagnosis | None:
-    rows = (row for row in TABLE if row.does == does and row.is_seen(snapshot))
-    return next((fill(row, snapshot) for row in rows), None)
+def first_match(snapshot: Snapshot, effect: Effect) -> Diagnosis | None:
+    rules = (rule for rule in TABLE if rule.effect == effect and rule.matches(snapshot))
+    return next((to_diagnosis(rule, snapshot) for rule in rules), None)
 
 
-def fill(row: Row, snapshot: Snapshot) -> Diagnosis:
-    return Diagnosis(row.code, row.summary, row.detail.format(snapshot), row.remedy)
+def to_diagnosis(rule: Rule, snapshot: Snapshot) -> Diagnosis:
+    return Diagnosis(rule.code, rule.summary, rule.detail.format(snapshot), rule.remedy)
 
 
 def diagnose_wait(snapshot: Snapshot) -> Diagnosis | None:
-    """Why it takes so long; None where nothing is strange."""
-    return find(snapshot, "wait")
+    """Return why the run has to wait, or None if it makes progress."""
+    return first_match(snapshot, "wait")
 
 
 def diagnose(snapshot: Snapshot) -> Diagnosis | None:
-    """Why there is nothing left to wait for; None while there is."""
-    end, wait = find(snapshot, "end"), find(snapshot, "wait")
+    """Return why the run has to end, or None if it can continue."""
+    end, wait = first_match(snapshot, "end"), first_match(snapshot, "wait")
     if end and wait and end.code == "DeadlinePassed":
         detail = f"{end.detail} {wait.summary} {wait.detail}"
         return replace(end, detail=detail, remedy=f"{end.remedy} {wait.remedy}")
@@ -222,11 +244,11 @@ def diagnose(snapshot: Snapshot) -> Diagnosis | None:
 
 
 def diagnose_end(snapshot: Snapshot, batch_results: Iterable[BatchResult]) -> Diagnosis | None:
-    """Why batch tasks were ended, by the job's own wall clock or by hand, before this was seen."""
+    """Return why batch tasks were ended: by the job's own deadline, or by a user."""
     ended = [batch_result for batch_result in batch_results if batch_result.code == "TaskEnded"]
     if not ended:
         return None
     converting = sum(batch_result.node is not None for batch_result in ended)
     code = "DeadlinePassed" if snapshot.seconds_left <= 0 else "JobEnded"
-    row = next(row for row in TABLE if row.code == code)
-    return fill(row, replace(snapshot, running=converting, active=len(ended) - converting))
+    rule = next(rule for rule in TABLE if rule.code == code)
+    return to_diagnosis(rule, replace(snapshot, running=converting, active=len(ended) - converting))

@@ -1,12 +1,12 @@
 "use strict";
 
-// Draws one run from the JSON in #data; the shapes are those of picture.py. Names are set as text,
-// never as markup.
+// Draws one run from the JSON in #data, which picture.py writes. Names are inserted as text, never
+// as markup.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 
-// ---- words ----
+// ---- texts ----
 
 const ACTIVITIES = {
   boot: "Boot", start_task: "Start task", converting: "Converting", idle: "Idle",
@@ -22,7 +22,7 @@ const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u20
 const count = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
 const percent = (share) => (share === null ? "–" : `${Math.round(share * 100)} %`);
 
-// Control characters of a hostile name would hide it or turn it round.
+// Control characters in a hostile name could hide it or reverse its direction.
 function printable(text) {
   return String(text).replace(
     HIDDEN, (c) => `\\u${c.codePointAt(0).toString(16).padStart(4, "0")}`);
@@ -69,7 +69,7 @@ function element(tag, attributes = {}, ...children) {
 const colour = (name) =>
   getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
-// ---- the head ----
+// ---- header ----
 
 function showHead() {
   const { run, summary } = data;
@@ -97,13 +97,13 @@ function showFigures(summary) {
   const figures = [
     ["Converted", `${summary.converted.toLocaleString("en")} of ${summary.files.toLocaleString("en")}`,
       rest.map((state) => `${summary[state].toLocaleString("en")} ${STATES[state]}`).join(", ")],
-    ["Took", duration(summary.seconds),
+    ["Duration", duration(summary.seconds),
       summary.source_seconds ? `for ${duration(summary.source_seconds)} of media` : ""],
-    ["Written", size(summary.output_bytes), ""],
+    ["Output size", size(summary.output_bytes), ""],
     ["Node time", duration(total * 3600), count(data.nodes.length, "node")
       + (summary.cost === null ? "" : `, ${summary.cost.toFixed(2)} at your price`)],
-    ["Spent converting", percent(summary.converting_share),
-      summary.slot_share === null ? "" : `${percent(summary.slot_share)} of the slots' time`],
+    ["Time converting", percent(summary.converting_share),
+      summary.slot_share === null ? "" : `of node time; ${percent(summary.slot_share)} of slot time`],
   ];
   byId("figures").replaceChildren(...figures.map(([name, value, more]) => element(
     "div", {}, element("dt", {}, name),
@@ -119,12 +119,12 @@ function summaryText(summary) {
       .map(([name, hours]) => `${ACTIVITIES[name].toLowerCase()} ${duration(hours * 3600)}`);
     parts.push(`${count(data.nodes.length, "node")}: ${time.join(", ")}.`);
     const lost = data.nodes.filter((node) => node.lost).length;
-    if (lost) parts.push(`${count(lost, "node")} went while the pool lived on.`);
+    if (lost) parts.push(`${count(lost, "node")} disappeared while the pool still existed.`);
   }
   return parts.join(" ");
 }
 
-// ---- the timeline ----
+// ---- timeline ----
 
 const AXIS = 26, STAGE_ROW = 18, SLOT_ROW = 15, GAP = 7, LEAST_BAR = 1;
 
@@ -135,10 +135,10 @@ class Timeline {
     this.layOut();
     this.listen();
     this.fit();
-    this.tell(null);
+    this.showDetails(null);
   }
 
-  // A row is a stage's or a slot's: marks that do not overlap, in the order of time.
+  // A row belongs to stages or to one slot. Its marks do not overlap and are sorted by time.
   layOut() {
     this.rows = [];
     this.bands = [];
@@ -340,7 +340,7 @@ class Timeline {
     }
   }
 
-  // What lies under a point, two pixels about.
+  // Returns the mark within two pixels of a point.
   under(x, y) {
     const top = y + this.scroller.scrollTop;
     const row = this.rows.find((each) => top >= each.y && top < each.y + each.height);
@@ -363,13 +363,13 @@ class Timeline {
   choose(found) {
     if (!found || (this.chosen && found.mark === this.chosen.mark)) return;
     this.chosen = found;
-    this.tell(found);
+    this.showDetails(found);
     this.request();
   }
 
-  tell(found) {
+  showDetails(found) {
     if (!found) {
-      const hint = `The run took ${duration(data.seconds)}. Nothing is chosen.`;
+      const hint = `The run took ${duration(data.seconds)}. Select a bar to see its details.`;
       this.details.replaceChildren(element("p", { class: "muted" }, hint));
       return;
     }
@@ -432,7 +432,7 @@ function aboutBar(mark, row, where, when) {
   return [[name], [parts.join(" · ")], ...(reason ? [[printable(reason)]] : [])];
 }
 
-// Stages run side by side: each takes the first row that is free, the watcher the last.
+// Stages run in parallel: each takes the first free row, and completion the last one.
 function stageRows() {
   const rows = [];
   const stages = data.stages.map(([name, start, end]) => ({ name, text: name, start, end, fill: "stage" }));
@@ -462,7 +462,7 @@ function pathMarks() {
   });
 }
 
-// The first mark that has not ended before a moment; marks of a row are in the order of time.
+// Returns the index of the first mark that ends at or after a moment. Marks are sorted by time.
 function firstAfter(marks, moment) {
   let [low, high] = [0, marks.length];
   while (low < high) {
@@ -479,7 +479,7 @@ function tickStep(span, ticks) {
   return steps.find((step) => span / step <= Math.max(2, ticks)) ?? 172800;
 }
 
-// Each kind of bar has a colour and, where it means trouble, a pattern too.
+// Each kind of bar has a colour. Kinds that mean a problem have a pattern too.
 const FILLS = {
   stage: null, boot: null, "start-task": null, converted: null, failed: "hatch",
   interrupted: "dots", idle: null, evicted: "cross", unusable: "hatch",
@@ -531,14 +531,14 @@ function showLegend() {
     const swatch = element("canvas", { width: 44, height: 24, "aria-hidden": "true" });
     fill(swatch.getContext("2d"), name, colours(), [0, 0, 44, 24]);
     return element("li", {}, swatch, text);
-  }), ...(data.path.length ? [element("li", {}, element("span", { class: "line" }), "longest path")] : []));
+  }), ...(data.path.length ? [element("li", {}, element("span", { class: "line" }), "critical path")] : []));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
   paint();
 }
 
-// ---- the longest path ----
+// ---- critical path ----
 
-// Files one after the other in a slot become one entry.
+// Successive files in one slot become one entry.
 function pathEntries() {
   const entries = [];
   let before = 0;
@@ -558,7 +558,7 @@ function pathEntries() {
 
 function entryName(entry) {
   if (entry.kind === "stage") {
-    return entry.name === "completion" ? "completion: the end is noticed" : entry.name;
+    return entry.name === "completion" ? "completion: detecting the end" : entry.name;
   }
   if (entry.kind === "boot") return `boot of ${nodeName(entry.place)}`;
   if (entry.kind === "evicted") return `${nodeName(entry.place)} was evicted`;
@@ -566,7 +566,7 @@ function entryName(entry) {
   if (entry.kind !== "file") return entry.name;
   const where = `on ${nodeName(entry.place)}, slot ${entry.slot + 1}`;
   const { file } = entry.files[0];
-  if (entry.files.length > 1) return `${count(entry.files.length, "file")} one after the other ${where}`;
+  if (entry.files.length > 1) return `${count(entry.files.length, "file")} in sequence ${where}`;
   return `${file === null ? "a file" : printable(data.files.source[file])} ${where}`;
 }
 
@@ -590,7 +590,7 @@ function showPath() {
 
 const PAGE = 100;
 
-// A table of places: sorted by a column, filtered, a page at a time.
+// A table of row indexes that can be sorted, filtered and shown in pages.
 class Table {
   constructor(table, pager, { caption, columns, rows }) {
     Object.assign(this, { table, pager, columns, all: rows, page: 0, down: false, by: null });
@@ -639,7 +639,7 @@ class Table {
     const last = start + rows.length;
     const [total, all] = [this.shown.length.toLocaleString("en"), this.all.length];
     const of = this.shown.length < all ? `${total} found among ${all.toLocaleString("en")}` : total;
-    this.where.textContent = rows.length ? `${(start + 1).toLocaleString("en")}–${last.toLocaleString("en")} of ${of}` : "Nothing is found.";
+    this.where.textContent = rows.length ? `${(start + 1).toLocaleString("en")}–${last.toLocaleString("en")} of ${of}` : "Nothing found.";
     this.back.disabled = page === 0;
     this.next.disabled = last >= this.shown.length;
     this.back.hidden = this.next.hidden = all <= PAGE;
@@ -662,15 +662,15 @@ class Table {
   }
 }
 
-// What has no value comes last, whichever way round.
+// Rows without a value come last in both directions.
 function sorted(places, key, down) {
   const keys = new Map(places.map((place) => [place, key(place)]));
-  const way = down ? -1 : 1;
+  const sign = down ? -1 : 1;
   const isNone = (value) => value === null || value === undefined || value === "";
   return [...places].sort((one, other) => {
     const [a, b] = [keys.get(one), keys.get(other)];
     if (isNone(a) || isNone(b)) return isNone(a) - isNone(b);
-    return a < b ? -way : a > b ? way : 0;
+    return a < b ? -sign : a > b ? sign : 0;
   });
 }
 
@@ -685,13 +685,13 @@ function showNodes() {
     { name: "Node", class: "name", key: (n) => n, text: nodeName },
     { name: "Id", key: (n) => nodes[n].id, text: (n) => nodes[n].id, class: "text narrow-hidden" },
     numbers("Conversions", (n) => bars[n], (n) => bars[n].toLocaleString("en")),
-    numbers("From", (n) => nodes[n].start, (n) => clock(nodes[n].start)),
-    numbers("Until", (n) => nodes[n].end, (n) => clock(nodes[n].end) + (nodes[n].lost ? " (lost)" : "")),
+    numbers("Start", (n) => nodes[n].start, (n) => clock(nodes[n].start)),
+    numbers("End", (n) => nodes[n].end, (n) => clock(nodes[n].end) + (nodes[n].lost ? " (lost)" : "")),
     ...used.map((activity) => numbers(ACTIVITIES[activity],
       (n) => nodes[n].seconds[activity] ?? 0, (n) => duration(nodes[n].seconds[activity] ?? 0))),
   ];
   new Table(byId("nodes"), byId("nodes-pager"),
-    { caption: "Each node, and what its time went into", columns, rows: nodes.map((_, n) => n) });
+    { caption: "Nodes and how they spent their time", columns, rows: nodes.map((_, n) => n) });
 }
 
 let fileTable = null;
@@ -704,21 +704,21 @@ function showFiles() {
     name, class: `number ${more}`.trim(), key: (n) => files[column][n],
     text: (n) => (files[column][n] === null ? "" : text(files[column][n])),
   });
-  const said = (n) => (["converted", "skipped"].includes(files.state[n]) ? files.output[n] : files.reason[n]) ?? "";
+  const outputOrReason = (n) => (["converted", "skipped"].includes(files.state[n]) ? files.output[n] : files.reason[n]) ?? "";
   const columns = [
     { name: "File", class: "text", key: (n) => files.source[n], text: (n) => printable(files.source[n]) },
     hasPresets ? { name: "Preset", key: (n) => files.preset[n], text: (n) => files.preset[n] } : null,
     { name: "State", mark: (n) => `state ${files.state[n]}`,
       key: (n) => order.indexOf(files.state[n]), text: (n) => STATES[files.state[n]] },
-    number("Took", "seconds", duration),
+    number("Duration", "seconds", duration),
     number("Media", "source_seconds", duration, "narrow-hidden"),
     number("Size", "output_bytes", size, "narrow-hidden"),
     number("Tries", "attempts", String, "narrow-hidden"),
     { name: "Node", class: "name narrow-hidden", key: (n) => files.node[n], text: (n) => nodeName(files.node[n]) },
-    { name: "Output or reason", class: "text", key: said, text: (n) => printable(said(n)) },
+    { name: "Output or reason", class: "text", key: outputOrReason, text: (n) => printable(outputOrReason(n)) },
   ].filter(Boolean);
   const rows = files.source.map((_, n) => n);
-  fileTable = new Table(byId("files"), byId("files-pager"), { caption: "Every file", columns, rows });
+  fileTable = new Table(byId("files"), byId("files-pager"), { caption: "All files", columns, rows });
   listenToSearch();
 }
 
@@ -751,11 +751,11 @@ function showFile(place) {
 
 function showNotes() {
   const { run } = data;
-  const sharing = run.owns_pool ? "" : " (shared: only the nodes that worked for this run, and only while it lasted)";
+  const sharing = run.owns_pool ? "" : " (shared; this page shows only nodes that converted files of this run, and only during the run)";
   const notes = [
-    "Times are Batch's for nodes and files and this machine's for stages; the two clocks may differ by a little. A file's time has its download and upload on the node in it.",
-    "Slots are inferred from files that overlap: Batch does not tell them. Of a file that was tried several times in a row on one node, only the last try is known; those before it show as idle.",
-    "Node time is counted from when Batch allocated a node until the run asked for its deletion, without the time for which it was evicted. Nodes are looked at now and then: an eviction between two looks shows as another boot.",
+    "Times of nodes and files come from Batch, times of stages from the machine that ran the flow. The two clocks may differ slightly. The time of a file includes its download and upload on the node.",
+    "Batch does not report slots: they are inferred from files that overlap. If a node tried a file several times in a row, only the last try is known, and the earlier tries show as idle.",
+    "Node time counts from the allocation of a node until the run requests its deletion, without evictions. The run lists the nodes at intervals, so an eviction between two listings shows as another boot.",
     ...(run.pool ? [`Pool ${run.pool}${sharing}.`] : []),
     ...(run.job ? [`Job ${run.job}.`] : []),
   ];

@@ -1,33 +1,35 @@
-"""How far a run is: counted by its stages, told to whoever listens."""
+"""The progress of a run, in numbers and in words."""
 
 from dataclasses import dataclass
 
-from tasks.results.text import clock, counted
+from tasks.results.text import counted, format_clock
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
+    """How many files of a run are done, and how long the rest may take."""
+
     files: int
     converted: int
     failed: int
     running: int
     nodes: int
-    seconds_left: float | None  # None: nothing to tell it from yet
+    seconds_left: float | None  # None: not known before the first file is done
 
 
 @dataclass(slots=True)
 class Tally:
-    """What the waves have handed to Batch so far. The watcher reads it, and may stop them."""
+    """What the waves have submitted to Batch. The watcher reads it and may stop the waves."""
 
     files: int = 0
     submitted: int = 0
     refused: int = 0
-    is_closed: bool = False  # no further wave will come
-    is_stopped: bool = False  # by the watcher: no further wave may go out
+    is_closed: bool = False  # all waves are submitted
+    is_stopped: bool = False  # the watcher forbids further waves
 
 
 def seconds_left(*, files: int, finished: int, elapsed_seconds: float) -> float | None:
-    """At the pace so far."""
+    """Estimate the remaining time from the average pace, or return None before the first file."""
     if not finished:
         return None
     return elapsed_seconds / finished * (files - finished)
@@ -43,6 +45,6 @@ def detail(progress: Progress) -> str:
         f"{progress.failed} failed" if progress.failed else "",
         f"{progress.running} running",
         counted(progress.nodes, "node"),
-        f"{clock(progress.seconds_left)} left" if progress.seconds_left is not None else "",
+        f"{format_clock(progress.seconds_left)} left" if progress.seconds_left is not None else "",
     ]
     return ", ".join(part for part in parts if part)

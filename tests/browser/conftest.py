@@ -1,6 +1,6 @@
-"""Pages as a person sees them, in one Chromium for all tests of this folder.
+"""One Chromium for all tests of this folder.
 
-Its tests run in the session's event loop, where that Chromium is:
+Chromium belongs to the session's event loop, so the tests must run there too:
 `pytestmark = pytest.mark.asyncio(loop_scope="session")`.
 """
 
@@ -20,6 +20,6 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def window(browser: Browser) -> AsyncIterator[Window]:
-    """A light one, of a desktop's size."""
+    """Return a window with a light theme in the size of a desktop."""
     async with open_window(browser) as window:
         yield window

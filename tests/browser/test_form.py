@@ -1,4 +1,4 @@
-"""The forms in Prefect's UI: of a run, and of the block for the accounts."""
+"""The forms in Prefect's UI for a run and for the accounts block."""
 
 import asyncio
 import re
@@ -23,17 +23,17 @@ KEY = "Y2FuYXJ5"
 def deploy() -> UUID:
     deployments = {each.name: each for each in read_prefect_file(PREFECT_FILE).deployments}
     served = deployments["convert-local"].to_serve()
-    served.name, served.schedules = "form", []  # its own: another test runs the one of this name
+    served.name, served.schedules = "form", []  # another test runs the deployment convert-local
     return served.apply()
 
 
 def field(window: Window, label: str) -> Locator:
-    """The innermost control under a label: Prefect's labels are tied to none."""
+    """Return the control under a label. Prefect does not connect its labels with controls."""
     title = window.page.locator(".p-label__label", has_text=re.compile(rf"^\s*{label}"))
     return window.page.locator(".p-label", has=title).last.locator("input, textarea").first
 
 
-async def test_the_form_of_a_run_explains_each_field_and_an_override_leaves_the_others(
+async def test_the_run_form_explains_each_field_and_an_override_keeps_other_defaults(
     window: Window, prefect_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
@@ -49,7 +49,7 @@ async def test_the_form_of_a_run_explains_each_field_and_an_override_leaves_the_
         for box in boxes.values():
             await expect(page.get_by_text(box.description).first).to_be_visible()
     await field(window, "Slots Per Node").fill("1")
-    await window.take_picture("run-form")
+    await window.take_screenshot("run-form")
     await page.get_by_role("button", name="Submit").click()
     await page.wait_for_url(re.compile(rf"/{deployment}(\?|$)"))
     async with get_client() as client:
@@ -59,7 +59,7 @@ async def test_the_form_of_a_run_explains_each_field_and_an_override_leaves_the_
     assert Request.model_validate(run.parameters).pool == Pool(slots_per_node=1)
 
 
-async def test_the_blocks_form_takes_the_accounts_and_shows_no_key_afterwards(
+async def test_the_block_form_saves_the_accounts_and_hides_the_key(
     window: Window, prefect_server: str
 ) -> None:
     await AzureAccounts.aregister_type_and_schema()
@@ -73,7 +73,7 @@ async def test_the_blocks_form_takes_the_accounts_and_shows_no_key_afterwards(
     await page.get_by_role("button", name="Create").click()
     await page.wait_for_url("**/blocks/block/**")
     await page.get_by_text("https://b.westeurope.batch.azure.com").first.wait_for()
-    await window.take_picture("block")
+    await window.take_screenshot("block")
     assert KEY not in await page.content()
     assert "<" not in "".join(each.description or "" for each in Accounts.model_fields.values())
     accounts = await named_accounts("from-the-form")

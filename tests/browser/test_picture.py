@@ -1,4 +1,4 @@
-"""The picture of a run as a person sees it: small and large, light and dark, by hand and by key."""
+"""The picture of a run in a browser: small and large, light and dark, with pointer and keyboard."""
 
 import re
 import time
@@ -8,53 +8,53 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, expect
 from records import NOW, ONE, a_ledger, a_plan
-from runs import a_big_report, drawn
+from runs import a_big_report, picture_of
 
 from browser import DESKTOP, Window, open_window
-from tasks.report import build_report
+from tasks.results.run_report import build_report
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 PHONE = (390, 844)
-LOAD_SECONDS = 20  # for 100,000 files on a machine that is busy; 10,000 take about one
+LOAD_SECONDS = 20  # for 100,000 files on a busy machine; 10,000 files take about one
 
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five files on two nodes."""
+    """Return a picture of five files on two nodes."""
     path = tmp_path_factory.mktemp("picture") / "few.html"
-    path.write_bytes(drawn(a_big_report(files=5, nodes=2, slots=2)))
+    path.write_bytes(picture_of(a_big_report(files=5, nodes=2, slots=2)))
     return path
 
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """10,000 files on eight nodes, with hostile names, failures and an eviction."""
+    """Return a picture of 10,000 files on eight nodes, with failures and hostile names."""
     path = tmp_path_factory.mktemp("picture") / "many.html"
-    path.write_bytes(drawn(a_big_report(files=10_000)))
+    path.write_bytes(picture_of(a_big_report(files=10_000)))
     return path
 
 
 async def show(window: Window, path: Path) -> float:
-    """Open it. Returns the seconds until all is drawn."""
-    began = time.monotonic()
+    """Open the picture, and return the seconds until it is drawn."""
+    started = time.monotonic()
     await window.page.goto(path.as_uri())
     await window.page.locator("html[data-ready]").wait_for()
-    return time.monotonic() - began
+    return time.monotonic() - started
 
 
-def check_quiet(window: Window) -> None:
+def check_silent(window: Window) -> None:
     assert window.requests == []
-    assert window.complaints == []
+    assert window.problems == []
 
 
 @pytest.mark.parametrize("files", ["few", "many"])
 @pytest.mark.parametrize("is_dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-async def test_it_opens_by_itself_and_asks_nobody_for_anything(
+async def test_it_opens_without_requests_and_without_errors(
     browser: Browser,
     request: pytest.FixtureRequest,
     files: str,
-    is_dark: bool,  # noqa: FBT001  a table
+    is_dark: bool,  # noqa: FBT001  parametrized
     size: tuple[int, int],
 ) -> None:
     async with open_window(browser, is_dark=is_dark, size=size) as window:
@@ -65,15 +65,15 @@ async def test_it_opens_by_itself_and_asks_nobody_for_anything(
         width = await window.page.evaluate("document.documentElement.scrollWidth")
         assert width <= size[0]
         name = "-".join(request.node.callspec.id.split("-"))
-        await window.take_picture(f"picture-{name}", is_whole=files == "few")
-        check_quiet(window)
+        await window.take_screenshot(f"picture-{name}", is_whole=files == "few")
+        check_silent(window)
 
 
 @pytest.mark.parametrize("is_dark", [False, True], ids=["light", "dark"])
-async def test_who_cannot_see_it_is_served_too(
+async def test_it_is_accessible_without_sight(
     browser: Browser,
     few: Path,
-    is_dark: bool,  # noqa: FBT001  a table
+    is_dark: bool,  # noqa: FBT001  parametrized
 ) -> None:
     async with open_window(browser, is_dark=is_dark) as window:
         await show(window, few)
@@ -83,7 +83,7 @@ async def test_who_cannot_see_it_is_served_too(
         assert re.search(r"\d converted", await image.aria_snapshot())
 
 
-async def test_names_in_it_are_text_and_nothing_else(window: Window, many: Path) -> None:
+async def test_hostile_names_are_shown_as_text(window: Window, many: Path) -> None:
     await show(window, many)
     await window.page.get_by_label("Search").fill("pwned")
     rows = window.page.locator("#files tbody tr")
@@ -95,10 +95,10 @@ async def test_names_in_it_are_text_and_nothing_else(window: Window, many: Path)
     assert "pwned" not in await window.page.title()
     await window.page.get_by_label("Search").fill("right")
     await expect(rows.first).to_contain_text("right\\u202eto left")
-    check_quiet(window)
+    check_silent(window)
 
 
-async def test_files_are_searched_filtered_sorted_and_turned_over(
+async def test_the_table_of_files_searches_filters_sorts_and_turns_pages(
     window: Window, many: Path
 ) -> None:
     await show(window, many)
@@ -114,20 +114,20 @@ async def test_files_are_searched_filtered_sorted_and_turned_over(
     await expect(where).to_have_text("1\u201349 of 49 found among 10,001")
     await expect(rows.filter(has_text="53.06 s of 120.07 s were converted")).to_have_count(48)
     await page.get_by_label("State").select_option("")
-    took = page.locator("#files").get_by_role("columnheader", name="Took")
+    duration = page.locator("#files").get_by_role("columnheader", name="Duration")
     for order in ("ascending", "descending"):
-        await took.get_by_role("button").click()
-        await expect(took).to_have_attribute("aria-sort", order)
+        await duration.get_by_role("button").click()
+        await expect(duration).to_have_attribute("aria-sort", order)
     seconds = [
         float(text.split()[0]) for text in await rows.locator("td:nth-child(3)").all_inner_texts()
     ]
     assert seconds == sorted(seconds, reverse=True)
     assert seconds[0] > seconds[-1]
     await page.get_by_label("Search").fill("there is no such file")
-    await expect(where).to_have_text("Nothing is found.")
+    await expect(where).to_have_text("Nothing found.")
 
 
-async def test_a_bar_under_the_pointer_tells_its_file_and_nothing_jumps(
+async def test_pointing_at_a_bar_shows_its_file_without_moving_the_page(
     window: Window, few: Path
 ) -> None:
     await show(window, few)
@@ -135,17 +135,17 @@ async def test_a_bar_under_the_pointer_tells_its_file_and_nothing_jumps(
     box = await canvas.bounding_box()
     table = await window.page.locator("#files").bounding_box()
     assert box
-    told = set()
+    shown = set()
     for x in range(int(box["width"] * 0.2), int(box["width"]), 12):
         await canvas.hover(position={"x": x, "y": box["height"] - 30})
-        told.add((await details.inner_text()).partition("\n")[0])
-    assert {"Boot", "Start task", "Idle"} < told
-    assert any(name.endswith("a talk.mp4") for name in told)
+        shown.add((await details.inner_text()).partition("\n")[0])
+    assert {"Boot", "Start task", "Idle"} < shown
+    assert any(name.endswith("a talk.mp4") for name in shown)
     assert await window.page.locator("#files").bounding_box() == table
-    await window.take_picture("picture-hover")
+    await window.take_screenshot("picture-hover")
 
 
-async def test_the_timeline_is_walked_by_key_and_leads_to_the_table(
+async def test_arrow_keys_move_in_the_timeline_and_enter_finds_the_file(
     window: Window, many: Path
 ) -> None:
     await show(window, many)
@@ -165,10 +165,10 @@ async def test_the_timeline_is_walked_by_key_and_leads_to_the_table(
     row = page.locator("#files tr.found")
     await expect(row).to_be_in_viewport()
     await expect(row).to_contain_text(name)
-    check_quiet(window)
+    check_silent(window)
 
 
-async def test_the_timeline_is_zoomed_by_button_and_by_key(window: Window, many: Path) -> None:
+async def test_buttons_and_keys_zoom_the_timeline(window: Window, many: Path) -> None:
     await show(window, many)
     page = window.page
     sizer = page.locator("#sizer")
@@ -176,12 +176,12 @@ async def test_the_timeline_is_zoomed_by_button_and_by_key(window: Window, many:
     await page.get_by_role("button", name="Zoom in").click()
     await page.locator("#scroller").press("+")
     assert await sizer.evaluate("it => it.offsetWidth") > 3 * whole
-    await window.take_picture("picture-zoom")
+    await window.take_screenshot("picture-zoom")
     await page.get_by_role("button", name="Whole run").click()
     assert await sizer.evaluate("it => it.offsetWidth") == whole
 
 
-async def test_the_longest_path_is_told_in_words_too(window: Window, few: Path) -> None:
+async def test_the_critical_path_is_listed_in_words(window: Window, few: Path) -> None:
     await show(window, few)
     steps = await window.page.locator("#path li .name").all_inner_texts()
     assert steps[0] == "plan"
@@ -190,24 +190,24 @@ async def test_the_longest_path_is_told_in_words_too(window: Window, few: Path) 
     assert steps[-1] == "download"
 
 
-async def test_of_a_run_that_found_all_done_it_names_neither_job_nor_pool(
+async def test_a_run_with_nothing_to_convert_shows_no_job_and_no_pool(
     window: Window, tmp_path: Path
 ) -> None:
     path = tmp_path / "done.html"
-    path.write_bytes(drawn(build_report(a_ledger(plan=a_plan(done=(ONE,))), now=NOW)))
+    path.write_bytes(picture_of(build_report(a_ledger(plan=a_plan(done=(ONE,))), now=NOW)))
     await show(window, path)
     notes = window.page.locator("#notes")
-    await expect(notes).to_contain_text("Node time is counted")
+    await expect(notes).to_contain_text("Node time counts")
     assert not re.search(r"\bnull\b|\bpool\b", await notes.inner_text())
-    check_quiet(window)
+    check_silent(window)
 
 
 @pytest.mark.slow  # it takes a minute
-async def test_100_000_files_open_too(window: Window, tmp_path: Path) -> None:
+async def test_a_picture_of_100_000_files_opens(window: Window, tmp_path: Path) -> None:
     path = tmp_path / "most.html"
-    path.write_bytes(drawn(a_big_report(files=100_000, nodes=20, slots=4)))
+    path.write_bytes(picture_of(a_big_report(files=100_000, nodes=20, slots=4)))
     assert await show(window, path) < LOAD_SECONDS
     await window.page.get_by_label("Search").fill("talk 99990")
     where = window.page.locator("#files-pager [role=status]")
     await expect(where).to_have_text("1\u20131 of 1 found among 100,001")
-    check_quiet(window)
+    check_silent(window)

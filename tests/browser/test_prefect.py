@@ -1,4 +1,4 @@
-"""A run's page and its artifacts, in both of Prefect's interfaces, after a run with failures."""
+"""A run's page and artifacts in both of Prefect's UIs, after a run with a failure."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ INTERFACES = ["", "/v2"]
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that is over: where its pages are."""
+    """A finished run, with the URLs of its pages."""
 
     picture: Path
     server: str
@@ -44,10 +44,10 @@ class Finished:
 async def finished(
     stack: LocalStack, prefect_server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Finished]:
-    """Five clips converted, one of them under a hostile name, and one that is none."""
+    """Return a run that converted six clips, one with a hostile name, and failed on a text file."""
     folder = make_samples(tmp_path_factory.mktemp("page") / "talks")[0].parent
     await asyncio.to_thread(shutil.copy, folder / "01 sunrise.mp4", folder / HOSTILE)
-    await asyncio.to_thread((folder / "notes.mp4").write_text, "this is no film\n" * 100)
+    await asyncio.to_thread((folder / "notes.mp4").write_text, "this is not a video\n" * 100)
     report = folder.parent / "report.json"
     words = [*CONVERT, folder, "--container", "page", "--report", report]
     environment = os.environ | stack.settings | {"PREFECT_API_URL": prefect_server}
@@ -70,12 +70,12 @@ def text_of(window: Window, text: str) -> Locator:
     return window.page.get_by_text(text, exact=True).first
 
 
-def picture_name(name: str, interface: str) -> str:
+def screenshot_name(name: str, interface: str) -> str:
     return f"prefect-{name}{interface.replace('/', '-')}"
 
 
 @pytest.mark.parametrize("interface", INTERFACES)
-async def test_a_runs_page_has_its_name_its_stages_and_its_artifacts(
+async def test_the_page_of_a_run_shows_its_name_stages_and_artifacts(
     window: Window, finished: Finished, interface: str
 ) -> None:
     await window.page.goto(finished.url(interface))
@@ -83,29 +83,29 @@ async def test_a_runs_page_has_its_name_its_stages_and_its_artifacts(
     await text_of(window, "Task Runs").click()
     for stage in ("plan", "pool", "job", "upload wave 1", "submit wave 1", "completion", "report"):
         await text_of(window, stage).wait_for()
-    await window.take_picture(picture_name("run", interface))
+    await window.take_screenshot(screenshot_name("run", interface))
     await text_of(window, "Artifacts").click()
-    for key in ("convert-files", "convert-report"):  # the task runs' lie below
+    for key in ("convert-files", "convert-report"):  # those of task runs are below
         await window.page.get_by_text(key).first.wait_for()
-    await window.take_picture(picture_name("artifacts", interface))
+    await window.take_screenshot(screenshot_name("artifacts", interface))
 
 
 @pytest.mark.parametrize("interface", INTERFACES)
-async def test_the_table_of_files_is_searched_and_shows_hostile_names_as_text(
+async def test_the_table_of_files_can_be_searched_and_shows_hostile_names_as_text(
     window: Window, finished: Finished, interface: str
 ) -> None:
     await window.page.goto(finished.artifact_url(interface, "convert-files"))
     rows = window.page.locator("table tbody tr")
     await expect(rows).to_have_count(7)
     await expect(rows.first).to_contain_text("notes.mp4")
-    await window.take_picture(picture_name("files", interface))
+    await window.take_screenshot(screenshot_name("files", interface))
     assert await window.page.locator("td img, td a, td em, td ol").count() == 0
     await window.page.get_by_placeholder("Search").fill("javascript")
     await expect(rows).to_have_count(1)
 
 
 @pytest.mark.parametrize("interface", INTERFACES)
-async def test_the_report_tells_totals_reasons_and_the_ffmpeg_line(
+async def test_the_report_shows_totals_reasons_and_the_ffmpeg_command(
     browser: Browser, finished: Finished, interface: str
 ) -> None:
     async with open_window(browser, size=(1280, 1700)) as window:
@@ -114,20 +114,22 @@ async def test_the_report_tells_totals_reasons_and_the_ffmpeg_line(
         main = window.page.locator("body")
         for text in ("Node hours", "not a media file of a known format", "ffmpeg -hide_banner"):
             await expect(main).to_contain_text(text)
-        await window.take_picture(picture_name("report", interface))
+        await window.take_screenshot(screenshot_name("report", interface))
 
 
 @pytest.mark.parametrize("interface", INTERFACES)
-async def test_progress_came_to_its_end(window: Window, finished: Finished, interface: str) -> None:
+async def test_the_progress_ends_at_100_percent(
+    window: Window, finished: Finished, interface: str
+) -> None:
     await window.page.goto(finished.artifact_url(interface, "convert-progress"))
     await window.page.get_by_text("100%").first.wait_for()
     await window.page.get_by_text("6 of 6 files done").first.wait_for()
-    await window.take_picture(picture_name("progress", interface))
+    await window.take_screenshot(screenshot_name("progress", interface))
 
 
 async def test_the_picture_of_a_real_run_opens(window: Window, finished: Finished) -> None:
     await window.page.goto(finished.picture.as_uri())
     await window.page.locator("html[data-ready]").wait_for()
     await expect(window.page.locator("#figures")).to_contain_text("6 of 7")
-    assert (window.complaints, window.requests) == ([], [])
-    await window.take_picture("picture-real")
+    assert (window.problems, window.requests) == ([], [])
+    await window.take_screenshot("picture-real")

@@ -16,8 +16,8 @@ from tasks.azure.account_block import AzureAccounts
 from tasks.azure.settings import SETTINGS
 from tasks.errors import FilesFailedError
 from tasks.parameters import Cleanup, Output
-from tasks.report import Report
 from tasks.results.listeners import listening
+from tasks.results.run_report import Report
 
 
 @pytest.fixture

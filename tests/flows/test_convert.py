@@ -20,9 +20,9 @@ from storage_proxy import Delay, StorageProxy
 from tasks.errors import FilesFailedError, OutputInUseError, PreflightError, UsageError
 from tasks.naming import OWN, lock_blob, lock_id
 from tasks.parameters import Limits, Node, Output, Pool, Run
-from tasks.report import Report
 from tasks.results.listeners import listening
 from tasks.results.progress import Progress
+from tasks.results.run_report import Report
 
 Library = Callable[..., Path]
 Convert = Callable[..., Any]
@@ -74,12 +74,12 @@ async def test_a_run_leaves_only_its_outputs_and_their_picture(
 ) -> None:
     report = await convert(library("a.mp4"))
     output, cleanup = (blobs.get_container_client(name) for name in containers)
-    assert [blob.name for blob in output.list_blobs()] == ["a.mp3", report.run["picture"]]
+    assert [blob.name for blob in output.list_blobs()] == ["a.mp3", report.run.picture]
     assert list(cleanup.list_blob_names()) == []
     jobs = [job.id for job in batch.list_jobs() if job.state != models.BatchJobState.DELETING]
-    assert report.run["job"] not in jobs
+    assert report.run.job not in jobs
     pools = [pool.id for pool in batch.list_pools() if pool.state != models.BatchPoolState.DELETING]
-    assert report.run["pool"] not in pools
+    assert report.run.pool not in pools
 
 
 @pytest.mark.accounts("key", "entra")
@@ -166,7 +166,7 @@ async def test_several_presets_share_an_upload_and_each_has_a_row(
         ("a.mp3-320k.mp3", "skipped"),
         ("a.flac", "not_started"),
     ]
-    assert (again.run["dry_run"]["conversions"], again.run["dry_run"]["uploads"]) == (1, 1)
+    assert (again.run.dry_run.conversions, again.run.dry_run.uploads) == (1, 1)
 
 
 async def test_a_changed_source_is_converted_again_to_the_same_output(
@@ -352,13 +352,13 @@ async def test_a_dry_run_reports_the_work_and_changes_nothing(
         run=Run(dry_run=True),
         limits=Limits(price_per_node_hour=2),
     )
-    assert report.run["dry_run"]["conversions"] == 3
-    assert report.run["dry_run"]["uploads"] == 3
-    assert report.run["dry_run"]["spot_nodes"] == 2
-    assert 0.16 < report.run["dry_run"]["estimate"]["node_hours"] < 0.2
-    assert report.run["dry_run"]["estimate"]["cost"] == pytest.approx(0.34, abs=0.04)
-    assert "5 minutes to boot for each of 2 nodes" in report.run["dry_run"]["estimate"]["basis"]
-    checks = {check["what"]: check["state"] for check in report.run["dry_run"]["checks"]}
+    assert report.run.dry_run.conversions == 3
+    assert report.run.dry_run.uploads == 3
+    assert report.run.dry_run.spot_nodes == 2
+    assert 0.16 < report.run.dry_run.estimate.node_hours < 0.2
+    assert report.run.dry_run.estimate.cost == pytest.approx(0.34, abs=0.04)
+    assert "5 minutes to boot for each of 2 nodes" in report.run.dry_run.estimate.basis
+    checks = {check.what: check.state for check in report.run.dry_run.checks}
     assert checks["reading, writing"] == "passed"
     assert not any(blobs.get_container_client(name).exists() for name in containers)
 
@@ -447,10 +447,10 @@ async def test_nodes_with_a_managed_identity_get_no_sas_token(
     )
     assert outputs(report) == {"a b.mp4": "a b.mp3"}
     assert (tmp_path / "out" / "a b.mp3").stat().st_size > 0
-    (task,) = batch.list_tasks(report.run["job"])
+    (task,) = batch.list_tasks(report.run.job)
     assert identity in str(task.as_dict())
     assert "sig=" not in str(task.as_dict())
-    batch.begin_delete_job(report.run["job"])
+    batch.begin_delete_job(report.run.job)
     batch.begin_delete_pool(pool_id)
 
 
@@ -503,13 +503,13 @@ async def test_a_second_run_uses_the_warm_nodes_of_the_first_with_an_ffmpeg_from
     shutil.copy(folder / "a.mp4", folder / "b.mp4")
     second = await convert(folder, **shared)
     assert states(second) == {"a.mp4": "skipped", "b.mp4": "converted"}
-    assert first.run["pool"] == second.run["pool"]
+    assert first.run.pool == second.run.pool
     assert {file.node for file in (*first.files, *second.files) if file.node} == {
         first.files[0].node
     }
     with av.open(str(tmp_path / "out" / "a.mp3")) as media:
         assert media.metadata["encoder"] == encoder_of(program, tmp_path)
-    batch.begin_delete_pool(second.run["pool"])
+    batch.begin_delete_pool(second.run.pool)
     tools.delete_container()
 
 

@@ -12,9 +12,9 @@ from azure.batch import BatchClient
 
 from storage_proxy import Bandwidth, Delay, Drop, Fault, Refusal, StorageProxy
 from tasks.parameters import Limits, Pool
-from tasks.report import Report
 from tasks.results.listeners import listening
 from tasks.results.progress import Progress
+from tasks.results.run_report import Report
 
 Order = Callable[..., None]
 Convert = Callable[..., Any]
@@ -36,7 +36,7 @@ def files_in(source: Path) -> int:
 
 def states(report: Report) -> dict[str, int]:
     names = ("converted", "failed", "not_started", "interrupted")
-    return {state: report.summary[state] for state in names if report.summary[state]}
+    return {state: count for state in names if (count := getattr(report.summary, state))}
 
 
 PASSING: dict[str, list[dict[str, Any]]] = {
@@ -128,7 +128,7 @@ async def test_the_pool_is_deleted_before_the_outputs_are_listed_or_after_a_refu
     assert ("release" in stages) is (refusals == 0)
     if "release" in stages:
         assert stages["release"].end <= stages["outputs"].start
-    assert report.run["pool"] not in {p.id for p in batch.list_pools() if p.state == "active"}
+    assert report.run.pool not in {p.id for p in batch.list_pools() if p.state == "active"}
 
 
 FATAL: dict[str, dict[str, Any]] = {
@@ -150,9 +150,9 @@ async def test_a_run_ends_within_a_minute_with_a_diagnosis_if_no_node_can_work(
     order(**fault)
     report = await convert(source)
     assert states(report) == {"not_started": FILES}
-    assert report.run["diagnosis"]["code"] == code
-    assert report.run["diagnosis"]["remedy"]
-    assert report.summary["seconds"] < 60
+    assert report.run.diagnosis.code == code
+    assert report.run.diagnosis.remedy
+    assert report.summary.seconds < 60
 
 
 async def test_a_failed_start_task_ends_the_run_within_a_minute_during_a_longer_upload(
@@ -161,9 +161,9 @@ async def test_a_failed_start_task_ends_the_run_within_a_minute_during_a_longer_
     order("starttask")
     storage_faults.order(Delay(seconds=120, method="PUT", blob="*/inputs/*"))
     report = await convert(source)
-    assert report.run["diagnosis"]["code"] == "StartTaskFailed"
-    assert "This failure was ordered as a fault." in report.run["diagnosis"]["detail"]
-    assert report.summary["seconds"] < 60
+    assert report.run.diagnosis.code == "StartTaskFailed"
+    assert "This failure was ordered as a fault." in report.run.diagnosis.detail
+    assert report.summary.seconds < 60
 
 
 @pytest.mark.usefixtures("free_quota")
@@ -183,7 +183,7 @@ async def test_a_pool_or_job_that_is_deleted_from_outside_ends_the_run_with_that
 
     with listening(delete_once):
         report = await convert(source)
-    assert report.run["diagnosis"]["code"] == f"{what.capitalize()}Deleted"
+    assert report.run.diagnosis.code == f"{what.capitalize()}Deleted"
     assert states(report) == {"not_started": FILES}
 
 
@@ -208,7 +208,7 @@ async def test_the_deadline_ends_a_run_whose_nodes_never_boot(
     order("boot", seconds=3600)
     report = await convert(source, limits=Limits(deadline_minutes=1), pool=Pool(spot_nodes=1))
     assert states(report) == {"not_started": FILES}
-    assert report.run["diagnosis"]["code"] == "DeadlinePassed"
+    assert report.run.diagnosis.code == "DeadlinePassed"
 
 
 STORAGE: dict[str, list[Fault]] = {

@@ -1,7 +1,7 @@
-"""Headless Chromium, driven by Playwright: what a person sees, and pictures of it.
+"""Headless Chromium, driven by Playwright, with screenshots.
 
-The asynchronous API: the synchronous one leaves a running event loop in its thread, and no
-asynchronous test can then start its own.
+It uses the asynchronous API. The synchronous one leaves a running event loop in its thread, so that
+asynchronous tests could not start their own.
 """
 
 import os
@@ -18,26 +18,26 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 DESKTOP = (1280, 900)
 TIMEOUT_MS = 60_000
 FLAGS = (
-    "--no-sandbox",  # root, as in containers, may not use it
+    "--no-sandbox",  # Chromium refuses its sandbox to root, the user in containers
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # no page gets at the internet
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # pages cannot reach the internet
 )
 
 
 def find_chromium() -> str:
-    """The machine's Chromium; where there is none, the test is skipped, or fails where it may not.
+    """Return the path of Chromium. Without it, skip the test.
 
-    `BROWSER_TESTS=required` is what CI sets.
+    With `BROWSER_TESTS=required`, which CI sets, the test fails instead.
     """
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found:
         return found
-    reason = "there is no Chromium on this machine (on Debian: apt-get install chromium)"
+    reason = "Chromium is not installed (on Debian: apt-get install chromium)"
     if os.environ.get("BROWSER_TESTS") == "required":
         pytest.fail(reason)
     pytest.skip(reason)
@@ -50,26 +50,26 @@ async def running_browser() -> AsyncIterator[Browser]:
 
 
 class Window:
-    """A page in a window of its own, with what it complained of and what it asked the network."""
+    """A page in its own window, with its errors, warnings and network requests."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self.complaints: list[str] = []
+        self.problems: list[str] = []
         self.requests: list[str] = []
-        page.on("console", lambda message: self._hear(message.type, message.text))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("request", self._note)
+        page.on("console", lambda message: self._note_message(message.type, message.text))
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+        page.on("request", self._note_request)
 
-    def _hear(self, kind: str, text: str) -> None:
+    def _note_message(self, kind: str, text: str) -> None:
         if kind in ("error", "warning"):
-            self.complaints.append(text)
+            self.problems.append(text)
 
-    def _note(self, request: Request) -> None:
+    def _note_request(self, request: Request) -> None:
         if not request.url.startswith(("file:", "data:", "blob:")):
             self.requests.append(request.url)
 
-    async def take_picture(self, name: str, *, is_whole: bool = False) -> Path:
-        """A screenshot, of what is in view or of the whole page; git ignores its folder."""
+    async def take_screenshot(self, name: str, *, is_whole: bool = False) -> Path:
+        """Save a screenshot of the visible part or of the whole page in build/screenshots."""
         path = SCREENSHOTS / f"{name}.png"
         await self.page.screenshot(path=path, full_page=is_whole)
         return path

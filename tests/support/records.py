@@ -1,4 +1,4 @@
-"""The records that pass between the stages, made with as few words as a test needs."""
+"""Short makers of the data that stages pass to each other."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -6,23 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from tasks.media.presets import PRESETS, Preset
-from tasks.models import BatchResult, Conversion, Evidence, Plan, Source, Ticket
+from tasks.models import BatchResult, Conversion, Evidence, NodeLife, Plan, Source, Span, Ticket
 from tasks.naming import conversion_key
 from tasks.parameters import Cleanup, Output, Request
 from tasks.results.ledger import Ledger
+from tasks.results.timeline import Record, Timeline, build_timeline
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 MP3 = PRESETS["mp3"]
 
 
 def a_source(name: str = "a.mp4", **values: Any) -> Source:
-    """A source below /library."""
+    """Return a source in /library."""
     given = {"location": f"/library/{name}", "size_bytes": 7, "version": "1"}
     return Source(name, **(given | values))
 
 
 def a_file(path: Path, content: bytes = b"content") -> Source:
-    """A source that is really there."""
+    """Create a file, and return it as a source."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     found = path.stat()
@@ -37,7 +38,7 @@ def a_conversion(
     preset: Preset = MP3,
     **values: Any,
 ) -> Conversion:
-    """A conversion, to MP3 if nothing else is said, under its true key."""
+    """Return a conversion with its correct key, by default to MP3."""
     source = source or a_source()
     output = output or f"{source.name.rpartition('.')[0]}{preset.suffix}"
     key = conversion_key(content, output, preset)
@@ -45,7 +46,7 @@ def a_conversion(
 
 
 def a_ticket(*, now: datetime | None = None, **values: Any) -> Ticket:
-    """The ticket of a run that nobody else has, with a minute to go."""
+    """Return the ticket of a new run that has one minute until its deadline."""
     now = now or datetime.now(UTC)
     run_id = uuid.uuid4().hex
     given = {
@@ -61,7 +62,7 @@ def a_ticket(*, now: datetime | None = None, **values: Any) -> Ticket:
 
 
 def a_request(containers: tuple[str, str] = ("output", "input"), **values: Any) -> Request:
-    """A request for one file, with containers for outputs and for uploads."""
+    """Return a request for one folder, with containers for outputs and for uploads."""
     output = Output(container=containers[0], **values.pop("output", {}))
     cleanup = Cleanup(container=containers[1], **values.pop("cleanup", {}))
     return Request(sources=["/library"], output=output, cleanup=cleanup, **values)
@@ -70,19 +71,19 @@ def a_request(containers: tuple[str, str] = ("output", "input"), **values: Any) 
 ONE = a_conversion(seconds=3.5)
 
 
-def there(*conversions: Conversion) -> Evidence:
-    """That their outputs are there."""
+def proof_of(*conversions: Conversion) -> Evidence:
+    """Return the evidence that these conversions have their outputs."""
     keys = [conversion.key for conversion in conversions]
     return Evidence(dict.fromkeys(keys, 9), dict.fromkeys(keys, 3.4), {})
 
 
 def a_plan(*pending: Conversion, **parts: Any) -> Plan:
-    """A plan of these, with nothing done or refused if nothing else is said."""
+    """Return a plan of these conversions, by default with none done or refused."""
     return Plan(**({"pending": pending, "done": (), "refused": ()} | parts))
 
 
 def a_ledger(**values: Any) -> Ledger:
-    """The ledger of a run with ONE to convert, of which nothing has come yet."""
+    """Return the ledger of a run that has ONE to convert and no results yet."""
     given_values = {
         "plan": a_plan(ONE),
         "request": a_request(),
@@ -93,5 +94,38 @@ def a_ledger(**values: Any) -> Ledger:
 
 
 def a_batch_result(state: Any, **values: Any) -> BatchResult:
-    """Of a batch task for ONE."""
+    """Return the result of a batch task for ONE."""
     return BatchResult(ONE.key, values.pop("attempt", 1), state, **values)
+
+
+def at(seconds: float) -> datetime:
+    """Return a moment in seconds after NOW, when runs start."""
+    return NOW + timedelta(seconds=seconds)
+
+
+def a_span(name: str, start: float, end: float | None) -> Span:
+    return Span(name, at(start), None if end is None else at(end))
+
+
+def a_node(name: str = "n", **values: Any) -> NodeLife:
+    """Return a node that boots from 2 to 32, and runs its start task until 50."""
+    given_values = {
+        "kind": "spot",
+        "allocated_at": at(2),
+        "seen_at": at(100),
+        "ready_at": at(50),
+        "start_tasks": (a_span("start task", 32, 50),),
+    }
+    return NodeLife(name, **(given_values | values))
+
+
+def a_task_on_node(key: str, start: float, end: float | None, **values: Any) -> BatchResult:
+    """Return the result of a batch task on the node `n`. Without an end, it is running."""
+    given_values = {"state": "running" if end is None else "succeeded", "node": "n", "attempt": 1}
+    times = {"added_at": at(5), "started_at": at(start), "ended_at": end and at(end)}
+    return BatchResult(key, **(given_values | times | values))
+
+
+def a_timeline(*, until: float = 100, slots: int = 2, **record: Any) -> Timeline:
+    """Return the timeline of a run with its own pool."""
+    return build_timeline(Record(**record), ticket=a_ticket(now=NOW), slots=slots, now=at(until))

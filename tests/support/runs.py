@@ -1,19 +1,18 @@
-"""Runs that never were, with as many files and as much trouble as a picture is to show."""
+"""Simulated runs: many files, failures, an eviction and hostile names, for reports and pictures."""
 
 import io
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 
-from records import NOW, a_conversion, a_request, a_source, a_ticket
+from records import NOW, a_conversion, a_request, a_source, a_ticket, at
 
 from tasks.models import BatchResult, Conversion, Evidence, NodeLife, Plan, Refusal, Span
 from tasks.naming import batch_task_id
 from tasks.parameters import Pool
-from tasks.report import Report, build_report
 from tasks.results.ledger import Ledger
 from tasks.results.picture import draw
+from tasks.results.run_report import Report, build_report
 
 HOSTILE = (
     "</script><script>document.title='pwned'</script>.mp4",
@@ -27,26 +26,22 @@ HOSTILE = (
 
 
 @dataclass
-class Play:
-    """Deals conversions to slots as they get free, from one seed."""
+class SimulatedRun:
+    """What a simulated run consists of. Its random numbers come from one seed."""
 
     slots: int
     nodes: list[NodeLife] = field(default_factory=list)
     batch_results: list[BatchResult] = field(default_factory=list)
-    ends: float = 0.0
+    end: float = 0.0  # of the last batch task
 
     def __post_init__(self) -> None:
-        self.chance = random.Random(7)  # noqa: S311  no secret
+        self.random = random.Random(7)  # noqa: S311  not a secret
 
 
-def at(seconds: float) -> datetime:
-    return NOW + timedelta(seconds=seconds)
-
-
-def a_life(number: int, chance: random.Random) -> NodeLife:
-    """A node that boots in about a minute; the third is evicted in the fourth minute."""
-    boots, ready = 25 + chance.random() * 30, 75 + chance.random() * 20
-    starts = [Span("start task", at(boots), at(ready))]
+def a_node_life(number: int, chance: random.Random) -> NodeLife:
+    """Return a node that boots in about a minute. The third is evicted in the fifth minute."""
+    booted, ready = 25 + chance.random() * 30, 75 + chance.random() * 20
+    starts = [Span("start task", at(booted), at(ready))]
     outages = []
     if number == 2:
         outages = [Span("evicted", at(240), at(300))]
@@ -74,27 +69,27 @@ def conversions(files: int) -> Iterator[Conversion]:
 
 
 def a_big_report(*, files: int, nodes: int = 8, slots: int = 4) -> Report:
-    """Most of it converted, here and there a failure, one attempt again, one node evicted."""
-    play = Play(slots)
-    play.nodes = [a_life(number, play.chance) for number in range(nodes)]
+    """Report a run with a few failures and one eviction. Each file takes the first free slot."""
+    run = SimulatedRun(slots)
+    run.nodes = [a_node_life(number, run.random) for number in range(nodes)]
     pending = list(conversions(files))
     seconds_each = min(40.0, 1200 * nodes * slots / max(files, 1))
-    free = [(lane.ready_at or NOW, lane.id) for lane in play.nodes for _ in range(slots)]
+    free = [(lane.ready_at or NOW, lane.id) for lane in run.nodes for _ in range(slots)]
     for number, conversion in enumerate(pending):
         free.sort()
         moment, node = free.pop(0)
         start = max((moment - NOW).total_seconds(), 6 + number // 100 * 2)
         if node.endswith("2_p") and 200 < start < 345:
             start = 346
-        end = start + seconds_each * (0.5 + play.chance.random())
+        end = start + seconds_each * (0.5 + run.random.random())
         is_failure = number % 211 == 3
-        play.batch_results.append(_outcome(conversion, node, start, end, is_failure=is_failure))
-        play.ends = max(play.ends, end)
+        run.batch_results.append(_batch_result(conversion, node, start, end, is_failure=is_failure))
+        run.end = max(run.end, end)
         free.append((at(end + 0.05), node))
-    return build_report(_ledger(play, pending), now=at(play.ends + 9))
+    return build_report(_ledger(run, pending), now=at(run.end + 9))
 
 
-def _outcome(
+def _batch_result(
     conversion: Conversion, node: str, start: float, end: float, *, is_failure: bool
 ) -> BatchResult:
     return BatchResult(
@@ -111,44 +106,42 @@ def _outcome(
     )
 
 
-def _ledger(play: Play, pending: list[Conversion]) -> Ledger:
-    done = {
-        batch_result.key for batch_result in play.batch_results if batch_result.state == "succeeded"
-    }
+def _ledger(run: SimulatedRun, pending: list[Conversion]) -> Ledger:
+    done = {result.key for result in run.batch_results if result.state == "succeeded"}
     sizes = {c.key: 7_200_000 for c in pending if c.key in done}
     tails = {
-        batch_task_id(o.key, 1): "partial file\nrunner: 53.06 s of 120.07 s were converted"
-        for o in play.batch_results
-        if o.state == "failed"
+        batch_task_id(result.key, 1): "partial file\nrunner: 53.06 s of 120.07 s were converted"
+        for result in run.batch_results
+        if result.state == "failed"
     }
     refused = Refusal(a_source("notes.mp4"), "not a media file of a known format")
     waves = range(1, len(pending) // 100 + 2)
     uploads = [Span(f"upload wave {n}", at(4 + 2 * n - 2), at(4 + 2 * n - 0.4)) for n in waves]
     submits = [Span(f"submit wave {n}", at(4 + 2 * n - 0.4), at(4 + 2 * n)) for n in waves]
-    ends = play.ends
+    end = run.end
     spans = [
         *(Span("plan", at(0), at(1.6)), Span("containers", at(1.6), at(1.9))),
         *(Span("lock", at(1.9), at(2.1)), Span("confirm", at(2.1), at(2.5))),
         *(Span("pool", at(2.5), at(3)), Span("job", at(3), at(4)), *uploads, *submits),
-        *(Span("completion", at(4), at(ends + 2)), Span("outputs", at(ends + 2), at(ends + 4))),
+        *(Span("completion", at(4), at(end + 2)), Span("outputs", at(end + 2), at(end + 4))),
         *(
-            Span("cleanup", at(ends + 4), at(ends + 5)),
-            Span("download", at(ends + 5), at(ends + 9)),
+            Span("cleanup", at(end + 4), at(end + 5)),
+            Span("download", at(end + 5), at(end + 9)),
         ),
     ]
     return Ledger(
         plan=Plan(pending=tuple(pending), done=(), refused=(refused,)),
-        request=a_request(pool=Pool(slots_per_node=play.slots)),
+        request=a_request(pool=Pool(slots_per_node=run.slots)),
         ticket=a_ticket(now=NOW),
-        batch_results=tuple(play.batch_results),
+        batch_results=tuple(run.batch_results),
         evidence=Evidence(sizes, {}, tails),
         spans=tuple(spans),
-        nodes=tuple(play.nodes),
+        nodes=tuple(run.nodes),
     )
 
 
-def drawn(report: Report) -> bytes:
-    """The picture of it."""
+def picture_of(report: Report) -> bytes:
+    """Return the picture of a run."""
     page = io.BytesIO()
     draw(report, page)
     return page.getvalue()

@@ -1,4 +1,4 @@
-"""What a run shows on its page in Prefect, before anybody draws it."""
+"""The artifacts of a run as data, before Prefect shows them."""
 
 import json
 import subprocess
@@ -11,44 +11,44 @@ from runs import HOSTILE, a_big_report
 
 from tasks.media.ffmpeg_command import ffmpeg_words
 from tasks.parameters import Pool, Run
-from tasks.report import build_report
 from tasks.results.artifacts import (
     FAILURES,
     PROGRESS,
     TABLE_ROWS,
-    ProgressBar,
-    about_table,
-    code,
-    escaped,
-    in_cell,
-    in_shell,
-    to_markdown,
-    to_rows,
+    ProgressArtifact,
+    code_span,
+    escape_cell,
+    escape_markdown,
+    markdown_lines,
+    shell_block,
+    table_description,
+    table_rows,
 )
 from tasks.results.progress import Progress
+from tasks.results.run_report import build_report
 
 REPORT = a_big_report(files=1500)
-TEXT = "\n".join(to_markdown(REPORT, a_request()))
+TEXT = "\n".join(markdown_lines(REPORT, a_request()))
 
 
-def test_the_table_has_what_is_not_converted_first_and_says_where_the_rest_is() -> None:
-    rows = to_rows(REPORT.files)
+def test_the_table_has_unconverted_files_first_and_says_where_the_rest_is() -> None:
+    rows = table_rows(REPORT.files)
     states = [row["state"] for row in rows]
-    failed = REPORT.summary["failed"]
+    failed = REPORT.summary.failed
     assert (len(rows), states[:failed]) == (TABLE_ROWS, ["failed"] * failed)
     assert "failed" not in states[failed:]
-    assert f"the other {len(REPORT.files) - TABLE_ROWS} too" in about_table(len(rows), REPORT)
+    assert f"the other {len(REPORT.files) - TABLE_ROWS} too" in table_description(len(rows), REPORT)
 
 
-def test_the_table_can_be_written_as_json_whatever_the_names_are() -> None:
-    assert json.dumps(to_rows(REPORT.files), ensure_ascii=False).encode()
+def test_the_table_is_valid_json_for_all_names() -> None:
+    assert json.dumps(table_rows(REPORT.files), ensure_ascii=False).encode()
 
 
 @pytest.mark.parametrize(
     "name", ["talks/day 1.mp4", "my_long_talk (final).mp4", "-dash.mp4", "a.b-c+d=e,f.mp4", "é 😀"]
 )
-def test_an_ordinary_name_is_as_it_was_in_a_cell(name: str) -> None:
-    assert in_cell(name) == name
+def test_an_ordinary_name_stays_unchanged_in_a_cell(name: str) -> None:
+    assert escape_cell(name) == name
 
 
 @pytest.mark.parametrize(
@@ -64,62 +64,62 @@ def test_an_ordinary_name_is_as_it_was_in_a_cell(name: str) -> None:
         ("www.example.org", "www\\.example.org"),
     ],
 )
-def test_a_hostile_name_is_no_markup_in_a_cell(name: str, shown: str) -> None:
-    assert in_cell(name) == shown
+def test_a_hostile_name_is_escaped_in_a_cell(name: str, shown: str) -> None:
+    assert escape_cell(name) == shown
 
 
-def test_the_report_to_read_has_totals_failures_with_reasons_pool_node_hours_and_line() -> None:
-    assert f"# {escaped(REPORT.headline)}\n" in TEXT
-    for word in ("| Pool |", "| Node hours |", "| Spent converting |", "53\\.06 s of 120"):
+def test_the_text_has_totals_reasons_pool_node_hours_and_the_ffmpeg_command() -> None:
+    assert f"# {escape_markdown(REPORT.headline)}\n" in TEXT
+    for word in ("| Pool |", "| Node hours |", "| Time converting |", "53\\.06 s were converted"):
         assert word in TEXT
-    assert in_shell(ffmpeg_words(MP3)) in TEXT
+    assert shell_block(ffmpeg_words(MP3)) in TEXT
 
 
-def test_where_nothing_was_to_be_converted_the_report_to_read_names_no_pool_and_no_job() -> None:
+def test_with_nothing_to_convert_the_text_names_no_pool_and_no_job() -> None:
     report = build_report(a_ledger(plan=a_plan(done=(ONE,))), now=NOW)
-    text = "\n".join(to_markdown(report, a_request()))
+    text = "\n".join(markdown_lines(report, a_request()))
     assert "# 1 skipped" in text
     assert not any(word in text for word in ("| Pool |", "| Nodes |", "| Job |"))
 
 
-def test_of_a_dry_run_the_report_to_read_says_which_nodes_there_would_be() -> None:
+def test_the_text_of_a_dry_run_has_the_nodes_that_it_would_use() -> None:
     request = a_request(run=Run(dry_run=True))
-    text = "\n".join(to_markdown(build_report(a_ledger(request=request), now=NOW), request))
+    text = "\n".join(markdown_lines(build_report(a_ledger(request=request), now=NOW), request))
     assert "| Nodes | 1 Spot and 0 dedicated; " in text
     assert not any(word in text for word in ("| Pool |", "| Job |"))
 
 
-def test_of_a_dry_run_on_a_shared_pool_the_report_to_read_names_that() -> None:
+def test_the_text_of_a_dry_run_names_the_shared_pool() -> None:
     request = a_request(run=Run(dry_run=True), pool=Pool(id="warm"))
-    text = "\n".join(to_markdown(build_report(a_ledger(request=request), now=NOW), request))
+    text = "\n".join(markdown_lines(build_report(a_ledger(request=request), now=NOW), request))
     assert "| Pool | `warm`, shared |" in text
     assert "| Nodes |" not in text
 
 
 @pytest.mark.parametrize("pool", [Pool(), Pool(id="warm")], ids=["own", "shared"])
-def test_of_a_dry_run_with_nothing_to_convert_the_report_to_read_names_no_pool(pool: Pool) -> None:
+def test_the_text_of_a_dry_run_with_nothing_to_convert_names_no_pool(pool: Pool) -> None:
     request = a_request(run=Run(dry_run=True), pool=pool)
     ledger = a_ledger(request=request, plan=a_plan())
-    text = "\n".join(to_markdown(build_report(ledger, now=NOW), request))
+    text = "\n".join(markdown_lines(build_report(ledger, now=NOW), request))
     assert not any(word in text for word in ("| Pool |", "| Nodes |", "| Job |"))
 
 
-def test_no_row_of_the_report_to_read_is_broken_by_a_name() -> None:
+def test_no_name_breaks_a_row_of_the_text() -> None:
     rows = [line for line in TEXT.splitlines() if line.startswith("| ")]
     for row in rows:
         assert row.replace("\\|", "").count("|") in (3, 4)
     assert not any(name in TEXT for name in HOSTILE)
 
 
-def test_of_many_failures_the_report_to_read_has_some_and_counts_the_rest() -> None:
-    many = "\n".join(to_markdown(a_big_report(files=211 * (FAILURES + 3)), a_request()))
+def test_the_text_has_some_of_many_failures_and_counts_the_rest() -> None:
+    many = "\n".join(markdown_lines(a_big_report(files=211 * (FAILURES + 3)), a_request()))
     assert many.count("| failed |") == FAILURES
     assert "… and 4 more" in many
 
 
-def test_a_command_is_shown_in_lines_that_a_shell_takes_as_one() -> None:
+def test_a_command_on_several_lines_is_one_command_for_the_shell() -> None:
     words = ["printf", r"%s\n", *(f"--option-{n}" for n in range(30)), "it's", "$(no)", "a b"]
-    _, *lines, _ = in_shell(words).splitlines()
+    _, *lines, _ = shell_block(words).splitlines()
     assert max(map(len, lines)) < 80
     printed = subprocess.run(
         ["/bin/sh"], input="\n".join(lines), text=True, check=True, capture_output=True
@@ -130,8 +130,8 @@ def test_a_command_is_shown_in_lines_that_a_shell_takes_as_one() -> None:
 @pytest.mark.parametrize(
     ("text", "shown"), [("a", "`a`"), ("a`b", "``a`b``"), ("`", "`` ` ``"), ("a|b", "`a¦b`")]
 )
-def test_code_holds_what_it_shows(text: str, shown: str) -> None:
-    assert code(text) == shown
+def test_a_code_span_shows_its_text(text: str, shown: str) -> None:
+    assert code_span(text) == shown
 
 
 async def artifacts(client: PrefectClient) -> list[Any]:
@@ -139,19 +139,19 @@ async def artifacts(client: PrefectClient) -> list[Any]:
     return [artifact for artifact in found if artifact.key == PROGRESS]
 
 
-async def test_progress_moves_now_and_then_and_comes_to_its_end(in_flow: Any) -> None:
+async def test_the_progress_moves_every_few_seconds_and_at_the_end(in_flow: Any) -> None:
     def at(converted: int) -> Progress:
         return Progress(
             files=4, converted=converted, failed=1, running=1, nodes=1, seconds_left=None
         )
 
     async def run() -> list[tuple[float, str]]:
-        bar = ProgressBar()
+        artifact = ProgressArtifact()
         seen = []
         async with get_client() as client:
             before = {artifact.id for artifact in await artifacts(client)}
             for seconds, converted in ((0, 0), (1, 1), (6, 2), (6.5, 3)):
-                await bar.show(at(converted), elapsed_seconds=seconds)
+                await artifact.show(at(converted), elapsed_seconds=seconds)
                 (found,) = [a for a in await artifacts(client) if a.id not in before]
                 seen.append((found.data, found.description))
         return seen
@@ -161,10 +161,10 @@ async def test_progress_moves_now_and_then_and_comes_to_its_end(in_flow: Any) ->
     assert shown[-1][1] == "4 of 4 files done, 1 failed, 1 running, 1 node"
 
 
-async def test_outside_of_a_run_there_is_no_page(prefect_server: str) -> None:
+async def test_outside_of_a_flow_run_no_artifact_is_made(prefect_server: str) -> None:
     assert prefect_server
     progress = Progress(files=1, converted=1, failed=0, running=0, nodes=0, seconds_left=0)
     async with get_client() as client:
         before = len(await artifacts(client))
-        await ProgressBar().show(progress, elapsed_seconds=0)
+        await ProgressArtifact().show(progress, elapsed_seconds=0)
         assert len(await artifacts(client)) == before

@@ -19,17 +19,17 @@ def a_node(*outages: Span, **values: object) -> NodeLife:
     ("node", "expected"),
     [
         (a_node(), 4),
-        (a_node(allocated_at=NOW - HOUR), 4),  # a shared pool's, before the run began
+        (a_node(allocated_at=NOW - HOUR), 4),  # in a shared pool, before the run
         (a_node(allocated_at=NOW + HOUR), 3),
         (a_node(gone_at=NOW + HOUR), 1),
         (a_node(Span("evicted", NOW + HOUR, None)), 1),
         (a_node(Span("evicted", NOW + HOUR, NOW + 2 * HOUR)), 3),
         (a_node(Span("unusable", NOW + HOUR, None)), 4),
         (a_node(Span("evicted", NOW - 2 * HOUR, NOW - HOUR), allocated_at=NOW - 3 * HOUR), 4),
-        (a_node(allocated_at=NOW + 9 * HOUR), 0),  # by a clock that is ahead
+        (a_node(allocated_at=NOW + 9 * HOUR), 0),  # by a clock that is fast
     ],
 )
-def test_a_node_is_paid_for_while_it_is_there_and_not_evicted(
+def test_a_node_is_billed_while_it_exists_and_is_not_evicted(
     node: NodeLife, expected: float
 ) -> None:
     assert paid_hours([node], since=NOW, now=NOW + 4 * HOUR) == expected
@@ -40,38 +40,38 @@ def a_file(seconds: float | None) -> FileResult:
     return FileResult("a.mp4", "mp3", "a.mp3", "converted", seconds=seconds)
 
 
-def test_each_file_bears_its_part_of_what_all_nodes_cost() -> None:
+def test_each_file_has_its_share_of_the_cost_of_all_nodes() -> None:
     files = share_cost([a_file(1), a_file(3), a_file(None)], cost=2)
     assert [file.cost for file in files] == [0.5, 1.5, None]
 
 
 @pytest.mark.parametrize(("seconds", "cost"), [(1, None), (None, 2)])
-def test_without_a_price_or_without_work_no_file_has_a_cost(
+def test_without_a_price_or_work_no_file_has_a_cost(
     seconds: float | None, cost: float | None
 ) -> None:
     assert [file.cost for file in share_cost([a_file(seconds)], cost=cost)] == [None]
 
 
-def test_nodes_boot_and_then_convert_on_all_their_slots() -> None:
-    sound = [a_conversion(seconds=3600 * 40)] * 4
-    found = estimate(sound, nodes=12, slots=2, price_per_node_hour=0.5)
+def test_the_estimate_has_boots_and_conversions_on_all_slots() -> None:
+    audio = [a_conversion(seconds=3600 * 40)] * 4
+    found = estimate(audio, nodes=12, slots=2, price_per_node_hour=0.5)
     assert found.node_hours == 1 + 4 / 2
     assert found.cost == 1.5
     assert found.basis == (
-        "5 minutes to boot for each of 12 nodes; sound at 40 times its length on a vCPU;"
-        " without waiting for uploads"
+        "5 minutes to boot for each of 12 nodes; audio at 40 times real time per vCPU;"
+        " waiting for uploads not included"
     )
 
 
-def test_without_a_price_there_is_no_cost() -> None:
+def test_without_a_price_the_estimate_has_no_cost() -> None:
     found = estimate([a_conversion(seconds=60)], nodes=1, slots=1, price_per_node_hour=0)
     assert found.cost is None
 
 
-def test_film_takes_longer_and_what_is_not_known_is_said() -> None:
+def test_video_takes_longer_and_unknown_lengths_are_reported() -> None:
     webm = PRESETS["webm"]
-    film = [a_conversion(preset=webm, seconds=1800), a_conversion(preset=webm)]
-    found = estimate(film, nodes=0, slots=1, price_per_node_hour=0)
+    video = [a_conversion(preset=webm, seconds=1800), a_conversion(preset=webm)]
+    found = estimate(video, nodes=0, slots=1, price_per_node_hour=0)
     assert found.node_hours == 1
-    assert "film at 0.5 times" in found.basis
-    assert "1 file left out for want of a length" in found.basis
+    assert "video at 0.5 times real time" in found.basis
+    assert "1 file of unknown length not included" in found.basis

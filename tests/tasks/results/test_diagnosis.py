@@ -13,20 +13,20 @@ BROKEN = replace(WAITING, nodes=2, unstarted_nodes=2)
 SPOT_QUOTA = replace(WAITING, resize_codes=("AccountSpotCoreQuotaReached",))
 
 
-def ends(snapshot: Snapshot) -> Diagnosis:
+def end_of(snapshot: Snapshot) -> Diagnosis:
     found = diagnose(snapshot)
     assert found
     return found
 
 
-def waits(snapshot: Snapshot) -> Diagnosis:
+def wait_of(snapshot: Snapshot) -> Diagnosis:
     assert diagnose(snapshot) is None
     found = diagnose_wait(snapshot)
     assert found
     return found
 
 
-def test_a_run_that_has_just_begun_has_nothing_strange() -> None:
+def test_a_new_run_has_no_diagnosis() -> None:
     assert diagnose(WAITING) is None
     assert diagnose_wait(WAITING) is None
 
@@ -41,7 +41,7 @@ def test_a_run_that_has_just_begun_has_nothing_strange() -> None:
         replace(WAITING, job="ended", running=1),
     ],
 )
-def test_there_is_hope_while_something_runs_or_a_node_may_come(snapshot: Snapshot) -> None:
+def test_a_run_continues_while_a_file_converts_or_a_node_may_come(snapshot: Snapshot) -> None:
     assert diagnose(snapshot) is None
 
 
@@ -70,61 +70,62 @@ def test_there_is_hope_while_something_runs_or_a_node_may_come(snapshot: Snapsho
         ),
     ],
 )
-def test_a_run_ends_with_its_reason_and_a_remedy_where_nothing_is_left_to_wait_for(
+def test_a_run_that_cannot_continue_ends_with_a_reason_and_a_remedy(
     code: str, snapshot: Snapshot
 ) -> None:
-    found = ends(snapshot)
+    found = end_of(snapshot)
     assert found.code == code
     assert found.remedy
 
 
 @pytest.mark.parametrize("code", ["AllocationFailed", "AllocationTimedOut", "ResizeStopped"])
-def test_what_may_pass_is_waited_for_and_told(code: str) -> None:
-    found = waits(replace(WAITING, resize_codes=(code,)))
+def test_the_run_waits_for_an_error_that_may_pass(code: str) -> None:
+    found = wait_of(replace(WAITING, resize_codes=(code,)))
     assert found.code == code
     assert code in found.detail
 
 
-def test_a_resize_error_of_no_row_is_told_in_batchs_own_word() -> None:
-    found = waits(replace(WAITING, resize_codes=("Brandnew",), elapsed_seconds=61))
-    assert (found.code, found.detail) == ("NoNodes", "Batch says Brandnew.")
+def test_an_unknown_resize_error_is_reported_by_its_code() -> None:
+    found = wait_of(replace(WAITING, resize_codes=("Brandnew",), elapsed_seconds=61))
+    assert (found.code, found.detail) == ("NoNodes", "Batch reports Brandnew.")
 
 
-def test_a_pool_that_stays_empty_for_no_reason_is_told_after_a_minute() -> None:
+def test_a_pool_that_stays_empty_without_an_error_is_reported_after_a_minute() -> None:
     assert diagnose_wait(replace(WAITING, elapsed_seconds=59)) is None
-    assert waits(replace(WAITING, elapsed_seconds=61)).code == "NoNodes"
+    found = wait_of(replace(WAITING, elapsed_seconds=61))
+    assert (found.code, found.detail) == ("NoNodes", "Batch reports no error.")
 
 
-def test_a_quota_that_other_pools_use_up_is_waited_for() -> None:
-    found = waits(replace(SPOT_QUOTA, other_nodes=4))
+def test_the_run_waits_for_a_quota_that_other_pools_use() -> None:
+    found = wait_of(replace(SPOT_QUOTA, other_nodes=4))
     assert "other pools have 4 nodes" in found.detail
     assert "Spot cores" in found.remedy
 
 
-def test_a_spot_quota_is_waited_out_where_dedicated_nodes_stand_in() -> None:
-    assert waits(replace(SPOT_QUOTA, has_fallback=True)).code == "AccountSpotCoreQuotaReached"
+def test_with_fallback_the_run_waits_for_dedicated_nodes_instead_of_a_spot_quota() -> None:
+    assert wait_of(replace(SPOT_QUOTA, has_fallback=True)).code == "AccountSpotCoreQuotaReached"
     dedicated = replace(SPOT_QUOTA, resize_codes=("AccountCoreQuotaReached",), has_fallback=True)
-    assert ends(dedicated).code == "AccountCoreQuotaReached"
+    assert end_of(dedicated).code == "AccountCoreQuotaReached"
 
 
-def test_evictions_are_told_when_no_node_is_left_and_name_the_remedy() -> None:
+def test_evictions_are_reported_with_a_remedy_when_no_node_is_left() -> None:
     evicted = replace(WAITING, nodes=2, evicted_nodes=2)
-    assert "--pool.dedicated-nodes" in waits(evicted).remedy
+    assert "--pool.dedicated-nodes" in wait_of(evicted).remedy
     assert diagnose_wait(replace(evicted, evicted_nodes=1)) is None
-    assert waits(replace(evicted, evicted_nodes=1, unusable_nodes=1)).code == "NodesEvicted"
+    assert wait_of(replace(evicted, evicted_nodes=1, unusable_nodes=1)).code == "NodesEvicted"
 
 
-def test_the_deadline_tells_what_was_waited_for() -> None:
+def test_the_deadline_names_what_the_run_waited_for() -> None:
     late = replace(WAITING, seconds_left=0)
-    assert ends(replace(late, running=2)).detail == "2 converting, 3 waiting."
-    found = ends(replace(late, nodes=2, evicted_nodes=2))
+    assert end_of(replace(late, running=2)).detail == "Files converting: 2, waiting: 3."
+    found = end_of(replace(late, nodes=2, evicted_nodes=2))
     assert "All Spot nodes are evicted." in found.detail
     assert "--pool.dedicated-nodes" in found.remedy
 
 
-def test_a_job_that_is_disabled_and_a_batch_that_does_not_answer_are_waited_for() -> None:
-    assert waits(replace(WAITING, nodes=1, job="disabled")).code == "JobDisabled"
-    assert waits(replace(WAITING, is_answered=False)).code == "NoAnswer"
+def test_the_run_waits_for_a_disabled_job_and_for_batch_to_answer() -> None:
+    assert wait_of(replace(WAITING, nodes=1, job="disabled")).code == "JobDisabled"
+    assert wait_of(replace(WAITING, is_answered=False)).code == "NoAnswer"
 
 
 @given(
@@ -144,7 +145,7 @@ def test_a_job_that_is_disabled_and_a_batch_that_does_not_answer_are_waited_for(
         other_nodes=st.integers(0, 1),
     )
 )
-def test_what_is_told_has_no_gaps_whatever_is_seen(snapshot: Snapshot) -> None:
+def test_each_diagnosis_is_complete(snapshot: Snapshot) -> None:
     for found in (diagnose(snapshot), diagnose_wait(snapshot)):
         if found:
             assert found.summary.endswith(".")
@@ -152,27 +153,30 @@ def test_what_is_told_has_no_gaps_whatever_is_seen(snapshot: Snapshot) -> None:
             assert "{" not in found.detail
 
 
-def test_what_the_jobs_own_clock_ended_is_told_as_the_deadline() -> None:
+def test_batch_tasks_that_the_jobs_wall_clock_ended_mean_that_the_deadline_passed() -> None:
     ended = [BatchResult("a", 1, "failed", code="TaskEnded"), BatchResult("b", 1, "succeeded")]
     found = diagnose_end(replace(WAITING, seconds_left=0), ended)
     assert found
     assert found.code == "DeadlinePassed"
-    assert found.detail == "0 converting, 1 waiting."
+    assert found.detail == "Files converting: 0, waiting: 1."
     assert diagnose_end(WAITING, ended[1:]) is None
 
 
-def test_what_was_ended_before_the_deadline_was_ended_by_somebody() -> None:
+def test_batch_tasks_that_ended_before_the_deadline_were_ended_by_a_user() -> None:
     ended = [BatchResult("a", 1, "failed", code="TaskEnded", node="n")]
     found = diagnose_end(WAITING, ended)
     assert found
-    assert (found.code, found.detail) == ("JobEnded", "1 converting, 0 waiting.")
+    assert (found.code, found.detail) == ("JobEnded", "Files converting: 1, waiting: 0.")
 
 
-def test_what_converts_when_the_node_hours_are_spent_is_waited_for() -> None:
+def test_when_the_node_hours_are_used_the_run_waits_for_converting_files() -> None:
     spent = replace(WAITING, node_hours=2, max_node_hours=1.5, running=1, job="disabled")
-    assert waits(spent).code == "NodeHoursSpent"
-    assert ends(replace(spent, running=0)).detail == "2.00 of 1.5 node hours are used; 3 waiting."
+    assert wait_of(spent).code == "NodeHoursSpent"
+    assert (
+        end_of(replace(spent, running=0)).detail
+        == "Node hours used: 2.00 of 1.5. Files waiting: 3."
+    )
 
 
-def test_without_a_limit_no_number_of_node_hours_is_too_many() -> None:
+def test_without_a_limit_node_hours_do_not_end_a_run() -> None:
     assert diagnose(replace(WAITING, node_hours=1e6)) is None

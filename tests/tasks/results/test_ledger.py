@@ -3,12 +3,21 @@ from typing import get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from records import ONE, a_batch_result, a_conversion, a_ledger, a_plan, a_request, a_source, there
+from records import (
+    ONE,
+    a_batch_result,
+    a_conversion,
+    a_ledger,
+    a_plan,
+    a_request,
+    a_source,
+    proof_of,
+)
 
 from tasks.media.presets import PRESETS
 from tasks.models import BatchResult, Conversion, Diagnosis, Evidence, Plan, Refusal, State
 from tasks.parameters import Run
-from tasks.results.ledger import explain, judge, settle
+from tasks.results.ledger import decide_state, failure_reason, file_results
 
 DIAGNOSIS = Diagnosis("DeadlinePassed", "The deadline has passed.", "", "Run again.")
 NOTHING = Evidence({}, {}, {})
@@ -17,7 +26,7 @@ NOTHING = Evidence({}, {}, {})
 @pytest.mark.parametrize(
     ("found", "evidence", "expected"),
     [
-        (a_batch_result("succeeded"), there(ONE), ("converted", None)),
+        (a_batch_result("succeeded"), proof_of(ONE), ("converted", None)),
         (None, NOTHING, ("not_started", "the run was stopped")),
         (a_batch_result("running"), NOTHING, ("interrupted", "the run was stopped")),
         (
@@ -34,39 +43,41 @@ NOTHING = Evidence({}, {}, {})
         (
             a_batch_result("succeeded"),
             NOTHING,
-            ("failed", "Batch says that it succeeded, but its output is not there"),
+            ("failed", "Batch reports success, but the output does not exist"),
         ),
     ],
 )
-def test_a_state_follows_from_the_output_and_the_outcome(
+def test_the_state_follows_from_the_output_and_the_batch_result(
     found: BatchResult | None, evidence: Evidence, expected: tuple[str, str | None]
 ) -> None:
-    assert judge(ONE, found, a_ledger(evidence=evidence)) == expected
+    assert decide_state(ONE, found, a_ledger(evidence=evidence)) == expected
 
 
 @pytest.mark.parametrize(
     "found", [a_batch_result("running"), a_batch_result("failed", code="DiskFull"), None]
 )
-def test_what_has_its_output_is_converted_whatever_batch_says(found: BatchResult | None) -> None:
-    assert judge(ONE, found, a_ledger(evidence=there(ONE))) == ("converted", None)
+def test_a_conversion_with_its_output_is_converted_for_every_batch_result(
+    found: BatchResult | None,
+) -> None:
+    assert decide_state(ONE, found, a_ledger(evidence=proof_of(ONE))) == ("converted", None)
 
 
-def test_by_force_an_output_from_before_does_not_count() -> None:
-    ledger = a_ledger(evidence=there(ONE), request=a_request(run=Run(force=True)))
-    assert judge(ONE, None, ledger)[0] == "not_started"
-    assert judge(ONE, a_batch_result("failed", code="DiskFull"), ledger)[0] == "failed"
-    assert judge(ONE, a_batch_result("succeeded"), ledger)[0] == "converted"
+def test_with_force_an_earlier_output_does_not_count() -> None:
+    ledger = a_ledger(evidence=proof_of(ONE), request=a_request(run=Run(force=True)))
+    assert decide_state(ONE, None, ledger)[0] == "not_started"
+    assert decide_state(ONE, a_batch_result("failed", code="DiskFull"), ledger)[0] == "failed"
+    assert decide_state(ONE, a_batch_result("succeeded"), ledger)[0] == "converted"
 
 
-def test_an_output_under_another_key_is_no_proof() -> None:
+def test_an_output_with_another_key_does_not_count() -> None:
     ledger = a_ledger(evidence=Evidence({"0" * 32: 9}, {}, {}))
-    assert judge(ONE, a_batch_result("succeeded"), ledger)[0] == "failed"
+    assert decide_state(ONE, a_batch_result("succeeded"), ledger)[0] == "failed"
 
 
-def test_what_a_diagnosis_stopped_says_so() -> None:
+def test_the_diagnosis_is_the_reason_for_files_that_it_stopped() -> None:
     ledger = a_ledger(diagnosis=DIAGNOSIS)
-    assert judge(ONE, None, ledger) == ("not_started", "The deadline has passed.")
-    assert judge(ONE, a_batch_result("running"), ledger) == (
+    assert decide_state(ONE, None, ledger) == ("not_started", "The deadline has passed.")
+    assert decide_state(ONE, a_batch_result("running"), ledger) == (
         "interrupted",
         "The deadline has passed.",
     )
@@ -98,16 +109,16 @@ EXIT = a_batch_result("failed", code="FailureExitCode", message="The task exited
         (a_batch_result("failed"), "", "it failed"),
     ],
 )
-def test_a_failure_is_told_in_the_words_of_who_noticed_it(
+def test_the_reason_comes_from_the_runner_ffmpeg_or_batch(
     found: BatchResult, tail: str, expected: str
 ) -> None:
-    assert explain(found, tail) == expected
+    assert failure_reason(found, tail) == expected
 
 
 SOURCES = [a_source(f"{n}.mp4") for n in range(6)]
 CONVERSIONS = [a_conversion(source) for source in SOURCES]
 PARTS = st.lists(st.sampled_from(["pending", "done", "refused"]), min_size=6, max_size=6)
-OUTCOMES = st.lists(
+BATCH_RESULTS = st.lists(
     st.builds(
         BatchResult,
         st.sampled_from([c.key for c in CONVERSIONS]),
@@ -120,7 +131,7 @@ OUTCOMES = st.lists(
 
 @given(
     PARTS,
-    OUTCOMES,
+    BATCH_RESULTS,
     st.sets(st.sampled_from(CONVERSIONS)),
     st.sets(st.sampled_from(CONVERSIONS)),
     st.builds(Run, dry_run=st.booleans(), force=st.booleans()),
@@ -143,12 +154,12 @@ def test_every_source_is_in_exactly_one_state(
     refusals = tuple(
         Refusal(c.source, "late", c.output, c.preset) for c in part("pending") if c in refused
     )
-    rows = settle(
+    rows = file_results(
         a_ledger(
             plan=plan,
             refusals=refusals,
             batch_results=tuple(batch_results),
-            evidence=there(*proven),
+            evidence=proof_of(*proven),
             request=a_request(run=run),
         )
     )
@@ -163,10 +174,10 @@ def test_a_source_has_a_row_for_each_preset_and_one_that_cannot_be_read_too() ->
         Refusal(webm.source, "it has no video stream", preset="webm"),
         Refusal(a_source("b.mp4"), "bad"),
     )
-    rows = settle(
+    rows = file_results(
         a_ledger(
             plan=a_plan(ONE, flac, refused=refused),
-            evidence=there(flac),
+            evidence=proof_of(flac),
             refusals=(Refusal(ONE.source, "late", ONE.output, "mp3"),),
             request=a_request(output={"presets": ["webm", "flac", "mp3"]}),
         )
@@ -181,16 +192,16 @@ def test_a_source_has_a_row_for_each_preset_and_one_that_cannot_be_read_too() ->
     ]
 
 
-def test_a_row_has_all_that_is_known_of_its_file() -> None:
+def test_a_row_has_all_that_is_known_about_its_file() -> None:
     first = a_batch_result("failed", tries=2, code="BlobDownloadTimedOut")
     second = a_batch_result("succeeded", attempt=2, exit_code=0, node="n", seconds=1.5)
-    (row,) = settle(a_ledger(batch_results=(second, first), evidence=there(ONE)))
+    (row,) = file_results(a_ledger(batch_results=(second, first), evidence=proof_of(ONE)))
     assert (row.source, row.output, row.state) == ("a.mp4", "a.mp3", "converted")
     assert (row.attempts, row.node, row.exit_code, row.seconds) == (3, "n", 0, 1.5)
     assert (row.source_seconds, row.output_seconds, row.output_bytes) == (3.5, 3.4, 9)
 
 
-def test_what_can_be_downloaded_is_all_that_is_there() -> None:
+def test_all_existing_outputs_can_be_downloaded() -> None:
     done, other = a_conversion(a_source("b.mp4")), a_conversion(a_source("c.mp4"))
-    ledger = a_ledger(plan=a_plan(ONE, other, done=(done,)), evidence=there(ONE))
+    ledger = a_ledger(plan=a_plan(ONE, other, done=(done,)), evidence=proof_of(ONE))
     assert sorted(ledger.converted) == ["a.mp3", "b.mp3"]

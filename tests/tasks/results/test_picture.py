@@ -1,4 +1,4 @@
-"""The picture as a file: whole by itself, and no name in it breaks out of its data."""
+"""The picture as a file: it needs no other file, and names in it stay data."""
 
 import json
 import re
@@ -6,15 +6,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from records import NOW
-from runs import HOSTILE, a_big_report, drawn
+from runs import HOSTILE, a_big_report, picture_of
 
-from tasks.media.sources import is_media
-from tasks.results.picture import blob_name, fingerprint, is_ours, path_beside
+from tasks.results.picture import fingerprint, is_ours, path_beside
 
 
 class Parts(HTMLParser):
-    """What a browser sees in the page: each style and script, and all that it would fetch."""
+    """The styles and scripts of a page, and the URLs that a browser would fetch for it."""
 
     def __init__(self, page: bytes) -> None:
         super().__init__()
@@ -31,15 +29,15 @@ class Parts(HTMLParser):
         if given.get("http-equiv") == "Content-Security-Policy":
             self.policy = given["content"] or ""
 
-    def handle_endtag(self, tag: str) -> None:  # noqa: ARG002  as its base says
+    def handle_endtag(self, tag: str) -> None:  # noqa: ARG002  the base class passes it
         self._tag = ""
 
     def handle_data(self, text: str) -> None:
         self.texts.setdefault(self._tag, []).append(text)
 
 
-def test_the_page_needs_no_other_file_and_allows_itself_nothing_else() -> None:
-    parts = Parts(drawn(a_big_report(files=20)))
+def test_the_page_needs_no_other_file_and_its_policy_forbids_any() -> None:
+    parts = Parts(picture_of(a_big_report(files=20)))
     assert parts.fetched == []
     (style,), (script,) = parts.texts["style"], parts.texts["script"]
     assert "default-src 'none'" in parts.policy
@@ -49,7 +47,7 @@ def test_the_page_needs_no_other_file_and_allows_itself_nothing_else() -> None:
 
 def test_hostile_names_stay_data() -> None:
     report = a_big_report(files=20)
-    parts = Parts(drawn(report))
+    parts = Parts(picture_of(report))
     (data,) = parts.texts["script application/json"]
     assert re.search("[<>&\u2028\u2029]", data) is None
     assert data.isascii()
@@ -58,9 +56,9 @@ def test_hostile_names_stay_data() -> None:
     assert set(HOSTILE) < set(names)
 
 
-def test_every_bar_and_step_leads_to_its_file() -> None:
+def test_each_bar_and_each_step_refers_to_its_file() -> None:
     report = a_big_report(files=60, nodes=3, slots=2)
-    (text,) = Parts(drawn(report)).texts["script application/json"]
+    (text,) = Parts(picture_of(report)).texts["script application/json"]
     data = json.loads(text)
     assert len(data["bars"]) == 60
     for _, _, start, end, state, file, _ in data["bars"]:
@@ -72,24 +70,17 @@ def test_every_bar_and_step_leads_to_its_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prefix", "expected"), [("", "reports/"), ("a/b", "a/b/reports/"), ("a/", "a/reports/")]
-)
-def test_it_lies_beside_the_outputs_where_no_output_can_be(prefix: str, expected: str) -> None:
-    name = blob_name(prefix=prefix, started_at=NOW, run_id="r")
-    assert name == f"{expected}20261122T120000Z-r.html"
-    assert not is_media(name)
-
-
-@pytest.mark.parametrize(
     ("report", "picture"), [("r.json", "r.html"), ("r", "r.html"), ("r.html", "r.html.html")]
 )
-def test_it_lies_beside_the_report_file_and_never_in_its_place(report: str, picture: str) -> None:
+def test_the_picture_is_beside_the_report_file_and_never_replaces_it(
+    report: str, picture: str
+) -> None:
     assert path_beside(Path("/x", report)) == Path("/x", picture)
 
 
-def test_a_picture_is_known_by_its_own_words(tmp_path: Path) -> None:
+def test_a_picture_of_ours_is_recognised(tmp_path: Path) -> None:
     ours, other = tmp_path / "a.html", tmp_path / "b.html"
-    ours.write_bytes(drawn(a_big_report(files=3)))
+    ours.write_bytes(picture_of(a_big_report(files=3)))
     other.write_text("<!doctype html><title>mine</title>")
     assert is_ours(ours)
     assert not is_ours(other)
