@@ -30,7 +30,7 @@ from flows.cli.termination import heeded_termination
 from flows.course import STAGES, work_through
 from flows.work import Work
 from tasks.azure.account_block import named_accounts
-from tasks.azure.settings import using
+from tasks.azure.settings import using_accounts
 from tasks.cancellation import CANCELLED, LOOK_SECONDS, is_cancelling
 from tasks.cleanup import clean_up
 from tasks.concurrency import cancel_all
@@ -84,7 +84,7 @@ async def end_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
         flow_run = await client.read_flow_run(flow_run.id)
     request = Request.model_validate(flow_run.parameters)
     ticket = issue_ticket(request, run_id=flow_run.id.hex, run_count=flow_run.run_count)
-    with using(await named_accounts(request.run.account)):
+    with using_accounts(await named_accounts(request.run.account)):
         await clean_up.fn(ticket, request.cleanup, is_finished=False)
 
 
@@ -128,7 +128,7 @@ async def convert(  # noqa: D417  Prefect's form has the others' words from thei
         cleanup=cleanup,
     )
     try:
-        with heeded_termination(), using(await named_accounts(run.account)):
+        with heeded_termination(), using_accounts(await named_accounts(run.account)):
             return await run_request(request)
     except Exception as error:
         if not run.dry_run:

@@ -112,7 +112,7 @@ async def convert_held(work: Work, plan: Plan, held: HeldLock) -> Plan:
         await to_its_end(break_off(work))
         raise
     if work.diagnosis is None:
-        await held.forget()
+        await held.clear_holder()
     return plan
 
 

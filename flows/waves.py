@@ -14,14 +14,14 @@ from azure.core.exceptions import AzureError
 from flows.work import Work
 from tasks.azure.batch_results import is_service_fault
 from tasks.cleanup import release_nodes
-from tasks.completion import Completion, look_once, watch_completion
+from tasks.completion import Completion, find_completion, watch_completion
 from tasks.concurrency import cancel_all
 from tasks.job import make_job
 from tasks.models import Conversion, Plan, Refusal
 from tasks.outputs import collect_outputs
 from tasks.pool import make_pool
 from tasks.stage import unvisited
-from tasks.submission import MOST_A_REQUEST, submit_wave
+from tasks.submission import TASKS_PER_REQUEST, submit_wave
 from tasks.uploads import is_missing, upload_wave
 
 FIRST_WAVE_FILES = 8
@@ -76,7 +76,7 @@ async def convert_all(
         work.is_watched = True
         return await beside(sending, watching)
     except AzureError:  # a wave cannot go out, perhaps because somebody ended the job
-        if ending := await look_once(work.ticket):
+        if ending := await find_completion(work.ticket):
             return ending
         raise
     finally:
@@ -155,7 +155,7 @@ def next_wave(
 
 def in_requests(files: int) -> int:
     """So many; or a few less, where a request to Batch would not be full."""
-    return files if files < MOST_A_REQUEST else files - files % MOST_A_REQUEST
+    return files if files < TASKS_PER_REQUEST else files - files % TASKS_PER_REQUEST
 
 
 def next_pace(files: int, *, uploaded_bytes: int, seconds: float) -> Pace:

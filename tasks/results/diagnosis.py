@@ -127,7 +127,7 @@ TABLE: tuple[Row, ...] = (
         "StartTaskFailed",
         lambda s: s.is_stuck and s.unstarted_nodes > 0 and s.nodes == s.broken_nodes,
         "No node can work: the start task, which installs ffmpeg, failed on all of them.",
-        "",  # a node's own words; see `with_words_of_nodes`
+        "",  # a node's own words; see `with_node_errors`
         "Read what it printed; a pool without a way to the package servers needs an image that has"
         " ffmpeg.",
     ),

@@ -18,7 +18,7 @@ from azure.storage.blob import BlobServiceClient
 
 from bench import Question, ask, load_module, load_questions
 from stacks import LocalStack
-from tasks.azure.settings import Environment, using
+from tasks.azure.settings import Environment, using_accounts
 from tasks.parameters import Cleanup, Pool
 
 ASK = Path(__file__).with_name("ask.py")
@@ -29,7 +29,7 @@ ALL = load_questions()
 @pytest.fixture(scope="module")
 def answers(stack: LocalStack) -> dict[str, str]:
     """The local stack's answers to all of them, by name."""
-    with using(Environment.model_validate(stack.settings)):
+    with using_accounts(Environment.model_validate(stack.settings)):
         return asyncio.run(ask(ALL, Pool(spot_nodes=0, dedicated_nodes=1, slots_per_node=8)))
 
 
@@ -80,6 +80,6 @@ def test_a_pool_that_gets_no_node_is_told_as_the_answer(
 ) -> None:
     order("resize", code="AccountSpotCoreQuotaReached", pool="questions-*")
     [question] = load_questions(["task_counts"])
-    with using(Environment.model_validate(account)):
+    with using_accounts(Environment.model_validate(account)):
         said = asyncio.run(ask([question], Pool(spot_nodes=1, slots_per_node=8)))
     assert said == {"task_counts": "no node: AccountSpotCoreQuotaReached"}

@@ -55,7 +55,7 @@ async def test_01_a_failed_task_counts_as_success(
 
 
 async def test_02_zero_inputs_print_success(convert: Convert, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="There are no media files"):
+    with pytest.raises(UsageError, match="No media files found"):
         await convert(tmp_path)
 
 

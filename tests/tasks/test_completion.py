@@ -16,10 +16,10 @@ from tasks.azure.snapshots import Snapshot
 from tasks.azure.tags import tags
 from tasks.completion import (
     Completion,
+    find_completion,
     is_complete,
     is_settled,
     is_survey_due,
-    look_once,
     poll_seconds,
     to_progress,
     watch_completion,
@@ -158,7 +158,7 @@ async def test_counts_that_lag_do_not_end_the_watch_early(
 async def test_counts_that_stand_still_before_the_end_do_not_keep_the_watch_from_ending(
     batch: BatchClient, run: Ticket, order: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.completion.STILL_SECONDS", 0.5)
+    monkeypatch.setattr("tasks.completion.STALL_SECONDS", 0.5)
     order("lag", seconds=3600)
     ending = await watched(run, submit(batch, run, "sleep 1", "true"))
     assert ending.diagnosis is None
@@ -251,10 +251,10 @@ async def test_what_stopped_a_wave_is_told_by_one_look(
 ) -> None:
     order("boot", pool=run.pool_id, seconds=3600)
     await make_pool.fn(run, Pool(spot_nodes=1), files=2)
-    assert await look_once(run) is None
+    assert await find_completion(run) is None
     options: Any = {"terminateReason": "by hand"}
     batch.begin_terminate_job(run.job_id, options=options)
-    ending = await look_once(run)
+    ending = await find_completion(run)
     assert ending
     assert ending.diagnosis
     assert ending.diagnosis.code == "JobEnded"

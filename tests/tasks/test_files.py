@@ -6,7 +6,7 @@ import pytest
 from tasks.errors import UsageError
 from tasks.files import check_allowed, open_atomically
 from tasks.parameters import Output, Request
-from tasks.plan import check, make_plan
+from tasks.plan import check_request, make_plan
 
 
 def test_a_file_has_its_name_once_it_is_whole(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_link_that_leads_elsewhere_is_refused(fenced: Path) -> None:
 def test_what_lies_elsewhere_is_not_even_looked_for(fenced: Path, source: str) -> None:
     (fenced / "media" / "link").symlink_to(fenced / "secret")
     with pytest.raises(UsageError, match="outside the folders"):
-        check(Request(sources=[f"{fenced}/{source}"]))
+        check_request(Request(sources=[f"{fenced}/{source}"]))
 
 
 @pytest.mark.parametrize("pattern", ["*/../../secret/a.mp4", "*/a.mp4", "sub/../link/a.mp4"])
@@ -94,4 +94,4 @@ def test_nothing_is_written_elsewhere(fenced: Path, field: str, name: str) -> No
     (fenced / "media" / "link").symlink_to(fenced / "secret")
     place = name if name.startswith("~") else f"{fenced}/{name}"
     with pytest.raises(UsageError, match="outside the folders"):
-        check(Request(sources=[f"{fenced}/media"], output=Output(**{field: place})))
+        check_request(Request(sources=[f"{fenced}/media"], output=Output(**{field: place})))

@@ -120,7 +120,7 @@ async def test_a_lock_stays_with_what_is_left_under_it_and_the_next_run_finds_th
 ) -> None:
     async with hold() as held:
         upload(container)
-        await held.forget()
+        await held.clear_holder()
     assert lock.get_blob_properties().lease.state == "available"
     assert not await has_predecessor(TICKET, container=container.container_name)
     async with hold() as held:

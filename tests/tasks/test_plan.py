@@ -20,20 +20,20 @@ from tasks.media.sandbox import Prober
 from tasks.models import Conversion, Plan, Refusal, Stamp
 from tasks.parameters import Output, Request, Run
 from tasks.plan import (
-    check,
+    apply_finding,
     check_downloads,
     check_overlap,
+    check_request,
     confirm_plan,
-    divide,
     is_done,
     is_writable,
-    judge,
     list_and_warm,
     make_plan,
-    part_misfits,
     probe_all,
-    refuse_unread,
-    renew,
+    refuse_unusable,
+    separate_done,
+    separate_misfits,
+    update_plan,
 )
 
 
@@ -47,8 +47,8 @@ def test_done_is_what_has_an_output_under_its_own_key() -> None:
 def test_force_leaves_nothing_done() -> None:
     conversion = a_conversion()
     outputs = {"a.mp3": Stamp(conversion.key, "")}
-    assert divide([conversion], outputs=outputs, run=Run()) == ((conversion,), ())
-    assert divide([conversion], outputs=outputs, run=Run(force=True)) == ((), (conversion,))
+    assert separate_done([conversion], outputs=outputs, run=Run()) == ((conversion,), ())
+    assert separate_done([conversion], outputs=outputs, run=Run(force=True)) == ((), (conversion,))
 
 
 def test_a_plan_renewed_drops_what_is_converted_meanwhile_and_keeps_what_was_read() -> None:
@@ -56,7 +56,7 @@ def test_a_plan_renewed_drops_what_is_converted_meanwhile_and_keeps_what_was_rea
     refusal = Refusal(a_source("c.mp4"), "bad")
     plan = Plan(pending=(one, other), done=(), refused=(refusal,))
     outputs = {one.output: Stamp(one.key, one.source.location, preset="mp3")}
-    renewed = renew(plan, a_request(), outputs=outputs)
+    renewed = update_plan(plan, a_request(), outputs=outputs)
     assert renewed.pending == (other,)
     assert renewed.done == (one,)
     assert renewed.refused == (refusal,)
@@ -82,7 +82,7 @@ async def test_the_loop_goes_on_while_a_large_plan_is_confirmed(
 
 def test_a_plan_renewed_gives_another_name_where_one_has_been_taken_meanwhile() -> None:
     plan = Plan(pending=(a_conversion(seconds=3.5),), done=(), refused=())
-    renewed = renew(plan, a_request(), outputs={"a.mp3": Stamp("", "")})
+    renewed = update_plan(plan, a_request(), outputs={"a.mp3": Stamp("", "")})
     assert [(c.output, c.seconds) for c in renewed.pending] == [("a.mp4.mp3", 3.5)]
 
 
@@ -90,12 +90,12 @@ def test_a_plan_renewed_does_not_try_again_what_one_preset_refused() -> None:
     refusal = Refusal(a_source(), "it has no video stream", preset="webm")
     plan = Plan(pending=(a_conversion(),), done=(), refused=(refusal,))
     request = a_request(output={"presets": ["mp3", "webm"]})
-    assert renew(plan, request, outputs={}) == plan
+    assert update_plan(plan, request, outputs={}) == plan
 
 
 def test_no_source_is_an_error_that_says_so() -> None:
     with pytest.raises(UsageError, match="No source is named"):
-        check(Request(sources=[]))
+        check_request(Request(sources=[]))
 
 
 @pytest.mark.parametrize(
@@ -164,16 +164,16 @@ def test_a_folder_that_only_seems_to_be_writable_is_not() -> None:
 
 def test_an_empty_source_is_told_so_before_it_is_taken_for_this_folder() -> None:
     with pytest.raises(UsageError, match=r"A source is empty\. Name a file"):
-        check(Request(sources=[""], output=Output(download_to="out")))
+        check_request(Request(sources=[""], output=Output(download_to="out")))
 
 
 def test_a_file_of_more_blocks_than_a_blob_has_is_refused_and_a_blob_of_them_is_not() -> None:
     vast = a_source(size_bytes=200 << 30)
-    refusal = refuse_unread(vast)
+    refusal = refuse_unusable(vast)
     assert refusal
     assert refusal.reason.startswith("it is larger than 195 GiB: upload it yourself")
-    assert refuse_unread(a_source(size_bytes=200 << 30, location="az://c/a.mp4")) is None
-    assert refuse_unread(a_source(size_bytes=20 << 30)) is None
+    assert refuse_unusable(a_source(size_bytes=200 << 30, location="az://c/a.mp4")) is None
+    assert refuse_unusable(a_source(size_bytes=20 << 30)) is None
 
 
 def test_what_azure_could_not_store_is_refused_and_the_others_are_not() -> None:
@@ -186,7 +186,7 @@ def test_what_azure_could_not_store_is_refused_and_the_others_are_not() -> None:
         a_conversion(a_source(folder), output=safe_name(folder)),
         a_conversion(far),
     ]
-    fitting, refused = part_misfits(named)
+    fitting, refused = separate_misfits(named)
     assert [c.source.name for c in fitting] == [fits]
     assert [r.reason.partition(":")[0] for r in refused] == [
         "its output's name would have 1026 characters",
@@ -211,30 +211,30 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_done(
     (tmp_path / "a.mp4").touch()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=problem):
-        check(Request(sources=["a.mp4"], output=Output(**output)))
+        check_request(Request(sources=["a.mp4"], output=Output(**output)))
 
 
 def test_a_judgement_is_the_seconds_or_the_reason() -> None:
     film = Media(audio=Stream(2.5), video=Stream(2), seconds=2.5)
-    assert judge(a_conversion(), film, PRESETS["mp3"]) == a_conversion(seconds=2.5)
+    assert apply_finding(a_conversion(), film, PRESETS["mp3"]) == a_conversion(seconds=2.5)
     silent = replace(film, audio=None)
-    refused = judge(a_conversion(), silent, PRESETS["mp3"])
+    refused = apply_finding(a_conversion(), silent, PRESETS["mp3"])
     reason = "it has no audio stream, which preset mp3 needs"
     assert refused == Refusal(a_source(), reason, preset="mp3")
-    assert isinstance(judge(a_conversion(), silent, PRESETS["webm"]), Conversion)
+    assert isinstance(apply_finding(a_conversion(), silent, PRESETS["webm"]), Conversion)
     missing = UnreadableMedia("there is no such file")
-    refused = judge(a_conversion(), missing, PRESETS["mp3"])
+    refused = apply_finding(a_conversion(), missing, PRESETS["mp3"])
     assert refused == Refusal(a_source(), "there is no such file", preset="mp3")
 
 
 def test_what_is_more_than_any_film_is_refused_only_where_it_would_be_converted() -> None:
     vast = Media(audio=Stream(2), video=Stream(2, pixels=30000 * 30000), seconds=2)
-    assert isinstance(judge(a_conversion(), vast, PRESETS["mp3"]), Conversion)
-    refused = judge(a_conversion(), vast, PRESETS["webm"])
+    assert isinstance(apply_finding(a_conversion(), vast, PRESETS["mp3"]), Conversion)
+    refused = apply_finding(a_conversion(), vast, PRESETS["webm"])
     reason = "its pictures have 900,000,000 pixels: more than 16K has"
     assert refused == Refusal(a_source(), reason, preset="webm")
     endless = Media(audio=Stream(1e9), video=None, seconds=1e9)
-    refused = judge(a_conversion(), endless, PRESETS["mp3"])
+    refused = apply_finding(a_conversion(), endless, PRESETS["mp3"])
     reason = "it says that it lasts 277,778 hours: it is damaged"
     assert refused == Refusal(a_source(), reason, preset="mp3")
 

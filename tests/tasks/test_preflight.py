@@ -13,7 +13,7 @@ from storage_proxy import Refusal, StorageProxy
 from tasks.errors import PreflightError
 from tasks.models import Check
 from tasks.parameters import Limits, Node, Pool, Run
-from tasks.preflight import judge_clock, preflight, refuse, skew
+from tasks.preflight import check_clock, preflight, raise_failed, skew
 
 Order = Callable[..., None]
 Preflight = Callable[..., Any]
@@ -202,8 +202,8 @@ def test_a_clock_is_compared_with_the_middle_of_a_request() -> None:
     date = "Sun, 22 Nov 2026 12:10:00 GMT"
     found = skew(date, asked_at=NOW, now=NOW + timedelta(minutes=2))
     assert found == timedelta(minutes=9)
-    assert judge_clock([timedelta(minutes=5), timedelta(seconds=-3)]).state == "passed"
-    assert judge_clock([]).state == "unchecked"
+    assert check_clock([timedelta(minutes=5), timedelta(seconds=-3)]).state == "passed"
+    assert check_clock([]).state == "unchecked"
 
 
 async def test_a_deadline_beyond_what_signatures_may_last(look: Preflight) -> None:
@@ -252,4 +252,4 @@ async def test_a_run_is_refused_with_a_line_for_all_that_is_wrong(
 
 
 def test_what_could_not_be_checked_refuses_nobody() -> None:
-    refuse([Check("quota", "unchecked", "It needs AZURE_SUBSCRIPTION_ID and a sign-in.")])
+    raise_failed([Check("quota", "unchecked", "It needs AZURE_SUBSCRIPTION_ID and a sign-in.")])

@@ -20,7 +20,7 @@ from records import a_request, a_ticket
 
 from flows.cli.display import print_report
 from tasks.models import Evidence
-from tasks.plan import make_plan, renew
+from tasks.plan import make_plan, update_plan
 from tasks.report import write_report
 from tasks.results.ledger import Ledger
 
@@ -65,7 +65,7 @@ async def measure(library: Path, files: int, containers: tuple[str, str], in_flo
         plan = await in_flow(lambda: make_plan.fn(request))
     assert len(plan.pending) == files
     with cost.of("confirmation"):
-        assert renew(plan, request, outputs={}) == plan
+        assert update_plan(plan, request, outputs={}) == plan
     ledger = Ledger(plan=plan, request=request, ticket=a_ticket(), evidence=Evidence({}, {}, {}))
     with cost.of("report"), redirect_stdout(io.StringIO()) as said:
         print_report(write_report(ledger))

@@ -10,13 +10,13 @@ from records import MP3, NOW, a_conversion, a_request, a_source, a_ticket
 
 from tasks.azure.batch_task import BatchTask
 from tasks.azure.clients import batch_client
-from tasks.azure.sas import ByIdentity, Signer
+from tasks.azure.sas import IdentityAccess, Signer
 from tasks.models import Conversion, Ticket
 from tasks.naming import batch_task_id
 from tasks.submission import (
-    MOST_A_REQUEST,
+    TASKS_PER_REQUEST,
     TaskWriter,
-    add,
+    add_batch_tasks,
     as_settings,
     refusal,
     submit_wave,
@@ -135,7 +135,7 @@ def test_its_folder_is_gone_from_the_node_soon() -> None:
 
 
 def test_nodes_reach_each_blob_by_the_identity_where_one_is_named() -> None:
-    access = ByIdentity("https://s", "/subscriptions/i")
+    access = IdentityAccess("https://s", "/subscriptions/i")
     batch_task = written(a_conversion(), by=replace(writer(), access=access))
     containers = [file.destination.container for file in batch_task.output_files or []]
     there = [*(batch_task.resource_files or []), *containers]
@@ -157,7 +157,7 @@ async def test_a_wave_is_added_and_adding_it_again_changes_nothing(
 async def test_a_wave_of_more_than_batch_takes_at_once_is_added_whole(
     batch: BatchClient, containers: tuple[str, str], job: Ticket
 ) -> None:
-    conversions = [a_conversion(a_source(f"{n}.mp4")) for n in range(MOST_A_REQUEST + 1)]
+    conversions = [a_conversion(a_source(f"{n}.mp4")) for n in range(TASKS_PER_REQUEST + 1)]
     given: Any = {"wave": 1, "attempt": 1, "ticket": job, "request": a_request(containers)}
     assert await submit_wave.fn(conversions, **given) == ()
     assert len(list(batch.list_tasks(job.job_id))) == len(conversions)
@@ -187,7 +187,7 @@ async def test_one_that_batch_does_not_take_is_told_and_does_not_lose_its_wave(
 async def test_more_than_a_megabyte_goes_out_in_halves(batch: BatchClient, job: Ticket) -> None:
     many = [a_batch_task(f"k{n}-1", 30_000) for n in range(100)]
     async with batch_client() as client:
-        assert await add(client, job.job_id, many) == {}
+        assert await add_batch_tasks(client, job.job_id, many) == {}
     assert len(list(batch.list_tasks(job.job_id))) == 100
 
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tasks.azure.account_block import AzureAccounts, named_accounts
-from tasks.azure.settings import SETTINGS, Accounts, load_accounts, using
+from tasks.azure.settings import SETTINGS, Accounts, load_accounts, using_accounts
 from tasks.concurrency import map_in_threads
 from tasks.errors import SettingsError
 
@@ -85,7 +85,7 @@ async def test_the_chosen_accounts_reach_all_that_the_block_starts_and_no_furthe
     async def seen() -> str:
         return load_accounts().batch_endpoint
 
-    with using(chosen):
+    with using_accounts(chosen):
         assert await asyncio.create_task(seen()) == "https://chosen"
         assert await map_in_threads(lambda *_: load_accounts().batch_endpoint, [0]) == [
             "https://chosen"

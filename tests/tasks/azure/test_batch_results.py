@@ -5,13 +5,13 @@ import pytest
 from azure.batch import models
 from records import NOW
 
-from tasks.azure.batch_results import is_service_fault, results_a_page, to_result
+from tasks.azure.batch_results import is_service_fault, results_per_page, to_result
 from tasks.models import BatchResult
 
 
 def test_few_results_are_listed_in_small_pages_and_very_many_in_the_largest() -> None:
     started = (0, 10_000, 10_040, 40_000, 1_000_000)
-    assert [results_a_page(n) for n in started] == [250, 250, 251, 1000, 1000]
+    assert [results_per_page(n) for n in started] == [250, 250, 251, 1000, 1000]
 
 
 def a_batch_task(state: str, info: dict[str, Any] | None = None) -> models.BatchTask:

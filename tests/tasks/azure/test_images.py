@@ -5,7 +5,7 @@ import pytest
 from azure.batch import BatchClient, models
 from records import NOW
 
-from tasks.azure.images import choose_image, machine
+from tasks.azure.images import choose_image, vm_configuration
 from tasks.errors import PoolError
 from tasks.parameters import Node
 
@@ -64,7 +64,7 @@ def test_where_a_family_is_not_offered_those_are_named_that_are() -> None:
 
 def test_an_image_of_ones_own_comes_with_its_node_agent() -> None:
     node = Node(image="/subscriptions/s/images/i", agent="batch.node.ubuntu 24.04")
-    found = machine(node, [], now=NOW, until=NOW)
+    found = vm_configuration(node, [], now=NOW, until=NOW)
     assert found.image_reference.virtual_machine_image_id == node.image
     assert found.node_agent_sku_id == node.agent
 

@@ -8,7 +8,7 @@ from azure.batch import BatchClient
 from records import NOW, a_ticket
 
 from tasks.azure.clients import batch_client
-from tasks.azure.nodes import Glimpse, Roster, observe
+from tasks.azure.nodes import ListedNode, Roster, observe
 from tasks.models import NodeLife, Span
 from tasks.parameters import Pool
 from tasks.pool import make_pool
@@ -19,14 +19,14 @@ def at(seconds: float) -> Any:
 
 
 START = Span("start task", at(30), at(40))
-IDLE = Glimpse("n", "spot", "idle", since=at(41), allocated_at=at(0), start_task=START)
+IDLE = ListedNode("n", "spot", "idle", since=at(41), allocated_at=at(0), start_task=START)
 EVICTED = replace(IDLE, state="preempted", since=at(90))
 
 
-def seen(*looks: tuple[float, list[Glimpse]]) -> dict[str, NodeLife]:
+def seen(*looks: tuple[float, list[ListedNode]]) -> dict[str, NodeLife]:
     nodes: dict[str, NodeLife] = {}
-    for seconds, glimpses in looks:
-        nodes = observe(nodes, glimpses, now=at(seconds))
+    for seconds, listed in looks:
+        nodes = observe(nodes, listed, now=at(seconds))
     return nodes
 
 
@@ -81,7 +81,7 @@ def test_looks_become_rarer_the_longer_it_takes() -> None:
     looks = 0
     for second in range(3600):
         if roster.is_due(elapsed_seconds=second):
-            roster.put_off(elapsed_seconds=second)
+            roster.schedule_next_look(elapsed_seconds=second)
             looks += 1
         if second == 60:
             assert looks <= 10

@@ -11,7 +11,7 @@ from azure.mgmt.batch.models import (
     VirtualMachineFamilyCoreQuota,
 )
 
-from tasks.azure.quota import check_quota, judge_cores, judge_size
+from tasks.azure.quota import check_cores, check_quota, check_size
 from tasks.azure.sign_in import TOKENS
 from tasks.models import Check
 from tasks.parameters import Pool
@@ -158,26 +158,26 @@ async def test_where_nobody_is_signed_in_it_says_so(
 
 
 def test_a_size_that_the_region_does_not_offer() -> None:
-    found = judge_size([], Pool(vm_size="Standard_X9"))
+    found = check_size([], Pool(vm_size="Standard_X9"))
     assert found
     assert found.detail == "This region does not offer Standard_X9 to Batch."
     assert "--pool.vm-size" in found.remedy
-    assert judge_size([a_size()], Pool()) is None
+    assert check_size([a_size()], Pool()) is None
 
 
 @pytest.mark.parametrize("quota", [0, 1])
 def test_a_quota_that_is_too_small_for_the_first_node(quota: int) -> None:
-    found = judge_cores(an_account(lowPriorityCoreQuota=quota), [a_size()], Pool())
+    found = check_cores(an_account(lowPriorityCoreQuota=quota), [a_size()], Pool())
     assert found.state == "failed"
     assert found.detail == (f"The account may have {quota} Spot cores; a Standard_D2ds_v5 has 2.")
     assert "Quotas" in found.remedy
 
 
 def test_a_quota_for_some_of_the_nodes_is_told_and_refuses_nobody() -> None:
-    found = judge_cores(an_account(lowPriorityCoreQuota=4), [a_size()], Pool(spot_nodes=5))
+    found = check_cores(an_account(lowPriorityCoreQuota=4), [a_size()], Pool(spot_nodes=5))
     assert found.state == "passed"
     assert found.detail.endswith("There will be fewer nodes.")
-    assert judge_cores(an_account(lowPriorityCoreQuota=10), [a_size()], Pool()).detail == ""
+    assert check_cores(an_account(lowPriorityCoreQuota=10), [a_size()], Pool()).detail == ""
 
 
 async def test_a_shared_pool_has_its_nodes_already() -> None:
@@ -186,7 +186,7 @@ async def test_a_shared_pool_has_its_nodes_already() -> None:
 
 def test_dedicated_nodes_that_stand_in_make_a_spot_quota_of_none_bearable() -> None:
     account = an_account(lowPriorityCoreQuota=0, dedicatedCoreQuota=500)
-    found = judge_cores(account, [a_size()], Pool(fallback_minutes=20))
+    found = check_cores(account, [a_size()], Pool(fallback_minutes=20))
     assert found.state == "passed"
     assert found.detail.endswith("There will be fewer nodes.")
 
@@ -202,6 +202,6 @@ def test_dedicated_cores_are_counted_by_family_where_the_account_does() -> None:
         "dedicatedCoreQuotaPerVMFamilyEnforced": True,
     }
     pool = Pool(spot_nodes=0, dedicated_nodes=1)
-    assert judge_cores(an_account(**quotas), [a_size()], pool).state == "failed"
+    assert check_cores(an_account(**quotas), [a_size()], pool).state == "failed"
     quotas["dedicatedCoreQuotaPerVMFamilyEnforced"] = False
-    assert judge_cores(an_account(**quotas), [a_size()], pool).state == "passed"
+    assert check_cores(an_account(**quotas), [a_size()], pool).state == "passed"

@@ -12,7 +12,7 @@ from tasks.azure.sas import (
     CLOCK_SKEW,
     DELEGATIONS,
     LONGEST_DELEGATION,
-    ByIdentity,
+    IdentityAccess,
     Signer,
     make_signer,
     node_access,
@@ -119,7 +119,7 @@ async def test_a_managed_identity_makes_plain_urls_and_no_token(account: dict[st
         access = await node_access(service, until=until, identity=IDENTITY)
         signed = await node_access(service, until=until, identity="")
         url = service.url.rstrip("/")
-    assert isinstance(access, ByIdentity)
+    assert isinstance(access, IdentityAccess)
     assert access.identity == {"identityReference": {"resourceId": IDENTITY}}
     assert access.blob_url("input", "a b#.mp4") == f"{url}/input/a%20b%23.mp4"
     assert access.container_url("output") == f"{url}/output"

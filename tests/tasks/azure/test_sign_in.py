@@ -12,8 +12,8 @@ from azure.core.exceptions import ClientAuthenticationError
 
 from stacks import LocalStack
 from tasks.azure.clients import batch_client
-from tasks.azure.settings import HANDED_ON, hand_on_env_file
-from tasks.azure.sign_in import KEPT, MARGIN, TOKENS, Kept, SignIn
+from tasks.azure.settings import SIGN_IN_SETTINGS, export_sign_in_settings
+from tasks.azure.sign_in import CACHE_TIME, MARGIN, TOKENS, CachedToken, SignIn
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 STORAGE = "https://storage.azure.com/.default"
@@ -29,13 +29,13 @@ def settings(tls_stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Iterator
     TOKENS.clear()
 
 
-def kept(*, for_seconds: float, since: datetime = NOW) -> Kept:
-    return Kept(AccessTokenInfo("token", int(NOW.timestamp() + for_seconds)), since)
+def kept(*, for_seconds: float, since: datetime = NOW) -> CachedToken:
+    return CachedToken(AccessTokenInfo("token", int(NOW.timestamp() + for_seconds)), since)
 
 
 def test_a_token_is_kept_for_some_minutes_and_not_to_its_end() -> None:
     assert kept(for_seconds=3600).is_fresh(NOW)
-    assert not kept(for_seconds=3600).is_fresh(NOW + KEPT)
+    assert not kept(for_seconds=3600).is_fresh(NOW + CACHE_TIME)
     assert not kept(for_seconds=MARGIN.total_seconds()).is_fresh(NOW)
     assert not kept(for_seconds=-1).is_fresh(NOW)
 
@@ -95,8 +95,8 @@ def test_the_environment_comes_before_an_env_file(
     monkeypatch.setenv("AZURE_TENANT_ID", "environment")
     monkeypatch.setenv("AZURE_CLIENT_ID", "")
     monkeypatch.delenv("AZURE_CLIENT_ID")
-    hand_on_env_file()
+    export_sign_in_settings()
     assert os.environ["AZURE_TENANT_ID"] == "environment"
     assert os.environ["AZURE_CLIENT_ID"] == "file"
     assert os.environ["PREFECT_HOME"] != "file"
-    assert "AZURE_CLIENT_SECRET" in HANDED_ON
+    assert "AZURE_CLIENT_SECRET" in SIGN_IN_SETTINGS

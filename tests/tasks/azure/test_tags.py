@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 from records import NOW, a_ticket
 
-from tasks.azure.tags import check_own, put_off, read_tags, tags, warm_tags
+from tasks.azure.tags import check_own, read_tags, tags, warm_tags, with_latest_expiry
 from tasks.errors import PoolError
 from tasks.parameters import Pool
 
@@ -12,7 +12,10 @@ def test_the_last_run_decides_when_a_warm_pool_expires() -> None:
     pool = Pool(keep_warm_minutes=20)
     late, early = (warm_tags(a_ticket(now=NOW + timedelta(hours=n)), pool) for n in (1, 0))
     for present, wanted in ((late, early), (early, late)):
-        assert read_tags(put_off(present, wanted))["expires_at"] == "2026-11-22T13:21:00+00:00"
+        assert (
+            read_tags(with_latest_expiry(present, wanted))["expires_at"]
+            == "2026-11-22T13:21:00+00:00"
+        )
 
 
 def test_what_bears_our_name_must_bear_our_run() -> None:

@@ -9,7 +9,7 @@ from azure.core.exceptions import ServiceRequestError
 from azure.core.rest import HttpRequest
 
 from stacks import LocalStack
-from tasks.azure.transport import opened_transport, trusted, trusted_file
+from tasks.azure.transport import open_transport, tls_trust, trusted_file
 from tasks.media.probe import UnreadableMedia, probe
 
 
@@ -25,7 +25,7 @@ def bundle(tls_stack: LocalStack) -> str:
 
 
 async def ask(address: str) -> int:
-    async with opened_transport() as transport:
+    async with open_transport() as transport:
         return (await transport.send(HttpRequest("GET", address))).status_code
 
 
@@ -54,7 +54,7 @@ async def test_a_netrc_has_nothing_to_say_beside_a_key_or_a_token(
     monkeypatch.setenv("NETRC", str(netrc))
     request = HttpRequest("GET", stack.settings["AZURE_BATCH_ENDPOINT"])
     request.headers["Authorization"] = "Bearer ours"
-    async with opened_transport() as transport:
+    async with open_transport() as transport:
         assert (await transport.send(request)).status_code < 500
 
 
@@ -71,13 +71,13 @@ def test_whom_to_trust_is_read_once_as_long_as_it_does_not_change(
     bundle: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", bundle)
-    first = trusted()
-    assert trusted() is first
+    first = tls_trust()
+    assert tls_trust() is first
     assert first.verify_mode == ssl.CERT_REQUIRED
     monkeypatch.delenv("SSL_CERT_FILE")
-    assert trusted() is not first
+    assert tls_trust() is not first
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
-    assert trusted() is True  # whom aiohttp trusts
+    assert tls_trust() is True  # whom aiohttp trusts
 
 
 def test_there_is_a_file_to_trust_without_any_setting(monkeypatch: pytest.MonkeyPatch) -> None:
