@@ -1,4 +1,4 @@
-"""What tests of several stages use."""
+"""Fixtures for the tests of stages."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from prefect import flow
 
 @pytest.fixture
 def in_flow(prefect_server: str) -> Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]:
-    """Runs a function inside a flow, where Prefect's tasks are at home."""
+    """Return a function that runs another one inside a flow, which Prefect's tasks need."""
     assert prefect_server
 
     async def run(function: Callable[[], Awaitable[Any]]) -> Any:
@@ -26,7 +26,7 @@ def in_flow(prefect_server: str) -> Callable[[Callable[[], Awaitable[Any]]], Awa
 
 @pytest.fixture
 def order(batch: BatchClient) -> Iterator[Callable[..., None]]:
-    """Orders a fault in the Batch service; all are taken back after the test."""
+    """Return a function that orders a fault in the Batch service until the end of the test."""
     address = "/_local/faults?api-version=2025-06-01"
 
     def order_fault(kind: str, **details: Any) -> None:

@@ -16,7 +16,7 @@ async def listed(container: str, prefix: str = "", *, min_page_size: int = 2) ->
         return [b async for b in list_blobs(client, prefix, min_page_size=min_page_size)]
 
 
-async def test_blobs_are_read_as_the_sdk_itself_reads_them(
+async def test_blobs_are_listed_with_the_values_that_the_sdk_reads(
     blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:
     container = blobs.create_container(containers[0])
@@ -37,7 +37,7 @@ async def test_blobs_are_read_as_the_sdk_itself_reads_them(
     ]
 
 
-async def test_only_names_with_the_prefix_are_listed_page_by_page(
+async def test_only_names_with_the_prefix_are_listed_in_pages(
     blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:
     container = blobs.create_container(containers[0])
@@ -58,7 +58,7 @@ async def test_only_names_with_the_prefix_are_listed_page_by_page(
         Refusal(comp="list", status=503, times=1),
     ],
 )
-async def test_a_listing_that_is_refused_or_cut_off_on_its_way_still_has_each_blob_once(
+async def test_an_interrupted_listing_has_each_blob_once(
     blobs: BlobServiceClient,
     containers: tuple[str, str],
     storage_faults: StorageProxy,
@@ -73,18 +73,18 @@ async def test_a_listing_that_is_refused_or_cut_off_on_its_way_still_has_each_bl
         storage_faults.order(fault)
         async for page in list_pages(service.get_container_client(containers[0]), min_page_size=2):
             found += [blob.name for blob in page]
-            storage_faults.order(fault)  # the next page meets it again
+            storage_faults.order(fault)  # also for the next page
     assert found == names
 
 
 @pytest.mark.usefixtures("account")
-async def test_a_container_that_is_not_there_is_an_error(containers: tuple[str, str]) -> None:
+async def test_a_missing_container_is_an_error(containers: tuple[str, str]) -> None:
     with pytest.raises(ResourceNotFoundError):
         await listed(containers[0])
 
 
-def test_a_name_that_xml_cannot_have_comes_percent_encoded() -> None:
-    """As the protocol has it since version 2021-02-12; Azurite sends such names as they are."""
+def test_a_name_with_characters_outside_xml_is_percent_decoded() -> None:
+    """The protocol encodes such names since version 2021-02-12, but Azurite does not."""
     blob = Element("Blob")
     SubElement(blob, "Name", Encoded="true").text = "a%EF%BF%BEb"
     assert read_blob(blob).name == "a\ufffeb"

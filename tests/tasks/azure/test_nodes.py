@@ -1,4 +1,4 @@
-"""The record of a pool's nodes, from one look to the next."""
+"""The records of a pool's nodes, from one look to the next."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -30,13 +30,13 @@ def seen(*looks: tuple[float, list[ListedNode]]) -> dict[str, NodeLife]:
     return nodes
 
 
-def test_a_node_has_its_boot_and_its_start_task_however_late_it_is_seen() -> None:
+def test_a_node_that_is_seen_late_has_its_boot_and_its_start_task() -> None:
     (node,) = seen((100, [replace(IDLE, state="running", since=at(60))])).values()
     assert (node.allocated_at, node.start_tasks, node.ready_at) == (at(0), (START,), at(60))
     assert (node.seen_at, node.gone_at, node.outages) == (at(100), None, ())
 
 
-def test_a_start_task_that_goes_on_is_seen_to_its_end_once() -> None:
+def test_a_running_start_task_is_recorded_once_with_its_end() -> None:
     begun = replace(IDLE, state="waitingforstarttask", start_task=replace(START, ended_at=None))
     (node,) = seen((35, [begun]), (50, [IDLE]), (60, [IDLE])).values()
     assert node.start_tasks == (START,)
@@ -52,7 +52,7 @@ def test_an_evicted_node_is_out_until_its_next_start() -> None:
     assert node.start_tasks == (START, again)
 
 
-def test_a_node_that_boots_again_is_back_since_it_began_to() -> None:
+def test_a_reboot_ends_an_outage() -> None:
     starting = replace(IDLE, state="starting", since=at(120))
     (node,) = seen((95, [EVICTED]), (125, [starting])).values()
     assert node.outages == (Span("evicted", at(90), at(120)),)
@@ -64,19 +64,19 @@ def test_a_node_whose_start_task_failed_is_unusable_until_it_is_evicted() -> Non
     assert node.outages == (Span("unusable", at(40), at(90)), Span("evicted", at(90), None))
 
 
-def test_a_node_that_vanishes_was_there_until_it_was_missed() -> None:
+def test_a_node_is_gone_from_the_first_look_without_it() -> None:
     nodes = seen((50, [IDLE]), (60, []), (70, []))
     assert (nodes["n"].seen_at, nodes["n"].gone_at) == (at(50), at(60))
 
 
-def test_a_node_that_comes_back_under_its_id_was_evicted() -> None:
+def test_a_node_that_comes_back_under_the_same_id_was_evicted() -> None:
     back = replace(IDLE, state="starting", since=at(80))
     nodes = seen((50, [IDLE]), (60, []), (85, [back]))
     assert nodes["n"].gone_at is None
     assert nodes["n"].outages == (Span("evicted", at(60), at(80)),)
 
 
-def test_looks_become_rarer_the_longer_it_takes() -> None:
+def test_looks_become_rarer_during_a_run() -> None:
     roster = Roster()
     looks = 0
     for second in range(3600):

@@ -18,9 +18,11 @@ def test_the_last_run_decides_when_a_warm_pool_expires() -> None:
         )
 
 
-def test_what_bears_our_name_must_bear_our_run() -> None:
+def test_a_pool_with_the_runs_name_must_have_the_runs_tags() -> None:
     ticket = a_ticket()
     check_own("pool", "p", metadata=tags(ticket), ticket=ticket)
     for others in (None, [], tags(a_ticket())):
-        with pytest.raises(PoolError, match="There is a pool 'p' that this run did not make"):
+        with pytest.raises(
+            PoolError, match="The pool 'p' exists already, and this run did not create it"
+        ):
             check_own("pool", "p", metadata=others, ticket=ticket)
