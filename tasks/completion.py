@@ -31,8 +31,8 @@ SLOWEST_POLL_SECONDS = 15.0
 SHORT_RUN_SECONDS = 120
 LAST_SECONDS = 2
 POLLS_PER_SURVEY = 2.5  # in a minute of waiting: five requests for counts, four for the rest
-STALL_SECONDS = 300  # without a change of the counts, until the list is asked
-OUTAGE_SECONDS = 300  # of Batch that end no run: nodes go on converting meanwhile
+STALL_SECONDS = 300  # without a change of the counts before the list is checked
+OUTAGE_SECONDS = 300  # without a response before the run fails: nodes continue to convert
 TAIL_BYTES = 2000
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ async def find_completion(ticket: Ticket) -> Completion | None:
 class Watcher:
     """Polls Batch, more and more slowly, and the pool and its nodes less often than the counts.
 
-    It tolerates failing requests for some minutes: nodes go on converting meanwhile.
+    It tolerates failing requests for some minutes: the nodes continue to convert.
     """
 
     def __init__(

@@ -119,7 +119,7 @@ async def _renewing(
         holder.uncancel()
         renewal.result()  # raises a worker's SIGTERM if the task received it
         raise OutputInUseError(
-            "The lock on the output was expiry: its lease could not be renewed.",
+            "The lock on the output was lost: its lease could not be renewed.",
             "Run again: converted files are kept.",
         ) from None
     finally:
@@ -204,7 +204,7 @@ async def _renew_until(expiry: asyncio.Timeout, lease: BlobLeaseClient) -> None:
 
 
 async def _release(inputs: ContainerClient, blob: BlobClient, lease: BlobLeaseClient) -> None:
-    """Release the lease. Delete the lock too, unless it names the owner of blobs beside it."""
+    """Release the lease. Delete the lock too if nothing else is under it."""
     folder = blob.blob_name.rpartition("/")[0] + "/"
     try:
         left = {}

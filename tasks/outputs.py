@@ -52,7 +52,7 @@ async def collect_outputs(
     """Return the evidence for each conversion: its output, seconds written and error output."""
     folder = log_folder(ticket.lock_id, ticket.run_id)
     keys = {c.output: c.key for c in pending}
-    failed = [batch_task_id(o.key, o.attempt) for o in batch_results if o.state == "failed"]
+    failed = [batch_task_id(r.key, r.attempt) for r in batch_results if r.state == "failed"]
     async with blob_service() as service:
         output = request.output
         sizes = {

@@ -282,7 +282,7 @@ def check_ffmpeg(answer: Answer, request: Request) -> Check:
 
 
 def check_clock(found: Iterable[timedelta]) -> Check:
-    """Check the clock: Azure evaluates the times that this machine writes into SAS tokens."""
+    """Check the clock: Azure compares times in SAS tokens and formulas with its own clock."""
     worst = max(found, key=abs, default=None)
     if worst is None:
         return Check("clock", "unchecked", "No response had a date.")

@@ -113,7 +113,7 @@ def check_size(sizes: Sequence["SupportedSku"], pool: Pool) -> Check | None:
 
 
 def check_cores(account: "BatchAccount", sizes: Sequence["SupportedSku"], pool: Pool) -> Check:
-    """Check the quota: fewer cores than all nodes need are a warning, fewer than one an error."""
+    """Check the quota. Too few cores for all nodes are a warning, too few for one an error."""
     cores = cores_of(sizes[0])
     fallback_nodes = pool.spot_nodes if pool.fallback_minutes else 0
     needed = {

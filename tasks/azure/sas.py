@@ -16,7 +16,7 @@ LONGEST_DELEGATION = timedelta(days=7)  # the limit of Azure Storage
 
 
 class NodeAccess(Protocol):
-    """The URLs by which nodes reach blobs, and the identity they need. None: the URL is enough."""
+    """The URLs by which nodes reach blobs, and the identity they need. Empty: the URL is enough."""
 
     @property
     def identity(self) -> Identified: ...

@@ -25,7 +25,7 @@ def tags(ticket: Ticket) -> list[models.BatchMetadataItem]:
 
 
 def warm_tags(ticket: Ticket, pool: Pool) -> list[models.BatchMetadataItem]:
-    """Return the tags of a warm pool. They name no run, and expire with the last run that uses it.
+    """Return the tags of a warm pool. They name no run, and expire after the last run that uses it.
 
     The lock id comes from the pool's name. A pool with an open job is in use.
     """

@@ -28,7 +28,7 @@ async def open_transport() -> "AsyncIterator[AioHttpTransport]":
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=tls_trust()),
         cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=bool(getproxies()),  # it takes two threads per request to read the environment
+        trust_env=bool(getproxies()),  # costs two threads per request
         auto_decompress=False,  # the SDKs decompress
     ) as session:
         yield AioHttpTransport(session=session, session_owner=False, **TIMEOUTS)
@@ -47,5 +47,5 @@ def _context(_file: str | None, _folder: str | None) -> ssl.SSLContext:
 
 
 def trusted_file() -> str:
-    """Return the trusted certificates as a file: FFmpeg does not read the environment."""
+    """Return the trusted certificates as a file. FFmpeg verifies servers only with a file."""
     return ssl.get_default_verify_paths().cafile or certifi.where()

@@ -180,7 +180,7 @@ async def test_uploads_are_deleted_although_the_response_to_their_deletion_is_lo
     assert [request.method for request in storage_faults.requests].count("POST") == 2
 
 
-def test_ours_is_what_has_our_tag_and_the_same_lock() -> None:
+def test_a_job_is_ours_if_it_has_our_tag_and_the_same_lock() -> None:
     ticket = a_ticket()
     assert is_ours(tags(ticket), ticket.lock_id)
     assert not is_ours(tags(ticket), "0" * 16)

@@ -8,7 +8,7 @@ from prefect.exceptions import TerminationSignal
 from tasks.concurrency import cancel_all, map_concurrently, map_in_threads
 
 
-async def test_coroutines_return_results_in_order_and_at_most_at_once_run() -> None:
+async def test_coroutines_return_results_in_order_and_keep_the_limit() -> None:
     running = most = 0
 
     async def double(item: int) -> int:

@@ -49,7 +49,7 @@ async def test_outputs_are_listed_with_their_stamps(
     async with blob_service() as service:
         found = await list_outputs(service, container.container_name, "talks")
         none = await list_outputs(service, "nosuch", "")
-    assert found == {"talks/a.mp3": Stamp("k", "/é.mp4", 3), "talks/b.mp3": Stamp("", "", 6)}
+    assert found == {"talks/a.mp3": Stamp("k", "/é.mp4", 3), "talks/b.mp3": Stamp("", "", 7)}
     assert none == {}
 
 

@@ -15,6 +15,7 @@ from azure.core.rest import HttpRequest
 from records import a_ticket
 
 from local_azure.batch import create_app
+from local_azure.ffmpeg import node_path
 from servers import served
 from tasks.azure.clients import batch_client
 from tasks.azure.nodes import Roster
@@ -36,7 +37,8 @@ Order = Callable[..., None]
 @pytest.fixture
 def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """Start a Batch service for the test, without storage."""
-    app = create_app(account="own", key=KEY, data=tmp_path, max_nodes=8, node_path="/usr/bin:/bin")
+    path = node_path(tmp_path / "bin")  # a machine may have no ffmpeg of its own
+    app = create_app(account="own", key=KEY, data=tmp_path, max_nodes=8, node_path=path)
     with served(app) as port:
         settings = {
             "AZURE_BATCH_ENDPOINT": f"http://127.0.0.1:{port}",

@@ -208,7 +208,7 @@ async def test_a_wrong_clock_fails(
 
 def test_a_clock_is_compared_with_the_middle_of_a_request() -> None:
     date = "Sun, 22 Nov 2026 12:10:00 GMT"
-    found = skew(date, asked_at=NOW, now=NOW + timedelta(minutes=2))
+    found = skew(date, sent_at=NOW, now=NOW + timedelta(minutes=2))
     assert found == timedelta(minutes=9)
     assert check_clock([timedelta(minutes=5), timedelta(seconds=-3)]).state == "passed"
     assert check_clock([]).state == "unchecked"
