@@ -14,7 +14,7 @@ from tasks.files import local_path
 from tasks.media.addresses import split_address
 from tasks.media.sources import check_sources, find_blobs, find_local, is_media, starting_points
 from tasks.models import Source
-from tasks.plan import refuse_unread
+from tasks.plan import refuse_unusable
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_behind_a_link_two_dots_are_its_targets_parent(library: Path, tmp_path: 
 def test_a_link_that_leads_to_itself_is_a_source_that_says_why(library: Path) -> None:
     (library / "loop.mp4").symlink_to("loop.mp4")
     (source,) = find_local(str(library / "loop.mp4"))
-    refusal = refuse_unread(source)
+    refusal = refuse_unusable(source)
     assert refusal
     assert refusal.reason == "cannot be read: Too many levels of symbolic links"
 
@@ -118,7 +118,7 @@ def test_devices_and_sockets_are_no_files(library: Path) -> None:
     (library / "zero.mp4").symlink_to("/dev/zero")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(library / "socket.mp4"))
-        refusals = [refuse_unread(source) for source in find_local(str(library))]
+        refusals = [refuse_unusable(source) for source in find_local(str(library))]
     assert {r.source.name: r.reason for r in refusals if r} == {
         "zero.mp4": "cannot be read: it is not a file",
         "socket.mp4": "cannot be read: it is not a file",
@@ -143,7 +143,7 @@ def test_a_search_begins_at_what_is_there_or_above_the_first_wildcard(
 def test_what_is_no_file_or_leads_nowhere_is_a_source_that_says_why(library: Path) -> None:
     os.mkfifo(library / "pipe.mp4")
     (library / "lost.mp4").symlink_to("nowhere")
-    refusals = [refuse_unread(source) for source in find_local(str(library))]
+    refusals = [refuse_unusable(source) for source in find_local(str(library))]
     assert {r.source.name: r.reason for r in refusals if r} == {
         "pipe.mp4": "cannot be read: it is not a file",
         "lost.mp4": "cannot be read: No such file or directory",
@@ -167,7 +167,7 @@ def closed_folder() -> Iterator[Path]:
 
 def test_a_folder_that_cannot_be_listed_is_a_source_that_says_why(closed_folder: Path) -> None:
     (source,) = find_local(str(closed_folder.parent))
-    refusal = refuse_unread(source)
+    refusal = refuse_unusable(source)
     assert refusal
     assert (source.name, refusal.reason) == ("closed.d", "cannot be read: Permission denied")
 
@@ -187,7 +187,7 @@ def test_a_file_in_a_folder_that_may_not_be_entered_is_not_there(closed_folder: 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").touch()
     (source,) = find_local(str(tmp_path))
-    refusal = refuse_unread(source)
+    refusal = refuse_unusable(source)
     assert refusal
     assert refusal.reason == "the file is empty"
 
