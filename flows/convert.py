@@ -21,7 +21,7 @@ from prefect.flows import Flow
 from prefect.states import Cancelled, Failed
 
 from tasks.azure.account_block import named_accounts
-from tasks.azure.settings import using
+from tasks.azure.settings import using_accounts
 from tasks.cancellation import CANCELLED, is_cancelling
 from tasks.cleanup import clean_up, end_predecessor, release_nodes
 from tasks.completion import watch_completion
@@ -65,7 +65,7 @@ async def end_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
     ticket = issue_ticket(
         request, run_id=flow_run.id.hex, run_count=flow_run.run_count, now=datetime.now(UTC)
     )
-    with using(await named_accounts(request.run.account)):
+    with using_accounts(await named_accounts(request.run.account)):
         await clean_up.fn(ticket, request.cleanup, is_finished=False)
 
 
@@ -107,7 +107,11 @@ async def convert(  # noqa: D417  Prefect's form takes the other descriptions fr
         limits=limits,
         cleanup=cleanup,
     )
-    with announced_errors(request), raised_termination(), using(await named_accounts(run.account)):
+    with (
+        announced_errors(request),
+        raised_termination(),
+        using_accounts(await named_accounts(run.account)),
+    ):
         state = new_run(request)
         with recording(state.stages):
             async with reported_early_end(state):
@@ -135,7 +139,7 @@ async def run_stages(run: RunState) -> None:
                         await convert_on_nodes(run, plan, uploaded=lock.inputs)
                     await clean_up(ticket, request.cleanup, is_finished=run.diagnosis is None)
                 if run.diagnosis is None:
-                    await lock.forget()
+                    await lock.clear_holder()
     if request.output.download_to:
         await download_outputs(unvisited(run.ledger().converted), output=request.output)
         run.is_downloaded = True

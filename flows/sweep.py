@@ -15,7 +15,7 @@ from prefect import flow
 
 from tasks.azure.account_block import named_accounts
 from tasks.azure.error_wording import explain
-from tasks.azure.settings import using
+from tasks.azure.settings import using_accounts
 from tasks.leftovers import Leftover, delete_leftovers, find_leftovers
 from tasks.parameters import BlockName, Cleanup, ContainerName
 from tasks.results.events import announce_sweep
@@ -38,7 +38,7 @@ async def sweep(
         account: A Prefect block of type Azure accounts to take the accounts from. Empty: the
             environment.
     """
-    with using(await named_accounts(account)):
+    with using_accounts(await named_accounts(account)):
         try:
             leftovers = await find_leftovers(container, now=datetime.now(UTC))
             if dry_run:

@@ -1,6 +1,6 @@
-"""Whether somebody has cancelled this run in Prefect.
+"""Whether this run was cancelled in Prefect.
 
-A worker ends the process of a run that is cancelled; a plain script has to look for itself.
+A worker ends the process of a cancelled run. A plain script has to ask Prefect.
 """
 
 import logging
@@ -12,21 +12,21 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from tasks.models import Diagnosis
 
-LOOK_SECONDS = 5.0  # between two looks
+LOOK_SECONDS = 5.0  # between two requests
 CANCELLED = Diagnosis(
-    "Cancelled", "The run was cancelled in Prefect.", "None was converting.", "Run again."
+    "Cancelled", "The run was cancelled in Prefect.", "No file was converting.", "Run again."
 )
 logger = logging.getLogger(__name__)
 
 
 class Cancellation:
-    """Asks Prefect, not too often, whether this run is to stop."""
+    """Asks Prefect whether this run is cancelled, at most once every LOOK_SECONDS."""
 
     def __init__(self) -> None:
         self._run_id: str | None = runtime.flow_run.id
         self._asked_at = 0.0
 
-    async def is_wanted(self, *, now_seconds: float) -> bool:
+    async def is_requested(self, *, now_seconds: float) -> bool:
         if self._run_id is None or now_seconds - self._asked_at < LOOK_SECONDS:
             return False
         self._asked_at = now_seconds
@@ -34,7 +34,7 @@ class Cancellation:
 
 
 async def is_cancelling(run_id: str) -> bool:
-    """False also where Prefect does not say: neither its outage nor its tidying stops a run."""
+    """Return whether Prefect says so. An outage of Prefect or a deleted run does not stop a run."""
     try:
         async with get_client() as client:
             state = (await client.read_flow_run(UUID(run_id))).state

@@ -1,4 +1,4 @@
-"""What becomes of what a run made. It deletes what bears the run's tag, and nothing else."""
+"""The cleanup of what a run created. It touches only what has the run's tags."""
 
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -17,21 +17,21 @@ from tasks.azure.tags import read_tags
 from tasks.models import Ticket
 from tasks.naming import OWNER, is_own, lock_blob
 from tasks.parameters import Cleanup
-from tasks.pool import shed_nodes
+from tasks.pool import scale_to_zero
 from tasks.stage import stage
 
-# Blob Storage takes 256 in one batch. Azurite answers nobody else before it has done them all, and
-# took half a minute for 256 on a busy machine: as long as the lock's lease, of which two runs that
-# delete side by side are to take less than half.
-DELETIONS_A_REQUEST = 50
+# Blob Storage accepts 256 per request. Azurite serves no other request meanwhile, and 256 took it
+# half a minute on a busy machine: as long as the lock's lease. Two runs that delete at the same
+# time must need less than half of that.
+DELETIONS_PER_REQUEST = 50
 logger = logging.getLogger(__name__)
 
 
 @stage("cleanup")
 async def clean_up(ticket: Ticket, cleanup: Cleanup, *, is_finished: bool) -> None:
-    """End the job, delete the pool and, where the run came to its end, its uploads and logs."""
+    """End the job and the pool. If the run is finished, also delete its uploads and logs."""
     async with batch_client() as batch:
-        try:  # where one of them cannot be ended, the other is all the same
+        try:  # end the job even if the pool cannot be ended
             await _end_pool(batch, ticket, cleanup)
         finally:
             end_job = delete_job if cleanup.job == "delete" else terminate_job
@@ -44,7 +44,7 @@ async def clean_up(ticket: Ticket, cleanup: Cleanup, *, is_finished: bool) -> No
 
 @stage("release")
 async def release_nodes(ticket: Ticket, cleanup: Cleanup) -> None:
-    """End the run's own pool ahead of all else: its nodes are paid for until then."""
+    """End the run's own pool before the rest of the cleanup: its nodes cost money until then."""
     async with batch_client() as batch:
         await _end_pool(batch, ticket, cleanup)
 
@@ -57,7 +57,7 @@ async def _end_pool(batch: BatchClient, ticket: Ticket, cleanup: Cleanup) -> Non
 
 @stage("predecessor")
 async def end_predecessor(predecessor: Mapping[str, str], *, lock_id: str) -> None:
-    """End what the last holder of the lock left running: whoever holds the lock may."""
+    """End the job and the pool that the last holder of the lock left running."""
     async with batch_client() as batch:
         if pool_id := predecessor.get("pool"):
             await delete_pool(batch, pool_id, lock_id=lock_id)
@@ -74,12 +74,12 @@ async def delete_pool(batch: BatchClient, pool_id: str, *, lock_id: str) -> None
 
 
 async def empty_pool(batch: BatchClient, pool_id: str, *, lock_id: str) -> None:
-    """Keep a pool, without its nodes: they would be billed until the deadline."""
+    """Keep a pool but remove its nodes, which would be billed until the deadline."""
     async with _unless_gone():
         pool = await batch.get_pool(pool_id, select=["id", "metadata", "autoScaleFormula"])
         if is_ours(pool.metadata, lock_id) and pool.auto_scale_formula != NO_NODES:
-            await shed_nodes(batch, pool_id)
-            logger.info("Took all nodes out of the pool %s", pool_id)
+            await scale_to_zero(batch, pool_id)
+            logger.info("Removed all nodes from the pool %s", pool_id)
 
 
 async def delete_job(batch: BatchClient, job_id: str, *, lock_id: str) -> None:
@@ -95,7 +95,7 @@ async def terminate_job(batch: BatchClient, job_id: str, *, lock_id: str) -> Non
         job = await batch.get_job(job_id, select=["id", "metadata"])
         if not is_ours(job.metadata, lock_id):
             return
-        # Without options the SDK refuses to terminate, and it does not export their model.
+        # The SDK requires options here, and does not export their model.
         reason: Any = {"terminateReason": "RunEnded"}
         await batch.begin_terminate_job(job_id, options=reason)
 
@@ -107,7 +107,7 @@ def is_ours(metadata: Iterable[models.BatchMetadataItem] | None, lock_id: str) -
 
 @asynccontextmanager
 async def _unless_gone() -> AsyncIterator[None]:
-    """What is gone, or going, needs no more cleaning: 404 and 409."""
+    """Ignore 404 and 409: what is gone or being deleted needs no cleanup."""
     try:
         yield
     except HttpResponseError as error:
@@ -116,23 +116,23 @@ async def _unless_gone() -> AsyncIterator[None]:
 
 
 async def delete_inputs(container: ContainerClient, lock_id: str) -> None:
-    """Delete all of ours that lies under the lock, but the lock itself."""
+    """Delete all blobs under the lock that runs created, except the lock itself."""
     deleted = 0
     async for names in _own_names(container, lock_id):
-        for start in range(0, len(names), DELETIONS_A_REQUEST):
-            some = names[start : start + DELETIONS_A_REQUEST]
-            # To read what became of each would be a quarter of the work: the next listing tells.
+        for start in range(0, len(names), DELETIONS_PER_REQUEST):
+            some = names[start : start + DELETIONS_PER_REQUEST]
+            # Reading each result would be a quarter of the work. The listing below finds failures.
             await container.delete_blobs(*some, raise_on_any_failure=False)
         deleted += len(names)
     async for names in _own_names(container, lock_id):
         for name in names:
             with suppress(ResourceNotFoundError):
-                await container.delete_blob(name)  # or says why it cannot be
+                await container.delete_blob(name)  # raises the reason of the failure
     logger.info("Deleted %d uploads and logs", deleted)
 
 
 async def _own_names(container: ContainerClient, lock_id: str) -> AsyncIterator[list[str]]:
-    """Page by page."""
+    """Yield the names in pages."""
     async for page in list_pages(container, f"{lock_id}/"):
         own = [blob.name for blob in page if is_own(blob.metadata)]
         yield [name for name in own if name != lock_blob(lock_id)]

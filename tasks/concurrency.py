@@ -1,4 +1,4 @@
-"""Coroutines beside each other: one for each item, so many at a time; or two."""
+"""Concurrent work on many items, in coroutines or in threads."""
 
 import asyncio
 import os
@@ -16,12 +16,12 @@ Result = TypeVar("Result")
 async def map_concurrently(
     function: Callable[[Item], Awaitable[Result]], items: Iterable[Item], *, at_once: int
 ) -> list[Result]:
-    """The results in the items' order. The first error ends what is still under way."""
+    """Return the results in the order of the items. The first error cancels the other calls."""
     waiting = enumerate(items)
     results: dict[int, Result] = {}
 
     async def work() -> None:
-        for number, item in waiting:  # all draw from one source: an item that waits costs nothing
+        for number, item in waiting:  # all workers share one iterator: waiting items cost nothing
             results[number] = await function(item)
 
     running = [asyncio.create_task(work()) for _ in range(at_once)]
@@ -33,18 +33,21 @@ async def map_concurrently(
 
 
 async def cancel_all(*tasks: asyncio.Future[Any]) -> None:
-    """Cancel them, and wait. A signal that struck one of them, as it does anywhere, is raised."""
+    """Cancel the tasks and wait for them. Raise the signal that one of them received, if any."""
     for task in tasks:
         task.cancel()
-    for end in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(end, BaseException) and not isinstance(end, (Exception, CancelledError)):
-            raise end
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        # A signal handler raises in whichever task is running, which may be one of these.
+        if isinstance(result, BaseException) and not isinstance(
+            result, (Exception, CancelledError)
+        ):
+            raise result
 
 
 async def map_in_threads(
     function: Callable[[Item, threading.Event], Result], items: Iterable[Item]
 ) -> list[Result]:
-    """The results in the items' order. The function gives up once the event is set."""
+    """Return the results in the order of the items. The function must return on the event."""
     stop = threading.Event()
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 1) as threads:

@@ -1,4 +1,4 @@
-"""The second stage: the containers for uploads and outputs."""
+"""The blob containers for uploads and outputs."""
 
 import logging
 
@@ -14,13 +14,13 @@ logger = logging.getLogger(__name__)
 
 @stage("containers")
 async def make_containers(*names: str) -> None:
-    """Make those that are missing. What is there is used; none is ever deleted."""
+    """Create the missing containers. Existing ones are used, and none is ever deleted."""
     async with blob_service() as service:
         for name in names:
             try:
                 await service.create_container(name, metadata=OWN)
-                logger.info("Made the container %s", name)
+                logger.info("Created the container %s", name)
             except ResourceExistsError as error:
                 if code_of(error) != "ContainerAlreadyExists":
                     raise  # it is being deleted
-                logger.debug("The container %s is there", name)
+                logger.debug("The container %s already exists", name)

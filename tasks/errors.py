@@ -1,4 +1,17 @@
-"""What stops a run. Each error says what is wrong and what to do about it."""
+"""The errors of a run. Each names a problem and the remedy.
+
+ConvertError                    the root
+├── UsageError                  a parameter or a source is unusable: correct the command
+├── SettingsError               a setting is missing, incomplete or malformed: set it
+│   └── PreflightError          the accounts lack what the run needs: fix each line
+├── AccountError                Azure refused a request or did not respond: check the account
+├── PoolError                   the pool cannot do the work: change its parameters
+├── OutputInUseError            another run holds the lock: wait, or use another prefix
+├── DownloadError               an output cannot be written here: choose another folder
+└── ReportedError               the run ended with a report that says more
+    ├── FilesFailedError        some files are not converted: read their reasons
+    └── ReportUnwrittenError    the report file cannot be written: choose another path
+"""
 
 from typing import Any
 
@@ -20,15 +33,15 @@ class UsageError(ConvertError):
 
 
 class SettingsError(ConvertError):
-    """A setting that is missing, half there or malformed: an account's, or Prefect's."""
+    """A setting of an account or of Prefect that is missing, incomplete or malformed."""
 
 
 class AccountError(ConvertError):
-    """Azure refused a request, or could not be reached."""
+    """Azure refused a request or did not respond."""
 
 
 class PreflightError(SettingsError):
-    """The accounts lack something that the run needs; there is a line for each."""
+    """The accounts lack something that the run needs. The problem has a line for each."""
 
     def __str__(self) -> str:
         return f"{self.problem}\n{self.remedy}"
@@ -39,11 +52,11 @@ class OutputInUseError(ConvertError):
 
 
 class PoolError(ConvertError):
-    """A pool that cannot do the work: no image, no nodes, or nodes that do not start."""
+    """A pool that cannot do the work: it has no image or no nodes, or it does not match."""
 
 
 class ReportedError(ConvertError):
-    """A run that came to its end, yet not as it was asked to; `report` tells what became of it."""
+    """The run ended, but not as requested. `report` says what happened to each file."""
 
     def __init__(self, problem: str, remedy: str, report: Any = None) -> None:
         super().__init__(problem, remedy)
@@ -51,12 +64,12 @@ class ReportedError(ConvertError):
 
 
 class FilesFailedError(ReportedError):
-    """Some files are not converted; the report tells which, and why."""
+    """Some files are not converted. The report has their reasons."""
 
 
 class ReportUnwrittenError(ReportedError):
-    """The report cannot be written where it was asked for."""
+    """The report cannot be written to the requested file."""
 
 
 class DownloadError(ConvertError):
-    """A converted file that cannot be written where it was asked for."""
+    """A converted file that cannot be written to the requested folder."""

@@ -1,4 +1,4 @@
-"""Files that are whole or absent."""
+"""Local files: written completely or not at all, and only in allowed folders."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def open_atomically(target: Path) -> Iterator[IO[bytes]]:
-    """A file that takes its name, in the place of what has it, once the block has written it."""
+    """Yield a temporary file. It replaces the target if the block succeeds."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".", delete=False) as file:
         path = Path(file.name)
@@ -37,7 +37,7 @@ def local_path(text: str) -> Path:
 
 
 def move_aside(target: Path) -> None:
-    """Move away what stands where a download goes: it may be somebody's own."""
+    """Rename an existing file or link: it may be the user's own."""
     if not os.path.lexists(target):
         return
     aside = target.with_name(f"{target.name}~")
@@ -46,11 +46,11 @@ def move_aside(target: Path) -> None:
         number += 1
         aside = target.with_name(f"{target.name}~{number}")
     target.rename(aside)
-    logger.warning("%s was there already: kept as %s", target, aside.name)
+    logger.warning("%s already existed: the old file is now %s", target, aside.name)
 
 
 class AllowedFolders(BaseSettings):
-    """The folders that runs may use, as in PATH; empty: all."""
+    """The folders that runs may use, separated as in PATH. Empty: all folders."""
 
     model_config = SettingsConfigDict(env_file=ENV_FILE, extra="ignore", frozen=True)
 
@@ -62,10 +62,10 @@ class AllowedFolders(BaseSettings):
 
 
 def check_allowed(paths: Iterable[str | Path]) -> None:
-    """Refuse what lies outside, also behind a link or `..`.
+    """Check that all paths are in allowed folders, also after links and `..` are resolved.
 
     Raises:
-        UsageError: a path is in none of the allowed folders.
+        UsageError: A path is in none of the allowed folders.
     """
     roots = AllowedFolders().roots
     if not roots:
@@ -75,5 +75,5 @@ def check_allowed(paths: Iterable[str | Path]) -> None:
         if not any(real.is_relative_to(root) for root in roots):
             raise UsageError(
                 f"{path} is outside the folders that this deployment allows.",
-                "Use one of those in its setting CONVERT_FOLDERS.",
+                "Use a folder that the deployment's setting CONVERT_FOLDERS lists.",
             )

@@ -1,4 +1,4 @@
-"""The run's own Batch job, with a wall clock, and the script that its batch tasks run."""
+"""The run's Batch job, with a wall clock, and the script that its batch tasks run."""
 
 import logging
 from datetime import UTC, datetime, timedelta
@@ -32,16 +32,16 @@ async def make_job(ticket: Ticket, request: Request) -> None:
         try:
             await batch.create_job(spec)
         except ResourceExistsError as error:
-            if code_of(error) != "JobExists":  # such as a quota that is reached
+            if code_of(error) != "JobExists":  # for example, a quota is reached
                 raise
-            # The answer to an earlier try of ours may have been lost on its way.
+            # An earlier request may have succeeded although its response was lost.
             found = await batch.get_job(ticket.job_id)
             check_own("job", ticket.job_id, metadata=found.metadata, ticket=ticket)
-    logger.info("Made the job %s", ticket.job_id)
+    logger.info("Created the job %s", ticket.job_id)
 
 
 def job_spec(ticket: Ticket, request: Request, *, now: datetime) -> models.BatchJobCreateOptions:
-    """A job that ends by itself at the deadline, whatever becomes of us."""
+    """Return a job that Batch ends at the deadline, whatever happens to this process."""
     return models.BatchJobCreateOptions(
         id=ticket.job_id,
         pool_info=models.BatchPoolInfo(pool_id=ticket.pool_id),

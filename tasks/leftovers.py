@@ -1,7 +1,7 @@
-"""What runs left behind that could not clean up: found by its tags, deleted under its lock.
+"""The leftovers of runs that could not clean up: found by their tags, deleted under their lock.
 
-Prefect is never asked whether a run lives: another machine's Prefect would not know. What bears our
-tag, is past its time and whose lock nobody holds, nobody needs, but for a warm pool that has a job.
+A leftover has our tags, has expired, and no run holds its lock. A warm pool with an open job is not
+a leftover. Prefect is not asked, because it does not know the runs of other Prefect servers.
 """
 
 import logging
@@ -22,7 +22,7 @@ from tasks.naming import OWNER, lock_blob
 from tasks.stage import stage
 
 GOING = ("deleting",)
-OPEN = ("active", "disabling", "disabled", "terminating")  # whose batch tasks may run
+OPEN = ("active", "disabling", "disabled", "terminating")  # batch tasks may be running
 logger = logging.getLogger(__name__)
 
 
@@ -36,7 +36,7 @@ class Leftover:
 
 @stage("find leftovers")
 async def find_leftovers(container: str, *, now: datetime) -> tuple[Leftover, ...]:
-    """All pools, jobs and uploads of ours whose time has passed."""
+    """Return all expired pools, jobs and uploads of runs."""
     async with batch_client() as batch, blob_service() as service:
         found = [leftover async for leftover in _tagged(batch)]
         found += [item async for item in _uploads(service.get_container_client(container))]
@@ -59,7 +59,7 @@ async def _tagged(batch: BatchClient) -> AsyncIterator[Leftover]:
 
 
 async def _uploads(container: ContainerClient) -> AsyncIterator[Leftover]:
-    """Locks that bear the time of a run that did not end well; its uploads lie beside them."""
+    """Yield the uploads of stopped runs. Their locks, beside the uploads, have an expiry."""
     if not await container.exists():
         return
     async for folder in container.walk_blobs():
@@ -80,7 +80,7 @@ async def _lock_tags(container: ContainerClient, lock_id: str) -> dict[str, str]
 def to_leftover(
     kind: Literal["pool", "job", "uploads"], name: str, tags: Mapping[str, str]
 ) -> Leftover | None:
-    """None where the tags are not ours, or name no time."""
+    """Return a leftover, or None if the tags are not ours or have no expiry."""
     if tags.get("owner") != OWNER or not tags.get("lock"):
         return None
     try:
@@ -92,14 +92,16 @@ def to_leftover(
 
 @stage("delete leftovers")
 async def delete_leftovers(container: str, leftovers: Iterable[Leftover]) -> tuple[Leftover, ...]:
-    """Delete each under its lock. Returns those that are gone: a run that lives keeps its own."""
+    """Delete each leftover whose lock is free. Return the deleted ones."""
     deleted: list[Leftover] = []
     async with batch_client() as batch, blob_service() as service:
         inputs = service.get_container_client(container)
         for leftover in leftovers:
             async with try_lock(inputs, leftover.lock_id) as is_free:
                 if not is_free:
-                    logger.info("Left %s %s: a run holds its lock", leftover.kind, leftover.name)
+                    logger.info(
+                        "Kept the %s %s: a run holds its lock", leftover.kind, leftover.name
+                    )
                     continue
                 await _delete(leftover, batch, inputs)
                 deleted.append(leftover)

@@ -1,7 +1,7 @@
-"""One run at a time onto one output: a blob with a short lease, renewed while the run lasts.
+"""The lock that lets one run at a time use an output: a blob with a short lease.
 
-A container's lease would block deletion only, not writes; a lease without end would outlive a
-machine that loses its power. A blob lease lasts 15 to 60 s and is renewed in time.
+A lease on a container blocks only its deletion, not writes. An infinite lease would outlive a
+machine that loses power. A lease on a blob lasts 15 to 60 s, and the run renews it in time.
 """
 
 import asyncio
@@ -30,15 +30,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class HeldLock:
-    """What a run finds under the lock that it has taken."""
+    """A lock that a run holds, and what it found there."""
 
-    predecessor: Mapping[str, str]  # job and pool of a run that did not end well; else empty
-    inputs: frozenset[str]  # content hashes that are uploaded already
+    predecessor: Mapping[str, str]  # job and pool of a run that was stopped, or empty
+    inputs: frozenset[str]  # hashes of the contents that are uploaded already
     blob: BlobClient
     lease: BlobLeaseClient
 
-    async def forget(self) -> None:
-        """A run that came to its end leaves nothing for the next one, or for `sweep`, to end."""
+    async def clear_holder(self) -> None:
+        """Remove the run from the lock: it leaves no job or pool for the next run or `sweep`."""
         try:
             await self.blob.set_blob_metadata(OWN, lease=self.lease)
         except AzureError as error:
@@ -49,22 +49,20 @@ class HeldLock:
 async def hold_lock(
     ticket: Ticket, *, container: str, wait_seconds: float
 ) -> AsyncIterator[HeldLock]:
-    """Hold the lock on an output for as long as the block runs.
+    """Hold the lock on an output during the block.
 
     Raises:
-        OutputInUseError: another run holds it and has not let go of it in time, or has taken it
-            while this one could not renew it.
-        UsageError: names that are the run's to give are taken by somebody else's blobs.
+        OutputInUseError: Another run did not release the lock in time, or this run lost it.
+        UsageError: A blob that no run created has a name that is reserved for runs.
     """
     async with blob_service() as service:
         inputs = service.get_container_client(container)
         blob = inputs.get_blob_client(lock_blob(ticket.lock_id))
         with timing("lock"):
-            await _check_names(inputs, ticket.lock_id)
             lease = await _acquire(blob, wait_seconds=wait_seconds)
-        async with _kept(inputs, blob, lease):
+        async with _renewing(inputs, blob, lease):
             predecessor = await _last_holder(blob)
-            await blob.set_blob_metadata(_holder(ticket), lease=lease)
+            await blob.set_blob_metadata(_holder_metadata(ticket), lease=lease)
             yield HeldLock(predecessor, await _list_inputs(inputs, ticket.lock_id), blob, lease)
 
 
@@ -72,14 +70,14 @@ async def _check_names(inputs: ContainerClient, lock_id: str) -> None:
     async for blob in list_blobs(inputs, f"{lock_id}/"):
         if not is_own(blob.metadata):
             raise UsageError(
-                f"The container {inputs.container_name!r} has a blob that no run of ours made, of"
-                f" a name that is ours to give: {blob.name!r}.",
-                "Choose another container for uploads: --cleanup.container.",
+                f"The blob {blob.name!r} in the container {inputs.container_name!r} has a name that"
+                " is reserved for runs, but no run created it.",
+                "Choose another container for --cleanup.container.",
             )
 
 
 async def has_predecessor(ticket: Ticket, *, container: str) -> bool:
-    """Whether the lock names a run, which has not come to its end: it lives, or was stopped."""
+    """Return whether the lock names a run: it is still running, or was stopped."""
     async with blob_service() as service:
         blob = service.get_blob_client(container, lock_blob(ticket.lock_id))
         try:
@@ -89,41 +87,41 @@ async def has_predecessor(ticket: Ticket, *, container: str) -> bool:
 
 
 async def _last_holder(blob: BlobClient) -> Mapping[str, str]:
-    """As the lock names it; empty where it came to its end."""
+    """Return the metadata of the last holder, or nothing if it has cleared them."""
     metadata = (await blob.get_blob_properties()).metadata or {}
     return metadata if "job" in metadata else {}
 
 
 @asynccontextmanager
 async def try_lock(inputs: ContainerClient, lock_id: str) -> AsyncIterator[bool]:
-    """Hold a lock, if nobody does, without putting a name on it. Yields whether it is held."""
+    """Try to hold a lock during the block, without naming a holder. Yield whether it worked."""
     blob = inputs.get_blob_client(lock_blob(lock_id))
     lease = await _try_acquire(blob)
     if not lease:
         yield False
         return
-    async with _kept(inputs, blob, lease):
+    async with _renewing(inputs, blob, lease):
         yield True
 
 
 @asynccontextmanager
-async def _kept(
+async def _renewing(
     inputs: ContainerClient, blob: BlobClient, lease: BlobLeaseClient
 ) -> AsyncIterator[None]:
-    """Renew a lease while the block runs, which is cancelled if it is lost; then let go of it."""
+    """Renew a lease during the block, then release it. Cancel the block if the lease is lost."""
     holder = _current_task()
     renewal = asyncio.create_task(_renew(lease))
     renewal.add_done_callback(lambda ended: ended.cancelled() or holder.cancel())
     try:
         yield
     except asyncio.CancelledError:
-        if not renewal.done() or renewal.cancelled():  # the run, or its loop, is being ended
+        if not renewal.done() or renewal.cancelled():  # the run or its event loop is being stopped
             raise
         holder.uncancel()
-        renewal.result()  # a worker's SIGTERM may have been raised in there
+        renewal.result()  # raises a worker's SIGTERM if the task received it
         raise OutputInUseError(
-            "The lock on the output was lost: storage could not be reached to renew it.",
-            "Run again: what is converted stays.",
+            "The lock on the output was lost: its lease could not be renewed.",
+            "Run again: converted files are kept.",
         ) from None
     finally:
         renewal.cancel()
@@ -132,11 +130,11 @@ async def _kept(
 
 def _current_task() -> asyncio.Task[object]:
     task = asyncio.current_task()
-    assert task is not None  # noqa: S101  a coroutine always runs in one
+    assert task is not None  # noqa: S101  a coroutine always runs in a task
     return task
 
 
-def _holder(ticket: Ticket) -> dict[str, str]:
+def _holder_metadata(ticket: Ticket) -> dict[str, str]:
     return OWN | {
         "run": ticket.run_id,
         "job": ticket.job_id,
@@ -147,15 +145,19 @@ def _holder(ticket: Ticket) -> dict[str, str]:
 
 
 async def _acquire(blob: BlobClient, *, wait_seconds: float) -> BlobLeaseClient:
-    patience = asyncio.get_running_loop().time() + wait_seconds
+    clock = asyncio.get_running_loop().time
+    give_up_at = clock() + wait_seconds
     lease = await _try_acquire(blob)
     if not lease:
-        logger.info("Waiting for another run to let go of the output: %s", await _who(blob))
+        logger.info(
+            "Waiting for another run that is using this output (%s).", await _describe_holder(blob)
+        )
     while not lease:
-        if asyncio.get_running_loop().time() >= patience:
+        if clock() >= give_up_at:
             raise OutputInUseError(
-                f"Another run converts into the same output: {await _who(blob)}.",
-                "Wait for its end, choose another output prefix, or a longer lock_wait_seconds.",
+                f"Another run is using this output ({await _describe_holder(blob)}).",
+                "Wait until it ends, choose another output prefix, or raise"
+                " --limits.lock-wait-seconds.",
             )
         await asyncio.sleep(RETRY_SECONDS)
         lease = await _try_acquire(blob)
@@ -167,54 +169,56 @@ async def _try_acquire(blob: BlobClient) -> BlobLeaseClient | None:
         if not await blob.exists():
             await blob.upload_blob(b"", overwrite=False, metadata=OWN)
         return await blob.acquire_lease(lease_duration=LEASE_SECONDS)
-    except (ResourceExistsError, ResourceNotFoundError):  # leased, or just now made or deleted
+    except (ResourceExistsError, ResourceNotFoundError):  # leased, or just created or deleted
         return None
 
 
-async def _who(blob: BlobClient) -> str:
+async def _describe_holder(blob: BlobClient) -> str:
     try:
         holder = (await blob.get_blob_properties()).metadata or {}
     except ResourceNotFoundError:
-        return "it ends just now"
-    return f"{holder.get('job', 'of no name yet')}, since {holder.get('since', 'just now')}"
+        return "it is ending"
+    if "job" not in holder:
+        return "started a moment ago"
+    return f"{holder['job']}, started {holder['since']}"
 
 
 async def _renew(lease: BlobLeaseClient) -> None:
-    """Keep the lease alive; returns once it is lost, or may be."""
+    """Renew the lease until it is lost or may be lost."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(LEASE_SECONDS) as lost:
-            await _renew_until(lost, lease)
+        async with asyncio.timeout(LEASE_SECONDS) as expiry:
+            await _renew_until(expiry, lease)
 
 
-async def _renew_until(lost: asyncio.Timeout, lease: BlobLeaseClient) -> None:
-    """Each renewal puts off the time at which the lease is lost; returns where one is refused."""
+async def _renew_until(expiry: asyncio.Timeout, lease: BlobLeaseClient) -> None:
+    """Renew the lease until a renewal is refused. Each success postpones the expiry."""
     clock = asyncio.get_running_loop().time
     while True:
         await asyncio.sleep(RENEWAL_SECONDS)
-        asked_at = clock()
+        sent_at = clock()
         try:
             await lease.renew()
-            lost.reschedule(asked_at + LEASE_SECONDS)
+            expiry.reschedule(sent_at + LEASE_SECONDS)
         except AzureError as error:
             if not is_transient(error):
                 return
 
 
 async def _release(inputs: ContainerClient, blob: BlobClient, lease: BlobLeaseClient) -> None:
-    """The lock goes when nothing is left under it; else it stays and tells whose that is."""
+    """Release the lease. Delete the lock too if nothing else is under it."""
     folder = blob.blob_name.rpartition("/")[0] + "/"
     try:
         left = {}
-        async for found in list_blobs(inputs, folder, least_a_page=2):
+        async for found in list_blobs(inputs, folder, min_page_size=2):
             left[found.name] = is_own(found.metadata)
-            if len(left) > 1:  # there may be a million more
+            if len(left) > 1:  # there may be a million
                 break
         if left == {blob.blob_name: True}:
             await blob.delete_blob(lease=lease)
         else:
             await lease.release()
     except AzureError:
-        logger.warning("The lock could not be released: it ends by itself in %s s", LEASE_SECONDS)
+        logger.warning("The lock could not be released. It expires in %s s.", LEASE_SECONDS)
 
 
 async def _list_inputs(inputs: ContainerClient, lock_id: str) -> frozenset[str]:

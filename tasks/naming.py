@@ -1,7 +1,7 @@
-"""Names: of outputs, keys and everything that a run makes. Pure functions.
+"""Names of outputs, keys and everything that a run creates. Pure functions.
 
-Paths are text here: pathlib enters each part of each path in Python's table of texts, which does
-not shrink, and it takes twice the time.
+Paths are text here. pathlib interns each part of each path in a table that never shrinks, and
+takes twice the time.
 """
 
 import hashlib
@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from tasks.media.presets import Preset
 
-OWNER = "batch-convert"  # the tag of all that is ours
-OWN = {"owner": OWNER}  # as the metadata of a blob or a container
+OWNER = "batch-convert"  # marks everything that runs create
+OWN = {"owner": OWNER}  # the same as metadata of a blob or a container
 
 
 def conversion_key(content: str, output: str, preset: Preset) -> str:
@@ -28,17 +28,17 @@ def key_and_attempt(batch_task: str) -> tuple[str, int]:
 
 
 def job_id(run_id: str, *, run_count: int) -> str:
-    """Of a run's job and pool; a retry of the same Prefect run gets new ones."""
+    """Return the id of a run's job and pool. A retry of the same Prefect run gets a new id."""
     return f"convert-{run_count}-{run_id}"
 
 
 def lock_id(container: str, prefix: str) -> str:
-    """The same for all runs into one output, whatever machine they are on."""
+    """Return an id that is the same for all runs into one output, on any machine."""
     return hashlib.sha256(f"{container}/{prefix.strip('/')}".encode()).hexdigest()[:16]
 
 
 def is_own(metadata: Mapping[str, str] | None) -> bool:
-    """Whether a run of ours made the blob: a name proves nothing."""
+    """Return whether a run created the blob. A name alone proves nothing."""
     return (metadata or {}).get("owner") == OWNER
 
 

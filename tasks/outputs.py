@@ -1,4 +1,4 @@
-"""The outputs: what is there, what is fetched, and what the nodes said of each conversion."""
+"""The outputs: their listing, their download, and what nodes logged about them."""
 
 import logging
 import os
@@ -23,16 +23,16 @@ from tasks.stage import stage
 
 TAIL_BYTES = 4096
 AT_ONCE = 8
-COARSEST_TIME_SECONDS = 2  # that a file system counts in: FAT's
+COARSEST_TIME_SECONDS = 2  # the resolution of times on FAT
 logger = logging.getLogger(__name__)
 
 
 async def list_outputs(service: BlobServiceClient, container: str, prefix: str) -> dict[str, Stamp]:
-    """What each blob of the output says of itself, by name: one listing tells what is done."""
-    return {name: stamp async for name, stamp in _stamps(service, container, prefix)}
+    """Return the stamp of each output by its name. One listing says what is done."""
+    return {name: stamp async for name, stamp in _list_stamps(service, container, prefix)}
 
 
-async def _stamps(
+async def _list_stamps(
     service: BlobServiceClient, container: str, prefix: str
 ) -> AsyncIterator[tuple[str, Stamp]]:
     folder = prefix.rstrip("/") + "/" if prefix else ""
@@ -49,28 +49,30 @@ async def collect_outputs(
     ticket: Ticket,
     request: Request,
 ) -> Evidence:
-    """List what is in the output container, and read what the nodes left of each conversion."""
+    """Return the evidence for each conversion: its output, seconds written and error output."""
     folder = log_folder(ticket.lock_id, ticket.run_id)
     keys = {c.output: c.key for c in pending}
-    failed = [batch_task_id(o.key, o.attempt) for o in batch_results if o.state == "failed"]
+    failed = [batch_task_id(r.key, r.attempt) for r in batch_results if r.state == "failed"]
     async with blob_service() as service:
         output = request.output
         sizes = {
             keys[name]: stamp.size_bytes
-            async for name, stamp in _stamps(service, output.container, output.prefix)
+            async for name, stamp in _list_stamps(service, output.container, output.prefix)
             if stamp.key == keys.get(name)
         }
         logs = service.get_container_client(request.cleanup.container)
-        own = {key: key for key in keys.values()}  # one text for a key, however often it is read
-        seconds = {own[key]: value async for key, value in _seconds(logs, folder) if key in own}
+        own = {key: key for key in keys.values()}  # one string per key, however often it is read
+        seconds = {
+            own[key]: value async for key, value in _list_seconds(logs, folder) if key in own
+        }
         tails = await map_concurrently(
             lambda name: read_tail(logs, f"{folder}{name}"), failed, at_once=AT_ONCE
         )
     return Evidence(sizes=sizes, seconds=seconds, tails=dict(zip(failed, tails, strict=True)))
 
 
-async def _seconds(logs: ContainerClient, folder: str) -> AsyncIterator[tuple[str, float]]:
-    """Seconds written, by key, from the markers' names: a listing instead of reads."""
+async def _list_seconds(logs: ContainerClient, folder: str) -> AsyncIterator[tuple[str, float]]:
+    """Yield the seconds written, by key. They are in the names of marker blobs."""
     async for name in list_names(logs, folder):
         batch_task, _, file = name.removeprefix(folder).partition("/")
         if file.startswith("seconds-"):
@@ -78,7 +80,7 @@ async def _seconds(logs: ContainerClient, folder: str) -> AsyncIterator[tuple[st
 
 
 async def read_tail(logs: ContainerClient, folder: str) -> str:
-    """The last of what a batch task printed on stderr; empty where its node did not upload it."""
+    """Return the end of a batch task's stderr, or nothing if its node did not upload it."""
     blob = logs.get_blob_client(f"{folder}/stderr.txt")
     try:
         size = (await blob.get_blob_properties()).size
@@ -90,10 +92,10 @@ async def read_tail(logs: ContainerClient, folder: str) -> str:
 
 @stage("download")
 async def download_outputs(names: Iterable[str], *, output: Output) -> None:
-    """Fetch outputs into the folder; those that are there already in full are left alone.
+    """Download outputs to the folder, except those that are there already.
 
     Raises:
-        DownloadError: the folder cannot be written.
+        DownloadError: A file cannot be written.
     """
     async with blob_service() as service:
         container = service.get_container_client(output.container)
@@ -107,13 +109,13 @@ async def download_outputs(names: Iterable[str], *, output: Output) -> None:
 
 
 def local_target(name: str, output: Output) -> Path:
-    """Where an output goes when it is downloaded."""
+    """Return where an output is downloaded to."""
     return local_path(output.download_to) / PurePosixPath(name).relative_to(output.prefix)
 
 
 async def download(blob: BlobClient, target: Path) -> bool:
-    """Stream one blob down; the file is whole or absent. Returns whether it had to be fetched."""
-    properties = await blob.get_blob_properties()  # the first answer to a download has 4 MiB
+    """Download one blob completely or not at all. Return whether it was necessary."""
+    properties = await blob.get_blob_properties()  # a download would begin with 4 MiB
     modified = properties.last_modified.timestamp()
     if is_same(target, size_bytes=properties.size, modified=modified):
         return False
@@ -122,18 +124,18 @@ async def download(blob: BlobClient, target: Path) -> bool:
         with open_atomically(target) as file:
             await stream.readinto(file)
             file.flush()
-            os.utime(file.fileno(), (modified, modified))  # by the blob's clock, not by ours
+            os.utime(file.fileno(), (modified, modified))  # the blob's time, not this machine's
             move_aside(target)
     except OSError as error:
         raise DownloadError(
             f"{target} cannot be written: {error.strerror}.",
-            "Make room or choose another folder and run again: what is converted stays.",
+            "Free disk space or choose another folder, then run again: converted files are kept.",
         ) from error
     return True
 
 
 def is_same(target: Path, *, size_bytes: int, modified: float) -> bool:
-    """Whether a file is the blob's: as long, and no older."""
+    """Return whether a file is a copy of the blob: it has the same size and is not older."""
     try:
         found = target.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""The first stage: what is there, what is done, and what can be done. It makes nothing."""
+"""The plan of a run: it finds sources, drops what is converted already, and probes the rest."""
 
 import asyncio
 import os
@@ -40,7 +40,10 @@ from tasks.outputs import list_outputs, local_target
 from tasks.parameters import Output, Request, Run
 from tasks.stage import retry_if_answered, stage
 
-LARGEST_UPLOAD_BYTES = 50_000 * BLOCK_BYTES  # so many blocks has a blob at most
+LARGEST_UPLOAD_BYTES = 50_000 * BLOCK_BYTES  # a blob has at most 50,000 blocks
+
+Conversions = tuple[Conversion, ...]
+Refusals = tuple[Refusal, ...]
 
 
 @stage("plan", retry_condition=retry_if_answered)
@@ -48,65 +51,56 @@ async def make_plan(request: Request) -> Plan:
     """Find, hash, name and probe the sources.
 
     Raises:
-        UsageError: a source is not there, none is there at all, or sources and outputs overlap.
+        UsageError: A source does not exist, there are no sources, or sources and outputs overlap.
     """
-    output = request.output
-    check(request)
+    check_request(request)
     async with blob_service() as service, ProbeProcess() as prober:
         sources = await find_sources(service, request.sources)
         check_allowed(source.location for source in sources if not is_blob(source))
-        refused = [r for source in sources if (r := refuse_unread(source))]
-        hopeless = {refusal.source for refusal in refused}
-        readable = [s for s in sources if s not in hopeless]
+        readable, unusable = separate_unusable(sources)
         contents, outputs = await hash_and_list(service, request, prober, readable)
-        refused += [Refusal(s, "cannot be read") for s in readable if s not in contents]
-        named, refused_names = await asyncio.to_thread(
-            lambda: part_misfits(name_all(contents, output, outputs))
+        unread = tuple(Refusal(s, "cannot be read") for s in readable if s not in contents)
+        # In a thread: this takes seconds for hundreds of thousands of files.
+        named, misfits = await asyncio.to_thread(
+            lambda: separate_misfits(name_all(contents, request.output, outputs))
         )
-        refused += refused_names
-        check_downloads(named, output)
-        done, wanted = divide(named, outputs=outputs, run=request.run)
-        probed = await probe_all(service, wanted, output.chosen, first=prober)
-    pending = tuple(p for p in probed if isinstance(p, Conversion))
-    refused += [p for p in probed if isinstance(p, Refusal)]
-    return Plan(pending=pending, done=done, refused=tuple(refused))
+        check_downloads(named, request.output)
+        done, missing = separate_done(named, outputs=outputs, run=request.run)
+        pending, unfit = await probe_all(service, missing, request.output.chosen, first=prober)
+    return Plan(pending=pending, done=done, refused=(*unusable, *unread, *misfits, *unfit))
 
 
 @stage("confirm")
 async def confirm_plan(plan: Plan, request: Request) -> Plan:
-    """The plan under the lock: what another run has converted meanwhile is dropped."""
+    """Update the plan under the lock: another run may have converted some of it meanwhile."""
     async with blob_service() as service:
         output = request.output
         outputs = await list_outputs(service, output.container, output.prefix)
-        # Off the loop: for 400,000 files it takes as long as the lock's lease lasts unrenewed.
-        renewed = await asyncio.to_thread(renew, plan, request, outputs=outputs)
-        unread = {(c.source, c.preset) for c in plan.done}  # whose output has gone since
-        lost = [c for c in renewed.pending if (c.source, c.preset) in unread]
-        read = await probe_all(service, lost, output.chosen)
-    return replace(
-        renewed,
-        pending=(
-            *(c for c in renewed.pending if (c.source, c.preset) not in unread),
-            *(c for c in read if isinstance(c, Conversion)),
-        ),
-        refused=(*renewed.refused, *(r for r in read if isinstance(r, Refusal))),
-    )
+        # In a thread: for 400,000 files this takes as long as the lock's lease is valid.
+        updated = await asyncio.to_thread(update_plan, plan, request, outputs=outputs)
+        unprobed = {(c.source, c.preset) for c in plan.done}
+        lost = [c for c in updated.pending if (c.source, c.preset) in unprobed]
+        probed, unfit = await probe_all(service, lost, output.chosen)
+    known = (c for c in updated.pending if (c.source, c.preset) not in unprobed)
+    return replace(updated, pending=(*known, *probed), refused=(*updated.refused, *unfit))
 
 
-def renew(plan: Plan, request: Request, *, outputs: Mapping[str, Stamp]) -> Plan:
-    """Names and states anew; what was read from the sources stays."""
+def update_plan(plan: Plan, request: Request, *, outputs: Mapping[str, Stamp]) -> Plan:
+    """Return the plan with new names and states. Hashes and probed values are kept."""
     known = {(c.source, c.preset): c for c in (*plan.pending, *plan.done)}
     contents = {c.source: c.content for c in known.values()}
     named = name_all(contents, request.output, outputs)
-    possible = (as_read(c, known[pair]) for c in named if (pair := (c.source, c.preset)) in known)
-    done, pending = divide(possible, outputs=outputs, run=request.run)
+    planned = (
+        with_probed_values(c, known[pair]) for c in named if (pair := (c.source, c.preset)) in known
+    )
+    done, pending = separate_done(planned, outputs=outputs, run=request.run)
     return Plan(pending=pending, done=done, refused=plan.refused)
 
 
-def as_read(conversion: Conversion, known: Conversion) -> Conversion:
-    """What is known itself, where it is the same: there may be very many."""
-    renewed = replace(conversion, seconds=known.seconds, arguments=known.arguments)
-    return known if renewed == known else renewed
+def with_probed_values(conversion: Conversion, known: Conversion) -> Conversion:
+    """Return the conversion with the probed values of the known one."""
+    updated = replace(conversion, seconds=known.seconds, arguments=known.arguments)
+    return known if updated == known else updated  # no second copy of a large plan in memory
 
 
 def name_all(
@@ -115,10 +109,8 @@ def name_all(
     return name_outputs(contents, presets=output.chosen, prefix=output.prefix, outputs=outputs)
 
 
-def part_misfits(
-    named: Iterable[Conversion],
-) -> tuple[tuple[Conversion, ...], tuple[Refusal, ...]]:
-    """Those whose output Azure can store under its name, and those whose output it cannot."""
+def separate_misfits(named: Iterable[Conversion]) -> tuple[Conversions, Refusals]:
+    """Return the conversions whose outputs Azure can store, and refusals of the others."""
     fitting, refused = [], []
     for conversion in named:
         if reason := naming_problem(conversion):
@@ -128,10 +120,10 @@ def part_misfits(
     return tuple(fitting), tuple(refused)
 
 
-def divide(
+def separate_done(
     named: Iterable[Conversion], *, outputs: Mapping[str, Stamp], run: Run
-) -> tuple[tuple[Conversion, ...], tuple[Conversion, ...]]:
-    """Those whose output is there under their key, and those that are to be converted."""
+) -> tuple[Conversions, Conversions]:
+    """Return the conversions that are done, and those that are not."""
     named = tuple(named)
     if run.force:
         return (), named
@@ -140,25 +132,23 @@ def divide(
 
 
 def is_done(conversion: Conversion, outputs: Mapping[str, Stamp]) -> bool:
+    """Return whether there is an output with the conversion's name and key."""
     stamp = outputs.get(conversion.output)
     return stamp is not None and stamp.key == conversion.key
 
 
 async def find_sources(service: BlobServiceClient, patterns: Sequence[str]) -> list[Source]:
-    """All sources, each once, however many patterns name it."""
+    """Return all sources, each once, even if several patterns match it."""
     found: dict[str, Source] = {}
     for pattern in patterns:
-        async for source in _find(service, pattern):
+        async for source in find_matching(service, pattern):
             found.setdefault(source.location, source)
     if not found:
-        raise UsageError(
-            f"There are no media files in {', '.join(patterns)}.",
-            NAME_A_SOURCE,
-        )
+        raise UsageError(f"No media files found in {', '.join(patterns)}.", NAME_A_SOURCE)
     return list(found.values())
 
 
-async def _find(service: BlobServiceClient, pattern: str) -> AsyncIterator[Source]:
+async def find_matching(service: BlobServiceClient, pattern: str) -> AsyncIterator[Source]:
     if pattern.startswith(AZURE):
         async for source in find_blobs(service, pattern):
             yield source
@@ -167,14 +157,14 @@ async def _find(service: BlobServiceClient, pattern: str) -> AsyncIterator[Sourc
             yield source
 
 
-def check(request: Request) -> None:
-    """What can be told to be wrong before anything is looked up.
+def check_request(request: Request) -> None:
+    """Check everything that can be checked before sources are looked up.
 
     Raises:
-        UsageError: it says what, and what to do.
+        UsageError: A source, an output or a path cannot be used.
     """
     if not request.sources:
-        raise UsageError("No source is named.", NAME_A_SOURCE)
+        raise UsageError("No source is given.", NAME_A_SOURCE)
     check_allowed(search_roots(request.sources))
     check_sources_exist(request.sources)
     check_overlap(request.sources, request.output)
@@ -186,42 +176,47 @@ def check_targets(output: Output) -> None:
     folder, report = local_path(output.download_to), local_path(output.report)
     if output.download_to and not is_writable(folder):
         raise UsageError(
-            f"{folder} is not a folder that can be written.", "Choose another for downloads."
+            f"The download folder {folder} is not a writable folder.",
+            "Choose another folder for --download-to.",
         )
     if output.report and report.is_dir():
-        raise UsageError(f"{report} is a folder.", "Name a file for the report.")
+        raise UsageError(f"The report {report} is a folder.", "Name a file for --report.")
     if output.report and not is_writable(report.parent):
         raise UsageError(
-            f"{report.parent} is not a folder that can be written.",
-            "Choose another for the report.",
+            f"The report's folder {report.parent} is not a writable folder.",
+            "Choose another file for --report.",
         )
 
 
 def is_writable(folder: Path) -> bool:
-    """Whether there is such a folder to write in, or one can be made: it is tried."""
+    """Return whether a file can be created in the folder, or in the nearest one that exists."""
     nearest = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     try:
         tempfile.TemporaryFile(dir=nearest).close()
-    except OSError:  # also where everybody may write and nobody can, as in /proc
+    except OSError:  # permissions alone do not show it: /proc looks writable
         return False
     return True
 
 
 def check_overlap(patterns: Iterable[str], output: Output) -> None:
-    """Outputs among the sources would be converted in their turn, by the next run.
+    """Check that the next run would not find this run's outputs among the sources.
 
     Raises:
-        UsageError: an output folder or prefix lies in a source, or the other way round.
+        UsageError: An output folder or prefix is inside a source, or the other way round.
     """
     for pattern in patterns:
         if pattern.startswith(AZURE):
-            is_shared = overlaps_container(pattern, output)
-        else:
-            is_shared = bool(output.download_to) and lies_within(output.download_to, pattern)
-        if is_shared:
+            if overlaps_container(pattern, output):
+                raise UsageError(
+                    f"The output container and prefix overlap the source {pattern!r}, so the next"
+                    " run would convert its own outputs.",
+                    "Choose another output container or prefix.",
+                )
+        elif output.download_to and is_inside(output.download_to, pattern):
             raise UsageError(
-                f"The outputs would lie inside the source {pattern!r}: its sources next time.",
-                "Choose another output container, prefix or download folder.",
+                f"--download-to is inside the source folder {pattern!r}, so the next run would"
+                " convert its own outputs.",
+                "Choose another folder.",
             )
 
 
@@ -233,16 +228,16 @@ def overlaps_container(address: str, output: Output) -> bool:
     )
 
 
-def lies_within(inner: str, outer: str) -> bool:
-    folder = local_path(outer).resolve()
-    return folder.is_dir() and local_path(inner).resolve().is_relative_to(folder)
+def is_inside(path: str, folder: str) -> bool:
+    resolved = local_path(folder).resolve()
+    return resolved.is_dir() and local_path(path).resolve().is_relative_to(resolved)
 
 
 def check_downloads(conversions: Iterable[Conversion], output: Output) -> None:
-    """A download must not take the place of a source.
+    """Check that no download would overwrite a source.
 
     Raises:
-        UsageError: one would.
+        UsageError: A download would overwrite a source.
     """
     if not output.download_to:
         return
@@ -251,12 +246,23 @@ def check_downloads(conversions: Iterable[Conversion], output: Output) -> None:
         target = local_target(conversion.output, output).resolve()
         if not is_blob(source) and target == Path(source.location).resolve():
             raise UsageError(
-                f"The output of {source.location!r} would take its place.",
-                "Choose another folder for downloads.",
+                f"The output of {source.location!r} would be downloaded over the source itself.",
+                "Choose another folder for --download-to.",
             )
 
 
-def refuse_unread(source: Source) -> Refusal | None:
+def separate_unusable(sources: Iterable[Source]) -> tuple[list[Source], Refusals]:
+    """Return the sources that can be read, and refusals of the others."""
+    readable, refused = [], []
+    for source in sources:
+        if refusal := refuse_unusable(source):
+            refused.append(refusal)
+        else:
+            readable.append(source)
+    return readable, tuple(refused)
+
+
+def refuse_unusable(source: Source) -> Refusal | None:
     if source.version.startswith(UNREADABLE):
         return Refusal(source, f"cannot be read: {source.version.removeprefix(UNREADABLE)}")
     if source.size_bytes == 0:
@@ -264,8 +270,8 @@ def refuse_unread(source: Source) -> Refusal | None:
     if source.size_bytes > LARGEST_UPLOAD_BYTES and not is_blob(source):
         return Refusal(
             source,
-            f"it is larger than {LARGEST_UPLOAD_BYTES >> 30} GiB: upload it"
-            " yourself, and name it as az://container/blob",
+            f"it is larger than {LARGEST_UPLOAD_BYTES >> 30} GiB: upload it yourself and name it"
+            " as az://container/blob",
         )
     return None
 
@@ -273,7 +279,7 @@ def refuse_unread(source: Source) -> Refusal | None:
 async def hash_and_list(
     service: BlobServiceClient, request: Request, prober: ProbeProcess, sources: Sequence[Source]
 ) -> tuple[dict[Source, str], dict[str, Stamp]]:
-    """Return the content hash of each source, and the stamp of each output."""
+    """Return the content hash of each source that can be read, and the stamp of each output."""
     hashing = asyncio.create_task(hash_sources(sources))
     listing = asyncio.create_task(list_and_warm(service, request, prober, files=len(sources)))
     try:
@@ -286,7 +292,7 @@ async def hash_and_list(
 async def list_and_warm(
     service: BlobServiceClient, request: Request, prober: ProbeProcess, *, files: int
 ) -> dict[str, Stamp]:
-    """The outputs. Where so many files cannot all be done, the prober is started meanwhile."""
+    """Return the outputs. Start the prober early if they cannot cover all files."""
     outputs = await list_outputs(service, request.output.container, request.output.prefix)
     if request.run.force or len(outputs) < files:
         await prober.warm_up()
@@ -299,36 +305,38 @@ async def probe_all(
     presets: Iterable[Preset],
     *,
     first: ProbeProcess | None = None,
-) -> list[Conversion | Refusal]:
-    """Each with the seconds that its output must have, or with the reason why it cannot be.
-
-    A source is looked into once, however many presets it is to be converted by.
-    """
+) -> tuple[Conversions, Refusals]:
+    """Probe each source once, and return what can be converted and refusals of the rest."""
     by_name = {preset.name: preset for preset in presets}
     conversions = tuple(conversions)
     sources = tuple(dict.fromkeys(conversion.source for conversion in conversions))
     signer = None
     if any(is_blob(source) for source in sources):
-        signer = await make_signer(service, until=datetime.now(UTC) + probe_time(len(sources)))
-    addresses = (address(source, signer) for source in sources)
+        signer = await make_signer(service, until=datetime.now(UTC) + url_lifetime(len(sources)))
+    addresses = (probe_address(source, signer) for source in sources)
     found = await probe_each(addresses, count=len(sources), first=first)
     media = dict(zip(sources, found, strict=True))
-    return [judge(c, media[c.source], by_name[c.preset]) for c in conversions]
+    probed = [apply_probe(c, media[c.source], by_name[c.preset]) for c in conversions]
+    return (
+        tuple(p for p in probed if isinstance(p, Conversion)),
+        tuple(p for p in probed if isinstance(p, Refusal)),
+    )
 
 
-def probe_time(sources: int) -> timedelta:
-    """How long the URLs for a look at so many blobs are good for."""
+def url_lifetime(sources: int) -> timedelta:
+    """Return how long the URLs for probing this number of blobs are valid."""
     return timedelta(hours=1, seconds=sources)
 
 
-def address(source: Source, signer: Signer | None) -> str:
-    """Where a source can be read: a path, or a URL that is a secret."""
+def probe_address(source: Source, signer: Signer | None) -> str:
+    """Return where a source can be read: a path, or a URL that is a secret."""
     if signer and is_blob(source):
         return signer.blob_url(*split_address(source.location))
     return source.location
 
 
-def judge(conversion: Conversion, found: ProbeResult, preset: Preset) -> Conversion | Refusal:
+def apply_probe(conversion: Conversion, found: ProbeResult, preset: Preset) -> Conversion | Refusal:
+    """Return the conversion with the values that the probe found, or a refusal."""
     if isinstance(found, UnreadableMedia):
         return Refusal(conversion.source, str(found), preset=preset.name)
     if reason := missing_stream(found, preset) or exceeded_limit(found, preset):

@@ -1,4 +1,4 @@
-"""The nodes. A pool of the run's own scales itself to zero at the deadline, whatever happens."""
+"""The pool of nodes. A run's own pool scales itself to zero at the deadline, whatever happens."""
 
 import hashlib
 import logging
@@ -24,9 +24,9 @@ from tasks.azure.autoscale import (
     while_warm,
 )
 from tasks.azure.clients import batch_client, blob_service
-from tasks.azure.images import machine
+from tasks.azure.images import vm_configuration
 from tasks.azure.sas import CLOCK_SKEW, make_signer
-from tasks.azure.tags import WARM, check_own, put_off, read_tags, tags, warm_tags
+from tasks.azure.tags import WARM, check_own, read_tags, tags, warm_tags, with_latest_expiry
 from tasks.errors import PoolError
 from tasks.media.addresses import AZURE, split_address
 from tasks.models import Ticket
@@ -34,28 +34,28 @@ from tasks.naming import OWNER
 from tasks.parameters import Node, Pool
 from tasks.stage import stage
 
-# apt fails now and then on a mirror's account; a node whose start task fails is lost, and billed.
-FFMPEG_BY_APT = (
+# apt sometimes fails because of a mirror. A node whose start task fails is useless but billed.
+FFMPEG_FROM_APT = (
     "command -v ffmpeg || for pause in 5 15 30; do"
     " apt-get update && apt-get install -y --no-install-recommends ffmpeg && exit 0;"
     " sleep $pause; done; command -v ffmpeg"
 )
-FFMPEG_OF_IMAGE = "command -v ffmpeg"
-# Where runner.sh looks first. It is tried at once: a program for another machine fails the node.
-FFMPEG_OF_STORAGE = (
+FFMPEG_IN_IMAGE = "command -v ffmpeg"
+# runner.sh looks there first. The start task runs it: a build for another CPU fails the node.
+FFMPEG_FROM_STORAGE = (
     'bin="$AZ_BATCH_NODE_SHARED_DIR/bin" && mkdir -p "$bin" && cp -f ffmpeg "$bin/"'
     ' && "$bin/ffmpeg" -version'
 )
-RENEWALS = 5  # tries to renew a warm pool that other runs renew, or that is being deleted
+RENEWALS = 5  # attempts to renew a warm pool that other runs are changing
 logger = logging.getLogger(__name__)
 
 
 @stage("pool")
 async def make_pool(ticket: Ticket, pool: Pool, *, files: int, node: Node = Node()) -> None:
-    """Ask for the run's pool, and do not wait for it; or check that the shared one will do.
+    """Create the run's pool without waiting for its nodes, or check the shared pool.
 
     Raises:
-        PoolError: no image fits, or the shared pool is not there or does not fit.
+        PoolError: No image fits, or the shared pool does not exist or does not match.
     """
     async with batch_client() as batch:
         if pool.id:
@@ -65,20 +65,20 @@ async def make_pool(ticket: Ticket, pool: Pool, *, files: int, node: Node = Node
             return
         spec = await describe_pool(batch, ticket, pool, node=node, files=files)
         if not ticket.owns_pool:
-            await share_warm(batch, spec)
-        elif not await create(batch, spec):
-            # The answer to an earlier try of ours may have been lost on its way.
+            await create_or_renew_warm(batch, spec)
+        elif not await create_unless_exists(batch, spec):
+            # An earlier request may have succeeded although its response was lost.
             found = await batch.get_pool(ticket.pool_id)
             check_own("pool", ticket.pool_id, metadata=found.metadata, ticket=ticket)
-    logger.info("Asked for the pool %s", ticket.pool_id)
+    logger.info("Requested the pool %s", ticket.pool_id)
 
 
-async def create(batch: BatchClient, spec: models.BatchPoolCreateOptions) -> bool:
-    """False where there is a pool of that name."""
+async def create_unless_exists(batch: BatchClient, spec: models.BatchPoolCreateOptions) -> bool:
+    """Create a pool. Return whether it did not exist yet."""
     try:
         await batch.create_pool(spec)
     except ResourceExistsError as error:
-        if code_of(error) != "PoolExists":  # such as a quota that is reached
+        if code_of(error) != "PoolExists":  # for example, a quota is reached
             raise
         return False
     return True
@@ -94,7 +94,7 @@ async def describe_pool(
         ticket,
         pool,
         node=node,
-        machine=machine(node, images, now=now, until=last_use),
+        machine=vm_configuration(node, images, now=now, until=last_use),
         start=start_task(node, ffmpeg_url=await sign_ffmpeg(node, until=last_use)),
         formula=scale_formula(demand(ticket, pool, files=files, now=now), pool, now=now),
     )
@@ -108,31 +108,31 @@ def demand(ticket: Ticket, pool: Pool, *, files: int, now: datetime) -> Lines:
 
 
 def warm_pool_id(pool: Pool, node: Node, *, now: datetime) -> str:
-    """The same for all runs that ask for the same nodes; a new one each month, as images age."""
+    """Return the id for all runs that need the same nodes. It changes monthly, for new images."""
     nodes = pool.model_dump_json(exclude={"id", "priority"}) + node.model_dump_json()
     digest = hashlib.sha256(nodes.encode()).hexdigest()[:16]
     return f"{WARM}-{now.astimezone(UTC):%Y-%m}-{digest}"
 
 
-async def share_warm(batch: BatchClient, spec: models.BatchPoolCreateOptions) -> None:
-    """Make the warm pool, or renew it; other runs may be doing the same, and `sweep` ends it."""
+async def create_or_renew_warm(batch: BatchClient, spec: models.BatchPoolCreateOptions) -> None:
+    """Create or renew the warm pool. Other runs and `sweep` may change it at the same time."""
     for _ in range(RENEWALS):
-        if await create(batch, spec):
+        if await create_unless_exists(batch, spec):
             return
         with suppress(ResourceModifiedError, ResourceNotFoundError):
             await renew_warm(batch, spec)
             return
     raise PoolError(
-        f"The warm pool {spec.id!r} changes all the time.",
-        "Run again, or without keep_warm_minutes.",
+        f"The warm pool {spec.id!r} could not be renewed: other runs kept changing it.",
+        "Run again, or run without --pool.keep-warm-minutes.",
     )
 
 
 async def renew_warm(batch: BatchClient, spec: models.BatchPoolCreateOptions) -> None:
-    """Give a warm pool nodes for this run too, and put off the day on which `sweep` takes it.
+    """Give a warm pool nodes for this run too, and postpone its expiry.
 
     Raises:
-        PoolError: it is not ours, is being deleted, or its new formula does not work.
+        PoolError: It is not a warm pool, is being deleted, or its new formula does not work.
     """
     found = await batch.get_pool(spec.id)
     check_warm(found)
@@ -141,36 +141,36 @@ async def renew_warm(batch: BatchClient, spec: models.BatchPoolCreateOptions) ->
     await batch.update_pool(
         spec.id,
         models.BatchPoolUpdateOptions(
-            start_task=spec.start_task,  # its signature must outlast this run
-            metadata=put_off(found.metadata or [], spec.metadata or []),
+            start_task=spec.start_task,  # its SAS token must outlast this run
+            metadata=with_latest_expiry(found.metadata or [], spec.metadata or []),
         ),
         etag=found.etag,
         match_condition=MatchConditions.IfNotModified,
     )
-    # With an interval, though it is the same, Batch begins a new round, and looks at once.
+    # With an interval, even an unchanged one, Batch evaluates the formula immediately.
     scaling = models.BatchPoolEnableAutoScaleOptions(
         auto_scale_formula=formula, auto_scale_evaluation_interval=EVALUATION
     )
     await batch.enable_pool_auto_scale(spec.id, scaling)
-    logger.info("Reuse the warm pool %s", spec.id)
+    logger.info("Reusing the warm pool %s", spec.id)
 
 
 def check_warm(found: models.BatchPool) -> None:
     values = read_tags(found.metadata)
     if values.get("owner") != OWNER or WARM not in values:
         raise PoolError(
-            f"There is a pool {found.id!r} that is no warm pool of ours.",
-            "Delete it, or choose other keep_warm_minutes: its name depends on them.",
+            f"The pool {found.id!r} exists already, and it is not a warm pool of this project.",
+            "Delete it, or change --pool.keep-warm-minutes, which changes the pool's name.",
         )
     if found.state != models.BatchPoolState.ACTIVE:
         raise PoolError(
-            f"The warm pool {found.id!r} is just being deleted.",
-            "Run again in some minutes, or without keep_warm_minutes.",
+            f"The warm pool {found.id!r} is being deleted.",
+            "Run again in some minutes, or run without --pool.keep-warm-minutes.",
         )
 
 
 async def check_formula(batch: BatchClient, pool_id: str, formula: str) -> None:
-    """Let Batch evaluate a formula before it is set: a pool whose formula fails never shrinks."""
+    """Let Batch evaluate a formula before it is set: a pool with a broken one never shrinks."""
     run = await batch.evaluate_pool_auto_scale(
         pool_id, models.BatchPoolEvaluateAutoScaleOptions(auto_scale_formula=formula)
     )
@@ -178,18 +178,18 @@ async def check_formula(batch: BatchClient, pool_id: str, formula: str) -> None:
         reasons = "; ".join(str(value.value) for value in run.error.error_values or ())
         raise PoolError(
             f"Batch cannot evaluate the formula of the pool {pool_id!r}: {reasons}.",
-            "Run without keep_warm_minutes and fallback_minutes, and tell us.",
+            "Run without --pool.keep-warm-minutes and --pool.fallback-minutes, and report this.",
         )
 
 
 def nodes_wanted(pool: Pool, files: int) -> tuple[int, int]:
-    """Spot and dedicated nodes: no more than there are files for, dedicated ones first."""
+    """Return the Spot and dedicated nodes: dedicated ones first, and no more than files need."""
     needed = -(-files // pool.slots_per_node)
     dedicated = min(pool.dedicated_nodes, needed)
     return min(pool.spot_nodes, needed - dedicated), dedicated
 
 
-def pool_spec(  # noqa: PLR0913  the parts of which it is put together
+def pool_spec(  # noqa: PLR0913  the parts of a pool
     ticket: Ticket,
     pool: Pool,
     *,
@@ -216,7 +216,7 @@ def pool_spec(  # noqa: PLR0913  the parts of which it is put together
 
 
 def network(node: Node) -> models.NetworkConfiguration | None:
-    """A subnet, with or without public addresses; None leaves it all to Batch."""
+    """Return the subnet and whether nodes have public addresses. None: Batch decides."""
     if not node.subnet_id:
         return None
     addresses = models.BatchPublicIpAddressConfiguration(
@@ -229,7 +229,7 @@ def network(node: Node) -> models.NetworkConfiguration | None:
 
 
 async def sign_ffmpeg(node: Node, *, until: datetime) -> str | None:
-    """A URL that reads the program in storage, for nodes that join until then."""
+    """Return a URL of ffmpeg in storage for nodes that start by then, or None for other sources."""
     if not node.ffmpeg.startswith(AZURE):
         return None
     async with blob_service() as service:
@@ -238,10 +238,10 @@ async def sign_ffmpeg(node: Node, *, until: datetime) -> str | None:
 
 
 def start_task(node: Node, *, ffmpeg_url: str | None = None) -> models.BatchStartTask:
-    scripts = {"apt": FFMPEG_BY_APT, "image": FFMPEG_OF_IMAGE}
+    scripts = {"apt": FFMPEG_FROM_APT, "image": FFMPEG_IN_IMAGE}
     file = models.ResourceFile(http_url=ffmpeg_url, file_path="ffmpeg", file_mode="0755")
     return models.BatchStartTask(
-        command_line=f"/bin/sh -c '{scripts.get(node.ffmpeg, FFMPEG_OF_STORAGE)}'",
+        command_line=f"/bin/sh -c '{scripts.get(node.ffmpeg, FFMPEG_FROM_STORAGE)}'",
         resource_files=[file] if ffmpeg_url else None,
         wait_for_success=True,
         max_task_retry_count=1,
@@ -258,47 +258,50 @@ async def get_shared(batch: BatchClient, pool_id: str) -> models.BatchPool:
         return await batch.get_pool(pool_id)
     except ResourceNotFoundError:
         raise PoolError(
-            f"There is no pool {pool_id!r}.",
-            "Check pool.id, or leave it empty for a pool of the run's own.",
+            f"The pool {pool_id!r} does not exist.",
+            "Check --pool.id, or leave it empty to create a pool for the run.",
         ) from None
 
 
 def check_identity(found: models.BatchPool, pool: Pool) -> None:
-    """Refuse a shared pool that has not the identity by which nodes are to reach blobs.
+    """Check that a shared pool has the identity by which its nodes reach blobs.
 
     Raises:
-        PoolError: it has another, or none.
+        PoolError: It has another identity or none.
     """
-    given = found.identity.user_assigned_identities if found.identity else None
-    names = [identity.resource_id for identity in given or ()]
+    assigned = found.identity.user_assigned_identities if found.identity else None
+    names = [identity.resource_id for identity in assigned or ()]
     if pool.identity and pool.identity.lower() not in (name.lower() for name in names):
         raise PoolError(
-            f"The shared pool {found.id!r} has not the identity {pool.identity}.",
-            f"It has {' and '.join(names) or 'none'}: name that, or leave pool.identity empty.",
+            f"The shared pool {found.id!r} does not have the identity {pool.identity}.",
+            f"Set pool.identity to one of: {', '.join(names)}, or leave it empty."
+            if names
+            else "The pool has no identity: leave pool.identity empty.",
         )
 
 
 def check_shared(found: models.BatchPool, pool: Pool) -> None:
-    """Refuse a shared pool that is not what the parameters describe.
+    """Check that a shared pool matches the parameters.
 
     Raises:
-        PoolError: its state, VM size or slots differ.
+        PoolError: Its state, VM size or slots differ.
     """
-    wanted = {
+    required = {
         "state": ("active", getattr(found.state, "value", found.state)),
         "VM size": (pool.vm_size.lower(), (found.vm_size or "").lower()),
         "slots per node": (pool.slots_per_node, found.task_slots_per_node or 1),
     }
-    for what, (expected, actual) in wanted.items():
+    for name, (expected, actual) in required.items():
         if expected != actual:
             raise PoolError(
-                f"The shared pool {found.id!r} does not fit: {what} {actual}, not {expected}.",
-                "Change the parameters to match it, or name another pool.",
+                f"The shared pool {found.id!r} does not match the parameters: its {name} is"
+                f" {actual}, not {expected}.",
+                "Change the parameters, or name another pool.",
             )
 
 
-async def shed_nodes(batch: BatchClient, pool_id: str) -> None:
-    """Let each node go once what it converts is done."""
+async def scale_to_zero(batch: BatchClient, pool_id: str) -> None:
+    """Remove each node as soon as its running conversions have ended."""
     scaling = models.BatchPoolEnableAutoScaleOptions(
         auto_scale_formula=NO_NODES, auto_scale_evaluation_interval=EVALUATION
     )

@@ -1,8 +1,8 @@
-"""Before money is spent: whether the accounts will do. It asks side by side, and makes nothing.
+"""The check of the accounts before a run costs money. It sends requests but creates nothing.
 
-Permission to write and to delete is tried on what is not there: Azure authorises a request before
-it looks at what it names, so "not found" means "you may", and a condition that nothing can meet
-keeps even that from being made. A dry run can therefore ask all that a run asks.
+Permissions to write and delete are checked with names that do not exist. Azure authorizes a request
+before it looks up the name, so "not found" means that the permission is there. A condition that no
+blob can meet prevents writes. So a dry run makes the same checks as a run.
 """
 
 import asyncio
@@ -22,10 +22,10 @@ from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClien
 from tasks.azure.api_errors import code_of, is_transient
 from tasks.azure.clients import batch_client, blob_service
 from tasks.azure.error_wording import explain
-from tasks.azure.images import machine
+from tasks.azure.images import vm_configuration
 from tasks.azure.quota import check_quota
 from tasks.azure.sas import CLOCK_SKEW, LONGEST_DELEGATION, Signer, make_signer
-from tasks.azure.transport import opened_transport
+from tasks.azure.transport import open_transport
 from tasks.errors import PoolError, PreflightError
 from tasks.media.addresses import AZURE, split_address
 from tasks.models import Check, Ticket
@@ -33,28 +33,28 @@ from tasks.parameters import Request
 from tasks.pool import check_identity, check_shared, get_shared
 from tasks.stage import stage
 
-PAUSES_SECONDS = (0, 1, 2)  # before each try: the SDKs themselves are told not to try again
+PAUSES_SECONDS = (0, 1, 2)  # before each attempt; they replace the SDKs' own retries
 ONCE: Any = {"retry_total": 0}
-ABSENT = "preflight"  # a blob, a pool and a job that nobody makes
+ABSENT = "preflight"  # the name of a blob, a pool and a job that do not exist
 NEVER: Any = {"etag": "0x0", "match_condition": MatchConditions.IfNotModified}
-GRANTED = (404, 412)  # it is not there, or not as the condition says: but who asks may
-TOLERATED_SKEW = timedelta(minutes=5)  # a third of what breaks signatures
-REMEDIES = {  # where Azure's code tells more than the status
-    "AuthorizationPermissionMismatch": "Give who is signed in the role Storage Blob Data"
-    " Contributor on the storage account.",
-    "KeyBasedAuthenticationNotPermitted": "The storage account takes no keys: leave the key out and"
-    " sign in.",
+GRANTED = (404, 412)  # not found, or the condition is not met: the request is authorized
+TOLERATED_SKEW = timedelta(minutes=5)  # a third of the skew that invalidates signatures
+REMEDIES = {  # for codes that say more than their status
+    "AuthorizationPermissionMismatch": "Assign the role 'Storage Blob Data Contributor' on the"
+    " storage account to the signed-in identity.",
+    "KeyBasedAuthenticationNotPermitted": "The storage account does not accept keys: remove the key"
+    " from the settings and sign in.",
     "ContainerBeingDeleted": "Wait a minute, or choose another container.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of one request: a value or an error, and how far apart the clocks are."""
+    """The value or the error of one request, and the difference of the clocks."""
 
     value: Any = None
     error: AzureError | None = None
-    skew: timedelta | None = None  # positive where Azure's clock is ahead of this one
+    skew: timedelta | None = None  # positive if Azure's clock is ahead
 
     @property
     def status(self) -> int | None:
@@ -67,60 +67,59 @@ class Answer:
 
 @stage("preflight")
 async def preflight(request: Request, ticket: Ticket) -> tuple[Check, ...]:
-    """Every check, whatever the others say. In a dry run those that fail are only told.
+    """Make all checks, even if some of them fail.
 
     Raises:
-        PreflightError: some failed; it has a line for each.
+        PreflightError: Some checks failed. A dry run only returns them.
     """
     async with batch_client() as batch, blob_service() as service:
-        asked = await asyncio.gather(
+        (of_batch, batch_skews), (of_storage, storage_skews), quota = await asyncio.gather(
             check_batch(batch, request, ticket),
             check_storage(service, request, ticket),
             check_quota(request.pool),
         )
-    (of_batch, batch_skews), (of_storage, storage_skews), quota = asked
     checks = (
         *of_batch,
         *of_storage,
-        judge_clock([*batch_skews, *storage_skews]),
-        judge_deadline(request),
+        check_clock([*batch_skews, *storage_skews]),
+        check_deadline(request),
         quota,
     )
     if not request.run.dry_run:
-        refuse(checks)
+        raise_failed(checks)
     return checks
 
 
-def refuse(checks: Sequence[Check]) -> None:
+def raise_failed(checks: Sequence[Check]) -> None:
     failed = [check for check in checks if check.state == "failed"]
     if failed:
         raise PreflightError(
-            f"{len(failed)} of {len(checks)} checks failed:\n{in_lines(failed)}",
-            "Nothing was made, and nothing costs anything.",
+            f"{len(failed)} of {len(checks)} checks failed:\n{format_checks(failed)}",
+            "Nothing was created, so nothing costs money.",
         )
 
 
-def in_lines(checks: Iterable[Check]) -> str:
+def format_checks(checks: Iterable[Check]) -> str:
     return "\n".join(f"  {c.what:<18}{c.detail} {c.remedy}".rstrip() for c in checks)
 
 
-Asked = tuple[list[Check], list[timedelta]]
+ChecksAndSkews = tuple[list[Check], list[timedelta]]
 
 
-async def check_batch(batch: BatchClient, request: Request, ticket: Ticket) -> Asked:
+async def check_batch(batch: BatchClient, request: Request, ticket: Ticket) -> ChecksAndSkews:
     async def list_images() -> list[models.BatchSupportedImage]:
         return [image async for image in batch.list_supported_images(**ONCE)]
 
     images, *changes = await asyncio.gather(
-        ask(list_images),
-        ask(lambda: batch.update_pool(ABSENT, models.BatchPoolUpdateOptions(metadata=[]), **ONCE)),
-        ask(lambda: batch.update_job(ABSENT, models.BatchJobUpdateOptions(metadata=[]), **ONCE)),
+        send(list_images),
+        send(lambda: batch.update_pool(ABSENT, models.BatchPoolUpdateOptions(metadata=[]), **ONCE)),
+        send(lambda: batch.update_job(ABSENT, models.BatchJobUpdateOptions(metadata=[]), **ONCE)),
     )
-    checks = [judge("Batch account", [images])]
+    checks = [check_answers("Batch account", [images])]
     if images.error:
-        checks += [unanswered("pools and jobs", "Batch"), unanswered("nodes", "Batch")]
+        checks += [unchecked("pools and jobs", "Batch"), unchecked("nodes", "Batch")]
     else:
-        checks.append(judge("pools and jobs", changes))
+        checks.append(check_answers("pools and jobs", changes))
         checks.append(await check_nodes(batch, images.value, request, ticket))
     return checks, skews([images, *changes])
 
@@ -131,50 +130,52 @@ async def check_nodes(
     request: Request,
     ticket: Ticket,
 ) -> Check:
-    """The shared pool, or the image of a pool that is yet to be made."""
+    """Check the shared pool, or the image of the pool that the run will create."""
     try:
         if request.pool.id:
             found_pool = await get_shared(batch, request.pool.id)
             check_shared(found_pool, request.pool)
             check_identity(found_pool, request.pool)
-            return Check("nodes", detail=f"The pool {request.pool.id} fits.")
-        found = machine(request.node, images, now=datetime.now(UTC), until=ticket.deadline)
+            return Check("nodes", detail=f"The pool {request.pool.id} matches the parameters.")
+        found = vm_configuration(request.node, images, now=datetime.now(UTC), until=ticket.deadline)
     except PoolError as error:
         return Check("nodes", "failed", error.problem, error.remedy)
     except AzureError as error:
-        return judge("nodes", [Answer(error=error)])
+        return check_answers("nodes", [Answer(error=error)])
     return Check("nodes", detail=f"{request.pool.vm_size}, {found.node_agent_sku_id}.")
 
 
-async def check_storage(service: BlobServiceClient, request: Request, ticket: Ticket) -> Asked:
+async def check_storage(
+    service: BlobServiceClient, request: Request, ticket: Ticket
+) -> ChecksAndSkews:
     outputs, inputs = request.output.container, request.cleanup.container
     listed, deleted, signed = await asyncio.gather(
-        ask(lambda: list_one(service.get_container_client(outputs))),
-        ask(lambda: service.get_blob_client(inputs, ABSENT).delete_blob(**ONCE)),
-        ask(lambda: make_signer(service, until=ticket.deadline + CLOCK_SKEW)),
+        send(lambda: list_one(service.get_container_client(outputs))),
+        send(lambda: service.get_blob_client(inputs, ABSENT).delete_blob(**ONCE)),
+        send(lambda: make_signer(service, until=ticket.deadline + CLOCK_SKEW)),
     )
-    checks = [judge("storage account", [listed])]
+    checks = [check_answers("storage account", [listed])]
     answers = [listed, deleted, signed]
     if not listed.is_granted:
         rest = ("reading, writing", "deleting")
-        return [*checks, *(unanswered(what, "Storage") for what in rest)], skews(answers)
+        return [*checks, *(unchecked(what, "Storage") for what in rest)], skews(answers)
     if signed.error and not request.pool.identity:
-        checks.append(judge("reading, writing", [signed]))
+        checks.append(check_answers("reading, writing", [signed]))
     else:
-        async with opened_transport() as transport:
-            guest = Guest(signed.value, transport)
-            visitor = Host(service) if request.pool.identity else guest
-            tried = await asyncio.gather(*visits(visitor, request))
+        async with open_transport() as transport:
+            by_token = TokenAccess(signed.value, transport)
+            access = AccountAccess(service) if request.pool.identity else by_token
+            tried = await asyncio.gather(*try_access(access, request))
         answers += tried
-        checks.append(judge("reading, writing", tried[:3]))
-        checks += [judge_ffmpeg(answer, request) for answer in tried[3:]]
-    checks.append(judge("deleting", [deleted]))
+        checks.append(check_answers("reading, writing", tried[:3]))
+        checks += [check_ffmpeg(answer, request) for answer in tried[3:]]
+    checks.append(check_answers("deleting", [deleted]))
     return checks, skews(answers)
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
-    """Reads and writes as who is signed in: an identity's own roles show only on its nodes."""
+class AccountAccess:
+    """Reads and writes with the run's own credential. A managed identity works only on nodes."""
 
     service: BlobServiceClient
 
@@ -182,14 +183,14 @@ class Host:
         await self.service.get_blob_client(container, blob).get_blob_properties(**ONCE)
 
     async def write(self, container: str) -> None:
-        """Into a blob that is not there, on the condition that it is."""
+        """Write to a blob that does not exist, on the condition that it exists."""
         blob = self.service.get_blob_client(container, ABSENT)
         await blob.upload_blob(b"", overwrite=True, **NEVER, **ONCE)
 
 
 @dataclass(frozen=True, slots=True)
-class Guest:
-    """Reads and writes with what the nodes will have."""
+class TokenAccess:
+    """Reads and writes with SAS tokens, as the nodes will."""
 
     signer: Signer
     transport: AioHttpTransport
@@ -206,14 +207,16 @@ class Guest:
             await blob.upload_blob(b"", overwrite=True, **NEVER, **ONCE)
 
 
-def visits(visitor: Host | Guest, request: Request) -> Iterator[Awaitable[Answer]]:
+def try_access(
+    access: AccountAccess | TokenAccess, request: Request
+) -> Iterator[Awaitable[Answer]]:
     inputs = request.cleanup.container
-    yield ask(lambda: visitor.read(inputs, ABSENT))
-    yield ask(lambda: visitor.write(inputs))
-    yield ask(lambda: visitor.write(request.output.container))
+    yield send(lambda: access.read(inputs, ABSENT))
+    yield send(lambda: access.write(inputs))
+    yield send(lambda: access.write(request.output.container))
     if request.node.ffmpeg.startswith(AZURE) and not request.pool.id:
-        place = split_address(request.node.ffmpeg)
-        yield ask(lambda: visitor.read(*place))
+        container, blob = split_address(request.node.ffmpeg)
+        yield send(lambda: access.read(container, blob))
 
 
 async def list_one(container: ContainerClient) -> None:
@@ -221,68 +224,68 @@ async def list_one(container: ContainerClient) -> None:
         break
 
 
-async def ask(request: Callable[[], Awaitable[Any]]) -> Answer:
-    """Try a few times what may succeed a little later."""
+async def send(request: Callable[[], Awaitable[Any]]) -> Answer:
+    """Send a request. Retry transient errors a few times."""
     answer = Answer()
     for pause_seconds in PAUSES_SECONDS:
         await asyncio.sleep(pause_seconds)
-        answer = await ask_once(request)
+        answer = await send_once(request)
         if not answer.error or not is_transient(answer.error):
             break
     return answer
 
 
-async def ask_once(request: Callable[[], Awaitable[Any]]) -> Answer:
-    asked_at = datetime.now(UTC)
+async def send_once(request: Callable[[], Awaitable[Any]]) -> Answer:
+    sent_at = datetime.now(UTC)
     try:
         return Answer(await request())
     except AzureError as error:
         response = getattr(error, "response", None)
         date = response.headers.get("Date") if response is not None else None
-        return Answer(error=error, skew=skew(date, asked_at=asked_at, now=datetime.now(UTC)))
+        return Answer(error=error, skew=skew(date, sent_at=sent_at, now=datetime.now(UTC)))
 
 
-def skew(date: str | None, *, asked_at: datetime, now: datetime) -> timedelta | None:
-    """How far a server's clock is ahead of this one, by its answer: to the second or so."""
+def skew(date: str | None, *, sent_at: datetime, now: datetime) -> timedelta | None:
+    """Return how far the server's clock is ahead. The header counts in whole seconds."""
     if not date:
         return None
-    return parsedate_to_datetime(date).astimezone(UTC) - (asked_at + (now - asked_at) / 2)
+    return parsedate_to_datetime(date).astimezone(UTC) - (sent_at + (now - sent_at) / 2)
 
 
 def skews(answers: Iterable[Answer]) -> list[timedelta]:
     return [answer.skew for answer in answers if answer.skew is not None]
 
 
-def unanswered(what: str, service: str) -> Check:
-    return Check(what, "unchecked", f"{service} does not answer.")
+def unchecked(what: str, service: str) -> Check:
+    return Check(what, "unchecked", f"{service} does not respond.")
 
 
-def judge(what: str, answers: Iterable[Answer]) -> Check:
-    """The first answer that is a refusal decides; the remedy is by Azure's code."""
+def check_answers(what: str, answers: Iterable[Answer]) -> Check:
+    """Return the check that the first refusal decides, with the remedy for Azure's code."""
     for answer in answers:
         if answer.is_granted or answer.error is None:
             continue
-        told = explain(answer.error)
+        explained = explain(answer.error)
         if answer.status and is_transient(answer.error):
-            return Check(what, "unchecked", f"{told.problem} Azure is busy.")
+            return Check(what, "unchecked", f"{explained.problem} Azure is busy.")
         code = code_of(answer.error) if isinstance(answer.error, HttpResponseError) else None
-        remedy = REMEDIES.get(code or "", told.remedy)
-        return Check(what, "failed", told.problem, remedy)
+        remedy = REMEDIES.get(code or "", explained.remedy)
+        return Check(what, "failed", explained.problem, remedy)
     return Check(what)
 
 
-def judge_ffmpeg(answer: Answer, request: Request) -> Check:
+def check_ffmpeg(answer: Answer, request: Request) -> Check:
     if answer.status == 404:  # noqa: PLR2004  HTTP's NOT FOUND
-        problem = f"There is no {request.node.ffmpeg}."
-        return Check("ffmpeg", "failed", problem, "Upload a static build of ffmpeg there.")
-    return judge("ffmpeg", [answer])
+        problem = f"The blob {request.node.ffmpeg} does not exist."
+        return Check("ffmpeg", "failed", problem, "Upload a static build of ffmpeg to it.")
+    return check_answers("ffmpeg", [answer])
 
 
-def judge_clock(found: Iterable[timedelta]) -> Check:
-    """Signatures and the pool's formula are of this machine's time, and judged by Azure's."""
+def check_clock(found: Iterable[timedelta]) -> Check:
+    """Check the clock: Azure compares times in SAS tokens and formulas with its own clock."""
     worst = max(found, key=abs, default=None)
     if worst is None:
-        return Check("clock", "unchecked", "No answer bore a time.")
+        return Check("clock", "unchecked", "No response had a date.")
     if abs(worst) <= TOLERATED_SKEW:
         return Check("clock")
     minutes = round(abs(worst) / timedelta(minutes=1))
@@ -291,18 +294,18 @@ def judge_clock(found: Iterable[timedelta]) -> Check:
         "clock",
         "failed",
         f"This machine's clock is {minutes} minutes {side} Azure's.",
-        "Set it right, by NTP for instance.",
+        "Correct the clock, for example with NTP.",
     )
 
 
-def judge_deadline(request: Request) -> Check:
-    """What nodes read and write by must outlast the run, and a warm pool's nodes."""
+def check_deadline(request: Request) -> Check:
+    """Check that SAS tokens can outlast the run and the nodes of a warm pool."""
     minutes = request.limits.deadline_minutes + request.pool.keep_warm_minutes
     if timedelta(minutes=minutes) + 2 * CLOCK_SKEW <= LONGEST_DELEGATION:
         return Check("deadline")
     return Check(
         "deadline",
         "failed",
-        "The nodes' signatures would have to last for more than seven days.",
-        "Choose an earlier --limits.deadline-minutes, or fewer --pool.keep-warm-minutes.",
+        "The nodes' SAS tokens would have to be valid for more than seven days.",
+        "Lower --limits.deadline-minutes or --pool.keep-warm-minutes.",
     )

@@ -1,4 +1,4 @@
-"""The stages of a run: Prefect tasks that are retried, timed and linked to the stages before."""
+"""The stages of a run: Prefect tasks that are retried, timed and linked to earlier stages."""
 
 import logging
 from collections.abc import Callable, Coroutine, Iterator
@@ -20,7 +20,7 @@ from tasks.azure.api_errors import is_transient
 from tasks.azure.error_wording import explain
 from tasks.models import Span
 
-StageName = Literal[  # in the order in which a run comes to them
+StageName = Literal[  # in the order of a run
     "plan",
     "preflight",
     "containers",
@@ -48,14 +48,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class StageLog:
-    """When the stages of one run began and ended, and which of them no other stage has followed."""
+    """When the stages of one run began and ended, and which stages no other stage follows yet."""
 
     spans: list[Span] = field(default_factory=list)
     latest: tuple[State[Any], ...] = ()
 
     @contextmanager
     def timing(self, name: str) -> Iterator[None]:
-        """Record a span of that name for the block, also if it fails."""
+        """Record a span for the block, also if it fails."""
         started_at = datetime.now(UTC)
         try:
             yield
@@ -63,7 +63,7 @@ class StageLog:
             self.spans.append(Span(name, started_at, datetime.now(UTC)))
 
     def follow(self, earlier: tuple[State[Any], ...], state: State[Any]) -> None:
-        """Let later stages follow this one, instead of those that it followed."""
+        """Link later stages to this one instead of to the stages that it follows."""
         self.latest = (*(s for s in self.latest if s not in earlier), link_to(state))
 
 
@@ -72,7 +72,7 @@ _current_log: ContextVar[StageLog | None] = ContextVar("stage log", default=None
 
 @contextmanager
 def recording(log: StageLog) -> Iterator[None]:
-    """Record the stages of the block, and of all asyncio tasks that it starts, in this log."""
+    """Use this log for the stages of the block and of all asyncio tasks that it starts."""
     token = _current_log.set(log)
     try:
         yield
@@ -81,7 +81,7 @@ def recording(log: StageLog) -> Iterator[None]:
 
 
 def timing(name: StageName) -> Any:
-    """Record a span for a stage that is not a Prefect task: a block."""
+    """Record a span for a block that is a stage but not a Prefect task."""
     return current_log().timing(name)
 
 
@@ -90,14 +90,14 @@ def current_log() -> StageLog:
 
 
 def link_to(state: State[Any]) -> State[Any]:
-    """Return a state that stands for a task run in Prefect's graph, without its result."""
+    """Return a state that represents a task run in Prefect's graph, without its result."""
     details = StateDetails(task_run_id=state.state_details.task_run_id)
     return Completed(data="", state_details=details)
 
 
 @dataclass(frozen=True, slots=True)
 class Stage(Generic[Parameters, Result]):
-    """A stage. Call it within a flow; `fn` is the plain function, for Prefect's hooks."""
+    """A stage. Call it in a flow. `fn` is the plain function, for Prefect's hooks."""
 
     fn: Callable[Parameters, Coroutine[Any, Any, Result]]
     task: Task[..., Any]
@@ -107,7 +107,7 @@ class Stage(Generic[Parameters, Result]):
         earlier = log.latest
         run: Any = self.task
         with log.timing(str(self.task.task_run_name).format(**kwargs)):
-            # Prefect would look into each part of a state, three times.
+            # Without `opaque`, Prefect visits each part of a state three times.
             wait_for = [opaque(state) for state in earlier]
             state = await run(*args, **kwargs, wait_for=wait_for, return_state=True)
             result = await state.aresult()
@@ -122,16 +122,17 @@ def stage(
     retries: int = RETRIES,
     retry_condition: Callable[[Task[..., Any], TaskRun, State[Any]], bool] | None = None,
 ) -> Callable[[Callable[Parameters, Coroutine[Any, Any, Result]]], Stage[Parameters, Result]]:
-    """Make a stage of a function.
+    """Turn a function into a stage.
 
     What stages create is outside Prefect, so nothing is cached: a retry must not receive a pool
-    that is gone. Only transient errors are retried.
+    that is gone. By default, only transient errors are retried.
 
     Args:
         name: The name of the Prefect task.
-        run_name: The name of its runs, if they differ: a template of the arguments' names.
-        retries: How often Prefect retries it.
-        retry_condition: Whether to retry after an error. Default: if it is transient.
+        run_name: A template for the names of its runs, with the names of keyword arguments in
+            braces. Empty: the name of the task.
+        retries: The number of times that Prefect retries it.
+        retry_condition: Decides whether an error is retried. Default: `retry_if_transient`.
     """
 
     def decorate(
@@ -155,8 +156,8 @@ def stage(
 def unvisited(value: Result) -> Result:
     """Pass a value to a stage as a whole.
 
-    Prefect would look into each part of it, three times, for results of other stages. That takes
-    90 us and 1.3 KB for each file of a plan.
+    Otherwise Prefect visits each part of it three times, looking for results of other stages.
+    That takes 90 us and 1.3 KB for each file of a plan.
     """
     return cast(Result, opaque(value))
 
@@ -175,9 +176,10 @@ def retry_if_transient(
 
 
 def retry_if_answered(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Return whether to retry the first stage: only if the service responded.
+    """Return whether the service responded, and the same request may succeed later.
 
-    An endpoint that does not respond is reported early: it may be misspelled.
+    This is the rule of the first stage. An endpoint that does not respond may be misspelled, so
+    it is reported without delay.
     """
     is_answer = isinstance(state.data, HttpResponseError)
     return is_answer and retry_if_transient(task, task_run, state)

@@ -1,4 +1,4 @@
-"""A wave's batch tasks: one for each conversion, at most a hundred a request."""
+"""The submission of a wave: a batch task for each conversion, up to 100 per request."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ from tasks.azure.batch_task import (
     UploadCondition,
 )
 from tasks.azure.clients import batch_client, blob_service
-from tasks.azure.sas import CLOCK_SKEW, Access, node_access
+from tasks.azure.sas import CLOCK_SKEW, NodeAccess, node_access
 from tasks.azure.stamps import stamp_metadata
 from tasks.job import RUNNER
 from tasks.media.addresses import is_blob, split_address
@@ -31,9 +31,9 @@ from tasks.parameters import Request
 from tasks.results.text import counted
 from tasks.stage import stage
 
-MOST_A_REQUEST = 100  # batch tasks, as Batch has it
-PAUSES_SECONDS = (0, 1, 2, 4, 8)  # before each try: Batch may be too busy to take some
-RETENTION = "PT5M"  # of a task's folder: small clips of an hour would fill a disk
+TASKS_PER_REQUEST = 100  # batch tasks, the limit of Batch
+PAUSES_SECONDS = (0, 1, 2, 4, 8)  # before each attempt: Batch may be too busy for some
+RETENTION = "PT5M"  # of a task's folder: an hour of short clips would fill a disk
 logger = logging.getLogger(__name__)
 
 
@@ -49,7 +49,7 @@ async def submit_wave(
     """Add a batch task for each conversion.
 
     Returns:
-        A refusal for each that Batch did not take.
+        A refusal for each that Batch refused.
     """
     async with blob_service() as service:
         access = await node_access(
@@ -58,20 +58,24 @@ async def submit_wave(
     writer = TaskWriter(access=access, ticket=ticket, request=request)
     refused: dict[str, str] = {}
     async with batch_client() as batch:
-        for start in range(0, len(conversions), MOST_A_REQUEST):
-            some = conversions[start : start + MOST_A_REQUEST]
-            refused |= await add(batch, ticket.job_id, [writer.write(c, attempt) for c in some])
+        for start in range(0, len(conversions), TASKS_PER_REQUEST):
+            some = conversions[start : start + TASKS_PER_REQUEST]
+            refused |= await add_batch_tasks(
+                batch, ticket.job_id, [writer.write(c, attempt) for c in some]
+            )
     added = counted(len(conversions) - len(refused), "batch task")
     logger.info("Wave %d: %s added", wave, added)
     return tuple(
-        Refusal(c.source, f"Batch did not take it: {refused[c.key]}", c.output, c.preset)
+        Refusal(c.source, f"Batch refused it: {refused[c.key]}", c.output, c.preset)
         for c in conversions
         if c.key in refused
     )
 
 
-async def add(batch: BatchClient, job_id: str, batch_tasks: Sequence[BatchTask]) -> dict[str, str]:
-    """Add them all, in bounded time. Returns why, by key, for those that were not taken."""
+async def add_batch_tasks(
+    batch: BatchClient, job_id: str, batch_tasks: Sequence[BatchTask]
+) -> dict[str, str]:
+    """Add batch tasks, and retry those that a busy Batch rejects. Return refusals by key."""
     waiting = {batch_task["id"]: batch_task for batch_task in batch_tasks}
     refused: dict[str, str] = {}
     for pause_seconds in PAUSES_SECONDS:
@@ -83,15 +87,15 @@ async def add(batch: BatchClient, job_id: str, batch_tasks: Sequence[BatchTask])
             del waiting[result.task_id]
             if reason := refusal(result):
                 refused[key_and_attempt(result.task_id)[0]] = reason
-    return refused | {key_and_attempt(name)[0]: "it was too busy" for name in waiting}
+    return refused | {key_and_attempt(name)[0]: "too busy" for name in waiting}
 
 
 async def add_collection(
     batch: BatchClient, job_id: str, batch_tasks: Sequence[BatchTask]
 ) -> list[models.BatchTaskCreateResult]:
-    """One request, or two halves where one is more than the megabyte that Batch takes."""
+    """Send one request, or two halves if it is larger than the megabyte that Batch accepts."""
     group = models.BatchTaskGroup(task_values=[])
-    group["value"] = batch_tasks  # as they are: no models are made of them
+    group["value"] = batch_tasks  # without models, which are slow
     try:
         answer = await batch.create_task_collection(job_id, group)
     except HttpResponseError as error:
@@ -104,7 +108,7 @@ async def add_collection(
 
 
 def refusal(result: models.BatchTaskCreateResult) -> str | None:
-    """Why Batch did not take it. `TaskExists` means that an earlier try of ours got through."""
+    """Return Batch's error code, if any. After `TaskExists`, an earlier request has succeeded."""
     if result.status == models.BatchTaskAddStatus.SUCCESS:
         return None
     code = (result.error.code if result.error else None) or "no reason given"
@@ -113,9 +117,9 @@ def refusal(result: models.BatchTaskCreateResult) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskWriter:
-    """Writes the batch task of a conversion. A source's name is in none of its command lines."""
+    """Writes batch tasks. Names of sources never appear in their command lines."""
 
-    access: Access
+    access: NodeAccess
     ticket: Ticket
     request: Request
 
@@ -193,7 +197,7 @@ class TaskWriter:
         }
 
     def _logs(self, batch_task: str) -> list[OutputFile]:
-        """What it printed, and the marker with the seconds written: they outlive the node."""
+        """Return the uploads of the printed output and of the marker with the seconds written."""
         folder = log_folder(self.ticket.lock_id, self.ticket.run_id) + batch_task
         destination = self._destination(self._logs_url, path=folder, headers=as_headers(OWN))
         conditions: dict[str, UploadCondition] = {
@@ -211,7 +215,7 @@ class TaskWriter:
 
     @property
     def _when_to_log(self) -> UploadCondition:
-        """What is deleted at the end is read of failures alone: two requests less for the rest."""
+        """Upload logs of failures only, unless they are kept. That saves two requests per file."""
         return "taskcompletion" if self.request.cleanup.inputs == "keep" else "taskfailure"
 
 

@@ -1,4 +1,4 @@
-"""A wave's sources on their way into the input container."""
+"""The upload of a wave's sources to the input container."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ from tasks.parameters import Request
 from tasks.results.text import counted
 from tasks.stage import stage
 
-CHANGED = "it changed while the run went on: run again"
+CHANGED = "it changed during the run: run again"
 logger = logging.getLogger(__name__)
 
 
@@ -30,23 +30,23 @@ async def upload_wave(
     request: Request,
     present: Collection[str],
 ) -> tuple[Refusal, ...]:
-    """Upload what is not `present` yet; equal files once. Blobs as sources stay where they are.
+    """Upload the contents that are not `present` yet, each once.
 
     Returns:
-        A refusal for each source that could not be read as it was when it was planned.
+        A refusal for each source that is unreadable or has changed since it was planned.
     """
-    wanted = missing_inputs(conversions, present)
-    of = counted(len(conversions), "file")
-    logger.info("Wave %d: %d of %s to upload", wave, len(wanted), of)
+    missing = missing_inputs(conversions, present)
+    files = counted(len(conversions), "file")
+    logger.info("Wave %d: %d of %s to upload", wave, len(missing), files)
     async with blob_service() as service:
         inputs = service.get_container_client(request.cleanup.container)
 
         async def send(content: str) -> str | None:
             blob = inputs.get_blob_client(input_blob(ticket.lock_id, content))
-            return await upload_any(blob, wanted[content])
+            return await upload_any(blob, missing[content])
 
-        reasons = await map_concurrently(send, wanted, at_once=request.limits.uploads_at_once)
-    failed = {content: reason for content, reason in zip(wanted, reasons, strict=True) if reason}
+        reasons = await map_concurrently(send, missing, at_once=request.limits.uploads_at_once)
+    failed = {content: reason for content, reason in zip(missing, reasons, strict=True) if reason}
     return tuple(
         Refusal(c.source, failed[c.content], c.output, c.preset)
         for c in conversions
@@ -57,21 +57,21 @@ async def upload_wave(
 def missing_inputs(
     conversions: Iterable[Conversion], present: Collection[str]
 ) -> dict[str, list[Source]]:
-    """The sources that have it, for each content that is to be uploaded."""
-    wanted: dict[str, list[Source]] = defaultdict(list)
+    """Return the contents to upload, with all sources that have them."""
+    missing: dict[str, list[Source]] = defaultdict(list)
     for conversion in conversions:
         if is_missing(conversion, present):
-            wanted[conversion.content].append(conversion.source)
-    return wanted
+            missing[conversion.content].append(conversion.source)
+    return missing
 
 
 def is_missing(conversion: Conversion, present: Collection[str]) -> bool:
-    """Whether its source is to be uploaded: nodes read those in a container where they are."""
+    """Return whether the source must be uploaded. Nodes read blobs from their own container."""
     return conversion.content not in present and not is_blob(conversion.source)
 
 
 async def upload_any(blob: BlobClient, sources: Iterable[Source]) -> str | None:
-    """Stream the first up that can be read as it was. Returns the reason if none can."""
+    """Upload the first source that is readable and unchanged. Return the reason if none is."""
     reason = None
     for source in sources:
         try:
@@ -84,8 +84,8 @@ async def upload_any(blob: BlobClient, sources: Iterable[Source]) -> str | None:
 
 
 async def upload(blob: BlobClient, source: Source) -> str | None:
-    """Stream one file up. Returns the reason if it is not what it was when it was planned."""
-    with open(source.location, "rb") as file:  # noqa: ASYNC230, PTH123  opens at once; naming.py
+    """Upload one file. Return the reason if it has changed since it was planned."""
+    with open(source.location, "rb") as file:  # noqa: ASYNC230, PTH123  it does not block; paths are text, see naming.py
         if has_changed(file, source):
             return CHANGED
         await blob.upload_blob(
@@ -94,10 +94,10 @@ async def upload(blob: BlobClient, source: Source) -> str | None:
             overwrite=True,
             max_concurrency=CONNECTIONS,
             metadata=OWN,
-            # Azurite checks blocks without a sum by one of its own, in JavaScript: 14 ms a MB.
+            # Without MD5, Azurite computes a checksum of blocks in JavaScript: 14 ms per MB.
             validate_content="md5" if source.size_bytes > PUT_BYTES else False,
         )
-        if has_changed(file, source):  # the blob bears the hash of what was there before
+        if has_changed(file, source):  # the blob is named by the old content's hash
             await blob.delete_blob()
             return CHANGED
     return None

@@ -11,12 +11,12 @@ from typing import Any
 from azure.core.exceptions import AzureError
 
 from tasks.azure.batch_results import is_service_fault
-from tasks.completion import Completion, look_once
+from tasks.completion import Completion, find_completion
 from tasks.concurrency import cancel_all
 from tasks.models import Conversion, Plan, Refusal
 from tasks.run import RunState
 from tasks.stage import unvisited
-from tasks.submission import MOST_A_REQUEST, submit_wave
+from tasks.submission import TASKS_PER_REQUEST, submit_wave
 from tasks.uploads import is_missing, upload_wave
 
 ATTEMPTS = 2  # the second is for what a failed transfer or a lost node spoilt
@@ -62,7 +62,7 @@ async def watched(
     try:
         completion = await beside(sending, watching)
     except AzureError:  # perhaps because the job was ended: then that is the reason
-        found = await look_once(run.ticket)
+        found = await find_completion(run.ticket)
         if found is None:
             raise
         completion = found
@@ -153,7 +153,7 @@ def next_wave(
 
 def in_full_requests(files: int) -> int:
     """Round down to full requests to Batch, if there is one."""
-    return files if files < MOST_A_REQUEST else files - files % MOST_A_REQUEST
+    return files if files < TASKS_PER_REQUEST else files - files % TASKS_PER_REQUEST
 
 
 def next_pace(files: int, *, uploaded_bytes: int, seconds: float) -> Pace:

@@ -1,4 +1,4 @@
-"""The accounts from a Prefect block: filled in once in the UI, named in a run's parameters."""
+"""The accounts from a Prefect block, which is filled in once and named in a run's parameters."""
 
 from typing import ClassVar
 
@@ -7,16 +7,16 @@ from prefect.blocks.core import Block
 from tasks.azure.settings import Accounts, load_accounts
 from tasks.errors import SettingsError
 
-EDIT = "Edit it in Prefect's UI, under Blocks."
+EDIT = "Edit the block in Prefect's UI, under Blocks."
 
 
 class AzureAccounts(Block, Accounts):
-    """A Batch and a storage account, as a block type of Prefect's."""
+    """A Batch account and a storage account as a Prefect block type."""
 
     _block_type_name: ClassVar[str | None] = "Azure accounts"
     _description: ClassVar[str | None] = (
-        "The Batch and the storage account that runs convert with. Name this block in a run's"
-        " parameter `run.account`. Without keys, Microsoft Entra ID signs in on the worker."
+        "The Batch account and the storage account that runs use. Name this block in a run's"
+        " parameter `run.account`. Without keys, the worker signs in with Microsoft Entra ID."
     )
     _code_example: ClassVar[str | None] = """
         ```python
@@ -30,10 +30,10 @@ class AzureAccounts(Block, Accounts):
 
 
 async def named_accounts(name: str) -> Accounts:
-    """The accounts of the block of that name; without a name, those of the environment.
+    """Return the accounts of the named block, or of the environment if the name is empty.
 
     Raises:
-        SettingsError: there is no such block, or it is not filled in right.
+        SettingsError: The block does not exist, is incomplete or is malformed.
     """
     return check_block(name, await load_block(name)) if name else load_accounts()
 
@@ -41,18 +41,19 @@ async def named_accounts(name: str) -> Accounts:
 async def load_block(name: str) -> AzureAccounts:
     try:
         return await AzureAccounts.aload(name)
-    except ValueError:  # its message may hold what the block holds
+    except ValueError:  # its message may contain the block's secrets
         raise SettingsError(
-            f"Prefect has no block of the type Azure accounts that is named {name!r}.",
-            "Register the type with `prefect block register -m tasks.azure.account_block`, and fill"
-            " one in in Prefect's UI, under Blocks; or name none, to use the environment.",
+            f"Prefect has no block of the type Azure accounts named {name!r}.",
+            "Register the type with `prefect block register -m tasks.azure.account_block`. Then"
+            " create the block in Prefect's UI, under Blocks. Or leave run.account empty to use the"
+            " accounts of the environment.",
         ) from None
 
 
 def check_block(name: str, accounts: Accounts) -> Accounts:
     if accounts.missing:
         missing = " and ".join(accounts.missing)
-        raise SettingsError(f"The block {name!r} is only half filled in: {missing} missing.", EDIT)
+        raise SettingsError(f"The block {name!r} is incomplete. Missing: {missing}.", EDIT)
     if accounts.malformed:
         raise SettingsError(f"The block {name!r}: {' '.join(accounts.malformed)}", EDIT)
     return accounts

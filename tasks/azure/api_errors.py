@@ -1,4 +1,4 @@
-"""Errors of Azure's APIs: their codes, and which of them may pass."""
+"""Errors of Azure's APIs: their codes, and which of them are transient."""
 
 from azure.core.exceptions import (
     ClientAuthenticationError,
@@ -11,12 +11,12 @@ TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same request may succeed a little later."""
+    """Return whether the same request may succeed later."""
     if isinstance(error, HttpResponseError) and error.status_code is not None:
         return error.status_code in TRANSIENT_STATUS
-    if isinstance(error, ClientAuthenticationError):  # nobody is signed in
+    if isinstance(error, ClientAuthenticationError):  # not signed in
         return False
-    # Without a status, an answer broke off.
+    # An HTTP error without a status is a response that was cut off.
     return isinstance(error, ServiceRequestError | ServiceResponseError | HttpResponseError)
 
 
@@ -24,11 +24,11 @@ GONE = ("JobNotFound", "JobBeingDeleted", "PoolNotFound")
 
 
 def is_gone(error: HttpResponseError) -> bool:
-    """Whether somebody has deleted the run's job or its pool."""
+    """Return whether the run's job or pool was deleted."""
     return code_of(error) in GONE
 
 
 def code_of(error: HttpResponseError) -> str | None:
-    """What Storage (by an enumeration) or Batch calls the error."""
+    """Return the error's code. Storage's is in an enumeration, Batch's in the response."""
     code = getattr(error, "error_code", None) or getattr(error.error, "code", None)
     return getattr(code, "value", code)

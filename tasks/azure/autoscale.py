@@ -1,16 +1,16 @@
-"""Autoscale formulas: Batch evaluates them every five minutes, whatever becomes of us.
+"""Autoscale formulas, which Batch evaluates every five minutes, whatever happens to this process.
 
-They keep to the forms that the examples of Azure's documentation show: a metric's samples stand
-beside a number in `min` or `max`, so that it does not matter whether there are any yet.
+They use only the forms in Azure's documentation. A metric's samples appear in `min` or `max` with
+a number, so that a formula also works while there are no samples.
 """
 
 from datetime import UTC, datetime, timedelta
 
 from tasks.parameters import Pool
 
-EVALUATION = timedelta(minutes=5)  # the least that Batch allows
+EVALUATION = timedelta(minutes=5)  # the shortest interval that Batch allows
 
-Lines = tuple[str, ...]  # of a formula; those of a demand set `wanted`, a number of nodes
+Lines = tuple[str, ...]  # of a formula; the lines of a demand set `wanted`, a number of nodes
 NO_NODES = (
     "$TargetLowPriorityNodes = 0;\n$TargetDedicatedNodes = 0;\n"
     "$NodeDeallocationOption = taskcompletion;"
@@ -18,54 +18,54 @@ NO_NODES = (
 
 
 def until_deadline(nodes: int, *, deadline: datetime) -> Lines:
-    """Nodes at once, and none after the deadline."""
-    return (f"wanted = time() < {moment(deadline)} ? {nodes} : 0;",)
+    """Return a demand for nodes now and for none after the deadline."""
+    return (f"wanted = time() < {formula_time(deadline)} ? {nodes} : 0;",)
 
 
 def while_warm(nodes: int, pool: Pool, *, now: datetime) -> Lines:
-    """Nodes at once, then as many as the last minutes' files needed at most.
+    """Return a demand for nodes now, then for as many as the files of the last minutes needed.
 
-    Batch may look as late as five minutes after a change: so much sooner than promised is the
-    demand forgotten. A pool that waits for files in vain loses its nodes after the same time.
+    Batch may evaluate the formula up to five minutes after a change, so the demand ends five
+    minutes early. A pool that receives no files loses its nodes after the same time.
     """
     window = timedelta(minutes=pool.keep_warm_minutes) - EVALUATION
     minutes = window // timedelta(minutes=1)
     return (
         f"pending = max(0, $PendingTasks.GetSample({minutes} * TimeInterval_Minute));",
         f"needed = pending > 0 ? max(1, pending / {pool.slots_per_node}) : 0;",
-        f"wanted = max(needed, time() < {moment(now + window)} ? {nodes} : 0);",
+        f"wanted = max(needed, time() < {formula_time(now + window)} ? {nodes} : 0);",
     )
 
 
 def scale_formula(demand: Lines, pool: Pool, *, now: datetime) -> str:
-    """Dedicated nodes first, then Spot ones, for which dedicated ones may have to stand in."""
-    standing_in = "isLacking ? spot : 0" if pool.fallback_minutes and pool.spot_nodes else "0"
+    """Return a formula for dedicated nodes, then Spot nodes, then dedicated nodes as a fallback."""
+    fallback = "isLacking ? spot : 0" if pool.fallback_minutes and pool.spot_nodes else "0"
     lines = (
         *demand,
         f"dedicated = min({pool.dedicated_nodes}, wanted);",
         f"spot = min({pool.spot_nodes}, wanted - dedicated);",
-        *fallback(pool, now=now),
+        *spot_shortage(pool, now=now),
         "$TargetLowPriorityNodes = spot;",
-        f"$TargetDedicatedNodes = dedicated + ({standing_in});",
+        f"$TargetDedicatedNodes = dedicated + ({fallback});",
         "$NodeDeallocationOption = taskcompletion;",
     )
     return "\n".join(lines)
 
 
-def fallback(pool: Pool, *, now: datetime) -> tuple[str, ...]:
-    """`isLacking`: no Spot node has come by then, or all have been evicted for so long."""
+def spot_shortage(pool: Pool, *, now: datetime) -> Lines:
+    """Return lines that set `isLacking`: there was no working Spot node for `fallback_minutes`."""
     if not (pool.fallback_minutes and pool.spot_nodes):
         return ()
     minutes = pool.fallback_minutes
     period = f"{minutes} * TimeInterval_Minute"
     lost = f"min($CurrentLowPriorityNodes, $PreemptedNodeCount.GetSample({period}))"
     return (
-        # Evicted nodes are among the current ones.
+        # Batch counts evicted nodes as current nodes.
         f"evicted = $PreemptedNodeCount.GetSamplePercent({period}) > 0 ? {lost} : 0;",
-        f"isDue = time() >= {moment(now + timedelta(minutes=minutes))};",
+        f"isDue = time() >= {formula_time(now + timedelta(minutes=minutes))};",
         "isLacking = isDue && $CurrentLowPriorityNodes <= evicted;",
     )
 
 
-def moment(time: datetime) -> str:
+def formula_time(time: datetime) -> str:
     return f'time("{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}")'

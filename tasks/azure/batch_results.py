@@ -1,4 +1,4 @@
-"""How far each batch task came, as Batch lists it: the list decides, not the counts."""
+"""The results of batch tasks, as Batch lists them. Its counts can be ahead of the list."""
 
 import sys
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ from tasks.models import BatchResult
 from tasks.naming import key_and_attempt
 
 SELECT = ["id", "state", "creationTime", "executionInfo", "nodeInfo"]
-PAGES = 40  # a page is a fortieth of the results: buffers stay small beside what is kept of it
-LEAST_A_PAGE, MOST_A_PAGE = 250, 1000  # batch tasks of 5 KB each until they are read
-SERVICE_FAULTS = ("Blob", "FileUpload", "Node", "DiskFull")  # how the codes of Batch's faults begin
+PAGES = 40  # a page has 1/40 of the results, so that buffers stay small beside the results
+MIN_PAGE_SIZE, MAX_PAGE_SIZE = 250, 1000  # batch tasks of 5 KB each until they are read
+SERVICE_FAULTS = ("Blob", "FileUpload", "Node", "DiskFull")  # prefixes of Batch's failure codes
 
 
 async def has_unfinished(batch: BatchClient, job_id: str) -> bool:
@@ -26,11 +26,11 @@ async def has_unfinished(batch: BatchClient, job_id: str) -> bool:
 
 
 async def list_results(
-    batch: BatchClient, job_id: str, *, a_page: int = MOST_A_PAGE
+    batch: BatchClient, job_id: str, *, page_size: int = MAX_PAGE_SIZE
 ) -> tuple[BatchResult, ...]:
-    """All batch tasks that have been started; none where the job is gone."""
+    """Return the results of all started batch tasks, or none if the job is gone."""
     listing = batch.list_tasks(
-        job_id, filter="state ne 'active'", select=SELECT, max_results=a_page
+        job_id, filter="state ne 'active'", select=SELECT, max_results=page_size
     )
     try:
         return tuple([to_result(batch_task) async for batch_task in listing])
@@ -40,18 +40,18 @@ async def list_results(
         return ()
 
 
-def results_a_page(started: int) -> int:
-    """For so many batch tasks. Those that are in a hurry ask for as many as Batch lists."""
-    return min(max(LEAST_A_PAGE, started // PAGES), MOST_A_PAGE)
+def results_per_page(started: int) -> int:
+    """Return the page size for this number of batch tasks."""
+    return min(max(MIN_PAGE_SIZE, started // PAGES), MAX_PAGE_SIZE)
 
 
 def to_result(batch_task: Mapping[str, Any]) -> BatchResult:
-    """Out of a batch task by Batch's own names of its fields, those in SELECT."""
-    # As attributes the SDK's models parse them anew at each access.
+    """Return the result of a batch task, which has the fields in SELECT under Batch's names."""
+    # The SDK's models parse an attribute again at each access, but not an item.
     key, attempt = key_and_attempt(batch_task["id"])
     info, place = batch_task.get("executionInfo"), batch_task.get("nodeInfo") or {}
     node = place.get("nodeId")
-    node = sys.intern(node) if node else None  # one text for a node, however many tasks it ran
+    node = sys.intern(node) if node else None  # one string for all tasks of a node
     added_at = read_time(batch_task.get("creationTime"))
     seen = BatchResult(key, attempt, "running", node=node, added_at=added_at)
     if info is None:
@@ -60,7 +60,7 @@ def to_result(batch_task: Mapping[str, Any]) -> BatchResult:
     if batch_task["state"] != models.BatchTaskState.COMPLETED:
         return replace(seen, started_at=started_at)
     ended_at, failure = read_time(info.get("endTime")), info.get("failureInfo") or {}
-    # An exit code of 0 whose upload failed is a failure: the result tells, not the code.
+    # The result counts, not the exit code: it is 0 if only the upload failed.
     is_success = info.get("result") == models.BatchTaskExecutionResult.SUCCESS
     return replace(
         seen,
@@ -76,11 +76,10 @@ def to_result(batch_task: Mapping[str, Any]) -> BatchResult:
 
 
 def read_time(text: str | None) -> datetime | None:
-    """A time as Batch writes it."""
-    # In ten millionths of a second, of which Python keeps millionths.
+    """Return a time of Batch. Python drops its seventh decimal place."""
     return datetime.fromisoformat(text) if text else None
 
 
 def is_service_fault(batch_result: BatchResult) -> bool:
-    """Whether a transfer or the node failed, which Batch does not try again by itself."""
+    """Return whether a transfer or the node failed. Batch does not retry these by itself."""
     return batch_result.state == "failed" and batch_result.code.startswith(SERVICE_FAULTS)

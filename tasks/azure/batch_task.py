@@ -1,6 +1,6 @@
-"""A batch task as Batch's JSON has it.
+"""A batch task in Batch's JSON format.
 
-The SDK has models of the same, and takes ten times as long to fill and to send them.
+The SDK's models of it take ten times as long to create and to send.
 https://learn.microsoft.com/rest/api/batchservice/tasks/create-task-collection
 """
 
@@ -12,7 +12,7 @@ class NodeIdentity(TypedDict):
 
 
 class Identified(TypedDict):
-    """What nodes get at by a managed identity; where it is absent, the URL itself opens it."""
+    """A blob that nodes reach through a managed identity. Without it, the URL has a SAS token."""
 
     identityReference: NotRequired[NodeIdentity]
 

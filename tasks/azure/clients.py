@@ -1,6 +1,6 @@
-"""Clients of Batch and Blob Storage, and what their errors mean.
+"""Clients of Batch and Blob Storage.
 
-The choice of the credential is the only branch between a laptop and Azure.
+The credential is the only difference between a laptop and Azure.
 """
 
 import logging
@@ -14,12 +14,12 @@ from azure.storage.blob.aio import BlobServiceClient, ExponentialRetry
 
 from tasks.azure.settings import Accounts, load_accounts
 from tasks.azure.sign_in import SignIn
-from tasks.azure.transport import opened_transport
+from tasks.azure.transport import open_transport
 
-BLOCK_BYTES = 4 * 1024 * 1024  # what one connection of a transfer holds in memory
-CONNECTIONS = 2  # for one file that goes up; memory is this times the files at once times a block
-PUT_BYTES = CONNECTIONS * BLOCK_BYTES  # what is smaller goes up in one request
-# The SDKs' own patience, one to two minutes for each request, is more than a stage's; see stage.py.
+BLOCK_BYTES = 4 * 1024 * 1024  # that one connection of a transfer holds in memory
+CONNECTIONS = 2  # per upload; uploads take CONNECTIONS * uploads_at_once * BLOCK_BYTES of memory
+PUT_BYTES = CONNECTIONS * BLOCK_BYTES  # smaller files are uploaded in one request
+# The SDKs' own retries take one to two minutes per request, longer than the retries in stage.py.
 BATCH_RETRIES: Any = {"retry_total": 3, "retry_backoff_factor": 0.5}
 BLOCKS: Any = {
     "max_single_put_size": PUT_BYTES,
@@ -29,19 +29,19 @@ BLOCKS: Any = {
 }
 
 for noisy in ("azure", "urllib3", "aiohttp", "httpx", "httpcore", "msal"):
-    logging.getLogger(noisy).setLevel(logging.WARNING)  # their INFO lines hold URLs with tokens
-logging.getLogger("azure.identity").setLevel(logging.ERROR)  # a failed sign-in is told by an error
+    logging.getLogger(noisy).setLevel(logging.WARNING)  # their INFO lines contain URLs with tokens
+logging.getLogger("azure.identity").setLevel(logging.ERROR)  # a failed sign-in raises an error
 
 
 @asynccontextmanager
 async def batch_client() -> AsyncIterator[BatchClient]:
-    """A client of the configured Batch account, for as long as the block runs."""
+    """Yield a client of the configured Batch account, which is closed after the block."""
     accounts = load_accounts()
     key, options = accounts.batch_key.get_secret_value(), BATCH_RETRIES
     if accounts.batch_resource:
         options = options | {"credential_scopes": [f"{accounts.batch_resource}/.default"]}
     async with (
-        opened_transport() as transport,
+        open_transport() as transport,
         BatchClient(
             accounts.batch_endpoint,
             AzureNamedKeyCredential(accounts.batch_account, key) if key else SignIn(),
@@ -54,14 +54,14 @@ async def batch_client() -> AsyncIterator[BatchClient]:
 
 @asynccontextmanager
 async def blob_service() -> AsyncIterator[BlobServiceClient]:
-    """A client of the configured storage account, for as long as the block runs."""
+    """Yield a client of the configured storage account, which is closed after the block."""
     accounts = load_accounts()
     async with (
-        opened_transport() as transport,
+        open_transport() as transport,
         BlobServiceClient.from_connection_string(
             connection_string(accounts),
             credential=None if has_storage_key(accounts) else SignIn(),
-            # A policy belongs to one client: it is a link of that client's chain to the network.
+            # A policy belongs to one client: the client links it into its own pipeline.
             retry_policy=ExponentialRetry(initial_backoff=1, increment_base=2, retry_total=3),
             transport=transport,
             **BLOCKS,
@@ -76,7 +76,7 @@ def has_storage_key(accounts: Accounts) -> bool:
 
 
 def connection_string(accounts: Accounts) -> str:
-    """The storage account as a connection string: the SDK knows the public cloud's host."""
+    """Return the storage account as a connection string. The SDK adds the public cloud's host."""
     if given := accounts.storage_connection_string.get_secret_value():
         return given
     parts = {"DefaultEndpointsProtocol": "https", "AccountName": accounts.storage_account}

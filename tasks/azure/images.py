@@ -1,4 +1,4 @@
-"""The image of the nodes: picked from what Batch offers now, so that no name of one rots here."""
+"""The image of the nodes, chosen from those that Batch offers now: fixed names go out of date."""
 
 import re
 from collections.abc import Iterable
@@ -9,22 +9,26 @@ from azure.batch import models
 from tasks.errors import PoolError
 from tasks.parameters import Node
 
-IMAGE_MARGIN = timedelta(days=30)  # an image that close to its end is not taken
-LTS = re.compile(r"\b\d[02468]\.04\b")  # Ubuntu's: of April, in even years
-# For another processor, another purpose, or not yet released.
+IMAGE_MARGIN = timedelta(days=30)  # an image is not used if its support ends sooner
+LTS = re.compile(r"\b\d[02468]\.04\b")  # Ubuntu's releases of April in even years
+# Images for another processor or another purpose, or not yet released.
 SPECIAL = re.compile(
     r"arm64|aarch64|hpc|container|rdma|cvm|confidential|dsvm|minimal|daily|preview"
 )
 
 
-def machine(
+def vm_configuration(
     node: Node,
     images: Iterable[models.BatchSupportedImage],
     *,
     now: datetime,
     until: datetime,
 ) -> models.VirtualMachineConfiguration:
-    """Raises PoolError where Batch offers no image of the family."""
+    """Return the image and node agent of the nodes.
+
+    Raises:
+        PoolError: Batch offers no image of the family.
+    """
     if node.has_own_image:
         reference = models.BatchVmImageReference(virtual_machine_image_id=node.image)
         agent = node.agent
@@ -37,53 +41,54 @@ def machine(
 def choose_image(
     images: Iterable[models.BatchSupportedImage], family: str, *, now: datetime, until: datetime
 ) -> models.BatchSupportedImage:
-    """The family's newest release that Batch has verified and that does not near its end.
+    """Return the family's newest release that Batch has verified and supports long enough.
 
     Raises:
-        PoolError: there is none.
+        PoolError: Batch offers no such image.
     """
     last_day = max(now + IMAGE_MARGIN, until)
     offered = list(images)
     fitting = [image for image in offered if fits(image, family, last_day=last_day)]
     if not fitting:
-        families = ", ".join(sorted({name(i) for i in offered if is_general(i, last_day=last_day)}))
+        general = [image for image in offered if is_general(image, last_day=last_day)]
+        families = ", ".join(sorted({family_of(image) for image in general}))
         raise PoolError(
             f"Azure Batch offers no verified {family.title()} image in this region.",
-            f"Set node.image to one of those it offers ({families or 'none'}), or to the resource"
-            " id of an image of your own.",
+            f"Set node.image to a family that it offers ({families or 'none'}), or to the resource"
+            " id of your own image.",
         )
-    return max(fitting, key=age_and_generation)
+    return max(fitting, key=release_and_generation)
 
 
 def fits(image: models.BatchSupportedImage, family: str, *, last_day: datetime) -> bool:
     is_release = family != "ubuntu" or bool(LTS.search(image.node_agent_sku_id))
-    return name(image) == family and is_release and is_general(image, last_day=last_day)
+    return family_of(image) == family and is_release and is_general(image, last_day=last_day)
 
 
 def is_general(image: models.BatchSupportedImage, *, last_day: datetime) -> bool:
-    """Whether it is a plain Linux for x64 that Batch has verified and still supports that day."""
+    """Return whether it is a plain Linux for x64, verified by Batch and supported on that day."""
     ends = image.batch_support_end_of_life
     return (
         image.os_type == models.OSType.LINUX
         and image.verification_type == models.ImageVerificationType.VERIFIED
-        and not SPECIAL.search(words(image))
+        and not SPECIAL.search(full_name(image))
         and not (ends and ends < last_day)
     )
 
 
-def words(image: models.BatchSupportedImage) -> str:
+def full_name(image: models.BatchSupportedImage) -> str:
     reference = image.image_reference
     return f"{reference.publisher}/{reference.offer}/{reference.sku}".lower()
 
 
-def name(image: models.BatchSupportedImage) -> str:
-    """The family's: that of the offer, such as `0001-com-ubuntu-server-jammy`, in letters only."""
+def family_of(image: models.BatchSupportedImage) -> str:
+    """Return the family that the offer names, such as ubuntu of `0001-com-ubuntu-server-jammy`."""
     parts = re.findall(r"[a-z]+", (image.image_reference.offer or "").lower())
     return next((part for part in parts if part not in ("com", "x")), "")
 
 
-def age_and_generation(image: models.BatchSupportedImage) -> tuple[list[int], bool, str]:
-    """Newest last; of one release, the generation of virtual machines that all sizes take."""
+def release_and_generation(image: models.BatchSupportedImage) -> tuple[list[int], bool, str]:
+    """Return a sort key: the newest release last, and generation 2, which all VM sizes support."""
     release = [int(number) for number in re.findall(r"\d+", image.node_agent_sku_id)]
     sku = image.image_reference.sku or ""
     return release, not sku.endswith("gen1"), sku

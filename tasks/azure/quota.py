@@ -1,7 +1,7 @@
-"""The account's quotas and the region's VM sizes: only Azure's management API tells them.
+"""The check of the account's quotas and the region's VM sizes, with Azure's management API.
 
-It needs the extra `quota`, AZURE_SUBSCRIPTION_ID and a sign-in with a role that reads the
-subscription; without, the check says what it lacks.
+It requires the extra `quota`, AZURE_SUBSCRIPTION_ID and a sign-in with a role that can read the
+subscription. Without them, the check says what is missing.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from tasks.azure.api_errors import code_of
 from tasks.azure.error_wording import explain
 from tasks.azure.settings import ENV_FILE, load_accounts
 from tasks.azure.sign_in import SignIn
-from tasks.azure.transport import opened_transport
+from tasks.azure.transport import open_transport
 from tasks.models import Check
 from tasks.parameters import Pool
 
@@ -24,14 +24,15 @@ if TYPE_CHECKING:
     from azure.mgmt.batch.models import BatchAccount, SupportedSku
 
 REMEDIES = {
-    "AuthorizationFailed": "Give who is signed in the role 'Reader' on the subscription.",
+    "AuthorizationFailed": "Assign the role 'Reader' on the subscription to the signed-in"
+    " identity.",
     "InvalidSubscriptionId": "Check AZURE_SUBSCRIPTION_ID.",
     "SubscriptionNotFound": "Check AZURE_SUBSCRIPTION_ID.",
 }
 
 
 class Management(BaseSettings):
-    """Where the management API is."""
+    """The settings of the management API."""
 
     model_config = SettingsConfigDict(
         env_file=ENV_FILE, extra="ignore", frozen=True, env_ignore_empty=True
@@ -42,46 +43,46 @@ class Management(BaseSettings):
 
 
 async def check_quota(pool: Pool) -> Check:
-    """Whether the region offers the VM size, and the account may have one node at least."""
+    """Check that the region offers the VM size and that the quota allows at least one node."""
     if pool.id:
-        return Check("quota", detail="The shared pool has what it has.")
+        return Check("quota", detail="Not checked for a shared pool.")
     management = Management()
     if not management.subscription:
-        return unknown("It needs AZURE_SUBSCRIPTION_ID and a sign-in.")
+        return unchecked("This check requires AZURE_SUBSCRIPTION_ID and a sign-in.")
     try:
         import azure.mgmt.batch  # noqa: F401  an extra
     except ImportError:
-        return unknown("It needs the extra: pip install 'batch-convert[quota]'.")
+        return unchecked("This check requires an extra: pip install 'batch-convert[quota]'.")
     try:
         account, sizes = await look_up(management, pool.vm_size)
     except AzureError as error:
-        return unanswered(error)
+        return explain_failure(error)
     if account is None:
-        return unknown("The Batch account is not in AZURE_SUBSCRIPTION_ID.")
-    return judge_size(sizes, pool) or judge_cores(account, sizes, pool)
+        return unchecked("The Batch account is not in AZURE_SUBSCRIPTION_ID.")
+    return check_size(sizes, pool) or check_cores(account, sizes, pool)
 
 
-def unknown(why: str, remedy: str = "") -> Check:
-    return Check("quota", "unchecked", why, remedy)
+def unchecked(reason: str, remedy: str = "") -> Check:
+    return Check("quota", "unchecked", reason, remedy)
 
 
-def unanswered(error: AzureError) -> Check:
+def explain_failure(error: AzureError) -> Check:
     if not isinstance(error, HttpResponseError) or error.status_code is None:
-        return unknown(explain(error).problem)  # before or after Resource Manager
+        return unchecked(explain(error).problem)  # not from Resource Manager
     code = code_of(error) or error.reason or ""
     problem = f"Azure Resource Manager refused a request: {error.status_code} {code}."
-    return unknown(problem, REMEDIES.get(code, ""))
+    return unchecked(problem, REMEDIES.get(code, ""))
 
 
 async def look_up(
     management: Management, vm_size: str
 ) -> tuple["BatchAccount | None", list["SupportedSku"]]:
-    """The configured account, and what its region offers under the name of this size."""
+    """Return the configured account, and the VM size if its region offers it."""
     from azure.mgmt.batch.aio import BatchManagementClient
 
     place = urlsplit(load_accounts().batch_endpoint)
     async with (
-        opened_transport() as transport,
+        open_transport() as transport,
         BatchManagementClient(
             SignIn(),
             management.subscription,
@@ -92,8 +93,7 @@ async def look_up(
         async for account in client.batch_account.list():
             if account.account_endpoint in (place.hostname, place.netloc):
                 offered = client.location.list_supported_virtual_machine_skus(account.location)
-                same = [sku async for sku in offered if is_same(sku, vm_size)]
-                return account, same
+                return account, [sku async for sku in offered if is_same(sku, vm_size)]
     return None, []
 
 
@@ -101,7 +101,7 @@ def is_same(sku: "SupportedSku", vm_size: str) -> bool:
     return (sku.name or "").lower() == vm_size.lower()
 
 
-def judge_size(sizes: Sequence["SupportedSku"], pool: Pool) -> Check | None:
+def check_size(sizes: Sequence["SupportedSku"], pool: Pool) -> Check | None:
     if sizes:
         return None
     return Check(
@@ -112,26 +112,27 @@ def judge_size(sizes: Sequence["SupportedSku"], pool: Pool) -> Check | None:
     )
 
 
-def judge_cores(account: "BatchAccount", sizes: Sequence["SupportedSku"], pool: Pool) -> Check:
-    """A quota that is too small for all nodes makes a run slow; for the first, impossible."""
+def check_cores(account: "BatchAccount", sizes: Sequence["SupportedSku"], pool: Pool) -> Check:
+    """Check the quota. Too few cores for all nodes are a warning, too few for one an error."""
     cores = cores_of(sizes[0])
-    stand_ins = pool.spot_nodes if pool.fallback_minutes else 0
-    wanted = {
+    fallback_nodes = pool.spot_nodes if pool.fallback_minutes else 0
+    needed = {
         "Spot": (pool.spot_nodes, account.low_priority_core_quota),
-        "dedicated": (pool.dedicated_nodes + stand_ins, dedicated_quota(account, sizes[0])),
+        "dedicated": (pool.dedicated_nodes + fallback_nodes, dedicated_quota(account, sizes[0])),
     }
-    told = [
+    small_quotas = [
         f"{quota} {kind} cores"
-        for kind, (nodes, quota) in wanted.items()
+        for kind, (nodes, quota) in needed.items()
         if nodes and quota is not None and quota < nodes * cores
     ]
-    possible = [quota is None or quota >= cores for nodes, quota in wanted.values() if nodes]
-    if not told:
+    possible = [quota is None or quota >= cores for nodes, quota in needed.values() if nodes]
+    if not small_quotas:
         return Check("quota")
-    detail = f"The account may have {' and '.join(told)}; a {pool.vm_size} has {cores}."
+    quotas = " and ".join(small_quotas)
+    detail = f"The account's quota is {quotas}; one {pool.vm_size} node uses {cores}."
     if any(possible):
-        return Check("quota", detail=f"{detail} There will be fewer nodes.")
-    return Check("quota", "failed", detail, "Ask for more in the Azure portal (Quotas).")
+        return Check("quota", detail=f"{detail} The pool will have fewer nodes.")
+    return Check("quota", "failed", detail, "Request a higher quota in the Azure portal (Quotas).")
 
 
 def cores_of(size: "SupportedSku") -> int:
@@ -140,9 +141,9 @@ def cores_of(size: "SupportedSku") -> int:
 
 
 def dedicated_quota(account: "BatchAccount", size: "SupportedSku") -> int | None:
-    """Of the size's family, where the account has one for each."""
+    """Return the quota of the size's family, or the total if the account has none per family."""
     if not account.dedicated_core_quota_per_vm_family_enforced:
-        whole: int | None = account.dedicated_core_quota
-        return whole
+        total: int | None = account.dedicated_core_quota
+        return total
     families = account.dedicated_core_quota_per_vm_family or ()
     return next((int(f.core_quota or 0) for f in families if f.name == size.family_name), 0)

@@ -1,4 +1,4 @@
-"""How nodes get at blobs: by SAS tokens, or by the managed identity of their pool."""
+"""How nodes reach blobs: by SAS tokens or by the managed identity of their pool."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from azure.storage.blob.aio import BlobServiceClient
 from tasks.azure.batch_task import Identified
 
 CLOCK_SKEW = timedelta(minutes=15)
-LONGEST_DELEGATION = timedelta(days=7)  # that Azure Storage gives
+LONGEST_DELEGATION = timedelta(days=7)  # the limit of Azure Storage
 
 
-class Access(Protocol):
-    """Gives the URLs of blobs, and whose identity opens them; nobody's: the URL itself does."""
+class NodeAccess(Protocol):
+    """The URLs by which nodes reach blobs, and the identity they need. Empty: the URL is enough."""
 
     @property
     def identity(self) -> Identified: ...
@@ -27,8 +27,8 @@ class Access(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class ByIdentity:
-    """Plain URLs, for nodes that have a managed identity."""
+class IdentityAccess:
+    """Plain URLs for nodes with a managed identity."""
 
     endpoint: str
     resource_id: str
@@ -46,7 +46,7 @@ class ByIdentity:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Signer:
-    """Makes SAS tokens that end at `until`. Its tokens go to Azure and nowhere else."""
+    """URLs with SAS tokens that expire at `until`. The tokens are sent to Azure only."""
 
     endpoint: str  # https://account.blob…
     account: str
@@ -56,18 +56,18 @@ class Signer:
 
     @property
     def identity(self) -> Identified:
-        """The token in the URL is all that a node needs."""
+        """Return no identity: the token in the URL is enough."""
         return {}
 
     def blob_url(self, container: str, blob: str) -> str:
-        """A URL that reads one blob."""
+        """Return a URL that can read one blob."""
         token = self._sign(
             generate_blob_sas, container_name=container, blob_name=blob, permission="r"
         )
         return f"{self.endpoint}/{container}/{quote(blob)}?{token}"
 
     def container_url(self, container: str) -> str:
-        """A URL that writes blobs into one container, and neither reads nor lists them."""
+        """Return a URL that can write blobs to one container, but neither read nor list them."""
         token = self._sign(generate_container_sas, container_name=container, permission="w")
         return f"{self.endpoint}/{container}?{token}"
 
@@ -81,15 +81,15 @@ class Signer:
         )
 
 
-async def node_access(service: BlobServiceClient, *, until: datetime, identity: str) -> Access:
-    """By the identity, where one is named; else by SAS tokens that end at `until`."""
+async def node_access(service: BlobServiceClient, *, until: datetime, identity: str) -> NodeAccess:
+    """Return access by the identity, or by SAS tokens until `until` if the identity is empty."""
     if identity:
-        return ByIdentity(service.url.rstrip("/"), identity)
+        return IdentityAccess(service.url.rstrip("/"), identity)
     return await make_signer(service, until=until)
 
 
 async def make_signer(service: BlobServiceClient, *, until: datetime) -> Signer:
-    """A signer by the account's key, else by a user-delegation key of who is signed in."""
+    """Return a signer with the account's key or, without one, a user delegation key."""
     key = getattr(service.credential, "account_key", None)
     delegation = None if key else await delegation_key(service, until=until)
     if delegation:
@@ -104,18 +104,19 @@ async def make_signer(service: BlobServiceClient, *, until: datetime) -> Signer:
 
 
 DELEGATIONS: dict[str, tuple[datetime, UserDelegationKey]] = {}
-"""The last delegation key for each account, and until when it was asked for."""
+"""The last delegation key for each account, and the end that was requested for it."""
 
 
 async def delegation_key(service: BlobServiceClient, *, until: datetime) -> UserDelegationKey:
-    """One key for all waves of a run; another run has another, as a key may have been revoked.
+    """Return one key for all waves of a run. Another run gets a new one: keys can be revoked.
 
-    It is good from a while ago, should this clock be ahead of Azure's, and for a week at most.
+    The key is valid from some minutes ago, in case this machine's clock is ahead of Azure's, and
+    for seven days at most.
     """
-    asked_until, key = DELEGATIONS.get(service.url, (None, None))
-    if key is None or asked_until != until:
-        begins = datetime.now(UTC) - CLOCK_SKEW
-        ends = min(until, begins + LONGEST_DELEGATION)
-        key = await service.get_user_delegation_key(begins, ends)
+    requested_until, key = DELEGATIONS.get(service.url, (None, None))
+    if key is None or requested_until != until:
+        start = datetime.now(UTC) - CLOCK_SKEW
+        expiry = min(until, start + LONGEST_DELEGATION)
+        key = await service.get_user_delegation_key(start, expiry)
         DELEGATIONS[service.url] = until, key
     return key

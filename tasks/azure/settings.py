@@ -1,4 +1,4 @@
-"""The accounts, from the environment or a `.env` file. Names are the Azure CLI's."""
+"""The accounts from the environment or a `.env` file, by the names that the Azure CLI uses."""
 
 import base64
 import binascii
@@ -25,7 +25,7 @@ SETTINGS = {
     "storage_key": "AZURE_STORAGE_KEY",
 }
 
-HANDED_ON = (
+SIGN_IN_SETTINGS = (
     "AZURE_AUTHORITY_HOST",
     "AZURE_CLIENT_CERTIFICATE_PASSWORD",
     "AZURE_CLIENT_CERTIFICATE_PATH",
@@ -37,80 +37,83 @@ HANDED_ON = (
     "AZURE_USERNAME",
     "SSL_CERT_FILE",
 )
-"""What azure-identity and Python's TLS read from the environment only."""
+"""The settings that azure-identity and Python's TLS read from the environment only."""
 
 
 class Accounts(BaseModel):
-    """A Batch and a storage account. Without a key, Microsoft Entra ID signs in."""
+    """A Batch account and a storage account. Without a key, Microsoft Entra ID signs in."""
 
     model_config = ConfigDict(frozen=True)
 
     batch_endpoint: str = Field(
         "", description="The Batch account's URL, https://ACCOUNT.REGION.batch…"
     )
-    batch_account: str = Field("", description="The Batch account's name; needed with a key.")
+    batch_account: str = Field("", description="The Batch account's name. Required with a key.")
     batch_key: SecretStr = Field(
         SecretStr(""), description="The Batch account's key. Empty: Microsoft Entra ID signs in."
     )
     batch_resource: str = Field(
         "",
-        description="What a sign-in asks a token for, such as https://batch.CLOUD/, where it is"
-        " not the public cloud's.",
+        description="The resource that a sign-in requests a token for, such as"
+        " https://batch.CLOUD/. Empty: the public cloud's.",
     )
     storage_connection_string: SecretStr = Field(
         SecretStr(""),
-        description="The storage account, as one string; or fill in the fields below.",
+        description="The storage account as one string. Or fill in the fields below.",
     )
     storage_account: str = Field("", description="The storage account's name.")
     storage_endpoint: str = Field(
-        "", description="The storage account's blob URL, where it is not the public cloud's."
+        "", description="The storage account's blob URL. Empty: the public cloud's."
     )
     storage_key: SecretStr = Field(
         SecretStr(""), description="The storage account's key. Empty: Microsoft Entra ID signs in."
     )
 
     @classmethod
-    def called(cls, field: str) -> str:
-        """What people know a field by."""
+    def display_name(cls, field: str) -> str:
+        """Return the name by which users know a field."""
         return field.replace("_", " ").title()
 
     @property
     def missing(self) -> list[str]:
-        """The fields that must be filled in beside those that are."""
-        missing = [] if self.batch_endpoint else [self.called("batch_endpoint")]
+        """The display names of required fields that are empty."""
+        missing = [] if self.batch_endpoint else [self.display_name("batch_endpoint")]
         if self.batch_key.get_secret_value() and not self.batch_account:
-            missing.append(self.called("batch_account"))
+            missing.append(self.display_name("batch_account"))
         if self.storage_connection_string.get_secret_value():
             return missing
-        account = self.called("storage_account")
+        account = self.display_name("storage_account")
         if self.storage_key.get_secret_value() or self.storage_endpoint:
             return missing if self.storage_account else [*missing, account]
         if not self.storage_account:
-            missing.append(f"{self.called('storage_connection_string')} or {account}")
+            missing.append(f"{self.display_name('storage_connection_string')} or {account}")
         return missing
 
     @property
     def malformed(self) -> list[str]:
-        """What is wrong with the fields that are filled in, each in a sentence."""
+        """A sentence about each malformed field."""
         faults = []
         if self.batch_endpoint and not self.batch_endpoint.startswith(("https://", "http://")):
-            faults.append(f"{self.called('batch_endpoint')} must begin with https://.")
+            faults.append(f"{self.display_name('batch_endpoint')} must begin with https://.")
         faults += [
-            f"{self.called(field)} is not a key: it must be base64."
+            f"{self.display_name(field)} is not a key: it must be Base64."
             for field in ("batch_key", "storage_key")
-            if not is_key(getattr(self, field).get_secret_value())
+            if not is_base64(getattr(self, field).get_secret_value())
         ]
-        connection = self.called("storage_connection_string")
+        connection = self.display_name("storage_connection_string")
         parts = parts_of(self.storage_connection_string.get_secret_value())
         if parts and ("AccountName" not in parts or "SharedAccessSignature" in parts):
-            faults.append(f"{connection} must name AccountName, with AccountKey.")
-        if not is_key(parts.get("AccountKey", "")):
-            faults.append(f"The AccountKey in {connection} is not base64.")
+            faults.append(
+                f"{connection} must contain AccountName, and AccountKey instead of"
+                " SharedAccessSignature."
+            )
+        if not is_base64(parts.get("AccountKey", "")):
+            faults.append(f"The AccountKey in {connection} is not Base64.")
         return faults
 
 
 class Environment(BaseSettings, Accounts):
-    """The accounts that the environment or `.env` name."""
+    """The accounts in the environment or in `.env`."""
 
     model_config = SettingsConfigDict(
         alias_generator=AliasGenerator(validation_alias=SETTINGS.__getitem__),
@@ -120,7 +123,7 @@ class Environment(BaseSettings, Accounts):
     )
 
     @classmethod
-    def called(cls, field: str) -> str:
+    def display_name(cls, field: str) -> str:
         return SETTINGS[field]
 
     @property
@@ -133,7 +136,7 @@ def parts_of(connection_string: str) -> dict[str, str]:
     return {name: value for name, _, value in parts}
 
 
-def is_key(text: str) -> bool:
+def is_base64(text: str) -> bool:
     try:
         base64.b64decode(text, validate=True)
     except binascii.Error:
@@ -145,8 +148,8 @@ _chosen: ContextVar[Accounts | None] = ContextVar("accounts", default=None)
 
 
 @contextmanager
-def using(accounts: Accounts) -> Iterator[None]:
-    """Let `load_accounts` give these in the block, and in all asyncio tasks that it starts."""
+def using_accounts(accounts: Accounts) -> Iterator[None]:
+    """Make `load_accounts` return these in the block and in all asyncio tasks that it starts."""
     token = _chosen.set(accounts)
     try:
         yield
@@ -155,19 +158,19 @@ def using(accounts: Accounts) -> Iterator[None]:
 
 
 def load_accounts() -> Accounts:
-    """The accounts that the run uses; outside of one, those of the environment.
+    """Return the accounts that `using_accounts` has set, or those of the environment.
 
     Raises:
-        SettingsError: some settings are there, but not all that belong together, or one is wrong.
+        SettingsError: A setting of the environment is missing or malformed.
     """
-    hand_on_env_file()
+    export_sign_in_settings()
     return _chosen.get() or check_environment(Environment())
 
 
-def hand_on_env_file() -> None:
-    """Put what `.env` says of the sign-in into the environment, which comes first here too."""
+def export_sign_in_settings() -> None:
+    """Copy the sign-in settings of `.env` to the environment, which takes precedence."""
     for name, value in dotenv_values(ENV_FILE).items():
-        if name in HANDED_ON and value:
+        if name in SIGN_IN_SETTINGS and value:
             os.environ.setdefault(name, value)
 
 
@@ -176,14 +179,16 @@ def check_environment(accounts: Environment) -> Accounts:
         raise SettingsError(
             "No Azure account is configured.",
             "Set AZURE_BATCH_ENDPOINT and AZURE_STORAGE_CONNECTION_STRING (or"
-            " AZURE_STORAGE_ACCOUNT), with keys or a sign-in, in the environment or in .env; or run"
-            " `python -m local_azure --env-file .env` for an account on this machine.",
+            " AZURE_STORAGE_ACCOUNT), with keys or a sign-in, in the environment or in .env. To use"
+            " an account on this machine, run `python -m local_azure --env-file .env`.",
         )
     if accounts.missing:
         raise SettingsError(
-            f"The account is only half configured: {' and '.join(accounts.missing)} missing.",
-            "Set what is missing, or unset the rest to convert on this machine.",
+            f"The account's settings are incomplete. Missing: {' and '.join(accounts.missing)}.",
+            "Set what is missing, or unset the other settings to convert on this machine.",
         )
     if accounts.malformed:
-        raise SettingsError(" ".join(accounts.malformed), "Copy it again from the Azure portal.")
+        raise SettingsError(
+            " ".join(accounts.malformed), "Copy the value again from the Azure portal."
+        )
     return accounts

@@ -1,4 +1,4 @@
-"""Signing in by Microsoft Entra ID, in whichever of its many ways is set up."""
+"""The sign-in with Microsoft Entra ID, by whichever of its methods is configured."""
 
 import os
 from dataclasses import dataclass
@@ -8,52 +8,53 @@ from typing import Any, Self, cast
 
 from azure.core.credentials import AccessToken, AccessTokenInfo, TokenRequestOptions
 
-from tasks.azure.transport import opened_transport
+from tasks.azure.transport import open_transport
 
-KEPT = timedelta(minutes=5)  # after that, who has signed in meanwhile, or got a role, is seen
-MARGIN = timedelta(minutes=10)  # a token that ends sooner is not used: the SDKs ask for five
-IDENTITY = ("AZURE_AUTHORITY_HOST", "AZURE_TENANT_ID", "AZURE_CLIENT_ID")
+CACHE_TIME = timedelta(minutes=5)  # then a new sign-in or a new role takes effect
+MARGIN = timedelta(minutes=10)  # before its expiry a token is replaced; the SDKs need five
+IDENTITY_SETTINGS = ("AZURE_AUTHORITY_HOST", "AZURE_TENANT_ID", "AZURE_CLIENT_ID")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Kept:
-    """A token, and when it was got."""
+class CachedToken:
+    """A token and the time at which it was issued."""
 
     token: AccessTokenInfo
-    since: datetime
+    issued_at: datetime
 
     def is_fresh(self, now: datetime) -> bool:
-        ends = datetime.fromtimestamp(self.token.expires_on, UTC)
-        return now < self.since + KEPT and now < ends - MARGIN
+        expires_at = datetime.fromtimestamp(self.token.expires_on, UTC)
+        return now < self.issued_at + CACHE_TIME and now < expires_at - MARGIN
 
 
-TOKENS: dict[tuple[object, ...], Kept] = {}
-"""By who signs in, for which resource, and what else was asked, such as a tenant."""
+TOKENS: dict[tuple[object, ...], CachedToken] = {}
+"""The cached tokens by identity, scopes and other options, such as a tenant."""
 
 
 class SignIn:
-    """`DefaultAzureCredential`, whose tokens all clients of this process share for a while.
+    """A `DefaultAzureCredential` whose tokens all clients of this process share.
 
-    Each stage has clients of its own, and a token of the Azure CLI's takes a second.
+    Each stage has its own clients, and the Azure CLI takes a second for a token.
     """
 
     async def get_token_info(
         self, *scopes: str, options: TokenRequestOptions | None = None
     ) -> AccessTokenInfo:
-        asked = {name: value for name, value in (options or {}).items() if name != "claims"}
-        who = tuple(os.environ.get(name) for name in IDENTITY)
-        key = (who, scopes, tuple(sorted(asked.items())))
-        kept, now = TOKENS.get(key), datetime.now(UTC)
-        if kept is None or not kept.is_fresh(now) or (options or {}).get("claims"):
-            kept = TOKENS[key] = Kept(await ask(*scopes, options=options), now)
-        return kept.token
+        cached_options = {name: v for name, v in (options or {}).items() if name != "claims"}
+        identity = tuple(os.environ.get(name) for name in IDENTITY_SETTINGS)
+        key = (identity, scopes, tuple(sorted(cached_options.items())))
+        cached, now = TOKENS.get(key), datetime.now(UTC)
+        if cached is None or not cached.is_fresh(now) or (options or {}).get("claims"):
+            cached = CachedToken(await request_token(*scopes, options=options), now)
+            TOKENS[key] = cached
+        return cached.token
 
     async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
         info = await self.get_token_info(*scopes, options=cast("TokenRequestOptions", options))
         return AccessToken(info.token, info.expires_on)
 
     async def close(self) -> None:
-        """It holds nothing open."""
+        """Do nothing: no connection stays open."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -64,19 +65,19 @@ class SignIn:
         error: BaseException | None = None,
         traceback: TracebackType | None = None,
     ) -> None:
-        """As close."""
+        """Do nothing, like `close`."""
 
 
-async def ask(*scopes: str, options: TokenRequestOptions | None) -> AccessTokenInfo:
-    """A new token.
+async def request_token(*scopes: str, options: TokenRequestOptions | None) -> AccessTokenInfo:
+    """Return a new token.
 
     Raises:
-        ClientAuthenticationError: nobody is signed in, or Entra ID refuses.
+        ClientAuthenticationError: No method of sign-in works, or Entra ID refuses.
     """
     from azure.identity.aio import DefaultAzureCredential  # takes half a second
 
     async with (
-        opened_transport() as transport,
+        open_transport() as transport,
         DefaultAzureCredential(transport=transport) as credential,
     ):
         return await credential.get_token_info(*scopes, options=options)

@@ -1,4 +1,4 @@
-"""What the watcher sees of a run's job, its pool and its nodes: one request for each."""
+"""The state of a run's job, pool and nodes, with one request for each."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -21,13 +21,13 @@ JOB_STATES: dict[Any, Any] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """What is known of a run's job, its pool and its nodes; what was not asked is as one hopes."""
+    """The known state of a run's job, pool and nodes. The defaults are those of a healthy run."""
 
     seconds_left: float  # until the deadline
     elapsed_seconds: float = 0
     is_cancelled: bool = False  # in Prefect
-    is_answered: bool = True  # by Batch
-    active: int = 0  # batch tasks that wait
+    is_answered: bool = True  # Batch responds
+    active: int = 0  # waiting batch tasks
     running: int = 0
     succeeded: int = 0
     failed: int = 0
@@ -37,11 +37,11 @@ class Snapshot:
     resize_codes: tuple[str, ...] = ()
     nodes: int = 0
     unstarted_nodes: int = 0  # whose start task failed
-    unusable_nodes: int = 0  # by Batch
-    evicted_nodes: int = 0  # listed until they come back
-    other_nodes: int = 0  # of the account's other pools
-    has_fallback: bool = False  # dedicated nodes stand in for Spot ones that do not come
-    node_hours: float = 0  # that have been paid for
+    unusable_nodes: int = 0  # in Batch's judgement
+    evicted_nodes: int = 0  # which Batch lists until they come back
+    other_nodes: int = 0  # in the account's other pools
+    has_fallback: bool = False  # dedicated nodes replace missing Spot nodes
+    node_hours: float = 0  # paid so far
     max_node_hours: float = 0  # 0: no limit
 
     @property
@@ -62,7 +62,7 @@ class Snapshot:
 
     @property
     def reason(self) -> str:
-        return " and ".join(self.resize_codes) or "nothing of why"
+        return " and ".join(self.resize_codes) or "nothing about the cause"
 
     @property
     def broken_nodes(self) -> int:
@@ -70,12 +70,12 @@ class Snapshot:
 
     @property
     def good_nodes(self) -> int:
-        """Those that work, or are about to."""
+        """The nodes that work or will soon."""
         return self.nodes - self.broken_nodes - self.evicted_nodes
 
     @property
     def is_stuck(self) -> bool:
-        """Nothing converts, and Batch does nothing to change that."""
+        """Nothing converts, and Batch is not changing the pool."""
         return self.is_steady and not self.running and not self.good_nodes
 
 
@@ -96,7 +96,7 @@ async def observe_counts(batch: BatchClient, ticket: Ticket, snapshot: Snapshot)
 
 
 async def survey(batch: BatchClient, ticket: Ticket, snapshot: Snapshot) -> Snapshot:
-    """The nodes; and what may tell why nothing runs: the pool without them, the job with them."""
+    """Observe the nodes and, if nothing runs, the pool or the job: the cause is in one of them."""
     snapshot = await observe_nodes(batch, ticket, snapshot)
     if not snapshot.good_nodes:
         return await observe_pool(batch, ticket, snapshot)
@@ -143,7 +143,7 @@ async def observe_job(batch: BatchClient, ticket: Ticket, snapshot: Snapshot) ->
 
 
 async def count_nodes(batch: BatchClient, pool_id: str) -> tuple[list[models.BatchNodeCounts], int]:
-    """The pool's nodes by state, dedicated and Spot; and how many all other pools have."""
+    """Return the pool's node counts by state (dedicated and Spot), and the nodes of other pools."""
     own: list[models.BatchNodeCounts] = []
     others = 0
     async for pool in batch.list_pool_node_counts():

@@ -1,4 +1,4 @@
-"""The stamp of an output blob: the key and the source from which it was made."""
+"""The stamp in an output blob's metadata: its key, source and preset."""
 
 import os
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from tasks.models import Conversion, Stamp
 
-KEY_METADATA = "convertkey"  # metadata names may not hold hyphens
+KEY_METADATA = "convertkey"  # metadata names cannot contain hyphens
 SOURCE_METADATA = "convertsource"
 PRESET_METADATA = "convertpreset"
 
@@ -22,7 +22,7 @@ def read_stamp(metadata: Mapping[str, str] | None, size_bytes: int) -> Stamp:
 
 
 def stamp_metadata(conversion: Conversion) -> dict[str, str]:
-    """The metadata that an output is uploaded with: ASCII, as headers are."""
+    """Return the metadata of an output. It is sent in headers, so it is ASCII."""
     return {
         KEY_METADATA: conversion.key,
         SOURCE_METADATA: quote(os.fsencode(conversion.source.location)),

@@ -1,4 +1,4 @@
-"""The tags of pools and jobs: by these they are known as ours, and when they may be deleted."""
+"""The tags of pools and jobs: which run created them, and when they expire."""
 
 from collections.abc import Iterable
 from datetime import UTC, timedelta
@@ -10,11 +10,11 @@ from tasks.models import Ticket
 from tasks.naming import OWNER, lock_id
 from tasks.parameters import Pool
 
-WARM = "warm"  # the tag, and the beginning of the name, of a pool that runs share
+WARM = "warm"  # tags a pool that runs share, and begins its name
 
 
 def tags(ticket: Ticket) -> list[models.BatchMetadataItem]:
-    """By these, `sweep` and the next run know what is ours, whose, and when it is stale."""
+    """Return the tags by which `sweep` and the next run find what a run has left behind."""
     values = {
         "owner": OWNER,
         "run": ticket.run_id,
@@ -25,9 +25,9 @@ def tags(ticket: Ticket) -> list[models.BatchMetadataItem]:
 
 
 def warm_tags(ticket: Ticket, pool: Pool) -> list[models.BatchMetadataItem]:
-    """Of no run and no output: it expires when the last run that asked for it can need it no more.
+    """Return the tags of a warm pool. They name no run, and expire after the last run that uses it.
 
-    Its lock is its own name's; what is in use is told by its jobs.
+    The lock id comes from the pool's name. A pool with an open job is in use.
     """
     last_use = ticket.deadline + timedelta(minutes=pool.keep_warm_minutes)
     values = {
@@ -54,22 +54,22 @@ def check_own(
     metadata: Iterable[models.BatchMetadataItem] | None,
     ticket: Ticket,
 ) -> None:
-    """Make sure that what bears our run's name was made by our run.
+    """Check that an existing job or pool with the run's id was created by this run.
 
     Raises:
-        PoolError: somebody else made it.
+        PoolError: Another run or user created it.
     """
     if read_tags(metadata).get("run") != ticket.run_id:
         raise PoolError(
-            f"There is a {kind} {name!r} that this run did not make.",
-            "Run again: the next run has another name.",
+            f"The {kind} {name!r} exists already, and this run did not create it.",
+            "Run again: the next run uses another name.",
         )
 
 
-def put_off(
+def with_latest_expiry(
     present: Iterable[models.BatchMetadataItem], wanted: Iterable[models.BatchMetadataItem]
 ) -> list[models.BatchMetadataItem]:
-    """The tags of a warm pool that several runs use: the last of them decides when it expires."""
+    """Return the wanted tags of a warm pool with the later expiry of the two."""
     values = read_tags(wanted)
     latest = max(values["expires_at"], read_tags(present).get("expires_at", ""))
     return to_metadata(values | {"expires_at": latest})

@@ -1,6 +1,6 @@
-"""The way to the network, and whom it trusts: what `SSL_CERT_FILE` names when a client is made.
+"""The HTTP transport of the SDKs' clients, and the certificates that it trusts.
 
-aiohttp, which is below the SDKs' async clients, goes on trusting whom it did when it was imported.
+`SSL_CERT_FILE` counts when a client is created. aiohttp itself reads it only when it is imported.
 """
 
 import os
@@ -20,32 +20,32 @@ TIMEOUTS: Any = {"connection_timeout": 10, "read_timeout": 60}  # seconds
 
 
 @asynccontextmanager
-async def opened_transport() -> "AsyncIterator[AioHttpTransport]":
-    """What clients and credentials send their requests by, for as long as the block runs."""
+async def open_transport() -> "AsyncIterator[AioHttpTransport]":
+    """Yield a transport for clients and credentials, which is closed after the block."""
     import aiohttp
     from azure.core.pipeline.transport import AioHttpTransport
 
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=trusted()),
+        connector=aiohttp.TCPConnector(ssl=tls_trust()),
         cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=bool(getproxies()),  # then two threads look the environment up for each request
-        auto_decompress=False,  # the SDKs do that
+        trust_env=bool(getproxies()),  # costs two threads per request
+        auto_decompress=False,  # the SDKs decompress
     ) as session:
         yield AioHttpTransport(session=session, session_owner=False, **TIMEOUTS)
 
 
-def trusted() -> ssl.SSLContext | Literal[True]:
-    """Whom this process trusts by now. True: whom aiohttp does, as nothing else is named."""
+def tls_trust() -> ssl.SSLContext | Literal[True]:
+    """Return the certificates that the environment names. True: the default of aiohttp."""
     named = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     return _context(*named) if any(named) else True
 
 
 @lru_cache(maxsize=4)
 def _context(_file: str | None, _folder: str | None) -> ssl.SSLContext:
-    """Reads some 140 certificates, which takes as long as 20 requests."""
-    return ssl.create_default_context()  # OpenSSL reads both by itself
+    """Read about 140 certificates, which takes as long as 20 requests."""
+    return ssl.create_default_context()  # OpenSSL reads both variables by itself
 
 
 def trusted_file() -> str:
-    """The same as a file, for what does not read the environment; FFmpeg verifies nothing else."""
+    """Return the trusted certificates as a file. FFmpeg verifies servers only with a file."""
     return ssl.get_default_verify_paths().cafile or certifi.where()

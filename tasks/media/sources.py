@@ -20,7 +20,7 @@ from tasks.models import Source
 if TYPE_CHECKING:  # the command checks sources before it imports slow modules
     from azure.storage.blob.aio import BlobServiceClient
 
-    from tasks.azure.listing import Listed
+    from tasks.azure.listing import ListedBlob
 
 NAME_A_SOURCE = "Name a file, a folder, a glob or az://container/prefix with media files."
 UNREADABLE = "unreadable: "  # starts the version of an unreadable source; the reason follows
@@ -193,7 +193,7 @@ async def find_blobs(service: "BlobServiceClient", address: str) -> AsyncIterato
         ) from None
 
 
-def _blob_source(blob: "Listed", *, container: str, root: str) -> Source:
+def _blob_source(blob: "ListedBlob", *, container: str, root: str) -> Source:
     return Source(
         name=blob.name.removeprefix(root).lstrip("/"),
         location=f"{AZURE}{container}/{blob.name}",

@@ -28,7 +28,7 @@ from rich.table import Table
 
 from bench import Question, ask, load_questions
 from local_azure.stack import running_stack
-from tasks.azure.settings import Environment, load_accounts, using
+from tasks.azure.settings import Environment, load_accounts, using_accounts
 from tasks.parameters import Pool
 
 
@@ -47,7 +47,7 @@ def ask_local(questions: Sequence[Question]) -> dict[str, str]:
     with (
         tempfile.TemporaryDirectory() as folder,
         running_stack(Path(folder)) as stack,
-        using(Environment.model_validate(stack.wait())),
+        using_accounts(Environment.model_validate(stack.wait())),
     ):
         return asyncio.run(ask(questions, pool))
 

@@ -18,7 +18,7 @@ from azure.storage.blob import BlobServiceClient
 
 from bench import Question, ask, load_questions
 from local_azure.testing import LocalStack
-from tasks.azure.settings import Environment, using
+from tasks.azure.settings import Environment, using_accounts
 from tasks.parameters import Cleanup, Pool
 
 ASK = Path(__file__).with_name("ask.py")
@@ -28,7 +28,7 @@ ALL = load_questions()
 @pytest.fixture(scope="module")
 def answers(stack: LocalStack) -> dict[str, str]:
     """Return the local stack's answers to all questions, by name."""
-    with using(Environment.model_validate(stack.settings)):
+    with using_accounts(Environment.model_validate(stack.settings)):
         return asyncio.run(ask(ALL, Pool(spot_nodes=0, dedicated_nodes=1, slots_per_node=8)))
 
 
@@ -79,6 +79,6 @@ def test_the_answer_is_the_resize_error_if_the_pool_gets_no_node(
 ) -> None:
     order("resize", code="AccountSpotCoreQuotaReached", pool="questions-*")
     [question] = load_questions(["task_counts"])
-    with using(Environment.model_validate(account)):
+    with using_accounts(Environment.model_validate(account)):
         answers = asyncio.run(ask([question], Pool(spot_nodes=1, slots_per_node=8)))
     assert answers == {"task_counts": "no node: AccountSpotCoreQuotaReached"}

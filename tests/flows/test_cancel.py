@@ -85,7 +85,7 @@ async def test_a_script_can_be_cancelled_while_it_waits_for_the_lock(
     process = started(source, "--limits.lock-wait-seconds", "600")
     read_until(process.stdout, "Waiting for another run")
     rest = await ended_by_cancel(process, source)
-    assert "The run was cancelled in Prefect. None was converting. Run again." in rest
+    assert "The run was cancelled in Prefect. No file was converting. Run again." in rest
     assert "1 not started in" in rest
 
 

@@ -31,9 +31,9 @@ STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
 BATCH_TASKS = re.compile(r"(\d+) (running|completed)")
 STAGES = {  # what shows that the stage has begun: a log line, or a number of batch tasks in a state
     "plan": "Using the Batch account",
-    "containers": "Made the container",
-    "pool": "Asked for the pool",
-    "job": "Made the job",
+    "containers": "Created the container",
+    "pool": "Requested the pool",
+    "job": "Created the job",
     "uploads": " to upload",
     "submission": " added",
     "converting": "1 running",
@@ -73,7 +73,7 @@ class Scene:
 
     def wait_for(self, process: subprocess.Popen[str], mark: str) -> None:
         if count := BATCH_TASKS.fullmatch(mark):
-            output = read_until(process.stdout, "Made the job")
+            output = read_until(process.stdout, "Created the job")
             self._wait_for_batch_tasks(output.split()[-1], count[2], least=int(count[1]))
         else:
             read_until(process.stdout, mark)

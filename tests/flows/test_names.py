@@ -80,7 +80,7 @@ async def test_a_foreign_pool_or_job_with_the_runs_name_stops_the_run_and_surviv
     look = make(batch, name)
     before = look()
     state = await run(planned)
-    with pytest.raises(PoolError, match="that this run did not make"):
+    with pytest.raises(PoolError, match="this run did not create it"):
         await state.aresult()
     await end_run(flow, planned, state)
     await sweep_a_day_later(containers[1])

@@ -51,7 +51,7 @@ async def test_01_a_run_with_a_failed_file_is_not_a_success(
 
 
 async def test_02_a_folder_without_media_is_an_error(convert: Convert, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="There are no media files"):
+    with pytest.raises(UsageError, match="No media files found"):
         await convert(tmp_path)
 
 

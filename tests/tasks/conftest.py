@@ -1,4 +1,4 @@
-"""What tests of several stages use."""
+"""Fixtures for the tests of stages."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -9,7 +9,7 @@ from prefect import flow
 
 @pytest.fixture
 def in_flow(prefect_server: str) -> Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]:
-    """Runs a function inside a flow, where Prefect's tasks are at home."""
+    """Return a function that runs another one inside a flow, which Prefect's tasks need."""
     assert prefect_server
 
     async def run(function: Callable[[], Awaitable[Any]]) -> Any:

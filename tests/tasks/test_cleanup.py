@@ -15,12 +15,12 @@ from tasks.models import Ticket
 from tasks.naming import OWN, input_blob, lock_blob, log_folder
 from tasks.parameters import Cleanup
 
-Make = Callable[..., Ticket]
+Create = Callable[..., Ticket]
 
 
 @pytest.fixture
-def make(batch: BatchClient) -> Make:
-    """Makes a run's pool, without nodes, and its job; with the tags of another ticket if given."""
+def create(batch: BatchClient) -> Create:
+    """Create a run's pool, without nodes, and its job, both with the tags of `tagged`."""
     image = models.BatchVmImageReference(
         publisher="canonical", offer="ubuntu-24_04-lts", sku="server"
     )
@@ -28,7 +28,7 @@ def make(batch: BatchClient) -> Make:
         image_reference=image, node_agent_sku_id="batch.node.ubuntu 24.04"
     )
 
-    def make_both(ticket: Ticket, tagged: Ticket | None) -> Ticket:
+    def create_both(ticket: Ticket, tagged: Ticket | None) -> Ticket:
         metadata = tags(tagged) if tagged else []
         batch.create_pool(
             models.BatchPoolCreateOptions(
@@ -44,11 +44,11 @@ def make(batch: BatchClient) -> Make:
         )
         return ticket
 
-    return make_both
+    return create_both
 
 
 def states(batch: BatchClient, ticket: Ticket) -> tuple[str, str]:
-    """Of the job and the pool."""
+    """Return the states of the job and the pool."""
     try:
         job = str(batch.get_job(ticket.job_id).state.value)
     except ResourceNotFoundError:
@@ -60,34 +60,34 @@ def states(batch: BatchClient, ticket: Ticket) -> tuple[str, str]:
     return job, pool
 
 
-async def test_the_runs_job_and_pool_are_deleted(batch: BatchClient, make: Make) -> None:
+async def test_the_runs_job_and_pool_are_deleted(batch: BatchClient, create: Create) -> None:
     ticket = a_ticket()
-    make(ticket, ticket)
+    create(ticket, ticket)
     await clean_up.fn(ticket, Cleanup(), is_finished=False)
     assert states(batch, ticket) == ("deleting", "deleting")
     await clean_up.fn(ticket, Cleanup(), is_finished=False)
 
 
-async def test_nodes_are_released_while_the_job_goes_on(batch: BatchClient, make: Make) -> None:
+async def test_nodes_are_released_before_the_job_ends(batch: BatchClient, create: Create) -> None:
     ticket = a_ticket()
-    make(ticket, ticket)
+    create(ticket, ticket)
     await release_nodes.fn(ticket, Cleanup())
     assert states(batch, ticket) == ("active", "deleting")
 
 
-async def test_what_was_never_made_needs_no_cleaning(account: dict[str, str]) -> None:
+async def test_cleanup_succeeds_if_nothing_was_created(account: dict[str, str]) -> None:
     assert account
     await clean_up.fn(a_ticket(), Cleanup(), is_finished=False)
     await clean_up.fn(a_ticket(), Cleanup(job="keep"), is_finished=False)
 
 
 @pytest.mark.parametrize("job", ["delete", "keep"])
-async def test_nothing_is_touched_that_lacks_our_tags_or_bears_another_lock(
-    batch: BatchClient, make: Make, job: str
+async def test_jobs_and_pools_without_our_tags_or_with_another_lock_are_left_alone(
+    batch: BatchClient, create: Create, job: str
 ) -> None:
     cleanup = Cleanup.model_validate({"job": job})
     for tagged in (None, a_ticket()):
-        ticket = make(a_ticket(), tagged)
+        ticket = create(a_ticket(), tagged)
         await clean_up.fn(ticket, cleanup, is_finished=False)
         await end_predecessor.fn(
             {"job": ticket.job_id, "pool": ticket.pool_id}, lock_id=ticket.lock_id
@@ -95,11 +95,11 @@ async def test_nothing_is_touched_that_lacks_our_tags_or_bears_another_lock(
         assert states(batch, ticket) == ("active", "active")
 
 
-async def test_a_job_that_is_kept_is_ended_and_a_pool_that_is_kept_loses_its_nodes(
-    batch: BatchClient, make: Make
+async def test_a_kept_job_is_ended_and_a_kept_pool_loses_its_nodes(
+    batch: BatchClient, create: Create
 ) -> None:
     ticket = a_ticket()
-    make(ticket, ticket)
+    create(ticket, ticket)
     await clean_up.fn(ticket, Cleanup(job="keep", pool="keep"), is_finished=False)
     job, pool = states(batch, ticket)
     assert job in ("terminating", "completed")
@@ -107,18 +107,18 @@ async def test_a_job_that_is_kept_is_ended_and_a_pool_that_is_kept_loses_its_nod
     assert batch.get_pool(ticket.pool_id).auto_scale_formula == NO_NODES
 
 
-async def test_a_shared_pool_stays(batch: BatchClient, make: Make) -> None:
+async def test_a_shared_pool_is_left_alone(batch: BatchClient, create: Create) -> None:
     ticket = a_ticket(owns_pool=False)
-    make(ticket, ticket)
+    create(ticket, ticket)
     await clean_up.fn(ticket, Cleanup(), is_finished=False)
     assert states(batch, ticket) == ("deleting", "active")
 
 
-async def test_the_next_run_under_the_lock_ends_what_the_last_one_left(
-    batch: BatchClient, make: Make
+async def test_the_next_run_under_the_lock_ends_the_last_runs_job_and_pool(
+    batch: BatchClient, create: Create
 ) -> None:
     last = a_ticket()
-    make(last, last)
+    create(last, last)
     predecessor = {"job": last.job_id, "pool": last.pool_id}
     await end_predecessor.fn(predecessor, lock_id=last.lock_id)
     assert states(batch, last) == ("deleting", "deleting")
@@ -126,7 +126,7 @@ async def test_the_next_run_under_the_lock_ends_what_the_last_one_left(
     await end_predecessor.fn({}, lock_id=last.lock_id)
 
 
-async def test_uploads_and_logs_go_when_the_run_came_to_its_end_and_the_lock_stays(
+async def test_uploads_and_logs_are_deleted_after_a_finished_run_but_the_lock_is_not(
     blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:
     ticket, other = a_ticket(), a_ticket()
@@ -137,7 +137,7 @@ async def test_uploads_and_logs_go_when_the_run_came_to_its_end_and_the_lock_sta
     for name in (*kept, *gone):
         container.upload_blob(name, b"", metadata=OWN)
     kept.append(input_blob(ticket.lock_id, "theirs"))
-    container.upload_blob(kept[-1], b"of a name like ours")
+    container.upload_blob(kept[-1], b"foreign content")
     cleanup = Cleanup(container=containers[1])
     await clean_up.fn(ticket, cleanup, is_finished=False)
     assert len(list(container.list_blob_names())) == len(kept) + len(gone)
@@ -147,7 +147,7 @@ async def test_uploads_and_logs_go_when_the_run_came_to_its_end_and_the_lock_sta
     assert sorted(container.list_blob_names()) == sorted(kept)
 
 
-async def test_an_upload_that_cannot_be_deleted_is_told_when_all_others_are_gone(
+async def test_an_upload_that_cannot_be_deleted_is_an_error_after_all_others_are_deleted(
     blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:
     ticket = a_ticket()
@@ -167,7 +167,7 @@ async def test_an_upload_that_cannot_be_deleted_is_told_when_all_others_are_gone
     assert list(container.list_blob_names()) == []
 
 
-async def test_uploads_are_gone_although_the_answer_to_their_deletion_was_lost(
+async def test_uploads_are_deleted_although_the_response_to_their_deletion_is_lost(
     blobs: BlobServiceClient, containers: tuple[str, str], storage_faults: StorageProxy
 ) -> None:
     ticket = a_ticket()
@@ -177,10 +177,10 @@ async def test_uploads_are_gone_although_the_answer_to_their_deletion_was_lost(
     storage_faults.order(Drop(when="after", method="POST", times=1))
     await clean_up.fn(ticket, Cleanup(container=containers[1]), is_finished=True)
     assert list(container.list_blob_names()) == []
-    assert [asked.method for asked in storage_faults.requests].count("POST") == 2
+    assert [request.method for request in storage_faults.requests].count("POST") == 2
 
 
-def test_ours_is_what_bears_our_tag_and_the_same_lock() -> None:
+def test_a_job_is_ours_if_it_has_our_tag_and_the_same_lock() -> None:
     ticket = a_ticket()
     assert is_ours(tags(ticket), ticket.lock_id)
     assert not is_ours(tags(ticket), "0" * 16)

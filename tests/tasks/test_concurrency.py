@@ -8,7 +8,7 @@ from prefect.exceptions import TerminationSignal
 from tasks.concurrency import cancel_all, map_concurrently, map_in_threads
 
 
-async def test_results_come_in_the_items_order_and_no_more_run_than_are_allowed() -> None:
+async def test_coroutines_return_results_in_order_and_keep_the_limit() -> None:
     running = most = 0
 
     async def double(item: int) -> int:
@@ -24,7 +24,7 @@ async def test_results_come_in_the_items_order_and_no_more_run_than_are_allowed(
     assert most == 3
 
 
-async def test_the_first_error_ends_what_is_under_way_before_it_is_raised() -> None:
+async def test_the_first_error_cancels_the_other_coroutines() -> None:
     ended: list[int] = []
 
     async def work(item: int) -> None:
@@ -40,7 +40,7 @@ async def test_the_first_error_ends_what_is_under_way_before_it_is_raised() -> N
     assert ended == [0, 1]
 
 
-async def test_an_item_is_drawn_only_when_its_turn_has_come() -> None:
+async def test_items_are_taken_from_the_iterable_only_when_needed() -> None:
     drawn: list[int] = []
 
     async def wait(item: int) -> None:
@@ -51,20 +51,20 @@ async def test_an_item_is_drawn_only_when_its_turn_has_come() -> None:
     assert drawn == [0, 1, 2, 3, 4]
 
 
-async def test_a_signal_that_strikes_what_is_being_ended_is_not_lost() -> None:
-    async def be_struck() -> None:
+async def test_a_signal_that_a_cancelled_task_receives_is_raised() -> None:
+    async def receive_signal() -> None:
         try:
             await asyncio.Event().wait()
         finally:
             raise TerminationSignal(signal.SIGTERM)
 
-    struck = asyncio.create_task(be_struck())
+    receiver = asyncio.create_task(receive_signal())
     await asyncio.sleep(0)
     with pytest.raises(TerminationSignal):
-        await cancel_all(struck)
+        await cancel_all(receiver)
 
 
-async def test_results_come_in_the_items_order() -> None:
+async def test_threads_return_results_in_order() -> None:
     second = threading.Event()
 
     def wait_for_the_second(item: int, _: threading.Event) -> int:
@@ -74,11 +74,11 @@ async def test_results_come_in_the_items_order() -> None:
     assert await map_in_threads(wait_for_the_second, [1, 2, 3]) == [2, 4, 6]
 
 
-async def test_no_items_give_no_results() -> None:
+async def test_threads_return_no_results_for_no_items() -> None:
     assert await map_in_threads(lambda item, _: item, []) == []
 
 
-async def test_an_error_ends_the_rest() -> None:
+async def test_an_error_in_one_thread_stops_the_others() -> None:
     ended = threading.Event()
 
     def fail(item: int, stop: threading.Event) -> None:
@@ -92,7 +92,7 @@ async def test_an_error_ends_the_rest() -> None:
     assert ended.wait(10)
 
 
-async def test_a_run_that_is_cancelled_does_not_wait_for_its_threads() -> None:
+async def test_a_cancelled_caller_does_not_wait_for_its_threads() -> None:
     begun, ended = threading.Event(), threading.Event()
 
     def work(_: int, stop: threading.Event) -> None:

@@ -6,10 +6,10 @@ import pytest
 from tasks.errors import UsageError
 from tasks.files import check_allowed, open_atomically
 from tasks.parameters import Output, Request
-from tasks.plan import check, make_plan
+from tasks.plan import check_request, make_plan
 
 
-def test_a_file_has_its_name_once_it_is_whole(tmp_path: Path) -> None:
+def test_a_file_gets_its_name_once_it_is_complete(tmp_path: Path) -> None:
     target = tmp_path / "new" / "r.json"
     with open_atomically(target) as file:
         file.write(b"x" * 100)
@@ -18,7 +18,7 @@ def test_a_file_has_its_name_once_it_is_whole(tmp_path: Path) -> None:
     assert target.stat().st_mode & 0o777 == 0o644
 
 
-def test_a_file_that_cannot_be_finished_leaves_what_was_there_and_nothing_else(
+def test_an_unfinished_file_leaves_the_target_unchanged_and_no_other_file(
     tmp_path: Path,
 ) -> None:
     target = tmp_path / "r.json"
@@ -29,7 +29,7 @@ def test_a_file_that_cannot_be_finished_leaves_what_was_there_and_nothing_else(
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_what_is_buffered_is_written_before_the_file_gets_its_name(tmp_path: Path) -> None:
+def test_buffered_content_is_written_before_a_file_gets_its_name(tmp_path: Path) -> None:
     target = tmp_path / "a.mp3"
     with open_atomically(target) as file:
         file.write(b"x")
@@ -39,7 +39,8 @@ def test_what_is_buffered_is_written_before_the_file_gets_its_name(tmp_path: Pat
 
 
 @pytest.fixture
-def fenced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder of which only `media` and `out` are allowed."""
     for name in ("media", "out", "secret"):
         (tmp_path / name).mkdir()
     folders = os.pathsep.join(str(tmp_path / name) for name in ("media", "out"))
@@ -47,51 +48,53 @@ def fenced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_without_the_setting_every_folder_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_folder_is_allowed_without_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CONVERT_FOLDERS", raising=False)
     check_allowed(["/etc/passwd"])
 
 
-def test_what_lies_in_an_allowed_folder_is_allowed(fenced: Path) -> None:
-    check_allowed([fenced / "media" / "a.mp4", fenced / "out", fenced / "media" / "b" / "c.mp4"])
+def test_paths_in_allowed_folders_are_allowed(allowed: Path) -> None:
+    check_allowed([allowed / "media" / "a.mp4", allowed / "out", allowed / "media" / "b" / "c.mp4"])
 
 
 @pytest.mark.parametrize("name", ["secret/a.mp4", "media/../secret/a.mp4", "media2/a.mp4", "."])
-def test_what_lies_elsewhere_is_refused(fenced: Path, name: str) -> None:
+def test_paths_outside_allowed_folders_are_refused(allowed: Path, name: str) -> None:
     with pytest.raises(UsageError, match="outside the folders that this deployment allows"):
-        check_allowed([f"{fenced}/{name}"])
+        check_allowed([f"{allowed}/{name}"])
 
 
-def test_a_link_that_leads_elsewhere_is_refused(fenced: Path) -> None:
-    (fenced / "media" / "link.mp4").symlink_to(fenced / "secret" / "a.mp4")
+def test_a_link_to_a_folder_that_is_not_allowed_is_refused(allowed: Path) -> None:
+    (allowed / "media" / "link.mp4").symlink_to(allowed / "secret" / "a.mp4")
     with pytest.raises(UsageError, match="outside the folders"):
-        check_allowed([fenced / "media" / "link.mp4"])
+        check_allowed([allowed / "media" / "link.mp4"])
 
 
 @pytest.mark.parametrize("source", ["secret", "secret/*.mp4", "media/../secret/*", "media/link/*"])
-def test_what_lies_elsewhere_is_not_even_looked_for(fenced: Path, source: str) -> None:
-    (fenced / "media" / "link").symlink_to(fenced / "secret")
+def test_sources_outside_allowed_folders_are_refused_before_they_are_looked_up(
+    allowed: Path, source: str
+) -> None:
+    (allowed / "media" / "link").symlink_to(allowed / "secret")
     with pytest.raises(UsageError, match="outside the folders"):
-        check(Request(sources=[f"{fenced}/{source}"]))
+        check_request(Request(sources=[f"{allowed}/{source}"]))
 
 
 @pytest.mark.parametrize("pattern", ["*/../../secret/a.mp4", "*/a.mp4", "sub/../link/a.mp4"])
-async def test_a_pattern_that_leads_elsewhere_finds_nothing_there(
-    fenced: Path, account: dict[str, str], pattern: str
+async def test_a_pattern_finds_no_files_outside_allowed_folders(
+    allowed: Path, account: dict[str, str], pattern: str
 ) -> None:
     assert account
-    (fenced / "secret" / "a.mp4").write_text("secret")
-    (fenced / "media" / "sub").mkdir()
-    (fenced / "media" / "link").symlink_to(fenced / "secret")
+    (allowed / "secret" / "a.mp4").write_text("secret")
+    (allowed / "media" / "sub").mkdir()
+    (allowed / "media" / "link").symlink_to(allowed / "secret")
     with pytest.raises(UsageError, match="outside the folders"):
-        await make_plan.fn(Request(sources=[f"{fenced}/media/{pattern}"]))
+        await make_plan.fn(Request(sources=[f"{allowed}/media/{pattern}"]))
 
 
 @pytest.mark.parametrize("field", ["download_to", "report"])
 @pytest.mark.parametrize("name", ["secret/x", "media/link/x", "media/../secret/x", "~/x"])
-def test_nothing_is_written_elsewhere(fenced: Path, field: str, name: str) -> None:
-    (fenced / "media" / "a.mp4").write_bytes(b"media")
-    (fenced / "media" / "link").symlink_to(fenced / "secret")
-    place = name if name.startswith("~") else f"{fenced}/{name}"
+def test_outputs_outside_allowed_folders_are_refused(allowed: Path, field: str, name: str) -> None:
+    (allowed / "media" / "a.mp4").write_bytes(b"media")
+    (allowed / "media" / "link").symlink_to(allowed / "secret")
+    place = name if name.startswith("~") else f"{allowed}/{name}"
     with pytest.raises(UsageError, match="outside the folders"):
-        check(Request(sources=[f"{fenced}/media"], output=Output(**{field: place})))
+        check_request(Request(sources=[f"{allowed}/media"], output=Output(**{field: place})))

@@ -1,6 +1,6 @@
-"""What a source's size costs: hashing, probing and uploading take no more memory for more bytes.
+"""Hashing, probing and uploading: their memory does not grow with the size of a source.
 
-CI takes half a gigabyte. The whole:  LARGE_FILE_MIB=20480 .venv/bin/pytest -n0 -s <this file>
+CI uses half a gigabyte. The full test:  LARGE_FILE_MIB=20480 .venv/bin/pytest -n0 -s <this file>
 """
 
 import json
@@ -46,24 +46,24 @@ asyncio.run(main())
 """
 
 
-def sparse_film(path: Path, clip: Path, size: int) -> Path:
-    """A film whose index comes after so many bytes of nothing, which take no place on the disk."""
-    film = clip.read_bytes()
-    at = film.index(b"moov") - 4
+def sparse_video(path: Path, clip: Path, size: int) -> Path:
+    """Write a video with a hole of this size before its index. The hole uses no disk space."""
+    video = clip.read_bytes()
+    at = video.index(b"moov") - 4
     with path.open("wb") as file:
-        file.write(film[:at] + struct.pack(">I4sQ", 1, b"free", size))
+        file.write(video[:at] + struct.pack(">I4sQ", 1, b"free", size))
         file.seek(at + size)
-        file.write(film[at:])
+        file.write(video[at:])
     return path
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports the peak")
 def test_memory_does_not_grow_with_the_files_size(
     clip: Callable[..., Path], tmp_path: Path
 ) -> None:
     peaks = []
     for size in (SMALL, LARGE):
-        path = sparse_film(tmp_path / f"{size}.mp4", clip(".mp4"), size)
+        path = sparse_video(tmp_path / f"{size}.mp4", clip(".mp4"), size)
         with black_hole() as hole:
             environment = {
                 "AZURE_BATCH_ENDPOINT": "http://127.0.0.1:1",

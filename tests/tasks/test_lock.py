@@ -29,7 +29,7 @@ def lock(container: ContainerClient) -> BlobClient:
 
 @pytest.fixture
 def hold(container: ContainerClient) -> Callable[..., Any]:
-    """Holds the lock for a ticket."""
+    """Return a function that holds the lock for a ticket."""
 
     def hold_for(ticket: Ticket = TICKET, wait_seconds: float = 0) -> Any:
         name = container.container_name
@@ -48,7 +48,7 @@ def upload(container: ContainerClient) -> None:
     container.upload_blob(input_blob(TICKET.lock_id, "c0"), b"media", metadata=OWN)
 
 
-async def for_ever(hold: Callable[..., Any], then: Callable[[], None]) -> None:
+async def hold_forever(hold: Callable[..., Any], then: Callable[[], None]) -> None:
     async with hold():
         then()
         await asyncio.Event().wait()
@@ -65,14 +65,16 @@ async def test_a_lock_names_its_holder_and_cannot_be_written_by_others(
             lock.upload_blob(b"", overwrite=True)
 
 
-async def test_a_second_holder_gives_up_and_names_the_first(hold: Callable[..., Any]) -> None:
+async def test_a_second_run_gives_up_and_names_the_first(hold: Callable[..., Any]) -> None:
     async with hold():
-        with pytest.raises(OutputInUseError, match=f"same output: {TICKET.job_id}, since 20"):
+        with pytest.raises(OutputInUseError, match=rf"this output \({TICKET.job_id}, started 20"):
             async with hold(a_ticket(lock_id=TICKET.lock_id)):
-                pytest.fail("two hold it")
+                pytest.fail("two runs hold the lock")
 
 
-async def test_a_second_holder_that_waits_has_it_after_the_first(hold: Callable[..., Any]) -> None:
+async def test_a_second_run_that_waits_gets_the_lock_after_the_first(
+    hold: Callable[..., Any],
+) -> None:
     order: list[str] = []
 
     async def second() -> None:
@@ -87,7 +89,7 @@ async def test_a_second_holder_that_waits_has_it_after_the_first(hold: Callable[
     assert order == ["first", "second"]
 
 
-async def test_of_many_at_once_one_holds_it_at_a_time(hold: Callable[..., Any]) -> None:
+async def test_only_one_of_many_runs_holds_the_lock(hold: Callable[..., Any]) -> None:
     holders = most = 0
 
     async def one() -> None:
@@ -102,12 +104,12 @@ async def test_of_many_at_once_one_holds_it_at_a_time(hold: Callable[..., Any]) 
     assert most == 1
 
 
-async def test_two_outputs_are_held_at_once(hold: Callable[..., Any]) -> None:
+async def test_two_outputs_can_be_locked_at_the_same_time(hold: Callable[..., Any]) -> None:
     async with hold(), hold(a_ticket()):
         pass
 
 
-async def test_a_lock_is_deleted_when_nothing_is_left_under_it(
+async def test_a_lock_with_nothing_else_under_it_is_deleted(
     hold: Callable[..., Any], container: ContainerClient
 ) -> None:
     async with hold():
@@ -115,12 +117,12 @@ async def test_a_lock_is_deleted_when_nothing_is_left_under_it(
     assert list(container.list_blob_names()) == []
 
 
-async def test_a_lock_stays_with_what_is_left_under_it_and_the_next_run_finds_that(
+async def test_a_lock_with_uploads_is_kept_and_the_next_run_finds_them(
     hold: Callable[..., Any], container: ContainerClient, lock: BlobClient
 ) -> None:
     async with hold() as held:
         upload(container)
-        await held.forget()
+        await held.clear_holder()
     assert lock.get_blob_properties().lease.state == "available"
     assert not await has_predecessor(TICKET, container=container.container_name)
     async with hold() as held:
@@ -128,7 +130,7 @@ async def test_a_lock_stays_with_what_is_left_under_it_and_the_next_run_finds_th
         assert held.predecessor == {}
 
 
-async def test_a_run_that_has_not_come_to_its_end_stays_named(
+async def test_a_stopped_run_is_still_named_by_the_lock(
     hold: Callable[..., Any], container: ContainerClient
 ) -> None:
     assert not await has_predecessor(TICKET, container=container.container_name)
@@ -137,103 +139,109 @@ async def test_a_run_that_has_not_come_to_its_end_stays_named(
     assert await has_predecessor(TICKET, container=container.container_name)
 
 
-async def test_a_lock_is_let_go_on_an_error_and_names_whom_to_end(
+async def test_a_lock_is_released_on_an_error_and_names_the_job_and_pool_to_end(
     hold: Callable[..., Any], container: ContainerClient
 ) -> None:
     async def fail() -> None:
         async with hold():
             upload(container)
-            raise ValueError("ours")
+            raise ValueError("unrelated")
 
-    with pytest.raises(ValueError, match="ours"):
+    with pytest.raises(ValueError, match="unrelated"):
         await fail()
     async with hold() as held:
         assert held.predecessor["job"] == TICKET.job_id
         assert held.predecessor["pool"] == TICKET.pool_id
 
 
-async def test_a_shared_pool_is_nothing_to_end(hold: Callable[..., Any], lock: BlobClient) -> None:
+async def test_a_lock_does_not_name_a_shared_pool(
+    hold: Callable[..., Any], lock: BlobClient
+) -> None:
     async with hold(a_ticket(lock_id=TICKET.lock_id, owns_pool=False)):
         assert lock.get_blob_properties().metadata["pool"] == ""
 
 
-async def renewals() -> None:
-    """A time in which the lease is renewed several times."""
+async def wait_for_renewals() -> None:
+    """Wait while the lease is renewed several times."""
     with suppress(TimeoutError):
         async with asyncio.timeout(0.4):
             await asyncio.Event().wait()
 
 
-async def interrupted(holding: Awaitable[None]) -> BaseException:
-    (ended,) = await asyncio.gather(holding, return_exceptions=True)
-    assert isinstance(ended, BaseException)
-    return ended
+async def error_of(holding: Awaitable[None]) -> BaseException:
+    (error,) = await asyncio.gather(holding, return_exceptions=True)
+    assert isinstance(error, BaseException)
+    return error
 
 
-async def test_a_lease_that_is_broken_stops_the_holder_and_says_so(
+async def test_a_broken_lease_ends_the_run_with_an_error(
     hold: Callable[..., Any], lock: BlobClient
 ) -> None:
-    def break_it() -> None:
+    def break_lease() -> None:
         BlobLeaseClient(lock).break_lease(0)
 
-    ended = await interrupted(asyncio.create_task(for_ever(hold, break_it)))
-    assert isinstance(ended, OutputInUseError)
-    assert "The lock on the output was lost" in str(ended)
+    error = await error_of(asyncio.create_task(hold_forever(hold, break_lease)))
+    assert isinstance(error, OutputInUseError)
+    assert "The lock on the output was lost" in str(error)
 
 
-async def test_where_storage_hangs_the_holder_stops_before_another_can_have_the_lease(
+async def test_a_run_that_cannot_reach_storage_stops_before_its_lease_expires(
     storage_faults: StorageProxy, hold: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def hang() -> None:
         async with hold():
-            monkeypatch.setattr("tasks.lock.LEASE_SECONDS", 0.5)  # of our own patience
-            await renewals()
+            monkeypatch.setattr(
+                "tasks.lock.LEASE_SECONDS", 0.5
+            )  # the run gives up earlier, the real lease stays
+            await wait_for_renewals()
             storage_faults.order(Delay(comp="lease", seconds=2))
             await asyncio.Event().wait()
 
-    ended = await interrupted(asyncio.create_task(hang()))
-    assert isinstance(ended, OutputInUseError)
+    error = await error_of(asyncio.create_task(hang()))
+    assert isinstance(error, OutputInUseError)
 
 
-async def test_an_error_of_the_renewal_ends_the_holder(
+async def test_an_unexpected_error_of_the_renewal_ends_the_run(
     hold: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def break_it() -> None:
-        monkeypatch.setattr("tasks.lock.RENEWAL_SECONDS", None)  # nothing to sleep for
+    def break_lease() -> None:
+        monkeypatch.setattr("tasks.lock.RENEWAL_SECONDS", None)  # not a number of seconds
 
     async with asyncio.timeout(5):
-        ended = await interrupted(asyncio.create_task(for_ever(hold, break_it)))
-    assert isinstance(ended, TypeError)
+        error = await error_of(asyncio.create_task(hold_forever(hold, break_lease)))
+    assert isinstance(error, TypeError)
 
 
-async def test_a_lease_that_another_took_stays_the_others(
+async def test_a_lease_that_another_run_has_taken_is_not_released(
     hold: Callable[..., Any], container: ContainerClient, lock: BlobClient
 ) -> None:
-    def take_it() -> None:
+    def take_lease() -> None:
         BlobLeaseClient(lock).break_lease(0)
         lock.acquire_lease(lease_duration=15)
 
-    ended = await interrupted(asyncio.create_task(for_ever(hold, take_it)))
-    assert isinstance(ended, OutputInUseError)
+    error = await error_of(asyncio.create_task(hold_forever(hold, take_lease)))
+    assert isinstance(error, OutputInUseError)
     assert lock.get_blob_properties().lease.state == "leased"
     assert list(container.list_blob_names()) == [lock.blob_name]
 
 
-async def test_a_holder_that_is_cancelled_lets_go_and_stays_cancelled(
+async def test_a_cancelled_run_releases_the_lock_and_stays_cancelled(
     hold: Callable[..., Any], container: ContainerClient
 ) -> None:
     begun = asyncio.Event()
-    holding = asyncio.create_task(for_ever(hold, begun.set))
+    holding = asyncio.create_task(hold_forever(hold, begun.set))
     await begun.wait()
     holding.cancel()
-    assert isinstance(await interrupted(holding), asyncio.CancelledError)
+    assert isinstance(await error_of(holding), asyncio.CancelledError)
     assert list(container.list_blob_names()) == []
 
 
-async def test_a_lease_is_renewed_while_it_is_held(
+async def test_a_lease_is_renewed_while_the_run_holds_it(
     hold: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with hold():
-        monkeypatch.setattr("tasks.lock.LEASE_SECONDS", 0.5)  # of our own patience
-        await renewals()
-        await renewals()
+        monkeypatch.setattr(
+            "tasks.lock.LEASE_SECONDS", 0.5
+        )  # the run gives up earlier, the real lease stays
+        await wait_for_renewals()
+        await wait_for_renewals()

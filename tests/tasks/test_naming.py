@@ -14,15 +14,15 @@ def test_the_key_changes_with_content_output_and_preset() -> None:
     assert len(keys) == 4
 
 
-def test_what_an_earlier_version_converted_stays_converted() -> None:
-    """Keys of outputs that are out there: a change of these converts whole libraries again."""
+def test_keys_of_earlier_versions_are_unchanged() -> None:
+    """If these keys change, runs convert whole libraries again."""
     assert conversion_key("c0", "a.mp3", MP3) == "919b93fddba1a500fd0cedb01462aa08"
     assert conversion_key("c0", "a.flac", PRESETS["flac"]) == "71dc57d79ef519f262b567d2433b7b1d"
 
 
-def test_a_batch_task_tells_its_key_and_attempt() -> None:
+def test_a_batch_task_id_contains_the_key_and_the_attempt() -> None:
     assert key_and_attempt(batch_task_id("a-b", 2)) == ("a-b", 2)
 
 
-def test_the_lock_is_the_same_however_the_prefix_is_written() -> None:
+def test_the_lock_does_not_depend_on_a_slash_after_the_prefix() -> None:
     assert lock_id("output", "talks") == lock_id("output", "talks/") != lock_id("output", "")

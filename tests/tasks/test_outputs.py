@@ -24,7 +24,7 @@ def container(blobs: BlobServiceClient, containers: tuple[str, str]) -> Containe
 
 @pytest.fixture
 def download(container: ContainerClient, tmp_path: Path) -> Any:
-    """Downloads outputs into the test's folder `out`."""
+    """Return a function that downloads outputs to the test's folder `out`."""
 
     async def run(*names: str, prefix: str = "") -> None:
         folder = str(tmp_path / "out")
@@ -34,31 +34,31 @@ def download(container: ContainerClient, tmp_path: Path) -> Any:
     return run
 
 
-def test_an_output_goes_below_the_folder_as_it_lies_below_the_prefix() -> None:
+def test_a_download_has_the_outputs_path_without_the_prefix() -> None:
     output = Output(prefix="talks/", download_to="~/out")
     assert local_target("talks/2026/a.mp3", output) == Path.home() / "out/2026/a.mp3"
 
 
-async def test_the_outputs_of_a_prefix_are_told_by_their_stamps(
+async def test_outputs_are_listed_with_their_stamps(
     container: ContainerClient,
 ) -> None:
     metadata = {"convertkey": "k", "convertsource": "/%C3%A9.mp4"}
     container.upload_blob("talks/a.mp3", b"mp3", metadata=metadata)
-    container.upload_blob("talks/b.mp3", b"theirs")
-    container.upload_blob("talks2/c.mp3", b"theirs")
+    container.upload_blob("talks/b.mp3", b"foreign")
+    container.upload_blob("talks2/c.mp3", b"foreign")
     async with blob_service() as service:
         found = await list_outputs(service, container.container_name, "talks")
         none = await list_outputs(service, "nosuch", "")
-    assert found == {"talks/a.mp3": Stamp("k", "/é.mp4", 3), "talks/b.mp3": Stamp("", "", 6)}
+    assert found == {"talks/a.mp3": Stamp("k", "/é.mp4", 3), "talks/b.mp3": Stamp("", "", 7)}
     assert none == {}
 
 
-async def test_what_the_nodes_left_is_read_from_their_logs(
+async def test_evidence_comes_from_outputs_markers_and_logs(
     blobs: BlobServiceClient, container: ContainerClient, containers: tuple[str, str]
 ) -> None:
     one, other = a_conversion(), a_conversion(a_source("b.mp4"))
-    container.upload_blob(one.output, b"its", metadata=stamp_metadata(one))
-    container.upload_blob(other.output, b"another's", metadata=stamp_metadata(one))
+    container.upload_blob(one.output, b"own", metadata=stamp_metadata(one))
+    container.upload_blob(other.output, b"foreign", metadata=stamp_metadata(one))
     ticket, logs = a_ticket(), blobs.create_container(containers[1])
     folder = log_folder(ticket.lock_id, ticket.run_id)
     logs.upload_blob(f"{folder}{one.key}-1/seconds-7.013", b"")
@@ -74,7 +74,7 @@ async def test_what_the_nodes_left_is_read_from_their_logs(
     assert (found.tails["k3-1"], found.tails["k4-1"]) == ("", "")
 
 
-async def test_outputs_are_fetched_whole_into_their_folders(
+async def test_outputs_are_downloaded_completely_into_their_folders(
     download: Any, container: ContainerClient, tmp_path: Path
 ) -> None:
     large = os.urandom(9 * 1024 * 1024)
@@ -86,7 +86,7 @@ async def test_outputs_are_fetched_whole_into_their_folders(
     assert len([path for path in (tmp_path / "out").rglob("*") if path.is_file()]) == 2
 
 
-async def test_a_file_that_is_there_already_is_not_fetched_again(
+async def test_an_unchanged_file_is_not_downloaded_again(
     download: Any, container: ContainerClient, tmp_path: Path
 ) -> None:
     container.upload_blob("a.mp3", b"mp3")
@@ -97,7 +97,7 @@ async def test_a_file_that_is_there_already_is_not_fetched_again(
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.mp3"]
 
 
-async def test_a_downloaded_file_has_the_blobs_time_whatever_this_clock_says(
+async def test_a_downloaded_file_has_the_blobs_time(
     download: Any, container: ContainerClient, tmp_path: Path
 ) -> None:
     container.upload_blob("a.mp3", b"mp3")
@@ -106,21 +106,21 @@ async def test_a_downloaded_file_has_the_blobs_time_whatever_this_clock_says(
     assert (tmp_path / "out/a.mp3").stat().st_mtime == modified.timestamp()
 
 
-async def test_what_stands_where_a_download_goes_is_kept_aside(
+async def test_a_file_at_the_target_of_a_download_is_renamed(
     download: Any, container: ContainerClient, tmp_path: Path
 ) -> None:
     container.upload_blob("a.mp3", b"mp3")
     target = tmp_path / "out" / "a.mp3"
     target.parent.mkdir()
-    for content in (b"somebody's", b"another's"):
+    for content in (b"user's", b"foreign"):
         target.write_bytes(content)
         await download("a.mp3")
     assert target.read_bytes() == b"mp3"
-    assert target.with_name("a.mp3~").read_bytes() == b"somebody's"
-    assert target.with_name("a.mp3~2").read_bytes() == b"another's"
+    assert target.with_name("a.mp3~").read_bytes() == b"user's"
+    assert target.with_name("a.mp3~2").read_bytes() == b"foreign"
 
 
-def test_a_link_to_nowhere_is_kept_aside_as_well(tmp_path: Path) -> None:
+def test_a_broken_link_is_renamed_as_well(tmp_path: Path) -> None:
     target = tmp_path / "a.mp3"
     for _ in range(2):
         target.symlink_to("nowhere")
@@ -128,7 +128,7 @@ def test_a_link_to_nowhere_is_kept_aside_as_well(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp3~", "a.mp3~2"]
 
 
-async def test_an_output_made_anew_is_fetched_anew(
+async def test_a_new_output_is_downloaded_again(
     download: Any, container: ContainerClient, tmp_path: Path
 ) -> None:
     container.upload_blob("a.mp3", b"mp3")
@@ -138,7 +138,7 @@ async def test_an_output_made_anew_is_fetched_anew(
     assert (tmp_path / "out/a.mp3").read_bytes() == b"other, longer"
 
 
-def test_a_file_is_the_blobs_if_it_is_as_long_and_no_older(tmp_path: Path) -> None:
+def test_a_file_is_a_copy_of_the_blob_if_it_has_its_size_and_is_not_older(tmp_path: Path) -> None:
     target = tmp_path / "a.mp3"
     target.write_bytes(b"mp3")
     now = datetime.now(UTC)
@@ -151,7 +151,7 @@ def test_a_file_is_the_blobs_if_it_is_as_long_and_no_older(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["a.mp3", "file/a.mp3", "x" * 300 + ".mp3"])
-async def test_a_folder_that_cannot_be_written_is_an_error_that_says_so(
+async def test_a_folder_that_cannot_be_written_is_an_error(
     download: Any, container: ContainerClient, tmp_path: Path, name: str
 ) -> None:
     container.upload_blob(name, b"mp3")
@@ -160,12 +160,12 @@ async def test_a_folder_that_cannot_be_written_is_an_error_that_says_so(
     else:
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "file").touch()
-    with pytest.raises(DownloadError, match=r"\.mp3 cannot be written: .*what is converted stays"):
+    with pytest.raises(DownloadError, match=r"\.mp3 cannot be written: .*converted files are kept"):
         await download(name)
     assert [name for _, _, names in os.walk(tmp_path) for name in names if name[0] == "."] == []
 
 
-async def test_a_full_disk_is_an_error_that_says_so_and_no_part_of_a_file_stays(
+async def test_a_full_disk_is_an_error_and_leaves_no_partial_file(
     container: ContainerClient, small_disk: Path
 ) -> None:
     container.upload_blob("talks/a.mp3", bytes(9 * 1024 * 1024))
@@ -174,12 +174,12 @@ async def test_a_full_disk_is_an_error_that_says_so_and_no_part_of_a_file_stays(
         await download_outputs.fn(["talks/a.mp3"], output=output)
     assert str(caught.value) == (
         f"{small_disk}/talks/a.mp3 cannot be written: No space left on device."
-        " Make room or choose another folder and run again: what is converted stays."
+        " Free disk space or choose another folder, then run again: converted files are kept."
     )
     assert [name for _, _, names in os.walk(small_disk) for name in names] == []
 
 
-async def test_a_blob_that_is_gone_leaves_no_file(
+async def test_a_missing_blob_leaves_no_file(
     download: Any, container: ContainerClient, tmp_path: Path
 ) -> None:
     from azure.core.exceptions import ResourceNotFoundError

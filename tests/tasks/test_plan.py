@@ -20,49 +20,49 @@ from tasks.media.streams import Media, Stream, UnreadableMedia
 from tasks.models import Conversion, Plan, Refusal, Stamp
 from tasks.parameters import Output, Request, Run
 from tasks.plan import (
-    check,
+    apply_probe,
     check_downloads,
     check_overlap,
+    check_request,
     confirm_plan,
-    divide,
     is_done,
     is_writable,
-    judge,
     list_and_warm,
     make_plan,
-    part_misfits,
     probe_all,
-    refuse_unread,
-    renew,
+    refuse_unusable,
+    separate_done,
+    separate_misfits,
+    update_plan,
 )
 
 
-def test_done_is_what_has_an_output_under_its_own_key() -> None:
+def test_a_conversion_is_done_if_its_output_has_its_key() -> None:
     conversion = a_conversion()
     assert is_done(conversion, {"a.mp3": Stamp(conversion.key, "/library/a.mp4")})
     assert not is_done(conversion, {"a.mp3": Stamp("0" * 32, "/library/a.mp4")})
     assert not is_done(conversion, {"b.mp3": Stamp(conversion.key, "/library/a.mp4")})
 
 
-def test_force_leaves_nothing_done() -> None:
+def test_nothing_is_done_with_force() -> None:
     conversion = a_conversion()
     outputs = {"a.mp3": Stamp(conversion.key, "")}
-    assert divide([conversion], outputs=outputs, run=Run()) == ((conversion,), ())
-    assert divide([conversion], outputs=outputs, run=Run(force=True)) == ((), (conversion,))
+    assert separate_done([conversion], outputs=outputs, run=Run()) == ((conversion,), ())
+    assert separate_done([conversion], outputs=outputs, run=Run(force=True)) == ((), (conversion,))
 
 
-def test_a_plan_renewed_drops_what_is_converted_meanwhile_and_keeps_what_was_read() -> None:
+def test_an_updated_plan_drops_what_was_converted_meanwhile_and_keeps_probed_values() -> None:
     one, other = a_conversion(seconds=3.5), a_conversion(a_source("b.mp4"), seconds=4.5)
     refusal = Refusal(a_source("c.mp4"), "bad")
     plan = Plan(pending=(one, other), done=(), refused=(refusal,))
     outputs = {one.output: Stamp(one.key, one.source.location, preset="mp3")}
-    renewed = renew(plan, a_request(), outputs=outputs)
-    assert renewed.pending == (other,)
-    assert renewed.done == (one,)
-    assert renewed.refused == (refusal,)
+    updated = update_plan(plan, a_request(), outputs=outputs)
+    assert updated.pending == (other,)
+    assert updated.done == (one,)
+    assert updated.refused == (refusal,)
 
 
-async def test_the_loop_goes_on_while_a_large_plan_is_confirmed(
+async def test_a_large_plan_does_not_block_the_event_loop_while_it_is_confirmed(
     containers: tuple[str, str], account: dict[str, str]
 ) -> None:
     class Pending(tuple[Conversion, ...]):
@@ -80,22 +80,22 @@ async def test_the_loop_goes_on_while_a_large_plan_is_confirmed(
     assert readers
 
 
-def test_a_plan_renewed_gives_another_name_where_one_has_been_taken_meanwhile() -> None:
+def test_an_updated_plan_changes_a_name_that_was_taken_meanwhile() -> None:
     plan = Plan(pending=(a_conversion(seconds=3.5),), done=(), refused=())
-    renewed = renew(plan, a_request(), outputs={"a.mp3": Stamp("", "")})
-    assert [(c.output, c.seconds) for c in renewed.pending] == [("a.mp4.mp3", 3.5)]
+    updated = update_plan(plan, a_request(), outputs={"a.mp3": Stamp("", "")})
+    assert [(c.output, c.seconds) for c in updated.pending] == [("a.mp4.mp3", 3.5)]
 
 
-def test_a_plan_renewed_does_not_try_again_what_one_preset_refused() -> None:
+def test_an_updated_plan_keeps_the_refusals_of_each_preset() -> None:
     refusal = Refusal(a_source(), "it has no video stream", preset="webm")
     plan = Plan(pending=(a_conversion(),), done=(), refused=(refusal,))
     request = a_request(output={"presets": ["mp3", "webm"]})
-    assert renew(plan, request, outputs={}) == plan
+    assert update_plan(plan, request, outputs={}) == plan
 
 
-def test_no_source_is_an_error_that_says_so() -> None:
-    with pytest.raises(UsageError, match="No source is named"):
-        check(Request(sources=[]))
+def test_a_request_without_sources_is_an_error() -> None:
+    with pytest.raises(UsageError, match="No source is given"):
+        check_request(Request(sources=[]))
 
 
 @pytest.mark.parametrize(
@@ -108,10 +108,8 @@ def test_no_source_is_an_error_that_says_so() -> None:
         ("az://media/raw", {"container": "media"}),
     ],
 )
-def test_outputs_among_the_sources_of_a_container_are_refused(
-    source: str, output: dict[str, str]
-) -> None:
-    with pytest.raises(UsageError, match=f"would lie inside the source '{source}'"):
+def test_outputs_inside_a_source_container_are_refused(source: str, output: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match=f"overlap the source '{source}'"):
         check_overlap([source], Output(**output))
 
 
@@ -124,31 +122,33 @@ def test_outputs_among_the_sources_of_a_container_are_refused(
         ("az://media/raw/", {"container": "media", "prefix": "raw-mp3"}),
     ],
 )
-def test_outputs_beside_the_sources_of_a_container_are_fine(
+def test_outputs_beside_the_sources_of_a_container_are_accepted(
     source: str, output: dict[str, str]
 ) -> None:
     check_overlap([source], Output(**output))
 
 
-def test_downloads_into_a_source_folder_are_refused_and_beside_it_are_fine(tmp_path: Path) -> None:
+def test_downloads_into_a_source_folder_are_refused_but_not_beside_it(tmp_path: Path) -> None:
     library = tmp_path / "library"
     library.mkdir()
     for inside in (library, library / "out", tmp_path / "x" / ".." / "library" / "out"):
-        with pytest.raises(UsageError, match="would lie inside the source"):
+        with pytest.raises(UsageError, match="--download-to is inside the source folder"):
             check_overlap([str(library)], Output(download_to=str(inside)))
     check_overlap([str(library)], Output(download_to=str(tmp_path / "library-mp3")))
 
 
-def test_a_download_that_would_take_its_sources_place_is_refused(tmp_path: Path) -> None:
+def test_a_download_that_would_overwrite_its_source_is_refused(tmp_path: Path) -> None:
     source = a_file(tmp_path / "a.mp4")
     output = Output(download_to=str(tmp_path))
     check_downloads([a_conversion(source)], output)
-    with pytest.raises(UsageError, match=r"The output of '.*a\.mp4' would take its place"):
+    with pytest.raises(
+        UsageError, match=r"The output of '.*a\.mp4' would be downloaded over the source itself"
+    ):
         check_downloads([a_conversion(source, output="a.mp4")], output)
     check_downloads([a_conversion(source, output="a.mp4")], Output())
 
 
-def test_a_folder_can_be_written_where_it_is_or_can_be_made(tmp_path: Path) -> None:
+def test_a_folder_is_writable_if_it_exists_or_can_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert is_writable(tmp_path)
     assert is_writable(tmp_path / "new" / "newer")
@@ -158,25 +158,25 @@ def test_a_folder_can_be_written_where_it_is_or_can_be_made(tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
-def test_a_folder_that_only_seems_to_be_writable_is_not() -> None:
+def test_a_folder_with_misleading_permissions_is_not_writable() -> None:
     assert not is_writable(Path("/proc/self"))
 
 
-def test_an_empty_source_is_told_so_before_it_is_taken_for_this_folder() -> None:
+def test_an_empty_source_is_refused_and_not_read_as_this_folder() -> None:
     with pytest.raises(UsageError, match=r"The name of a source is empty\. Name a file"):
-        check(Request(sources=[""], output=Output(download_to="out")))
+        check_request(Request(sources=[""], output=Output(download_to="out")))
 
 
-def test_a_file_of_more_blocks_than_a_blob_has_is_refused_and_a_blob_of_them_is_not() -> None:
-    vast = a_source(size_bytes=200 << 30)
-    refusal = refuse_unread(vast)
+def test_a_file_too_large_for_a_blob_is_refused_but_an_equally_large_blob_is_not() -> None:
+    large = a_source(size_bytes=200 << 30)
+    refusal = refuse_unusable(large)
     assert refusal
     assert refusal.reason.startswith("it is larger than 195 GiB: upload it yourself")
-    assert refuse_unread(a_source(size_bytes=200 << 30, location="az://c/a.mp4")) is None
-    assert refuse_unread(a_source(size_bytes=20 << 30)) is None
+    assert refuse_unusable(a_source(size_bytes=200 << 30, location="az://c/a.mp4")) is None
+    assert refuse_unusable(a_source(size_bytes=20 << 30)) is None
 
 
-def test_what_azure_could_not_store_is_refused_and_the_others_are_not() -> None:
+def test_only_outputs_that_azure_cannot_store_are_refused() -> None:
     deep = "/".join(["x" * 200] * 5) + "/a.mp4"
     fits = f"{deep[: -len('/a.mp4')]}/{'y' * 15}.mp4"
     folder = "\x01" * 90 + "/a.mp4"
@@ -186,7 +186,7 @@ def test_what_azure_could_not_store_is_refused_and_the_others_are_not() -> None:
         a_conversion(a_source(folder), output=safe_name(folder)),
         a_conversion(far),
     ]
-    fitting, refused = part_misfits(named)
+    fitting, refused = separate_misfits(named)
     assert [c.source.name for c in fitting] == [fits]
     assert [r.reason.partition(":")[0] for r in refused] == [
         "the name of its output would have 1026 characters, and Azure allows 1024",
@@ -198,48 +198,48 @@ def test_what_azure_could_not_store_is_refused_and_the_others_are_not() -> None:
 @pytest.mark.parametrize(
     ("output", "problem"),
     [
-        ({"download_to": "file"}, r"file is not a folder that can be written"),
-        ({"download_to": "file/below"}, r"below is not a folder that can be written"),
+        ({"download_to": "file"}, r"file is not a writable folder"),
+        ({"download_to": "file/below"}, r"below is not a writable folder"),
         ({"report": "."}, r"is a folder"),
-        ({"report": "file/r.json"}, r"file is not a folder that can be written"),
+        ({"report": "file/r.json"}, r"file is not a writable folder"),
     ],
 )
-def test_a_place_that_cannot_be_written_is_told_before_anything_is_done(
+def test_an_unwritable_target_is_refused_first(
     output: dict[str, str], problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "a.mp4").touch()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=problem):
-        check(Request(sources=["a.mp4"], output=Output(**output)))
+        check_request(Request(sources=["a.mp4"], output=Output(**output)))
 
 
-def test_a_judgement_is_the_seconds_or_the_reason() -> None:
+def test_a_probed_conversion_has_the_expected_seconds_or_a_reason() -> None:
     film = Media(audio=Stream(2.5), video=Stream(2), seconds=2.5)
-    assert judge(a_conversion(), film, PRESETS["mp3"]) == a_conversion(seconds=2.5)
+    assert apply_probe(a_conversion(), film, PRESETS["mp3"]) == a_conversion(seconds=2.5)
     silent = replace(film, audio=None)
-    refused = judge(a_conversion(), silent, PRESETS["mp3"])
+    refused = apply_probe(a_conversion(), silent, PRESETS["mp3"])
     reason = "no audio stream; preset mp3 requires one"
     assert refused == Refusal(a_source(), reason, preset="mp3")
-    assert isinstance(judge(a_conversion(), silent, PRESETS["webm"]), Conversion)
+    assert isinstance(apply_probe(a_conversion(), silent, PRESETS["webm"]), Conversion)
     missing = UnreadableMedia("file not found")
-    refused = judge(a_conversion(), missing, PRESETS["mp3"])
+    refused = apply_probe(a_conversion(), missing, PRESETS["mp3"])
     assert refused == Refusal(a_source(), "file not found", preset="mp3")
 
 
-def test_what_is_more_than_any_film_is_refused_only_where_it_would_be_converted() -> None:
-    vast = Media(audio=Stream(2), video=Stream(2, pixels=30000 * 30000), seconds=2)
-    assert isinstance(judge(a_conversion(), vast, PRESETS["mp3"]), Conversion)
-    refused = judge(a_conversion(), vast, PRESETS["webm"])
+def test_oversized_streams_are_refused_only_if_the_preset_converts_them() -> None:
+    large = Media(audio=Stream(2), video=Stream(2, pixels=30000 * 30000), seconds=2)
+    assert isinstance(apply_probe(a_conversion(), large, PRESETS["mp3"]), Conversion)
+    refused = apply_probe(a_conversion(), large, PRESETS["webm"])
     reason = "its pictures have 900,000,000 pixels; the limit is 134,217,728 (16K)"
     assert refused == Refusal(a_source(), reason, preset="webm")
     endless = Media(audio=Stream(1e9), video=None, seconds=1e9)
-    refused = judge(a_conversion(), endless, PRESETS["mp3"])
+    refused = apply_probe(a_conversion(), endless, PRESETS["mp3"])
     reason = "it declares a length of 277,778 hours: the file is damaged"
     assert refused == Refusal(a_source(), reason, preset="mp3")
 
 
-async def test_one_look_judges_a_source_for_each_preset(
+async def test_a_source_is_probed_once_for_all_presets(
     account: dict[str, str], clip: Callable[..., Path], tmp_path: Path
 ) -> None:
     assert account
@@ -250,18 +250,20 @@ async def test_one_look_judges_a_source_for_each_preset(
         for name in ("mp3", "webm")
     ]
     async with blob_service() as service:
-        judged = await probe_all(service, wanted, PRESETS.values())
-    assert [each.seconds if isinstance(each, Conversion) else each.preset for each in judged] == [
-        pytest.approx(2, abs=0.1),
-        pytest.approx(3, abs=0.1),
-        "mp3",
-        pytest.approx(2, abs=0.1),
-        "mp3",
-        "webm",
+        fit, unfit = await probe_all(service, wanted, PRESETS.values())
+    assert [(c.preset, c.seconds) for c in fit] == [
+        ("mp3", pytest.approx(2, abs=0.1)),
+        ("webm", pytest.approx(3, abs=0.1)),
+        ("webm", pytest.approx(2, abs=0.1)),
+    ]
+    assert [(r.source.location, r.preset) for r in unfit] == [
+        (str(silent), "mp3"),
+        (str(tmp_path / "none"), "mp3"),
+        (str(tmp_path / "none"), "webm"),
     ]
 
 
-async def test_the_prober_is_warmed_where_not_all_can_be_done(
+async def test_the_prober_starts_early_if_not_all_files_can_be_done(
     account: dict[str, str], containers: tuple[str, str], blobs: BlobServiceClient
 ) -> None:
     async def is_warmed(*, files: int, force: bool = False) -> bool:
@@ -307,7 +309,7 @@ async def test_every_source_is_in_exactly_one_part_of_the_plan(
     }
 
 
-async def test_a_blob_is_looked_at_again_where_storage_is_too_busy_at_first(
+async def test_probing_a_blob_is_retried_if_storage_is_busy(
     blobs: BlobServiceClient,
     containers: tuple[str, str],
     in_flow: Callable[..., Any],

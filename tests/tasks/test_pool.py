@@ -13,6 +13,7 @@ from tasks.errors import PoolError
 from tasks.models import Ticket
 from tasks.parameters import Node, Pool
 from tasks.pool import (
+    check_identity,
     check_shared,
     make_pool,
     network,
@@ -35,14 +36,14 @@ from tasks.pool import (
         ({"slots_per_node": 1}, 3, (3, 0)),
     ],
 )
-def test_no_more_nodes_are_asked_for_than_there_are_files(
+def test_no_more_nodes_are_requested_than_files_need(
     pool: dict[str, int], files: int, expected: tuple[int, int]
 ) -> None:
     assert nodes_wanted(Pool(**pool), files) == expected
 
 
 @given(st.integers(1, 9), st.integers(0, 9), st.integers(1, 8), st.integers(1, 200))
-def test_the_nodes_have_a_slot_for_each_file_or_are_all_that_are_allowed(
+def test_the_nodes_have_a_slot_for_each_file_up_to_the_limits(
     spot: int, dedicated: int, slots: int, files: int
 ) -> None:
     pool = Pool(spot_nodes=spot, dedicated_nodes=dedicated, slots_per_node=slots)
@@ -52,7 +53,7 @@ def test_the_nodes_have_a_slot_for_each_file_or_are_all_that_are_allowed(
 
 
 def a_spec(ticket: Ticket, pool: Pool, node: Node = Node()) -> models.BatchPoolCreateOptions:
-    """The pool of a run, on an image of one's own."""
+    """Return the pool of a run with a custom image."""
     image = models.BatchVmImageReference(publisher="canonical", sku="server")
     machine = models.VirtualMachineConfiguration(
         image_reference=image, node_agent_sku_id="batch.node.ubuntu 24.04"
@@ -62,7 +63,7 @@ def a_spec(ticket: Ticket, pool: Pool, node: Node = Node()) -> models.BatchPoolC
     )
 
 
-def test_a_pool_bears_the_runs_tags_and_scales_by_a_formula() -> None:
+def test_a_pool_has_the_runs_tags_and_a_formula() -> None:
     ticket = a_ticket(now=NOW)
     spec = a_spec(ticket, Pool())
     assert read_tags(spec.metadata) == {
@@ -76,7 +77,7 @@ def test_a_pool_bears_the_runs_tags_and_scales_by_a_formula() -> None:
     assert spec.start_task.wait_for_success
 
 
-def test_a_warm_pool_bears_no_run_and_expires_when_it_has_cooled_down() -> None:
+def test_a_warm_pool_names_no_run_and_expires_after_its_last_use() -> None:
     spec = a_spec(a_ticket(now=NOW, owns_pool=False), Pool(keep_warm_minutes=20))
     values = read_tags(spec.metadata)
     assert (values["owner"], values["warm"]) == ("batch-convert", "20")
@@ -84,7 +85,7 @@ def test_a_warm_pool_bears_no_run_and_expires_when_it_has_cooled_down() -> None:
     assert "run" not in values
 
 
-def test_a_warm_pool_has_one_name_for_equal_nodes_and_another_each_month() -> None:
+def test_a_warm_pools_name_depends_on_its_nodes_and_the_month() -> None:
     pool, node = Pool(keep_warm_minutes=20), Node()
     name = warm_pool_id(pool, node, now=NOW)
     assert name == warm_pool_id(pool.model_copy(update={"priority": 5}), node, now=NOW)
@@ -117,7 +118,7 @@ def test_nodes_join_a_subnet_with_or_without_public_addresses() -> None:
     ("ffmpeg", "expected"),
     [("apt", "apt-get install"), ("image", "'command -v ffmpeg'"), ("az://tools/ffmpeg", "cp -f")],
 )
-def test_the_start_task_sees_to_an_ffmpeg(ffmpeg: str, expected: str) -> None:
+def test_the_start_task_provides_ffmpeg(ffmpeg: str, expected: str) -> None:
     start = start_task(Node(ffmpeg=ffmpeg), ffmpeg_url="https://a/b" if ":" in ffmpeg else None)
     assert expected in start.command_line
     assert [file.http_url for file in start.resource_files or ()] == (
@@ -132,7 +133,7 @@ def test_files_are_spread_or_packed(fill: Any) -> None:
     assert policy.node_fill_type == fill
 
 
-async def test_a_pool_is_made_once_however_often_it_is_asked_for(batch: BatchClient) -> None:
+async def test_a_pool_is_created_only_once(batch: BatchClient) -> None:
     ticket = a_ticket()
     await make_pool.fn(ticket, Pool(spot_nodes=1), files=1)
     await make_pool.fn(ticket, Pool(spot_nodes=1), files=1)
@@ -140,46 +141,60 @@ async def test_a_pool_is_made_once_however_often_it_is_asked_for(batch: BatchCli
     batch.begin_delete_pool(ticket.pool_id)
 
 
-async def test_a_pool_whose_making_was_not_answered_is_taken_for_our_own(
+async def test_a_pool_is_recognized_after_the_response_to_its_creation_was_lost(
     batch: BatchClient, order: Any
 ) -> None:
     ticket = a_ticket()
     order("drop", when="after", operation="POST /pools", times=1)
-    with pytest.raises(ServiceRequestError):  # which Prefect's task tries again
+    with pytest.raises(ServiceRequestError):  # which the stage retries
         await make_pool.fn(ticket, Pool(spot_nodes=1), files=1)
     await make_pool.fn(ticket, Pool(spot_nodes=1), files=1)
     batch.begin_delete_pool(ticket.pool_id)
 
 
-async def test_a_pool_of_that_name_which_another_run_made_is_refused(batch: BatchClient) -> None:
+async def test_a_pool_that_another_run_created_is_refused(batch: BatchClient) -> None:
     ticket = a_ticket()
     await make_pool.fn(ticket, Pool(spot_nodes=1), files=1)
-    with pytest.raises(PoolError, match="that this run did not make"):
+    with pytest.raises(PoolError, match="this run did not create it"):
         await make_pool.fn(a_ticket(pool_id=ticket.pool_id), Pool(), files=1)
     batch.begin_delete_pool(ticket.pool_id)
 
 
-async def test_a_shared_pool_is_checked_and_not_made(batch: BatchClient) -> None:
+async def test_a_shared_pool_is_checked_and_not_created(batch: BatchClient) -> None:
     ticket = a_ticket()
     await make_pool.fn(ticket, Pool(spot_nodes=1), files=1)
     shared = a_ticket(pool_id=ticket.pool_id, owns_pool=False)
     await make_pool.fn(shared, Pool(id=ticket.pool_id, vm_size="STANDARD_D2DS_V5"), files=1)
     for unfit, problem in [
-        ({"slots_per_node": 1}, "slots per node 2, not 1"),
-        ({"vm_size": "Standard_D4ds_v5"}, "VM size standard_d2ds_v5, not standard_d4ds_v5"),
+        ({"slots_per_node": 1}, "slots per node is 2, not 1"),
+        ({"vm_size": "Standard_D4ds_v5"}, "VM size is standard_d2ds_v5, not standard_d4ds_v5"),
     ]:
         with pytest.raises(PoolError, match=problem):
             await make_pool.fn(shared, Pool(id=ticket.pool_id, **unfit), files=1)
     batch.begin_delete_pool(ticket.pool_id)
 
 
-async def test_a_shared_pool_that_is_not_there_is_refused(account: dict[str, str]) -> None:
+async def test_a_shared_pool_that_does_not_exist_is_refused(account: dict[str, str]) -> None:
     assert account
-    with pytest.raises(PoolError, match="There is no pool 'nosuch'"):
+    with pytest.raises(PoolError, match="The pool 'nosuch' does not exist"):
         await make_pool.fn(a_ticket(owns_pool=False), Pool(id="nosuch"), files=1)
+
+
+def test_the_error_about_an_identity_names_those_that_the_shared_pool_has() -> None:
+    wanted = Pool.model_construct(id="warm", identity="/subscriptions/s/other")
+    identities = [{"resourceId": "/subscriptions/s/one"}, {"resourceId": "/subscriptions/s/two"}]
+    with_two = {"id": "warm", "identity": {"userAssignedIdentities": identities}}
+    with pytest.raises(PoolError) as two:
+        check_identity(models.BatchPool(with_two), wanted)
+    assert str(two.value) == (
+        "The shared pool 'warm' does not have the identity /subscriptions/s/other. Set"
+        " pool.identity to one of: /subscriptions/s/one, /subscriptions/s/two, or leave it empty."
+    )
+    with pytest.raises(PoolError, match=r"has no identity: leave pool\.identity empty"):
+        check_identity(models.BatchPool({"id": "warm"}), wanted)
 
 
 def test_a_shared_pool_that_is_being_deleted_is_refused() -> None:
     found = models.BatchPool({"id": "warm", "state": "deleting", "vmSize": "standard_d2ds_v5"})
-    with pytest.raises(PoolError, match=r"state deleting, not active"):
+    with pytest.raises(PoolError, match=r"state is deleting, not active"):
         check_shared(found, Pool(id="warm"))

@@ -1,4 +1,4 @@
-"""Pools over hours: on a local Batch service of each test's own, whose clock runs faster."""
+"""Pools over hours, on a separate local Batch service for each test. Its clock runs faster."""
 
 import base64
 import time
@@ -15,6 +15,7 @@ from azure.core.rest import HttpRequest
 from records import a_ticket
 
 from local_azure.batch import create_app
+from local_azure.ffmpeg import node_path
 from servers import served
 from tasks.azure.clients import batch_client
 from tasks.azure.nodes import Roster
@@ -28,17 +29,15 @@ from tasks.results.progress import Tally
 
 KEY = base64.b64encode(b"of these tests only").decode()
 PATIENCE_SECONDS = 60
-FAST = 600  # ten minutes a second
+FAST = 600  # ten minutes per second
 HOUR = timedelta(hours=1)
 Order = Callable[..., None]
 
 
 @pytest.fixture
-def account(
-    tmp_path: Path, ffmpeg_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[dict[str, str]]:
-    """A Batch service of the test's own; there is no storage."""
-    path = f"{ffmpeg_folder}:/usr/bin:/bin"
+def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """Start a Batch service for the test, without storage."""
+    path = node_path(tmp_path / "bin")  # a machine may have no ffmpeg of its own
     app = create_app(account="own", key=KEY, data=tmp_path, max_nodes=8, node_path=path)
     with served(app) as port:
         settings = {
@@ -54,21 +53,21 @@ def account(
 
 @pytest.fixture
 def batch(account: dict[str, str]) -> Iterator[BatchClient]:
-    """A client of it."""
+    """Yield a client of the Batch service."""
     key = AzureNamedKeyCredential(account["AZURE_BATCH_ACCOUNT"], KEY)
     with BatchClient(account["AZURE_BATCH_ENDPOINT"], key) as client:
         yield client
 
 
-def until(look: Callable[[], object]) -> None:
+def wait_until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not look():
-        assert time.monotonic() < deadline, "waited in vain"
+    while not condition():
+        assert time.monotonic() < deadline, "timeout"
         time.sleep(0.02)
 
 
 def nodes(batch: BatchClient, pool_id: str) -> tuple[int, int]:
-    """Spot and dedicated nodes that are there."""
+    """Return the numbers of Spot and dedicated nodes."""
     pool = batch.get_pool(pool_id)
     return pool.current_low_priority_nodes or 0, pool.current_dedicated_nodes or 0
 
@@ -78,7 +77,7 @@ def is_idle(batch: BatchClient, pool_id: str) -> bool:
 
 
 def run_task(batch: BatchClient, pool_id: str, script: str = "true") -> str:
-    """Hand in one batch task, in a job of its own."""
+    """Submit one batch task in a new job."""
     job_id = f"job-{uuid.uuid4().hex}"
     info = models.BatchPoolInfo(pool_id=pool_id)
     batch.create_job(models.BatchJobCreateOptions(id=job_id, pool_info=info))
@@ -91,22 +90,22 @@ def is_done(batch: BatchClient, job_id: str) -> bool:
     return batch.get_task(job_id, "k-1").state == models.BatchTaskState.COMPLETED
 
 
-async def test_a_runs_nodes_leave_at_the_deadline_though_nobody_is_there(
+async def test_a_runs_nodes_leave_at_the_deadline_even_without_the_run(
     batch: BatchClient, order: Order
 ) -> None:
     ticket = a_ticket()
     ticket = a_ticket(pool_id=ticket.pool_id, deadline=ticket.started_at + HOUR)
     await make_pool.fn(ticket, Pool(dedicated_nodes=1), files=5)
-    until(lambda: nodes(batch, ticket.pool_id) == (2, 1))
+    wait_until(lambda: nodes(batch, ticket.pool_id) == (2, 1))
     order("clock", rate=FAST)
-    until(lambda: nodes(batch, ticket.pool_id) == (0, 0))
+    wait_until(lambda: nodes(batch, ticket.pool_id) == (0, 0))
     found = batch.get_pool(ticket.pool_id)
     assert found.auto_scale_run
     assert found.auto_scale_run.error is None
     assert found.auto_scale_run.timestamp >= ticket.deadline
 
 
-async def test_dedicated_nodes_stand_in_for_spot_ones_that_do_not_come_and_leave_when_they_do(
+async def test_dedicated_nodes_replace_missing_spot_nodes_until_those_come(
     batch: BatchClient, order: Order
 ) -> None:
     ticket = a_ticket()
@@ -114,29 +113,27 @@ async def test_dedicated_nodes_stand_in_for_spot_ones_that_do_not_come_and_leave
     order("resize", code="AccountSpotCoreQuotaReached")
     await make_pool.fn(ticket, Pool(spot_nodes=2, fallback_minutes=10), files=9)
     order("clock", rate=FAST)
-    until(lambda: nodes(batch, ticket.pool_id) == (0, 2))
-    stood_in = batch.get_pool(ticket.pool_id).auto_scale_run
-    assert stood_in
-    assert stood_in.timestamp - ticket.started_at >= timedelta(minutes=10)
-    take_back(batch)
+    wait_until(lambda: nodes(batch, ticket.pool_id) == (0, 2))
+    replaced = batch.get_pool(ticket.pool_id).auto_scale_run
+    assert replaced
+    assert replaced.timestamp - ticket.started_at >= timedelta(minutes=10)
+    remove_faults(batch)
     order("clock", rate=FAST)
-    until(lambda: nodes(batch, ticket.pool_id) == (2, 0))
+    wait_until(lambda: nodes(batch, ticket.pool_id) == (2, 0))
 
 
-async def test_dedicated_nodes_stand_in_for_spot_ones_that_were_evicted(
-    batch: BatchClient, order: Order
-) -> None:
+async def test_dedicated_nodes_replace_evicted_spot_nodes(batch: BatchClient, order: Order) -> None:
     ticket = a_ticket()
     ticket = a_ticket(pool_id=ticket.pool_id, deadline=ticket.started_at + 100 * HOUR)
     await make_pool.fn(ticket, Pool(spot_nodes=1, fallback_minutes=10), files=9)
-    until(lambda: is_idle(batch, ticket.pool_id))
+    wait_until(lambda: is_idle(batch, ticket.pool_id))
     (node,) = batch.list_nodes(ticket.pool_id)
     order("evict", pool=ticket.pool_id, node=node.id, returnSeconds=None)
     order("clock", rate=FAST)
-    until(lambda: nodes(batch, ticket.pool_id) == (1, 1))  # an evicted node is still listed
+    wait_until(lambda: nodes(batch, ticket.pool_id) == (1, 1))  # Batch still lists an evicted node
 
 
-def take_back(batch: BatchClient) -> None:
+def remove_faults(batch: BatchClient) -> None:
     address = "/_local/faults?api-version=2025-06-01"
     batch.send_request(HttpRequest("DELETE", address)).raise_for_status()
 
@@ -151,55 +148,55 @@ def a_warm_ticket(**values: object) -> Ticket:
     return a_ticket(**(given | values))
 
 
-async def test_a_warm_pool_serves_later_runs_and_has_no_node_when_nobody_needs_it(
+async def test_a_warm_pool_serves_later_runs_and_has_no_nodes_when_unused(
     batch: BatchClient, order: Order
 ) -> None:
     first = a_warm_ticket()
     await make_pool.fn(first, WARM, files=3)
-    until(lambda: nodes(batch, first.pool_id) == (2, 0))
+    wait_until(lambda: nodes(batch, first.pool_id) == (2, 0))
     names = {node.id for node in batch.list_nodes(first.pool_id)}
     second = a_warm_ticket(deadline=first.deadline + HOUR)
     assert second.pool_id == first.pool_id
     await make_pool.fn(second, WARM, files=3)
     done = run_task(batch, second.pool_id)
-    until(lambda: is_done(batch, done))
+    wait_until(lambda: is_done(batch, done))
     assert {node.id for node in batch.list_nodes(second.pool_id)} == names
     expires = (second.deadline + timedelta(minutes=20)).isoformat(timespec="seconds")
     assert read_tags(batch.get_pool(first.pool_id).metadata)["expires_at"] == expires
     order("clock", rate=FAST)
-    until(lambda: nodes(batch, first.pool_id) == (0, 0))
+    wait_until(lambda: nodes(batch, first.pool_id) == (0, 0))
     late = run_task(batch, first.pool_id, "sleep 3")
-    until(lambda: is_done(batch, late))
-    until(lambda: nodes(batch, first.pool_id) == (0, 0))
+    wait_until(lambda: is_done(batch, late))
+    wait_until(lambda: nodes(batch, first.pool_id) == (0, 0))
 
 
-async def test_a_warm_pools_last_node_leaves_no_later_than_was_said(
+async def test_a_warm_pools_last_node_leaves_in_the_promised_time(
     batch: BatchClient, order: Order
 ) -> None:
     ticket = a_warm_ticket()
     await make_pool.fn(ticket, WARM, files=1)
     job_id = run_task(batch, ticket.pool_id)
-    until(lambda: is_done(batch, job_id))
+    wait_until(lambda: is_done(batch, job_id))
     info = batch.get_task(job_id, "k-1").execution_info
     assert info
     assert info.end_time
     order("clock", rate=FAST)
-    until(lambda: nodes(batch, ticket.pool_id) == (0, 0))
+    wait_until(lambda: nodes(batch, ticket.pool_id) == (0, 0))
     found = batch.get_pool(ticket.pool_id)
     assert found.allocation_state_transition_time
     kept = found.allocation_state_transition_time - info.end_time
-    assert timedelta(minutes=14) < kept <= timedelta(minutes=21)  # a second here is ten minutes
+    assert timedelta(minutes=14) < kept <= timedelta(minutes=21)  # one second here is ten minutes
 
 
-async def test_a_pool_of_that_name_that_is_not_ours_is_left_alone(batch: BatchClient) -> None:
+async def test_a_foreign_pool_with_the_name_of_a_warm_pool_is_refused(batch: BatchClient) -> None:
     ticket = a_warm_ticket()
     await make_pool.fn(ticket, WARM, files=1)
     batch.update_pool(ticket.pool_id, models.BatchPoolUpdateOptions(metadata=[]))
-    with pytest.raises(PoolError, match="is no warm pool of ours"):
+    with pytest.raises(PoolError, match="is not a warm pool of this project"):
         await make_pool.fn(ticket, WARM, files=1)
 
 
-async def test_a_formula_that_batch_cannot_evaluate_is_not_set(
+async def test_a_formula_that_batch_cannot_evaluate_is_refused(
     account: dict[str, str],
 ) -> None:
     assert account
@@ -210,7 +207,7 @@ async def test_a_formula_that_batch_cannot_evaluate_is_not_set(
             await check_formula(client, ticket.pool_id, "$TargetDedicatedNodes = nonsense;")
 
 
-async def test_a_run_whose_spot_nodes_do_not_come_goes_on_with_dedicated_ones(
+async def test_a_run_without_spot_nodes_continues_on_dedicated_nodes(
     batch: BatchClient, order: Order
 ) -> None:
     ticket = a_run(batch, "true", "true")
@@ -218,32 +215,27 @@ async def test_a_run_whose_spot_nodes_do_not_come_goes_on_with_dedicated_ones(
     await make_pool.fn(ticket, Pool(spot_nodes=1, fallback_minutes=10), files=2)
     order("clock", rate=FAST)
     tally = Tally(files=2, submitted=2, is_closed=True)
-    ending = await watch_completion.fn(ticket, tally, Roster(), has_fallback=True)
-    assert ending.diagnosis is None
-    assert [batch_result.state for batch_result in ending.batch_results] == [
-        "succeeded",
-        "succeeded",
-    ]
+    completion = await watch_completion.fn(ticket, tally, Roster(), has_fallback=True)
+    assert completion.diagnosis is None
+    assert [result.state for result in completion.batch_results] == ["succeeded"] * 2
 
 
-async def test_when_the_node_hours_are_spent_what_runs_is_finished_and_no_node_is_left(
+async def test_at_the_limit_on_node_hours_running_files_are_finished_and_all_nodes_leave(
     batch: BatchClient, order: Order
 ) -> None:
     ticket = a_run(batch, "sleep 12", *["true"] * 3)
     await make_pool.fn(ticket, Pool(spot_nodes=1, slots_per_node=1), files=4)
     tally = Tally(files=9, submitted=4)
-    ending = await watch_completion.fn(ticket, tally, Roster(), max_node_hours=5 / 3600)
-    assert ending.diagnosis
-    assert ending.diagnosis.code == "NodeHoursSpent"
-    assert [(batch_result.key, batch_result.state) for batch_result in ending.batch_results] == [
-        ("k0", "succeeded")
-    ]
+    completion = await watch_completion.fn(ticket, tally, Roster(), max_node_hours=5 / 3600)
+    assert completion.diagnosis
+    assert completion.diagnosis.code == "NodeHoursSpent"
+    assert [(r.key, r.state) for r in completion.batch_results] == [("k0", "succeeded")]
     assert tally.is_stopped
-    until(lambda: nodes(batch, ticket.pool_id) == (0, 0))
+    wait_until(lambda: nodes(batch, ticket.pool_id) == (0, 0))
     order("clock", rate=FAST)
-    looked = batch.get_pool(ticket.pool_id).auto_scale_run
-    assert looked
-    until(lambda: scaled_at(batch, ticket.pool_id) > looked.timestamp + timedelta(minutes=10))
+    scaled = batch.get_pool(ticket.pool_id).auto_scale_run
+    assert scaled
+    wait_until(lambda: scaled_at(batch, ticket.pool_id) > scaled.timestamp + timedelta(minutes=10))
     assert nodes(batch, ticket.pool_id) == (0, 0)
 
 
@@ -254,7 +246,7 @@ def scaled_at(batch: BatchClient, pool_id: str) -> datetime:
 
 
 def a_run(batch: BatchClient, *scripts: str) -> Ticket:
-    """The ticket of a run whose job has these batch tasks, and whose pool is yet to be made."""
+    """Return the ticket of a run with a job of these scripts. Its pool does not exist yet."""
     ticket = a_ticket()
     ticket = replace(ticket, deadline=ticket.started_at + 100 * HOUR)
     info = models.BatchPoolInfo(pool_id=ticket.pool_id)

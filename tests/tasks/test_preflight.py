@@ -1,4 +1,4 @@
-"""Each check of the accounts: how it fails where the real services give it the cause."""
+"""The checks of the accounts, each with the response of a service that makes it fail."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,7 +13,7 @@ from storage_proxy import Refusal, StorageProxy
 from tasks.errors import PreflightError
 from tasks.models import Check
 from tasks.parameters import Limits, Node, Pool, Run
-from tasks.preflight import judge_clock, preflight, refuse, skew
+from tasks.preflight import check_clock, preflight, raise_failed, skew
 
 Order = Callable[..., None]
 Preflight = Callable[..., Any]
@@ -21,8 +21,8 @@ CLOSED = "http://127.0.0.1:9"
 
 
 @pytest.fixture
-def look(account: dict[str, str], containers: tuple[str, str]) -> Preflight:
-    """What the checks say in a dry run, by what they are of."""
+def checks_of(account: dict[str, str], containers: tuple[str, str]) -> Preflight:
+    """Return a function that makes the checks in a dry run and returns them by name."""
     assert account
 
     async def check(**parameters: Any) -> dict[str, Check]:
@@ -33,19 +33,19 @@ def look(account: dict[str, str], containers: tuple[str, str]) -> Preflight:
     return check
 
 
-def wrong(checks: dict[str, Check]) -> set[str]:
+def failed(checks: dict[str, Check]) -> set[str]:
     return {what for what, check in checks.items() if check.state == "failed"}
 
 
-async def test_accounts_that_will_do_pass_and_nothing_is_made(
-    look: Preflight,
+async def test_sufficient_accounts_pass_and_nothing_is_created(
+    checks_of: Preflight,
     batch: BatchClient,
     blobs: BlobServiceClient,
     containers: tuple[str, str],
     storage_faults: StorageProxy,
 ) -> None:
     before = {pool.id for pool in batch.list_pools()}, {job.id for job in batch.list_jobs()}
-    checks = await look()
+    checks = await checks_of()
     states = {what: check.state for what, check in checks.items()}
     assert states.pop("quota") == "unchecked"
     assert states.pop("nodes") == "passed"
@@ -65,31 +65,33 @@ async def test_accounts_that_will_do_pass_and_nothing_is_made(
 
 
 @pytest.mark.accounts("key", "entra")
-async def test_they_pass_too_where_the_containers_are_there_and_are_left_as_they_are(
-    look: Preflight, blobs: BlobServiceClient, containers: tuple[str, str]
+async def test_existing_containers_pass_and_are_not_changed(
+    checks_of: Preflight, blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:
     for name in containers:
-        blobs.create_container(name).upload_blob("somebody's", b"own")
-    assert wrong(await look()) == set()
+        blobs.create_container(name).upload_blob("foreign", b"content")
+    assert failed(await checks_of()) == set()
     for name in containers:
-        assert list(blobs.get_container_client(name).list_blob_names()) == ["somebody's"]
+        assert list(blobs.get_container_client(name).list_blob_names()) == ["foreign"]
 
 
-async def test_a_batch_account_that_nobody_answers_at(
-    look: Preflight, monkeypatch: pytest.MonkeyPatch
+async def test_a_batch_account_that_does_not_respond_fails(
+    checks_of: Preflight, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AZURE_BATCH_ENDPOINT", CLOSED)
-    checks = await look()
-    assert wrong(checks) == {"Batch account"}
+    checks = await checks_of()
+    assert failed(checks) == {"Batch account"}
     assert checks["Batch account"].detail.startswith("Azure cannot be reached")
     assert checks["Batch account"].remedy == "Check the endpoint and the network."
-    assert checks["pools and jobs"].detail == "Batch does not answer."
+    assert checks["pools and jobs"].detail == "Batch does not respond."
     assert checks["nodes"].state == "unchecked"
 
 
-async def test_a_wrong_key_of_batch(look: Preflight, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_wrong_key_of_batch_fails(
+    checks_of: Preflight, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AZURE_BATCH_ACCESS_KEY", "d3Jvbmc=")
-    checks = await look()
+    checks = await checks_of()
     assert checks["Batch account"].detail == (
         "Azure Batch refused a request: 403 AuthenticationFailed."
     )
@@ -98,12 +100,12 @@ async def test_a_wrong_key_of_batch(look: Preflight, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.accounts("key", "entra")
 @pytest.mark.parametrize("operation", ["PATCH /pools/*", "PATCH /jobs/*"])
-async def test_a_role_that_only_reads_batch(
-    look: Preflight, order: Order, account: dict[str, str], operation: str
+async def test_a_role_that_can_only_read_batch_fails(
+    checks_of: Preflight, order: Order, account: dict[str, str], operation: str
 ) -> None:
     order("answer", status=403, operation=operation)
-    checks = await look()
-    assert wrong(checks) == {"pools and jobs"}
+    checks = await checks_of()
+    assert failed(checks) == {"pools and jobs"}
     assert checks["pools and jobs"].detail == (
         "Azure Batch refused a request: 403 AuthorizationFailure."
     )
@@ -112,36 +114,38 @@ async def test_a_role_that_only_reads_batch(
     assert expected in checks["pools and jobs"].remedy
 
 
-async def test_a_family_of_images_that_batch_does_not_offer(look: Preflight) -> None:
-    checks = await look(node=Node(image="fedora", ffmpeg="image"))
-    assert wrong(checks) == {"nodes"}
+async def test_an_image_family_that_batch_does_not_offer_fails(checks_of: Preflight) -> None:
+    checks = await checks_of(node=Node(image="fedora", ffmpeg="image"))
+    assert failed(checks) == {"nodes"}
     assert "no verified Fedora image" in checks["nodes"].detail
     assert "almalinux, debian, ubuntu" in checks["nodes"].remedy
 
 
-async def test_a_shared_pool_that_is_not_there(look: Preflight) -> None:
-    checks = await look(pool=Pool(id="nosuch"))
-    assert wrong(checks) == {"nodes"}
-    assert checks["nodes"].detail == "There is no pool 'nosuch'."
+async def test_a_shared_pool_that_does_not_exist_fails(checks_of: Preflight) -> None:
+    checks = await checks_of(pool=Pool(id="nosuch"))
+    assert failed(checks) == {"nodes"}
+    assert checks["nodes"].detail == "The pool 'nosuch' does not exist."
 
 
-@pytest.mark.accounts("key")  # the connection string is changed, which has it
-async def test_a_storage_account_that_nobody_answers_at(
-    look: Preflight, account: dict[str, str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.accounts("key")  # the connection string is changed
+async def test_a_storage_account_that_does_not_respond_fails(
+    checks_of: Preflight, account: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = account["AZURE_STORAGE_CONNECTION_STRING"]
     place = connection.partition("BlobEndpoint=")[2].partition(";")[0].rpartition("/")[0]
     name = "AZURE_STORAGE_CONNECTION_STRING"
     monkeypatch.setenv(name, connection.replace(place, CLOSED))
-    checks = await look()
-    assert wrong(checks) == {"storage account"}
+    checks = await checks_of()
+    assert failed(checks) == {"storage account"}
     assert checks["storage account"].detail.startswith("Azure cannot be reached")
-    assert checks["reading, writing"].detail == "Storage does not answer."
+    assert checks["reading, writing"].detail == "Storage does not respond."
 
 
-async def test_a_firewall_before_storage(look: Preflight, storage_faults: StorageProxy) -> None:
+async def test_a_firewall_of_storage_fails(
+    checks_of: Preflight, storage_faults: StorageProxy
+) -> None:
     storage_faults.order(Refusal(status=403))
-    checks = await look()
+    checks = await checks_of()
     assert checks["storage account"].detail == (
         "Azure Storage refused a request: 403 AuthorizationFailure."
     )
@@ -149,95 +153,101 @@ async def test_a_firewall_before_storage(look: Preflight, storage_faults: Storag
 
 
 @pytest.mark.parametrize("method", ["PUT", "HEAD"])
-async def test_signatures_of_somebody_who_may_not_write_or_read(
-    look: Preflight, storage_faults: StorageProxy, method: str
+async def test_sas_tokens_without_permission_to_read_or_write_fail(
+    checks_of: Preflight, storage_faults: StorageProxy, method: str
 ) -> None:
     mismatch = "AuthorizationPermissionMismatch"
     storage_faults.order(Refusal(status=403, method=method, code=mismatch))
-    checks = await look()
-    assert wrong(checks) == {"reading, writing"}
+    checks = await checks_of()
+    assert failed(checks) == {"reading, writing"}
     assert checks["reading, writing"].detail == f"Azure Storage refused a request: 403 {mismatch}."
     assert "Storage Blob Data Contributor" in checks["reading, writing"].remedy
 
 
-async def test_somebody_who_may_not_delete(look: Preflight, storage_faults: StorageProxy) -> None:
+async def test_a_missing_permission_to_delete_fails(
+    checks_of: Preflight, storage_faults: StorageProxy
+) -> None:
     mismatch = "AuthorizationPermissionMismatch"
     storage_faults.order(Refusal(status=403, method="DELETE", code=mismatch))
-    checks = await look()
-    assert wrong(checks) == {"deleting"}
+    checks = await checks_of()
+    assert failed(checks) == {"deleting"}
     assert "Storage Blob Data Contributor" in checks["deleting"].remedy
 
 
-async def test_an_account_that_takes_no_keys(look: Preflight, storage_faults: StorageProxy) -> None:
+async def test_a_storage_account_that_accepts_no_keys_fails(
+    checks_of: Preflight, storage_faults: StorageProxy
+) -> None:
     storage_faults.order(Refusal(status=403, code="KeyBasedAuthenticationNotPermitted"))
-    assert "leave the key out and sign in" in (await look())["storage account"].remedy
+    assert "sign in" in (await checks_of())["storage account"].remedy
 
 
-async def test_an_ffmpeg_that_is_not_in_storage(look: Preflight) -> None:
-    checks = await look(node=Node(ffmpeg="az://tools/ffmpeg"))
-    assert wrong(checks) == {"ffmpeg"}
-    assert checks["ffmpeg"].detail == "There is no az://tools/ffmpeg."
-    assert checks["ffmpeg"].remedy == "Upload a static build of ffmpeg there."
+async def test_an_ffmpeg_that_is_not_in_storage_fails(checks_of: Preflight) -> None:
+    checks = await checks_of(node=Node(ffmpeg="az://tools/ffmpeg"))
+    assert failed(checks) == {"ffmpeg"}
+    assert checks["ffmpeg"].detail == "The blob az://tools/ffmpeg does not exist."
+    assert checks["ffmpeg"].remedy == "Upload a static build of ffmpeg to it."
 
 
-@pytest.mark.accounts("key")  # tokens are forgiven other skews than signatures
+@pytest.mark.accounts("key")  # tokens tolerate other skews than signatures
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "detail"),
     [
         (1200, "This machine's clock is 20 minutes behind Azure's."),
         (-480, "This machine's clock is 8 minutes ahead of Azure's."),
     ],
 )
-async def test_a_clock_that_is_wrong(
-    look: Preflight, order: Order, seconds: int, told: str
+async def test_a_wrong_clock_fails(
+    checks_of: Preflight, order: Order, seconds: int, detail: str
 ) -> None:
     order("skew", seconds=seconds)
-    checks = await look()
-    assert checks["clock"].detail == told
-    assert checks["clock"].remedy == "Set it right, by NTP for instance."
+    checks = await checks_of()
+    assert checks["clock"].detail == detail
+    assert checks["clock"].remedy == "Correct the clock, for example with NTP."
     assert checks["Batch account"].state == ("failed" if seconds > 900 else "passed")
 
 
 def test_a_clock_is_compared_with_the_middle_of_a_request() -> None:
     date = "Sun, 22 Nov 2026 12:10:00 GMT"
-    found = skew(date, asked_at=NOW, now=NOW + timedelta(minutes=2))
+    found = skew(date, sent_at=NOW, now=NOW + timedelta(minutes=2))
     assert found == timedelta(minutes=9)
-    assert judge_clock([timedelta(minutes=5), timedelta(seconds=-3)]).state == "passed"
-    assert judge_clock([]).state == "unchecked"
+    assert check_clock([timedelta(minutes=5), timedelta(seconds=-3)]).state == "passed"
+    assert check_clock([]).state == "unchecked"
 
 
-async def test_a_deadline_beyond_what_signatures_may_last(look: Preflight) -> None:
+async def test_a_deadline_beyond_the_lifetime_of_sas_tokens_fails(checks_of: Preflight) -> None:
     week = 7 * 24 * 60
-    checks = await look(
+    checks = await checks_of(
         limits=Limits(deadline_minutes=week - 120), pool=Pool(keep_warm_minutes=1440)
     )
-    assert wrong(checks) == {"deadline"}
+    assert failed(checks) == {"deadline"}
     assert "for more than seven days" in checks["deadline"].detail
     assert "--limits.deadline-minutes" in checks["deadline"].remedy
 
 
 @pytest.mark.accounts("entra")
-async def test_an_account_without_the_cores_of_one_node(look: Preflight, order: Order) -> None:
+async def test_a_quota_smaller_than_one_node_fails(checks_of: Preflight, order: Order) -> None:
     order("quota", nodes="spot", cores=1)
-    checks = await look()
-    assert wrong(checks) == {"quota"}
-    assert checks["quota"].detail == "The account may have 1 Spot cores; a Standard_D2ds_v5 has 2."
-    assert checks["quota"].remedy == "Ask for more in the Azure portal (Quotas)."
+    checks = await checks_of()
+    assert failed(checks) == {"quota"}
+    assert checks["quota"].detail == (
+        "The account's quota is 1 Spot cores; one Standard_D2ds_v5 node uses 2."
+    )
+    assert checks["quota"].remedy == "Request a higher quota in the Azure portal (Quotas)."
 
 
-async def test_what_is_busy_is_not_wrong(look: Preflight, order: Order) -> None:
+async def test_a_busy_service_does_not_fail(checks_of: Preflight, order: Order) -> None:
     order("answer", status=503, operation="PATCH /pools/*")
-    checks = await look()
-    assert wrong(checks) == set()
+    checks = await checks_of()
+    assert failed(checks) == set()
     assert checks["pools and jobs"].detail.endswith("503 ServerBusy. Azure is busy.")
 
 
-async def test_a_throttled_request_is_sent_again(look: Preflight, order: Order) -> None:
+async def test_a_throttled_request_is_retried(checks_of: Preflight, order: Order) -> None:
     order("answer", status=429, operation="PATCH /jobs/*", times=2)
-    assert (await look())["pools and jobs"].state == "passed"
+    assert (await checks_of())["pools and jobs"].state == "passed"
 
 
-async def test_a_run_is_refused_with_a_line_for_all_that_is_wrong(
+async def test_a_run_is_refused_with_a_line_for_each_failed_check(
     account: dict[str, str], containers: tuple[str, str], storage_faults: StorageProxy
 ) -> None:
     assert account
@@ -248,8 +258,8 @@ async def test_a_run_is_refused_with_a_line_for_all_that_is_wrong(
     lines = str(caught.value).splitlines()
     assert lines[0] == "3 of 10 checks failed:"
     assert [line.split()[0] for line in lines[1:4]] == ["nodes", "ffmpeg", "deleting"]
-    assert lines[-1] == "Nothing was made, and nothing costs anything."
+    assert lines[-1] == "Nothing was created, so nothing costs money."
 
 
-def test_what_could_not_be_checked_refuses_nobody() -> None:
-    refuse([Check("quota", "unchecked", "It needs AZURE_SUBSCRIPTION_ID and a sign-in.")])
+def test_unchecked_rows_do_not_refuse_a_run() -> None:
+    raise_failed([Check("quota", "unchecked", "This check requires AZURE_SUBSCRIPTION_ID.")])

@@ -1,6 +1,6 @@
 """A plan and its report for many files: time and memory grow no faster than the files.
 
-CI takes a thousand. The whole:  PLAN_FILES=100000 .venv/bin/pytest -n0 -s <this file>
+CI uses 1,000 files. The full test:  PLAN_FILES=100000 .venv/bin/pytest -n0 -s <this file>
 """
 
 import io
@@ -20,7 +20,7 @@ from records import a_request, a_ticket
 
 from flows.cli.display import print_report
 from tasks.models import Evidence
-from tasks.plan import make_plan, renew
+from tasks.plan import make_plan, update_plan
 from tasks.report import write_report
 from tasks.results.ledger import Ledger
 
@@ -31,7 +31,7 @@ InFlow = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
 @dataclass
 class Cost:
-    """What each step took of so many files: seconds, and bytes that are still there after it."""
+    """The seconds of each step, and the bytes that are still allocated after it."""
 
     files: int
     seconds: dict[str, float] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Cost:
 
     @contextmanager
     def of(self, step: str) -> Iterator[None]:
-        """Count what the block takes; tracing is exact, and slow."""
+        """Measure the block. Tracing memory is exact but slow."""
         tracemalloc.start()
         began = time.monotonic()
         yield
@@ -49,7 +49,7 @@ class Cost:
 
 
 def fill(folder: Path, clip: Path, files: int) -> Path:
-    """So many of one small clip, a hundred a folder."""
+    """Copy a clip this many times, 100 to a folder."""
     for number in range(files):
         place = folder / f"{number // 100}"
         place.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ async def measure(library: Path, files: int, containers: tuple[str, str], in_flo
         plan = await in_flow(lambda: make_plan.fn(request))
     assert len(plan.pending) == files
     with cost.of("confirmation"):
-        assert renew(plan, request, outputs={}) == plan
+        assert update_plan(plan, request, outputs={}) == plan
     ledger = Ledger(plan=plan, request=request, ticket=a_ticket(), evidence=Evidence({}, {}, {}))
     with cost.of("report"), redirect_stdout(io.StringIO()) as said:
         print_report(write_report(ledger))

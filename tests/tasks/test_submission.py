@@ -10,13 +10,13 @@ from records import MP3, NOW, a_conversion, a_request, a_source, a_ticket
 
 from tasks.azure.batch_task import BatchTask
 from tasks.azure.clients import batch_client
-from tasks.azure.sas import ByIdentity, Signer
+from tasks.azure.sas import IdentityAccess, Signer
 from tasks.models import Conversion, Ticket
 from tasks.naming import batch_task_id
 from tasks.submission import (
-    MOST_A_REQUEST,
+    TASKS_PER_REQUEST,
     TaskWriter,
-    add,
+    add_batch_tasks,
     as_settings,
     refusal,
     submit_wave,
@@ -27,7 +27,7 @@ SIGNER = Signer("https://s", "s", NOW + timedelta(hours=1), "a2V5", None)
 
 @pytest.fixture
 def job(batch: BatchClient) -> Any:
-    """The ticket of a run whose job is there, on a pool that is not."""
+    """Yield the ticket of a run with a job. Its pool does not exist."""
     ticket = a_ticket()
     info = models.BatchPoolInfo(pool_id=ticket.pool_id)
     batch.create_job(models.BatchJobCreateOptions(id=ticket.job_id, pool_info=info))
@@ -42,7 +42,7 @@ def writer(**values: Any) -> TaskWriter:
 def written(
     conversion: Conversion, *, attempt: int = 1, by: TaskWriter | None = None
 ) -> models.BatchTaskCreateOptions:
-    """What the SDK reads in it: a name that is not Batch's would be missed."""
+    """Return the SDK's model of a batch task: it ignores names that are not Batch's."""
     return models.BatchTaskCreateOptions((by or writer()).write(conversion, attempt))
 
 
@@ -56,14 +56,14 @@ def a_batch_task(name: str, size_bytes: int = 0) -> BatchTask:
     return writer().write(a_conversion(), 1) | {"id": name, "environmentSettings": fill}
 
 
-def test_success_and_what_is_there_already_are_no_refusals() -> None:
+def test_success_and_task_exists_are_not_refusals() -> None:
     assert refusal(a_result("success")) is None
     assert refusal(a_result("clienterror", "TaskExists")) is None
     assert refusal(a_result("clienterror", "InvalidPropertyValue")) == "InvalidPropertyValue"
     assert refusal(a_result("clienterror")) == "no reason given"
 
 
-def test_a_sources_name_is_in_no_command_line() -> None:
+def test_a_sources_name_is_not_in_a_command_line() -> None:
     source = a_source("$(touch pwned) 'it' \"is\".mp4")
     batch_task = written(a_conversion(source, output="x.mp3"))
     settings = [s.value for s in batch_task.environment_settings or []]
@@ -106,13 +106,13 @@ def test_an_output_is_uploaded_on_success_under_its_name_with_its_stamp() -> Non
     ]
 
 
-def test_where_uploads_are_kept_the_logs_of_all_are() -> None:
+def test_all_logs_are_uploaded_if_uploads_are_kept() -> None:
     keeper = writer(cleanup={"inputs": "keep"})
     log = (written(a_conversion(), by=keeper).output_files or [])[1]
     assert log.upload_options.upload_condition == "taskcompletion"
 
 
-def test_a_blob_is_read_where_it_lies_and_a_file_where_it_was_uploaded() -> None:
+def test_a_blob_is_read_from_its_container_and_a_file_from_its_upload() -> None:
     blob = a_source("a.mp4", location="az://media/talks/day 1.mp4")
     _, there = written(a_conversion(blob)).resource_files or []
     assert str(there.http_url).startswith("https://s/media/talks/day%201.mp4?")
@@ -122,20 +122,20 @@ def test_a_blob_is_read_where_it_lies_and_a_file_where_it_was_uploaded() -> None
     assert str(uploaded.http_url).startswith(prefix)
 
 
-def test_a_hundred_batch_tasks_with_long_names_are_less_than_a_megabyte() -> None:
+def test_a_batch_task_with_long_names_is_smaller_than_10_kilobytes() -> None:
     deep = "/".join(["é" * 60] * 4)
     conversion = a_conversion(a_source(f"{deep}/a.mp4"))
     assert len(json.dumps(writer().write(conversion, 1))) < 10_000
 
 
-def test_its_folder_is_gone_from_the_node_soon() -> None:
+def test_a_batch_tasks_folder_is_kept_for_five_minutes() -> None:
     constraints = written(a_conversion()).constraints
     assert constraints
     assert constraints.retention_time == timedelta(minutes=5)
 
 
-def test_nodes_reach_each_blob_by_the_identity_where_one_is_named() -> None:
-    access = ByIdentity("https://s", "/subscriptions/i")
+def test_nodes_reach_all_blobs_by_the_pools_identity() -> None:
+    access = IdentityAccess("https://s", "/subscriptions/i")
     batch_task = written(a_conversion(), by=replace(writer(), access=access))
     containers = [file.destination.container for file in batch_task.output_files or []]
     there = [*(batch_task.resource_files or []), *containers]
@@ -143,7 +143,7 @@ def test_nodes_reach_each_blob_by_the_identity_where_one_is_named() -> None:
     assert [found and found.resource_id for found in references] == ["/subscriptions/i"] * 5
 
 
-async def test_a_wave_is_added_and_adding_it_again_changes_nothing(
+async def test_submitting_a_wave_twice_adds_it_once(
     batch: BatchClient, containers: tuple[str, str], job: Ticket
 ) -> None:
     conversions = [a_conversion(a_source(f"{n}.mp4")) for n in range(3)]
@@ -154,16 +154,16 @@ async def test_a_wave_is_added_and_adding_it_again_changes_nothing(
     assert names == {batch_task_id(c.key, 1) for c in conversions}
 
 
-async def test_a_wave_of_more_than_batch_takes_at_once_is_added_whole(
+async def test_a_wave_larger_than_one_request_is_added_completely(
     batch: BatchClient, containers: tuple[str, str], job: Ticket
 ) -> None:
-    conversions = [a_conversion(a_source(f"{n}.mp4")) for n in range(MOST_A_REQUEST + 1)]
+    conversions = [a_conversion(a_source(f"{n}.mp4")) for n in range(TASKS_PER_REQUEST + 1)]
     given: Any = {"wave": 1, "attempt": 1, "ticket": job, "request": a_request(containers)}
     assert await submit_wave.fn(conversions, **given) == ()
     assert len(list(batch.list_tasks(job.job_id))) == len(conversions)
 
 
-async def test_a_wave_of_nothing_asks_nothing_of_batch(
+async def test_an_empty_wave_sends_no_requests(
     account: dict[str, str], containers: tuple[str, str], order: Any, job: Ticket
 ) -> None:
     assert account
@@ -172,31 +172,33 @@ async def test_a_wave_of_nothing_asks_nothing_of_batch(
     assert await submit_wave.fn([], **given) == ()
 
 
-async def test_one_that_batch_does_not_take_is_told_and_does_not_lose_its_wave(
+async def test_a_refused_batch_task_does_not_stop_its_wave(
     batch: BatchClient, containers: tuple[str, str], job: Ticket
 ) -> None:
     good, bad = a_conversion(), replace(a_conversion(a_source("b.mp4")), key="not a key")
     given: Any = {"wave": 1, "attempt": 1, "ticket": job, "request": a_request(containers)}
     (refused,) = await submit_wave.fn([bad, good], **given)
     assert (refused.source, refused.output) == (bad.source, "b.mp3")
-    assert refused.reason == "Batch did not take it: InvalidPropertyValue"
+    assert refused.reason == "Batch refused it: InvalidPropertyValue"
     assert [t.id for t in batch.list_tasks(job.job_id)] == [batch_task_id(good.key, 1)]
 
 
-@pytest.mark.filterwarnings("ignore:Sending a large body")  # a megabyte does not block for long
-async def test_more_than_a_megabyte_goes_out_in_halves(batch: BatchClient, job: Ticket) -> None:
+@pytest.mark.filterwarnings("ignore:Sending a large body")  # a megabyte blocks only briefly
+async def test_a_request_of_more_than_a_megabyte_is_sent_in_halves(
+    batch: BatchClient, job: Ticket
+) -> None:
     many = [a_batch_task(f"k{n}-1", 30_000) for n in range(100)]
     async with batch_client() as client:
-        assert await add(client, job.job_id, many) == {}
+        assert await add_batch_tasks(client, job.job_id, many) == {}
     assert len(list(batch.list_tasks(job.job_id))) == 100
 
 
-async def test_a_wave_whose_answer_was_lost_is_taken_for_added(
+async def test_a_wave_is_recognized_after_the_response_to_its_submission_was_lost(
     batch: BatchClient, containers: tuple[str, str], job: Ticket, order: Any
 ) -> None:
     order("drop", when="after", operation="POST /jobs/*/addtaskcollection", times=1)
     given: Any = {"wave": 1, "attempt": 1, "ticket": job, "request": a_request(containers)}
-    with pytest.raises(ServiceRequestError):  # which Prefect's task tries again
+    with pytest.raises(ServiceRequestError):  # which the stage retries
         await submit_wave.fn([a_conversion()], **given)
     assert await submit_wave.fn([a_conversion()], **given) == ()
     assert len(list(batch.list_tasks(job.job_id))) == 1

@@ -22,7 +22,7 @@ def inputs(blobs: BlobServiceClient, containers: tuple[str, str]) -> ContainerCl
 
 @pytest.fixture
 def upload(inputs: ContainerClient, containers: tuple[str, str]) -> Any:
-    """Uploads a wave; returns the refusals."""
+    """Return a function that uploads a wave and returns the refusals."""
     assert inputs
 
     async def run(*conversions: Conversion, present: tuple[str, ...] = ()) -> tuple[Refusal, ...]:
@@ -38,11 +38,11 @@ def uploaded(inputs: ContainerClient, ticket: Ticket = TICKET) -> dict[str, int]
     return {blob.name.removeprefix(folder): blob.size for blob in blobs}
 
 
-def test_equal_contents_are_one_upload_with_all_who_have_it() -> None:
+def test_equal_contents_are_uploaded_once() -> None:
     one, two = a_conversion(a_source("a.mp4")), a_conversion(a_source("b.mp4"))
     other = a_conversion(a_source("c.mp4"), content="c1")
-    wanted = missing_inputs([one, two, other], ())
-    assert wanted == {"c0": [one.source, two.source], "c1": [other.source]}
+    missing = missing_inputs([one, two, other], ())
+    assert missing == {"c0": [one.source, two.source], "c1": [other.source]}
     assert missing_inputs([one, two, other], {"c0"}) == {"c1": [other.source]}
 
 
@@ -51,7 +51,7 @@ def test_a_blob_is_not_uploaded() -> None:
     assert missing_inputs([a_conversion(blob)], ()) == {}
 
 
-async def test_a_file_is_uploaded_under_its_content(
+async def test_a_file_is_uploaded_under_the_hash_of_its_content(
     upload: Any, inputs: ContainerClient, tmp_path: Path
 ) -> None:
     source = a_file(tmp_path / "it's é.mp4", b"media")
@@ -59,7 +59,7 @@ async def test_a_file_is_uploaded_under_its_content(
     assert inputs.download_blob(input_blob(TICKET.lock_id, "c0")).readall() == b"media"
 
 
-async def test_equal_files_are_uploaded_once_and_what_is_present_not_at_all(
+async def test_equal_files_are_uploaded_once_and_present_contents_not_at_all(
     upload: Any, inputs: ContainerClient, tmp_path: Path
 ) -> None:
     one, two = a_file(tmp_path / "a.mp4"), a_file(tmp_path / "b.mp4")
@@ -68,7 +68,7 @@ async def test_equal_files_are_uploaded_once_and_what_is_present_not_at_all(
     assert list(uploaded(inputs)) == ["c0"]
 
 
-async def test_a_file_that_changed_since_the_plan_is_refused_and_the_others_go_up(
+async def test_a_file_that_changed_since_the_plan_is_refused_and_the_others_are_uploaded(
     upload: Any, inputs: ContainerClient, tmp_path: Path
 ) -> None:
     changed = a_conversion(a_file(tmp_path / "a.mp4"), content="c0")
@@ -88,7 +88,7 @@ async def test_a_file_of_the_same_length_but_another_time_has_changed(
     assert uploaded(inputs) == {}
 
 
-async def test_a_file_that_vanished_or_became_a_folder_is_refused_with_the_reason(
+async def test_a_missing_file_and_a_folder_in_its_place_are_refused(
     upload: Any, tmp_path: Path
 ) -> None:
     gone = a_conversion(a_file(tmp_path / "a.mp4"), content="c0")
@@ -102,7 +102,7 @@ async def test_a_file_that_vanished_or_became_a_folder_is_refused_with_the_reaso
     }
 
 
-async def test_an_equal_file_that_is_still_whole_serves_for_one_that_is_not(
+async def test_a_missing_file_is_replaced_by_one_with_equal_content(
     upload: Any, inputs: ContainerClient, tmp_path: Path
 ) -> None:
     one, two = a_file(tmp_path / "a.mp4"), a_file(tmp_path / "b.mp4")
@@ -112,7 +112,7 @@ async def test_an_equal_file_that_is_still_whole_serves_for_one_that_is_not(
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body")  # the SDK sends blocks as bytes
-async def test_a_large_file_streams_in_blocks_and_memory_does_not_grow_with_it(
+async def test_a_large_file_is_uploaded_in_blocks_with_bounded_memory(
     upload: Any, inputs: ContainerClient, tmp_path: Path
 ) -> None:
     source = a_file(tmp_path / "a.mp4", bytes(64 * MEBIBYTE))

@@ -116,14 +116,14 @@ def test_half_an_account_ends_with_status_2_and_names_what_is_missing(
     ended = bare(library("a.mp4"), AZURE_BATCH_ENDPOINT="https://batch.example")
     assert ended.returncode == 2
     assert len(ended.stderr.splitlines()) == 1
-    assert "AZURE_STORAGE_CONNECTION_STRING or AZURE_STORAGE_ACCOUNT missing" in ended.stderr
+    assert "Missing: AZURE_STORAGE_CONNECTION_STRING or AZURE_STORAGE_ACCOUNT" in ended.stderr
 
 
 def test_an_empty_folder_ends_with_status_2_and_says_so(run: Run, tmp_path: Path) -> None:
     (tmp_path / "library").mkdir()
     ended = run("library")
     assert ended.returncode == 2
-    assert "error: There are no media files in library." in ended.stderr
+    assert "error: No media files found in library." in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
@@ -162,7 +162,7 @@ def test_a_full_disk_costs_no_conversion_and_the_next_run_fetches_what_is_there(
     ended = run(*words, "--report", report)
     assert ended.returncode == 1
     assert f"error: {small_disk}/" in ended.stderr
-    assert "No space left on device. Make room or choose another folder" in ended.stderr
+    assert "No space left on device. Free disk space or choose another folder" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert "2 converted in" in ended.stdout
     assert json.loads(report.read_text())["summary"]["converted"] == 2

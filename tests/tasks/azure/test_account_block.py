@@ -1,4 +1,4 @@
-"""The accounts from a block of a real Prefect server."""
+"""Accounts from a block of a real Prefect server."""
 
 import asyncio
 import re
@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tasks.azure.account_block import AzureAccounts, named_accounts
-from tasks.azure.settings import SETTINGS, Accounts, load_accounts, using
+from tasks.azure.settings import SETTINGS, Accounts, load_accounts, using_accounts
 from tasks.concurrency import map_in_threads
 from tasks.errors import SettingsError
 
@@ -28,7 +28,7 @@ async def saved(name: str, **fields: Any) -> str:
     return name
 
 
-async def test_a_block_has_the_fields_of_the_settings_and_help_on_each() -> None:
+async def test_a_block_has_the_fields_of_the_settings_with_descriptions() -> None:
     fields = AzureAccounts.model_json_schema()["properties"]
     assert set(fields) == set(SETTINGS)
     assert all(len(field["description"]) > 20 for field in fields.values())
@@ -39,7 +39,7 @@ async def test_a_block_has_the_fields_of_the_settings_and_help_on_each() -> None
     }
 
 
-async def test_a_named_block_gives_its_accounts_whatever_the_environment_says(
+async def test_a_named_block_takes_precedence_over_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AZURE_BATCH_ENDPOINT", "https://environment")
@@ -48,26 +48,33 @@ async def test_a_named_block_gives_its_accounts_whatever_the_environment_says(
     assert accounts.batch_key.get_secret_value() == WHOLE["batch_key"]
 
 
-async def test_without_a_name_the_environment_gives_them(account: dict[str, str]) -> None:
+async def test_without_a_name_the_accounts_of_the_environment_are_used(
+    account: dict[str, str],
+) -> None:
     accounts = await named_accounts("")
     assert accounts.batch_endpoint == account["AZURE_BATCH_ENDPOINT"]
 
 
-async def test_a_block_that_is_not_there_is_told_with_what_to_do() -> None:
-    with pytest.raises(SettingsError, match=r"named 'absent'\. Register .* -m tasks\.credentials"):
+async def test_the_error_about_a_missing_block_says_how_to_create_it() -> None:
+    with pytest.raises(
+        SettingsError, match=r"named 'absent'\. Register .* -m tasks\.azure\.account_block"
+    ):
         await named_accounts("absent")
 
 
 @pytest.mark.parametrize(
     ("fields", "fault"),
     [
-        ({}, "half filled in: Batch Endpoint and Storage Connection String or Storage Account"),
-        (WHOLE | {"batch_account": ""}, "half filled in: Batch Account missing"),
-        (WHOLE | {"batch_key": "canary"}, "Batch Key is not a key: it must be base64"),
+        (
+            {},
+            "Missing: Batch Endpoint and Storage Connection String or Storage Account.",
+        ),
+        (WHOLE | {"batch_account": ""}, "is incomplete. Missing: Batch Account."),
+        (WHOLE | {"batch_key": "canary"}, "Batch Key is not a key: it must be Base64"),
         (WHOLE | {"batch_endpoint": "b.example"}, "Batch Endpoint must begin with https://"),
     ],
 )
-async def test_a_block_that_is_not_filled_in_right_is_told_by_the_fields_of_its_form(
+async def test_the_error_about_a_faulty_block_names_the_fields_of_its_form(
     fields: dict[str, str], fault: str
 ) -> None:
     name = await saved("faulty", **fields)
@@ -77,7 +84,7 @@ async def test_a_block_that_is_not_filled_in_right_is_told_by_the_fields_of_its_
     assert "canary" not in str(error.value)
 
 
-async def test_the_chosen_accounts_reach_all_that_the_block_starts_and_no_further(
+async def test_chosen_accounts_are_used_in_tasks_and_threads_of_the_block_only(
     account: dict[str, str],
 ) -> None:
     chosen = Accounts(batch_endpoint="https://chosen")
@@ -85,7 +92,7 @@ async def test_the_chosen_accounts_reach_all_that_the_block_starts_and_no_furthe
     async def seen() -> str:
         return load_accounts().batch_endpoint
 
-    with using(chosen):
+    with using_accounts(chosen):
         assert await asyncio.create_task(seen()) == "https://chosen"
         assert await map_in_threads(lambda *_: load_accounts().batch_endpoint, [0]) == [
             "https://chosen"
@@ -93,7 +100,7 @@ async def test_the_chosen_accounts_reach_all_that_the_block_starts_and_no_furthe
     assert await seen() == account["AZURE_BATCH_ENDPOINT"]
 
 
-async def test_prefect_shows_nobody_the_keys_of_a_block(prefect_server: str) -> None:
+async def test_prefect_does_not_show_the_keys_of_a_block(prefect_server: str) -> None:
     await saved("shown", **WHOLE)
     async with httpx.AsyncClient() as client:
         answer = await client.post(f"{prefect_server}/block_documents/filter", json={})
@@ -101,7 +108,7 @@ async def test_prefect_shows_nobody_the_keys_of_a_block(prefect_server: str) -> 
     assert "canary" not in answer.text
 
 
-def test_the_type_is_registered_as_the_readme_says(prefect_server: str) -> None:
+def test_the_block_type_can_be_registered(prefect_server: str) -> None:
     command = [
         sys.executable,
         "-m",
@@ -111,7 +118,7 @@ def test_the_type_is_registered_as_the_readme_says(prefect_server: str) -> None:
         "-m",
         "tasks.azure.account_block",
     ]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    assert "Azure accounts" in told.stdout
+    registered = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert "Azure accounts" in registered.stdout
     types = httpx.post(f"{prefect_server}/block_types/filter", json={}).json()
     assert "azure-accounts" in {each["slug"] for each in types}

@@ -1,4 +1,4 @@
-"""Formulas, as the local Batch service evaluates them."""
+"""The formulas, evaluated by the local Batch service."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -17,7 +17,7 @@ DEADLINE = NOW + 30 * MINUTE
 def targets(
     formula: str, *, now: datetime, pending: int = 0, spot: int = 0, evicted: int = 0
 ) -> tuple[int | None, int | None]:
-    """Spot and dedicated nodes, where the counts have been the same for the last half hour."""
+    """Return the Spot and dedicated nodes if the counts were the same for half an hour."""
     present = {
         "$PendingTasks": pending,
         "$CurrentLowPriorityNodes": spot,
@@ -57,7 +57,7 @@ def test_the_time_zone_of_a_deadline_does_not_matter() -> None:
         (30, {"spot": 0}, (0, 0)),
     ],
 )
-def test_dedicated_nodes_stand_in_when_there_has_been_no_spot_node_for_so_long(
+def test_dedicated_nodes_replace_spot_nodes_after_the_fallback_minutes(
     minutes: int, nodes: dict[str, int], expected: tuple[int, int]
 ) -> None:
     pool = Pool(fallback_minutes=10)
@@ -65,7 +65,7 @@ def test_dedicated_nodes_stand_in_when_there_has_been_no_spot_node_for_so_long(
     assert targets(formula, now=NOW + minutes * MINUTE, **nodes) == expected
 
 
-def test_nodes_that_were_evicted_just_now_are_waited_for() -> None:
+def test_nodes_that_were_just_evicted_are_not_replaced() -> None:
     pool = Pool(fallback_minutes=10)
     formula = scale_formula(until_deadline(4, deadline=DEADLINE), pool, now=NOW)
     history = History()
@@ -77,7 +77,7 @@ def test_nodes_that_were_evicted_just_now_are_waited_for() -> None:
     assert evaluate(formula, scene).dedicated == 0
 
 
-def test_nodes_of_which_nothing_is_known_yet_are_not_evicted() -> None:
+def test_nodes_without_samples_do_not_count_as_evicted() -> None:
     pool = Pool(fallback_minutes=1)
     formula = scale_formula(until_deadline(4, deadline=DEADLINE), pool, now=NOW)
     history = History()
@@ -87,7 +87,7 @@ def test_nodes_of_which_nothing_is_known_yet_are_not_evicted() -> None:
     assert evaluate(formula, scene).dedicated == 0
 
 
-def test_without_a_time_given_nothing_stands_in() -> None:
+def test_without_fallback_minutes_spot_nodes_are_not_replaced() -> None:
     formula = scale_formula(until_deadline(4, deadline=DEADLINE), Pool(), now=NOW)
     assert targets(formula, now=NOW + 20 * MINUTE, spot=0) == (4, 0)
 
@@ -95,9 +95,9 @@ def test_without_a_time_given_nothing_stands_in() -> None:
 @pytest.mark.parametrize(
     ("minutes", "pending", "expected"),
     [
-        (0, 0, (3, 1)),  # at once, though no file is there yet
+        (0, 0, (3, 1)),  # immediately, before there are files
         (14, 0, (3, 1)),
-        (15, 0, (0, 0)),  # five minutes early, as Batch may look five minutes late
+        (15, 0, (0, 0)),  # five minutes early: Batch may evaluate five minutes late
         (15, 1, (0, 1)),
         (300, 5, (2, 1)),
         (300, 100, (3, 1)),
@@ -111,7 +111,7 @@ def test_a_warm_pool_has_the_nodes_that_its_files_need(
     assert targets(formula, now=NOW + minutes * MINUTE, pending=pending) == expected
 
 
-def test_a_warm_pool_that_waited_in_vain_has_nodes_again_when_files_come() -> None:
+def test_a_warm_pool_that_lost_its_nodes_gets_nodes_for_new_files() -> None:
     pool = Pool(keep_warm_minutes=10)
     formula = scale_formula(while_warm(5, pool, now=NOW), pool, now=NOW)
     assert targets(formula, now=NOW + 60 * MINUTE, pending=0) == (0, 0)

@@ -5,13 +5,13 @@ import pytest
 from azure.batch import models
 from records import NOW
 
-from tasks.azure.batch_results import is_service_fault, results_a_page, to_result
+from tasks.azure.batch_results import is_service_fault, results_per_page, to_result
 from tasks.models import BatchResult
 
 
-def test_few_results_are_listed_in_small_pages_and_very_many_in_the_largest() -> None:
+def test_the_page_size_grows_with_the_number_of_results() -> None:
     started = (0, 10_000, 10_040, 40_000, 1_000_000)
-    assert [results_a_page(n) for n in started] == [250, 250, 251, 1000, 1000]
+    assert [results_per_page(n) for n in started] == [250, 250, 251, 1000, 1000]
 
 
 def a_batch_task(state: str, info: dict[str, Any] | None = None) -> models.BatchTask:
@@ -20,12 +20,12 @@ def a_batch_task(state: str, info: dict[str, Any] | None = None) -> models.Batch
 
 
 @pytest.mark.parametrize("state", ["preparing", "running"])
-def test_a_batch_task_that_is_not_completed_runs(state: str) -> None:
+def test_a_batch_task_that_is_not_completed_is_running(state: str) -> None:
     seen = to_result(a_batch_task(state, {"startTime": "2026-11-22T12:00:00Z"}))
     assert seen == BatchResult("k", 2, "running", node="n", started_at=NOW)
 
 
-def test_a_batch_task_of_which_batch_says_little_runs() -> None:
+def test_a_batch_task_without_details_is_running() -> None:
     wire = {"id": "k-1", "state": "preparing", "creationTime": "2026-11-22T12:00:00.1234567Z"}
     added_at = NOW + timedelta(microseconds=123456)
     assert to_result(models.BatchTask(wire)) == BatchResult("k", 1, "running", added_at=added_at)
@@ -63,7 +63,7 @@ def test_a_success_has_its_node_its_tries_and_its_seconds() -> None:
         ("TaskEnded", False),
     ],
 )
-def test_what_a_transfer_or_a_node_spoilt_is_a_fault_of_the_service(
+def test_failed_transfers_and_nodes_are_faults_of_the_service(
     fault: str,
     expected: bool,  # noqa: FBT001  a table
 ) -> None:

@@ -5,7 +5,7 @@ import pytest
 from azure.batch import BatchClient, models
 from records import NOW
 
-from tasks.azure.images import choose_image, machine
+from tasks.azure.images import choose_image, vm_configuration
 from tasks.errors import PoolError
 from tasks.parameters import Node
 
@@ -45,7 +45,7 @@ def test_the_newest_release_is_chosen() -> None:
         an_image(sku="server-gen1"),
     ],
 )
-def test_an_image_that_does_not_fit_is_passed_over(unfit: models.BatchSupportedImage) -> None:
+def test_an_image_that_does_not_fit_is_not_chosen(unfit: models.BatchSupportedImage) -> None:
     good = an_image() if (unfit.image_reference.sku or "").endswith("gen1") else OLD
     assert choose_image([unfit, good], "ubuntu", now=NOW, until=NOW) is good
 
@@ -57,14 +57,14 @@ def test_an_image_must_outlive_the_run() -> None:
         choose_image([image], "ubuntu", now=NOW, until=NOW + timedelta(days=41))
 
 
-def test_where_a_family_is_not_offered_those_are_named_that_are() -> None:
+def test_the_error_about_a_missing_family_names_the_offered_ones() -> None:
     with pytest.raises(PoolError, match=r"no verified Fedora image .* \(ubuntu\)"):
         choose_image([an_image(), OLD], "fedora", now=NOW, until=NOW)
 
 
-def test_an_image_of_ones_own_comes_with_its_node_agent() -> None:
+def test_a_custom_image_is_used_with_its_node_agent() -> None:
     node = Node(image="/subscriptions/s/images/i", agent="batch.node.ubuntu 24.04")
-    found = machine(node, [], now=NOW, until=NOW)
+    found = vm_configuration(node, [], now=NOW, until=NOW)
     assert found.image_reference.virtual_machine_image_id == node.image
     assert found.node_agent_sku_id == node.agent
 

@@ -7,16 +7,16 @@ from azure.storage.blob import BlobBlock, BlobServiceClient
 
 from storage_proxy import Drop, Fault, Refusal, StorageProxy
 from tasks.azure.clients import blob_service
-from tasks.azure.listing import Listed, list_blobs, list_names, list_pages, read_blob
+from tasks.azure.listing import ListedBlob, list_blobs, list_names, list_pages, read_blob
 
 
-async def listed(container: str, prefix: str = "", *, least_a_page: int = 2) -> list[Listed]:
+async def listed(container: str, prefix: str = "", *, min_page_size: int = 2) -> list[ListedBlob]:
     async with blob_service() as service:
         client = service.get_container_client(container)
-        return [b async for b in list_blobs(client, prefix, least_a_page=least_a_page)]
+        return [b async for b in list_blobs(client, prefix, min_page_size=min_page_size)]
 
 
-async def test_blobs_are_read_as_the_sdk_itself_reads_them(
+async def test_blobs_are_listed_with_the_values_that_the_sdk_reads(
     blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:
     container = blobs.create_container(containers[0])
@@ -26,7 +26,7 @@ async def test_blobs_are_read_as_the_sdk_itself_reads_them(
     in_blocks.stage_block("1", b"media")
     in_blocks.commit_block_list([BlobBlock("1")])
     assert await listed(containers[0]) == [
-        Listed(
+        ListedBlob(
             name=blob.name,
             size_bytes=blob.size,
             etag=blob.etag,
@@ -37,7 +37,7 @@ async def test_blobs_are_read_as_the_sdk_itself_reads_them(
     ]
 
 
-async def test_only_names_with_the_prefix_are_listed_page_by_page(
+async def test_only_names_with_the_prefix_are_listed_in_pages(
     blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:
     container = blobs.create_container(containers[0])
@@ -45,7 +45,7 @@ async def test_only_names_with_the_prefix_are_listed_page_by_page(
         container.upload_blob(name, b"media")
     async with blob_service() as service:
         client = service.get_container_client(containers[0])
-        pages = [page async for page in list_pages(client, "a/", least_a_page=2)]
+        pages = [page async for page in list_pages(client, "a/", min_page_size=2)]
         names = [name async for name in list_names(client, "a/")]
     assert [[blob.name for blob in page] for page in pages] == [["a/1", "a/2"], ["a/3"]]
     assert names == ["a/1", "a/2", "a/3"]
@@ -58,7 +58,7 @@ async def test_only_names_with_the_prefix_are_listed_page_by_page(
         Refusal(comp="list", status=503, times=1),
     ],
 )
-async def test_a_listing_that_is_refused_or_cut_off_on_its_way_still_has_each_blob_once(
+async def test_an_interrupted_listing_has_each_blob_once(
     blobs: BlobServiceClient,
     containers: tuple[str, str],
     storage_faults: StorageProxy,
@@ -71,20 +71,20 @@ async def test_a_listing_that_is_refused_or_cut_off_on_its_way_still_has_each_bl
     found = []
     async with blob_service() as service:
         storage_faults.order(fault)
-        async for page in list_pages(service.get_container_client(containers[0]), least_a_page=2):
+        async for page in list_pages(service.get_container_client(containers[0]), min_page_size=2):
             found += [blob.name for blob in page]
-            storage_faults.order(fault)  # the next page meets it again
+            storage_faults.order(fault)  # also for the next page
     assert found == names
 
 
 @pytest.mark.usefixtures("account")
-async def test_a_container_that_is_not_there_is_an_error(containers: tuple[str, str]) -> None:
+async def test_a_missing_container_is_an_error(containers: tuple[str, str]) -> None:
     with pytest.raises(ResourceNotFoundError):
         await listed(containers[0])
 
 
-def test_a_name_that_xml_cannot_have_comes_percent_encoded() -> None:
-    """As the protocol has it since version 2021-02-12; Azurite sends such names as they are."""
+def test_a_name_with_characters_outside_xml_is_percent_decoded() -> None:
+    """The protocol encodes such names since version 2021-02-12, but Azurite does not."""
     blob = Element("Blob")
     SubElement(blob, "Name", Encoded="true").text = "a%EF%BF%BEb"
     assert read_blob(blob).name == "a\ufffeb"

@@ -1,4 +1,4 @@
-"""What Resource Manager says of the account: the stack's own over TLS, and the decisions alone."""
+"""The check of quotas, against the local Resource Manager and as pure decisions."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from azure.mgmt.batch.models import (
     VirtualMachineFamilyCoreQuota,
 )
 
-from tasks.azure.quota import check_quota, judge_cores, judge_size
+from tasks.azure.quota import check_cores, check_quota, check_size
 from tasks.azure.sign_in import TOKENS
 from tasks.models import Check
 from tasks.parameters import Pool
@@ -23,7 +23,7 @@ by_key = pytest.mark.accounts("key")
 
 @pytest.fixture(autouse=True)
 def _fresh_sign_in() -> Iterator[None]:
-    """Tokens of other tests are forgotten, and those of these tests with their flaws."""
+    """Forget the tokens of other tests, and the faulty ones of these tests."""
     TOKENS.clear()
     yield
     TOKENS.clear()
@@ -40,20 +40,22 @@ def a_size(cores: str = "2") -> SupportedSku:
 
 
 @entra
-async def test_an_account_with_the_cores_and_the_size_passes(account: dict[str, str]) -> None:
+async def test_an_account_with_enough_cores_and_the_vm_size_passes(account: dict[str, str]) -> None:
     assert account
     assert await check_quota(Pool()) == Check("quota")
     assert await check_quota(Pool(spot_nodes=0, dedicated_nodes=1)) == Check("quota")
 
 
 @entra
-async def test_a_size_is_found_on_whichever_page_and_in_any_case(account: dict[str, str]) -> None:
+async def test_a_vm_size_is_found_on_any_page_and_in_any_case(account: dict[str, str]) -> None:
     assert account
     assert await check_quota(Pool(vm_size="STANDARD_E4DS_V5")) == Check("quota")
 
 
 @entra
-async def test_a_size_that_the_region_has_withdrawn(account: dict[str, str], order: Order) -> None:
+async def test_a_vm_size_that_the_region_has_withdrawn_fails(
+    account: dict[str, str], order: Order
+) -> None:
     assert account
     order("size", vmSize="standard_d*ds_v5")
     found = await check_quota(Pool())
@@ -73,7 +75,7 @@ async def test_a_size_that_the_region_has_withdrawn(account: dict[str, str], ord
         ("dedicated", Pool(spot_nodes=0, dedicated_nodes=1), "dedicated"),
     ],
 )
-async def test_cores_too_few_for_the_first_node_of_the_pool(
+async def test_too_few_cores_for_one_node_fail(
     account: dict[str, str], order: Order, nodes: str, pool: Pool, cores: str
 ) -> None:
     assert account
@@ -81,13 +83,13 @@ async def test_cores_too_few_for_the_first_node_of_the_pool(
     found = await check_quota(pool)
     assert (found.state, found.detail, found.remedy) == (
         "failed",
-        f"The account may have 1 {cores} cores; a Standard_D2ds_v5 has 2.",
-        "Ask for more in the Azure portal (Quotas).",
+        f"The account's quota is 1 {cores} cores; one Standard_D2ds_v5 node uses 2.",
+        "Request a higher quota in the Azure portal (Quotas).",
     )
 
 
 @entra
-async def test_who_may_not_read_the_subscription_is_told_of_the_role(
+async def test_a_missing_role_on_the_subscription_is_named(
     account: dict[str, str], order: Order
 ) -> None:
     assert account
@@ -96,7 +98,7 @@ async def test_who_may_not_read_the_subscription_is_told_of_the_role(
     assert (found.state, found.detail, found.remedy) == (
         "unchecked",
         "Azure Resource Manager refused a request: 403 AuthorizationFailed.",
-        "Give who is signed in the role 'Reader' on the subscription.",
+        "Assign the role 'Reader' on the subscription to the signed-in identity.",
     )
 
 
@@ -108,7 +110,7 @@ async def test_who_may_not_read_the_subscription_is_told_of_the_role(
         ("mine", "400 InvalidSubscriptionId"),
     ],
 )
-async def test_a_subscription_that_is_not_there(
+async def test_a_subscription_that_does_not_exist_is_reported(
     account: dict[str, str], monkeypatch: pytest.MonkeyPatch, subscription: str, answer: str
 ) -> None:
     assert account
@@ -122,7 +124,7 @@ async def test_a_subscription_that_is_not_there(
 
 
 @entra
-async def test_an_account_of_another_subscription(
+async def test_an_account_in_another_subscription_is_reported(
     account: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = account["AZURE_BATCH_ENDPOINT"].rpartition(":")[2]
@@ -135,17 +137,17 @@ async def test_an_account_of_another_subscription(
 
 
 @by_key
-async def test_without_a_subscription_it_says_that_it_could_not(account: dict[str, str]) -> None:
+async def test_without_a_subscription_the_quota_is_not_checked(account: dict[str, str]) -> None:
     assert account
     found = await check_quota(Pool())
     assert (found.state, found.detail) == (
         "unchecked",
-        "It needs AZURE_SUBSCRIPTION_ID and a sign-in.",
+        "This check requires AZURE_SUBSCRIPTION_ID and a sign-in.",
     )
 
 
 @by_key
-async def test_where_nobody_is_signed_in_it_says_so(
+async def test_without_a_sign_in_the_quota_is_not_checked(
     account: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert account
@@ -154,44 +156,46 @@ async def test_where_nobody_is_signed_in_it_says_so(
     monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")
     found = await check_quota(Pool())
     assert found.state == "unchecked"
-    assert found.detail.startswith("The sign-in by EnvironmentCredential failed")
+    assert found.detail.startswith("The sign-in with EnvironmentCredential failed")
 
 
-def test_a_size_that_the_region_does_not_offer() -> None:
-    found = judge_size([], Pool(vm_size="Standard_X9"))
+def test_a_vm_size_that_the_region_does_not_offer_fails() -> None:
+    found = check_size([], Pool(vm_size="Standard_X9"))
     assert found
     assert found.detail == "This region does not offer Standard_X9 to Batch."
     assert "--pool.vm-size" in found.remedy
-    assert judge_size([a_size()], Pool()) is None
+    assert check_size([a_size()], Pool()) is None
 
 
 @pytest.mark.parametrize("quota", [0, 1])
-def test_a_quota_that_is_too_small_for_the_first_node(quota: int) -> None:
-    found = judge_cores(an_account(lowPriorityCoreQuota=quota), [a_size()], Pool())
+def test_a_quota_too_small_for_one_node_fails(quota: int) -> None:
+    found = check_cores(an_account(lowPriorityCoreQuota=quota), [a_size()], Pool())
     assert found.state == "failed"
-    assert found.detail == (f"The account may have {quota} Spot cores; a Standard_D2ds_v5 has 2.")
+    assert found.detail == (
+        f"The account's quota is {quota} Spot cores; one Standard_D2ds_v5 node uses 2."
+    )
     assert "Quotas" in found.remedy
 
 
-def test_a_quota_for_some_of_the_nodes_is_told_and_refuses_nobody() -> None:
-    found = judge_cores(an_account(lowPriorityCoreQuota=4), [a_size()], Pool(spot_nodes=5))
+def test_a_quota_for_some_of_the_nodes_is_a_warning() -> None:
+    found = check_cores(an_account(lowPriorityCoreQuota=4), [a_size()], Pool(spot_nodes=5))
     assert found.state == "passed"
-    assert found.detail.endswith("There will be fewer nodes.")
-    assert judge_cores(an_account(lowPriorityCoreQuota=10), [a_size()], Pool()).detail == ""
+    assert found.detail.endswith("The pool will have fewer nodes.")
+    assert check_cores(an_account(lowPriorityCoreQuota=10), [a_size()], Pool()).detail == ""
 
 
-async def test_a_shared_pool_has_its_nodes_already() -> None:
+async def test_a_shared_pool_passes() -> None:
     assert (await check_quota(Pool(id="mine"))).state == "passed"
 
 
-def test_dedicated_nodes_that_stand_in_make_a_spot_quota_of_none_bearable() -> None:
+def test_a_spot_quota_of_zero_passes_with_a_fallback_to_dedicated_nodes() -> None:
     account = an_account(lowPriorityCoreQuota=0, dedicatedCoreQuota=500)
-    found = judge_cores(account, [a_size()], Pool(fallback_minutes=20))
+    found = check_cores(account, [a_size()], Pool(fallback_minutes=20))
     assert found.state == "passed"
-    assert found.detail.endswith("There will be fewer nodes.")
+    assert found.detail.endswith("The pool will have fewer nodes.")
 
 
-def test_dedicated_cores_are_counted_by_family_where_the_account_does() -> None:
+def test_dedicated_cores_are_counted_by_family_if_the_account_does() -> None:
     families = [
         VirtualMachineFamilyCoreQuota({"name": "standardDDSv5Family", "coreQuota": 0}),
         VirtualMachineFamilyCoreQuota({"name": "others", "coreQuota": 500}),
@@ -202,6 +206,6 @@ def test_dedicated_cores_are_counted_by_family_where_the_account_does() -> None:
         "dedicatedCoreQuotaPerVMFamilyEnforced": True,
     }
     pool = Pool(spot_nodes=0, dedicated_nodes=1)
-    assert judge_cores(an_account(**quotas), [a_size()], pool).state == "failed"
+    assert check_cores(an_account(**quotas), [a_size()], pool).state == "failed"
     quotas["dedicatedCoreQuotaPerVMFamilyEnforced"] = False
-    assert judge_cores(an_account(**quotas), [a_size()], pool).state == "passed"
+    assert check_cores(an_account(**quotas), [a_size()], pool).state == "passed"

@@ -1,4 +1,4 @@
-"""How nodes get at blobs."""
+"""The access of nodes to blobs."""
 
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -12,7 +12,7 @@ from tasks.azure.sas import (
     CLOCK_SKEW,
     DELEGATIONS,
     LONGEST_DELEGATION,
-    ByIdentity,
+    IdentityAccess,
     Signer,
     make_signer,
     node_access,
@@ -31,7 +31,7 @@ async def a_signer(until: datetime | None = None) -> Signer:
 
 
 @pytest.mark.accounts("key", "entra")
-async def test_a_signed_blob_can_be_read_and_neither_written_nor_its_neighbours_read(
+async def test_a_blob_url_can_read_one_blob_and_cannot_write_it(
     blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:
     container = blobs.create_container(containers[0])
@@ -50,7 +50,7 @@ async def test_a_signed_blob_can_be_read_and_neither_written_nor_its_neighbours_
 
 
 @pytest.mark.accounts("key", "entra")
-async def test_a_signed_container_can_be_written_and_neither_read_nor_listed(
+async def test_a_container_url_can_write_blobs_and_can_neither_read_nor_list_them(
     blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:
     container = blobs.create_container(containers[0])
@@ -75,14 +75,14 @@ async def test_a_signer_does_not_show_its_key(account: dict[str, str]) -> None:
 
 @pytest.fixture
 def no_key_yet(account: dict[str, str]) -> None:
-    """Delegation keys of earlier tests are forgotten."""
+    """Forget the delegation keys of earlier tests."""
     assert account
     DELEGATIONS.clear()
 
 
 @pytest.mark.accounts("entra")
 @pytest.mark.usefixtures("no_key_yet")
-async def test_all_waves_of_a_run_share_a_delegation_key_and_another_run_has_another() -> None:
+async def test_all_waves_of_a_run_share_a_delegation_key_and_other_runs_have_others() -> None:
     until = datetime.now(UTC) + timedelta(minutes=45)
     first, second = await a_signer(until), await a_signer(until)
     assert first.delegation is second.delegation
@@ -92,7 +92,7 @@ async def test_all_waves_of_a_run_share_a_delegation_key_and_another_run_has_ano
 
 @pytest.mark.accounts("entra")
 @pytest.mark.usefixtures("no_key_yet")
-async def test_a_token_ends_no_later_than_its_delegation_key_which_begins_a_skew_ago() -> None:
+async def test_a_token_expires_with_its_delegation_key_which_starts_in_the_past() -> None:
     now = datetime.now(UTC)
     signer = await a_signer(now + timedelta(minutes=45))
     query = parse_qs(urlsplit(signer.blob_url("input", "a")).query)
@@ -112,14 +112,14 @@ async def test_the_longest_deadline_has_a_delegation_key() -> None:
     await a_signer(datetime.now(UTC) + timedelta(minutes=most) + CLOCK_SKEW)
 
 
-async def test_a_managed_identity_makes_plain_urls_and_no_token(account: dict[str, str]) -> None:
+async def test_a_managed_identity_uses_urls_without_tokens(account: dict[str, str]) -> None:
     assert account
     until = datetime.now(UTC) + timedelta(minutes=1)
     async with blob_service() as service:
         access = await node_access(service, until=until, identity=IDENTITY)
         signed = await node_access(service, until=until, identity="")
         url = service.url.rstrip("/")
-    assert isinstance(access, ByIdentity)
+    assert isinstance(access, IdentityAccess)
     assert access.identity == {"identityReference": {"resourceId": IDENTITY}}
     assert access.blob_url("input", "a b#.mp4") == f"{url}/input/a%20b%23.mp4"
     assert access.container_url("output") == f"{url}/output"
@@ -129,7 +129,7 @@ async def test_a_managed_identity_makes_plain_urls_and_no_token(account: dict[st
 
 @pytest.mark.accounts("entra")
 @pytest.mark.usefixtures("no_key_yet")
-async def test_a_token_that_is_wanted_for_longer_than_a_week_ends_with_its_key() -> None:
+async def test_a_token_for_more_than_a_week_expires_with_its_key() -> None:
     now = datetime.now(UTC)
     signer = await a_signer(now + timedelta(days=30))
     assert signer.delegation

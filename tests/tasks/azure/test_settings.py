@@ -13,14 +13,14 @@ STORAGE = {"AZURE_STORAGE_ACCOUNT": "s"}
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, without a .env file of anybody's."""
+    """Return the working directory, which has no .env file."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def given(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test's settings in the environment."""
+    """Put the test's settings into the environment."""
     for name, value in request.param.items():
         monkeypatch.setenv(name, value)
 
@@ -31,7 +31,7 @@ def given(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     indirect=True,
 )
 @pytest.mark.usefixtures("given")
-def test_accounts_that_belong_together_lack_nothing() -> None:
+def test_complete_accounts_are_not_missing_anything() -> None:
     assert load_accounts().missing == []
 
 
@@ -48,9 +48,9 @@ def test_accounts_that_belong_together_lack_nothing() -> None:
     indirect=["given"],
 )
 @pytest.mark.usefixtures("given")
-def test_what_is_missing_of_an_account_is_named(missing: str) -> None:
+def test_missing_settings_are_named(missing: str) -> None:
     assert Environment().missing == [missing]
-    with pytest.raises(SettingsError, match=f"half configured: {missing} missing") as error:
+    with pytest.raises(SettingsError, match=f"incomplete\\. Missing: {missing}") as error:
         load_accounts()
     assert "canary" not in str(error.value)
 
@@ -62,7 +62,7 @@ def test_without_any_setting_the_error_says_what_to_set() -> None:
 
 @pytest.mark.parametrize("given", [dict.fromkeys(BATCH | KEY, "")], indirect=True)
 @pytest.mark.usefixtures("given")
-def test_an_empty_setting_is_none() -> None:
+def test_an_empty_setting_counts_as_unset() -> None:
     assert Environment().is_unset
 
 
@@ -88,15 +88,15 @@ def test_no_key_is_shown() -> None:
         (BATCH | CONNECTION | {"AZURE_BATCH_ENDPOINT": "b.example"}, "begin with https://"),
         (BATCH | KEY | STORAGE | {"AZURE_BATCH_ACCESS_KEY": "canary"}, "AZURE_BATCH_ACCESS_KEY"),
         (BATCH | STORAGE | {"AZURE_STORAGE_KEY": "canary"}, "AZURE_STORAGE_KEY is not a key"),
-        (BATCH | {"AZURE_STORAGE_CONNECTION_STRING": "canary"}, "must name AccountName"),
+        (BATCH | {"AZURE_STORAGE_CONNECTION_STRING": "canary"}, "must contain AccountName"),
         (
             BATCH | {"AZURE_STORAGE_CONNECTION_STRING": "AccountName=s;AccountKey=canary"},
-            "is not base64",
+            "is not Base64",
         ),
         (
             BATCH
             | {"AZURE_STORAGE_CONNECTION_STRING": "AccountName=s;SharedAccessSignature=canary"},
-            "with AccountKey",
+            "AccountKey instead of SharedAccessSignature",
         ),
     ],
     indirect=["given"],

@@ -1,4 +1,4 @@
-"""Signing in, against the token endpoint of a stack over TLS."""
+"""The sign-in, against the token endpoint of a stack with TLS."""
 
 import os
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from azure.core.exceptions import ClientAuthenticationError
 
 from local_azure.testing import LocalStack
 from tasks.azure.clients import batch_client
-from tasks.azure.settings import HANDED_ON, hand_on_env_file
-from tasks.azure.sign_in import KEPT, MARGIN, TOKENS, Kept, SignIn
+from tasks.azure.settings import SIGN_IN_SETTINGS, export_sign_in_settings
+from tasks.azure.sign_in import CACHE_TIME, MARGIN, TOKENS, CachedToken, SignIn
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 STORAGE = "https://storage.azure.com/.default"
@@ -21,7 +21,7 @@ STORAGE = "https://storage.azure.com/.default"
 
 @pytest.fixture
 def settings(tls_stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
-    """A TLS stack's, in the environment; tokens of other tests are forgotten."""
+    """Put a TLS stack's settings into the environment, and forget tokens of other tests."""
     for name, value in tls_stack.settings.items():
         monkeypatch.setenv(name, value)
     TOKENS.clear()
@@ -29,19 +29,19 @@ def settings(tls_stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Iterator
     TOKENS.clear()
 
 
-def kept(*, for_seconds: float, since: datetime = NOW) -> Kept:
-    return Kept(AccessTokenInfo("token", int(NOW.timestamp() + for_seconds)), since)
+def cached(*, for_seconds: float) -> CachedToken:
+    return CachedToken(AccessTokenInfo("token", int(NOW.timestamp() + for_seconds)), NOW)
 
 
-def test_a_token_is_kept_for_some_minutes_and_not_to_its_end() -> None:
-    assert kept(for_seconds=3600).is_fresh(NOW)
-    assert not kept(for_seconds=3600).is_fresh(NOW + KEPT)
-    assert not kept(for_seconds=MARGIN.total_seconds()).is_fresh(NOW)
-    assert not kept(for_seconds=-1).is_fresh(NOW)
+def test_a_token_is_cached_for_some_minutes_and_not_until_its_expiry() -> None:
+    assert cached(for_seconds=3600).is_fresh(NOW)
+    assert not cached(for_seconds=3600).is_fresh(NOW + CACHE_TIME)
+    assert not cached(for_seconds=MARGIN.total_seconds()).is_fresh(NOW)
+    assert not cached(for_seconds=-1).is_fresh(NOW)
 
 
-def test_a_kept_token_does_not_show_itself() -> None:
-    assert "token" not in repr(kept(for_seconds=1)).replace("tasks.azure.sign_in", "")
+def test_a_cached_token_does_not_show_its_secret() -> None:
+    assert "token" not in repr(cached(for_seconds=1)).replace("tasks.azure.sign_in", "")
 
 
 async def test_clients_of_a_process_share_a_token_for_each_resource(
@@ -62,7 +62,7 @@ async def test_a_claims_challenge_gets_a_new_token(settings: dict[str, str]) -> 
     assert (await SignIn().get_token_info(STORAGE, options={"claims": "{}"})).token != first.token
 
 
-async def test_another_client_gets_no_token_of_this_one(
+async def test_another_identity_does_not_get_a_cached_token(
     settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert settings
@@ -72,11 +72,11 @@ async def test_another_client_gets_no_token_of_this_one(
         await SignIn().get_token_info(STORAGE)
 
 
-async def test_a_sign_in_is_read_from_an_env_file_too(
+async def test_the_settings_of_a_sign_in_can_be_in_an_env_file(
     settings: dict[str, str], tls_stack: LocalStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in settings:
-        monkeypatch.setenv(name, "")  # to be taken back after the test, whoever sets it
+        monkeypatch.setenv(name, "")  # so that it is restored after the test
         monkeypatch.delenv(name)
     monkeypatch.chdir(tls_stack.data)
     (tls_stack.data / ".env").symlink_to(tls_stack.data / "stack.env")
@@ -85,7 +85,7 @@ async def test_a_sign_in_is_read_from_an_env_file_too(
     (tls_stack.data / ".env").unlink()
 
 
-def test_the_environment_comes_before_an_env_file(
+def test_the_environment_takes_precedence_over_an_env_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".env").write_text(
@@ -95,8 +95,8 @@ def test_the_environment_comes_before_an_env_file(
     monkeypatch.setenv("AZURE_TENANT_ID", "environment")
     monkeypatch.setenv("AZURE_CLIENT_ID", "")
     monkeypatch.delenv("AZURE_CLIENT_ID")
-    hand_on_env_file()
+    export_sign_in_settings()
     assert os.environ["AZURE_TENANT_ID"] == "environment"
     assert os.environ["AZURE_CLIENT_ID"] == "file"
     assert os.environ["PREFECT_HOME"] != "file"
-    assert "AZURE_CLIENT_SECRET" in HANDED_ON
+    assert "AZURE_CLIENT_SECRET" in SIGN_IN_SETTINGS

@@ -20,7 +20,7 @@ from tasks.media.sources import (
     search_roots,
 )
 from tasks.models import Source
-from tasks.plan import refuse_unread
+from tasks.plan import refuse_unusable
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_two_dots_after_a_link_are_the_parent_of_its_target(library: Path, tmp_p
 def test_a_link_to_itself_is_an_unreadable_source_with_a_reason(library: Path) -> None:
     (library / "loop.mp4").symlink_to("loop.mp4")
     (source,) = find_local_files(str(library / "loop.mp4"))
-    refusal = refuse_unread(source)
+    refusal = refuse_unusable(source)
     assert refusal
     assert refusal.reason == "cannot be read: Too many levels of symbolic links"
 
@@ -124,7 +124,7 @@ def test_devices_and_sockets_are_unreadable_sources(library: Path) -> None:
     (library / "zero.mp4").symlink_to("/dev/zero")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(library / "socket.mp4"))
-        refusals = [refuse_unread(source) for source in find_local_files(str(library))]
+        refusals = [refuse_unusable(source) for source in find_local_files(str(library))]
     assert {r.source.name: r.reason for r in refusals if r} == {
         "zero.mp4": "cannot be read: not a regular file",
         "socket.mp4": "cannot be read: not a regular file",
@@ -149,7 +149,7 @@ def test_a_search_begins_at_an_existing_path_or_above_the_first_wildcard(
 def test_a_pipe_and_a_broken_link_are_unreadable_sources_with_a_reason(library: Path) -> None:
     os.mkfifo(library / "pipe.mp4")
     (library / "lost.mp4").symlink_to("nowhere")
-    refusals = [refuse_unread(source) for source in find_local_files(str(library))]
+    refusals = [refuse_unusable(source) for source in find_local_files(str(library))]
     assert {r.source.name: r.reason for r in refusals if r} == {
         "pipe.mp4": "cannot be read: not a regular file",
         "lost.mp4": "cannot be read: No such file or directory",
@@ -173,7 +173,7 @@ def closed_folder() -> Iterator[Path]:
 
 def test_a_folder_that_cannot_be_listed_is_an_unreadable_source(closed_folder: Path) -> None:
     (source,) = find_local_files(str(closed_folder.parent))
-    refusal = refuse_unread(source)
+    refusal = refuse_unusable(source)
     assert refusal
     assert (source.name, refusal.reason) == ("closed.d", "cannot be read: Permission denied")
 
@@ -193,7 +193,7 @@ def test_a_file_in_a_folder_without_permission_does_not_exist(closed_folder: Pat
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").touch()
     (source,) = find_local_files(str(tmp_path))
-    refusal = refuse_unread(source)
+    refusal = refuse_unusable(source)
     assert refusal
     assert refusal.reason == "the file is empty"
 
