@@ -1,101 +1,81 @@
-"""Convert a library of media on Azure Batch: the flow, and the command that runs it.
+"""The pipeline: every stage, in the order of a run.
 
 python flows/convert.py [SOURCE]... [--preset mp3] [--download-to DIR] …
 """
 
-if __name__ == "__main__":  # ahead of Prefect, which takes a second: the command may only want help
-    from flows.cli.start import start
+if __name__ == "__main__":  # before Prefect is imported, which takes a second: --help is quick
+    from flows.cli.startup import run_convert
 
-    start()
-
-    from flows.cli.command import convert_app, leave, main
-
-    leave(main(convert_app))
+    run_convert()
 
 import asyncio
-import logging
-import uuid
-from datetime import UTC, datetime, timedelta
-from pathlib import PurePath
+from collections.abc import Collection
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
+from azure.core.exceptions import AzureError
 from prefect import flow, get_client, runtime
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.context import FlowRunContext
 from prefect.flows import Flow
-from prefect.logging.handlers import APILogHandler
 from prefect.states import Cancelled, Failed
 
-from flows.cli.termination import heeded_termination
-from flows.course import STAGES, work_through
-from flows.work import Work
 from tasks.azure.account_block import named_accounts
 from tasks.azure.settings import using
-from tasks.cancellation import CANCELLED, LOOK_SECONDS, is_cancelling
-from tasks.cleanup import clean_up
+from tasks.cancellation import CANCELLED, is_cancelling
+from tasks.cleanup import clean_up, end_predecessor, release_nodes
+from tasks.completion import watch_completion
 from tasks.concurrency import cancel_all
-from tasks.errors import FilesFailedError, ReportUnwrittenError
-from tasks.media.addresses import AZURE
-from tasks.models import Plan, Ticket
-from tasks.naming import job_id, lock_id
+from tasks.containers import make_containers
+from tasks.errors import ConvertError, FilesFailedError, ReportUnwrittenError
+from tasks.interruption import (
+    announced_errors,
+    ending_pool_and_job,
+    lock_loss_tolerated_at_the_end,
+    raised_termination,
+    reported_early_end,
+    unless_cancelled,
+)
+from tasks.job import make_job
+from tasks.lock import hold_lock
+from tasks.models import Plan
+from tasks.outputs import collect_outputs, download_outputs
 from tasks.parameters import Cleanup, Limits, Node, Output, Pool, Request, Run
-from tasks.pool import warm_pool_id
-from tasks.report import Report, make_report, write_report
+from tasks.plan import confirm_plan, make_plan
+from tasks.pool import make_pool
+from tasks.preflight import preflight
+from tasks.report import Report, make_report
 from tasks.results.artifacts import show_report
-from tasks.results.events import announce_error, announce_report
-from tasks.results.ledger import Ledger
+from tasks.results.events import announce_report
 from tasks.results.listeners import publish
-from tasks.stage import unvisited
+from tasks.results.run_log import show_stage_logs
+from tasks.run import RunState, has_work, issue_ticket, lock_wait_seconds, new_run, run_name
+from tasks.stage import recording, unvisited
+from tasks.waves import Attempt, first_attempt, next_attempt, send_waves, watched
 
-NAME_PARTS = 2  # of a path in a run's name
-
-
-class RunPageHandler(APILogHandler):
-    """Sends what the stages log to the run's page; what is logged outside of a run has none."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return FlowRunContext.get() is not None and bool(super().filter(record))
+show_stage_logs()
 
 
-STAGES.setLevel(logging.INFO)
-if not STAGES.handlers:
-    STAGES.addHandler(RunPageHandler())
-
-
-def describe() -> str:
-    """A run's name: what it converts, and to what."""
-    parameters: dict[str, Any] = runtime.flow_run.parameters
-    first, *others = parameters["sources"] or ["nothing"]
-    more = f" and {len(others)} more" if others else ""
-    return (
-        f"{short(first)}{more} to {', '.join(Output.model_validate(parameters['output']).presets)}"
-    )
-
-
-def short(source: str) -> str:
-    """The end of a path: that is what tells one from another. Addresses stay whole."""
-    is_path = not source.startswith(AZURE)
-    return "/".join(PurePath(source).parts[-NAME_PARTS:]) if is_path else source
-
-
-async def end_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001  the names by which Prefect calls hooks
-    """End the job and the pool of a run that could not do so itself."""
-    async with get_client() as client:  # a worker hands over the run as it was before its start
+async def end_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001  Prefect calls hooks by these names
+    """End the pool and the job of a run that could not do so itself."""
+    async with get_client() as client:  # a worker passes the run as it was before its start
         flow_run = await client.read_flow_run(flow_run.id)
     request = Request.model_validate(flow_run.parameters)
-    ticket = issue_ticket(request, run_id=flow_run.id.hex, run_count=flow_run.run_count)
+    ticket = issue_ticket(
+        request, run_id=flow_run.id.hex, run_count=flow_run.run_count, now=datetime.now(UTC)
+    )
     with using(await named_accounts(request.run.account)):
         await clean_up.fn(ticket, request.cleanup, is_finished=False)
 
 
 @flow(
     name="convert",
-    flow_run_name=describe,
+    flow_run_name=run_name,
     on_cancellation=[end_run],
     on_crashed=[end_run],
     persist_result=False,
 )
-async def convert(  # noqa: D417  Prefect's form has the others' words from their models
+async def convert(  # noqa: D417  Prefect's form takes the other descriptions from their models
     sources: list[str],
     output: Output = Output(),
     run: Run = Run(),
@@ -106,17 +86,16 @@ async def convert(  # noqa: D417  Prefect's form has the others' words from thei
 ) -> Report | State[Any]:
     """Convert media files in parallel on Azure Batch with ffmpeg.
 
-    Every source ends, by each preset, in one state: converted, skipped, failed, not started or
-    interrupted.
-    What is converted already is skipped: running again does only what is missing.
+    By each preset, every source ends in one state: converted, skipped, failed, not started or
+    interrupted. What is already converted is skipped, so a rerun does only what is missing.
 
     Args:
         sources: Files, folders, globs or az://container/prefix.
 
     Raises:
-        FilesFailedError: some files are not converted; it bears the report.
-        ReportUnwrittenError: its file cannot be written; it bears the report, too.
-        ConvertError: nothing could be done; it says what to do about it.
+        FilesFailedError: Some files are not converted. The error has the report.
+        ReportUnwrittenError: The report file cannot be written. The error has the report.
+        ConvertError: The run could not do its work. The message has the remedy.
     """
     request = Request(
         sources=sources,
@@ -127,101 +106,100 @@ async def convert(  # noqa: D417  Prefect's form has the others' words from thei
         limits=limits,
         cleanup=cleanup,
     )
-    try:
-        with heeded_termination(), using(await named_accounts(run.account)):
-            return await run_request(request)
-    except Exception as error:
-        if not run.dry_run:
-            announce_error(error, output)
-        raise
+    with announced_errors(request), raised_termination(), using(await named_accounts(run.account)):
+        state = new_run(request)
+        with recording(state.stages):
+            async with reported_early_end(state):
+                await unless_cancelled(state, run_stages(state))
+            return await report(state)
 
 
-async def run_request(request: Request) -> Report | State[Any]:
-    run_id = uuid.UUID(runtime.flow_run.id).hex
-    work = Work(
-        request=request,
-        ticket=issue_ticket(request, run_id=run_id, run_count=runtime.flow_run.run_count),
+async def run_stages(run: RunState) -> None:
+    """Run the stages in order. `run` keeps what they return, for a report on any kind of end."""
+    request, ticket = run.request, run.ticket
+    run.plan = plan = await plan_beside_preflight(run)
+    if request.run.dry_run:
+        return
+    if await has_work(run):
+        await make_containers(request.cleanup.container, request.output.container)
+        with lock_loss_tolerated_at_the_end(run):
+            async with hold_lock(
+                ticket, container=request.cleanup.container, wait_seconds=lock_wait_seconds(run)
+            ) as lock:
+                run.plan = plan = await confirm_plan(unvisited(plan), request)
+                if lock.predecessor:
+                    await end_predecessor(lock.predecessor, lock_id=ticket.lock_id)
+                async with ending_pool_and_job(run):  # on failure, cancellation and signals
+                    if plan.pending:
+                        await convert_on_nodes(run, plan, uploaded=lock.inputs)
+                    await clean_up(ticket, request.cleanup, is_finished=run.diagnosis is None)
+                if run.diagnosis is None:
+                    await lock.forget()
+    if request.output.download_to:
+        await download_outputs(unvisited(run.ledger().converted), output=request.output)
+        run.is_downloaded = True
+
+
+async def convert_on_nodes(run: RunState, plan: Plan, *, uploaded: Collection[str]) -> None:
+    """Nodes boot while files upload; the first files convert while the last ones upload."""
+    request, ticket, run.tally.files = run.request, run.ticket, len(plan.pending)
+    await make_pool(ticket, request.pool, node=request.node, files=len(plan.pending))
+    await make_job(ticket, request)
+    attempt: Attempt | None = first_attempt(plan, present=uploaded)
+    while attempt:
+        completion = await watched(
+            run,
+            sending=send_waves(run, attempt),  # upload_wave, submit_wave
+            watching=watch_completion(
+                ticket,
+                run.tally,
+                run.roster,
+                has_fallback=request.pool.fallback_minutes > 0,
+                max_node_hours=request.limits.max_node_hours,
+            ),
+        )
+        attempt = next_attempt(attempt, completion)
+    if ticket.owns_pool:
+        with suppress(AzureError):  # cleanup tries again, and reports the error
+            await release_nodes(ticket, request.cleanup)
+    run.evidence = await collect_outputs(
+        unvisited(plan.pending), unvisited(run.batch_results), ticket=ticket, request=request
     )
+
+
+async def plan_beside_preflight(run: RunState) -> Plan:
+    """Check the accounts while the sources are read. A failed check may explain a failed plan."""
+    planning = asyncio.create_task(make_plan(run.request))
+    checking = asyncio.create_task(preflight(run.request, run.ticket))
     try:
-        plan = await unless_cancelled(work)
-    except BaseException as reason:
-        if work.plan:
-            report = report_early_end(work.ledger(work.plan))
-            if isinstance(reason, Exception):
-                await show_report(report, request)
-        raise
-    if plan is None:
+        await asyncio.wait({planning, checking}, return_when=asyncio.FIRST_EXCEPTION)
+        if planning.done() and isinstance(planning.exception(), ConvertError):
+            return await planning
+        run.checks = await checking
+        return await planning
+    finally:
+        await cancel_all(planning, checking)
+
+
+async def report(run: RunState) -> Report | State[Any]:
+    """Report how every source ended. Return the flow's result, or its state after a failure."""
+    if run.plan is None:
         return Cancelled(message=CANCELLED.summary)
     try:
-        report = await make_report(unvisited(work.ledger(plan)))
-    except ReportUnwrittenError as unwritten:
-        publish(unwritten.report)
-        await show_report(unwritten.report, request)
+        made = await make_report(unvisited(run.ledger()))
+    except ReportUnwrittenError as error:
+        await show(error.report, run.request)
         raise
+    await show(made, run.request)
+    if await is_cancelling(runtime.flow_run.id):
+        return Cancelled(message=made.headline, data=made)  # Prefect accepts no other end now
+    announce_report(made)
+    if made.is_success:
+        return made
+    failure = FilesFailedError(f"{made.headline}.", "The report has the reasons.", made)
+    return Failed(message=made.headline, data=failure)
+
+
+async def show(report: Report, request: Request) -> None:
     publish(report)
     await show_report(report, request)
-    if await is_cancelling(runtime.flow_run.id):
-        return Cancelled(message=report.headline, data=report)  # Prefect takes no other end then
-    announce_report(report)
-    if report.is_success:
-        return report
-    error = FilesFailedError(f"{report.headline}.", "The report has the reasons.", report)
-    return Failed(message=report.headline, data=error)
-
-
-async def unless_cancelled(work: Work) -> Plan | None:
-    """Work through a run, or as far as it comes until somebody cancels it in Prefect."""
-    working = asyncio.create_task(work_through(work))
-    asking = asyncio.create_task(until_cancelled(work))
-    try:
-        await asyncio.wait({working, asking}, return_when=asyncio.FIRST_COMPLETED)
-        if asking.done():
-            asking.result()  # a worker's SIGTERM may have been raised in there
-            working.cancel()
-        return await working
-    except asyncio.CancelledError:
-        if not asking.done() or asking.cancelled():  # a signal, which may end all tasks of the loop
-            raise
-        work.diagnosis = work.diagnosis or CANCELLED
-        return work.plan
-    finally:
-        await cancel_all(working, asking)
-
-
-async def until_cancelled(work: Work) -> None:
-    """While batch tasks run, the watcher looks, and ends them in its own way."""
-    await asyncio.sleep(LOOK_SECONDS)  # Prefect begins no run that is being cancelled
-    while work.is_watched or not await is_cancelling(runtime.flow_run.id):  # noqa: ASYNC110  it asks
-        await asyncio.sleep(LOOK_SECONDS)
-
-
-def report_early_end(ledger: Ledger) -> Report:
-    """Say how far a run came that an error stops; that error is the one to be raised."""
-    try:
-        report = write_report(ledger)
-    except ReportUnwrittenError as error:
-        STAGES.error(str(error))
-        report = error.report
-    publish(report)
-    return report
-
-
-def issue_ticket(request: Request, *, run_id: str, run_count: int) -> Ticket:
-    now = datetime.now(UTC)
-    name = job_id(run_id, run_count=run_count)
-    return Ticket(
-        run_id=run_id,
-        lock_id=lock_id(request.output.container, request.output.prefix),
-        job_id=name,
-        pool_id=pool_name(request, now=now) or name,
-        owns_pool=not pool_name(request, now=now),
-        started_at=now,
-        deadline=now + timedelta(minutes=request.limits.deadline_minutes),
-    )
-
-
-def pool_name(request: Request, *, now: datetime) -> str:
-    """Of the pool that runs share; empty for one of the run's own."""
-    if request.pool.keep_warm_minutes:
-        return warm_pool_id(request.pool, request.node, now=now)
-    return request.pool.id

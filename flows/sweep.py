@@ -1,16 +1,12 @@
-"""Delete what runs left behind that were killed: the flow, and the command that runs it.
+"""Delete what killed runs left behind.
 
 python flows/sweep.py [--delete]
 """
 
 if __name__ == "__main__":  # as in convert.py
-    from flows.cli.start import start
+    from flows.cli.startup import run_sweep
 
-    start()
-
-    from flows.cli.command import leave, main, sweep_app
-
-    leave(main(sweep_app))
+    run_sweep()
 
 from datetime import UTC, datetime
 
@@ -31,13 +27,13 @@ async def sweep(
     container: ContainerName = Cleanup().container,
     account: BlockName = "",
 ) -> tuple[Leftover, ...]:
-    """Delete pools, jobs and uploads of runs that were killed.
+    """Delete the pools, jobs and uploads that killed runs left behind.
 
-    Only what bears this project's tag, is past its run's deadline, and whose lock no run holds.
-    Returns what was deleted, or would be.
+    Deletes only what has this project's tag, is past the deadline of its run, and whose lock is
+    free. Returns what was deleted, or would be.
 
     Args:
-        dry_run: Say what would be deleted, and delete nothing.
+        dry_run: Only list what would be deleted.
         container: The blob container of the runs' uploads.
         account: A Prefect block of type Azure accounts to take the accounts from. Empty: the
             environment.

@@ -9,7 +9,6 @@ from azure.batch import models
 from azure.batch.aio import BatchClient
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.storage.blob.aio import ContainerClient
-from prefect import task
 
 from tasks.azure.autoscale import NO_NODES
 from tasks.azure.clients import batch_client, blob_service
@@ -19,7 +18,7 @@ from tasks.models import Ticket
 from tasks.naming import OWNER, is_own, lock_blob
 from tasks.parameters import Cleanup
 from tasks.pool import shed_nodes
-from tasks.stage import STAGE
+from tasks.stage import stage
 
 # Blob Storage takes 256 in one batch. Azurite answers nobody else before it has done them all, and
 # took half a minute for 256 on a busy machine: as long as the lock's lease, of which two runs that
@@ -28,7 +27,7 @@ DELETIONS_A_REQUEST = 50
 logger = logging.getLogger(__name__)
 
 
-@task(name="cleanup", task_run_name="cleanup", **STAGE)
+@stage("cleanup")
 async def clean_up(ticket: Ticket, cleanup: Cleanup, *, is_finished: bool) -> None:
     """End the job, delete the pool and, where the run came to its end, its uploads and logs."""
     async with batch_client() as batch:
@@ -43,7 +42,7 @@ async def clean_up(ticket: Ticket, cleanup: Cleanup, *, is_finished: bool) -> No
             await delete_inputs(container, ticket.lock_id)
 
 
-@task(name="release", task_run_name="release", **STAGE)
+@stage("release")
 async def release_nodes(ticket: Ticket, cleanup: Cleanup) -> None:
     """End the run's own pool ahead of all else: its nodes are paid for until then."""
     async with batch_client() as batch:
@@ -56,7 +55,7 @@ async def _end_pool(batch: BatchClient, ticket: Ticket, cleanup: Cleanup) -> Non
         await end_pool(batch, ticket.pool_id, lock_id=ticket.lock_id)
 
 
-@task(name="predecessor", task_run_name="predecessor", **STAGE)
+@stage("predecessor")
 async def end_predecessor(predecessor: Mapping[str, str], *, lock_id: str) -> None:
     """End what the last holder of the lock left running: whoever holds the lock may."""
     async with batch_client() as batch:

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from azure.batch import models
 from azure.batch.aio import BatchClient
 from azure.core.exceptions import AzureError
-from prefect import task
 
 from tasks.azure.api_errors import is_transient
 from tasks.azure.batch_results import has_unfinished, list_results, results_a_page
@@ -25,7 +24,7 @@ from tasks.results.cost import paid_hours
 from tasks.results.diagnosis import diagnose, diagnose_end, diagnose_wait
 from tasks.results.listeners import publish
 from tasks.results.progress import Progress, Tally, seconds_left
-from tasks.stage import STAGE
+from tasks.stage import stage
 
 QUICKEST_POLL_SECONDS = 0.25
 SLOWEST_POLL_SECONDS = 15.0
@@ -47,7 +46,7 @@ class Completion:
 
 
 # Without retries: the watcher has a patience of its own.
-@task(name="completion", task_run_name="completion", **STAGE | {"retries": 0})
+@stage("completion", retries=0)
 async def watch_completion(
     ticket: Ticket,
     tally: Tally,

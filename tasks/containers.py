@@ -3,17 +3,16 @@
 import logging
 
 from azure.core.exceptions import ResourceExistsError
-from prefect import task
 
 from tasks.azure.api_errors import code_of
 from tasks.azure.clients import blob_service
 from tasks.naming import OWN
-from tasks.stage import STAGE
+from tasks.stage import stage
 
 logger = logging.getLogger(__name__)
 
 
-@task(name="containers", task_run_name="containers", **STAGE)
+@stage("containers")
 async def make_containers(*names: str) -> None:
     """Make those that are missing. What is there is used; none is ever deleted."""
     async with blob_service() as service:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from azure.batch import models
 from azure.core.exceptions import ResourceExistsError
-from prefect import task
 
 from tasks.azure.api_errors import code_of
 from tasks.azure.clients import batch_client, blob_service
@@ -14,14 +13,14 @@ from tasks.azure.tags import check_own, tags
 from tasks.models import Ticket
 from tasks.naming import OWN, runner_blob
 from tasks.parameters import Request
-from tasks.stage import STAGE
+from tasks.stage import stage
 
 RUNNER = (Path(__file__).parent / "media" / "runner.sh").read_bytes()
 LEAST_WALL_CLOCK = timedelta(minutes=1)
 logger = logging.getLogger(__name__)
 
 
-@task(name="job", task_run_name="job", **STAGE)
+@stage("job")
 async def make_job(ticket: Ticket, request: Request) -> None:
     async with blob_service() as service:
         runner = service.get_blob_client(

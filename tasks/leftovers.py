@@ -13,14 +13,13 @@ from typing import Literal
 from azure.batch.aio import BatchClient
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob.aio import ContainerClient
-from prefect import task
 
 from tasks.azure.clients import batch_client, blob_service
 from tasks.azure.tags import WARM, read_tags
 from tasks.cleanup import delete_inputs, delete_job, delete_pool
 from tasks.lock import try_lock
 from tasks.naming import OWNER, lock_blob
-from tasks.stage import STAGE
+from tasks.stage import stage
 
 GOING = ("deleting",)
 OPEN = ("active", "disabling", "disabled", "terminating")  # whose batch tasks may run
@@ -35,7 +34,7 @@ class Leftover:
     expires_at: datetime
 
 
-@task(name="find leftovers", task_run_name="find leftovers", **STAGE)
+@stage("find leftovers")
 async def find_leftovers(container: str, *, now: datetime) -> tuple[Leftover, ...]:
     """All pools, jobs and uploads of ours whose time has passed."""
     async with batch_client() as batch, blob_service() as service:
@@ -91,7 +90,7 @@ def to_leftover(
     return Leftover(kind, name, tags["lock"], expires_at.astimezone(UTC))
 
 
-@task(name="delete leftovers", task_run_name="delete leftovers", **STAGE)
+@stage("delete leftovers")
 async def delete_leftovers(container: str, leftovers: Iterable[Leftover]) -> tuple[Leftover, ...]:
     """Delete each under its lock. Returns those that are gone: a run that lives keeps its own."""
     deleted: list[Leftover] = []

@@ -20,6 +20,7 @@ from tasks.azure.listing import list_blobs, list_names
 from tasks.errors import OutputInUseError, UsageError
 from tasks.models import Ticket
 from tasks.naming import OWN, input_blob, is_own, lock_blob
+from tasks.stage import timing
 
 LEASE_SECONDS = 30
 RENEWAL_SECONDS = 10
@@ -57,9 +58,10 @@ async def hold_lock(
     """
     async with blob_service() as service:
         inputs = service.get_container_client(container)
-        await _check_names(inputs, ticket.lock_id)
         blob = inputs.get_blob_client(lock_blob(ticket.lock_id))
-        lease = await _acquire(blob, wait_seconds=wait_seconds)
+        with timing("lock"):
+            await _check_names(inputs, ticket.lock_id)
+            lease = await _acquire(blob, wait_seconds=wait_seconds)
         async with _kept(inputs, blob, lease):
             predecessor = await _last_holder(blob)
             await blob.set_blob_metadata(_holder(ticket), lease=lease)

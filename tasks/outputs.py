@@ -8,7 +8,6 @@ from pathlib import Path, PurePosixPath
 
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClient
-from prefect import task
 
 from tasks.azure.clients import blob_service
 from tasks.azure.listing import list_blobs, list_names
@@ -20,7 +19,7 @@ from tasks.models import BatchResult, Conversion, Evidence, Stamp, Ticket
 from tasks.naming import batch_task_id, key_and_attempt, log_folder
 from tasks.parameters import Output, Request
 from tasks.results.text import counted
-from tasks.stage import STAGE
+from tasks.stage import stage
 
 TAIL_BYTES = 4096
 AT_ONCE = 8
@@ -42,7 +41,7 @@ async def _stamps(
             yield blob.name, read_stamp(blob.metadata, blob.size_bytes)
 
 
-@task(name="outputs", task_run_name="outputs", **STAGE)
+@stage("outputs")
 async def collect_outputs(
     pending: Iterable[Conversion],
     batch_results: Iterable[BatchResult],
@@ -89,7 +88,7 @@ async def read_tail(logs: ContainerClient, folder: str) -> str:
     return (await stream.readall()).decode(errors="replace").strip() if stream else ""
 
 
-@task(name="download", task_run_name="download", **STAGE)
+@stage("download")
 async def download_outputs(names: Iterable[str], *, output: Output) -> None:
     """Fetch outputs into the folder; those that are there already in full are left alone.
 

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from azure.storage.blob.aio import BlobServiceClient
-from prefect import task
 
 from tasks.azure.clients import BLOCK_BYTES, blob_service
 from tasks.azure.sas import Signer, make_signer
@@ -18,33 +17,33 @@ from tasks.errors import UsageError
 from tasks.files import check_allowed, local_path
 from tasks.media.addresses import AZURE, is_blob, split_address
 from tasks.media.hashing import hash_sources
-from tasks.media.output_names import misfit, name_outputs
+from tasks.media.output_names import name_outputs, naming_problem
 from tasks.media.presets import Preset
-from tasks.media.probe import (
+from tasks.media.sandbox import ProbeProcess, ProbeResult, probe_each
+from tasks.media.sources import (
+    NAME_A_SOURCE,
+    UNREADABLE,
+    check_sources_exist,
+    find_blobs,
+    find_local_files,
+    search_roots,
+)
+from tasks.media.streams import (
     UnreadableMedia,
-    excess,
+    exceeded_limit,
     expected_seconds,
     missing_stream,
     source_arguments,
 )
-from tasks.media.sandbox import Finding, Prober, probe_each
-from tasks.media.sources import (
-    NAME_A_SOURCE,
-    UNREADABLE,
-    check_sources,
-    find_blobs,
-    find_local,
-    starting_points,
-)
 from tasks.models import Conversion, Plan, Refusal, Source, Stamp
 from tasks.outputs import list_outputs, local_target
 from tasks.parameters import Output, Request, Run
-from tasks.stage import FIRST_STAGE, STAGE
+from tasks.stage import retry_if_answered, stage
 
 LARGEST_UPLOAD_BYTES = 50_000 * BLOCK_BYTES  # so many blocks has a blob at most
 
 
-@task(name="plan", task_run_name="plan", **FIRST_STAGE)
+@stage("plan", retry_condition=retry_if_answered)
 async def make_plan(request: Request) -> Plan:
     """Find, hash, name and probe the sources.
 
@@ -53,7 +52,7 @@ async def make_plan(request: Request) -> Plan:
     """
     output = request.output
     check(request)
-    async with blob_service() as service, Prober() as prober:
+    async with blob_service() as service, ProbeProcess() as prober:
         sources = await find_sources(service, request.sources)
         check_allowed(source.location for source in sources if not is_blob(source))
         refused = [r for source in sources if (r := refuse_unread(source))]
@@ -73,7 +72,7 @@ async def make_plan(request: Request) -> Plan:
     return Plan(pending=pending, done=done, refused=tuple(refused))
 
 
-@task(name="confirm", task_run_name="confirm", **STAGE)
+@stage("confirm")
 async def confirm_plan(plan: Plan, request: Request) -> Plan:
     """The plan under the lock: what another run has converted meanwhile is dropped."""
     async with blob_service() as service:
@@ -122,7 +121,7 @@ def part_misfits(
     """Those whose output Azure can store under its name, and those whose output it cannot."""
     fitting, refused = [], []
     for conversion in named:
-        if reason := misfit(conversion):
+        if reason := naming_problem(conversion):
             refused.append(Refusal(conversion.source, reason, preset=conversion.preset))
         else:
             fitting.append(conversion)
@@ -164,7 +163,7 @@ async def _find(service: BlobServiceClient, pattern: str) -> AsyncIterator[Sourc
         async for source in find_blobs(service, pattern):
             yield source
     else:
-        for source in find_local(pattern):
+        for source in find_local_files(pattern):
             yield source
 
 
@@ -176,8 +175,8 @@ def check(request: Request) -> None:
     """
     if not request.sources:
         raise UsageError("No source is named.", NAME_A_SOURCE)
-    check_allowed(starting_points(request.sources))
-    check_sources(request.sources)
+    check_allowed(search_roots(request.sources))
+    check_sources_exist(request.sources)
     check_overlap(request.sources, request.output)
     check_allowed(path for path in (request.output.download_to, request.output.report) if path)
     check_targets(request.output)
@@ -272,7 +271,7 @@ def refuse_unread(source: Source) -> Refusal | None:
 
 
 async def hash_and_list(
-    service: BlobServiceClient, request: Request, prober: Prober, sources: Sequence[Source]
+    service: BlobServiceClient, request: Request, prober: ProbeProcess, sources: Sequence[Source]
 ) -> tuple[dict[Source, str], dict[str, Stamp]]:
     """Return the content hash of each source, and the stamp of each output."""
     hashing = asyncio.create_task(hash_sources(sources))
@@ -285,7 +284,7 @@ async def hash_and_list(
 
 
 async def list_and_warm(
-    service: BlobServiceClient, request: Request, prober: Prober, *, files: int
+    service: BlobServiceClient, request: Request, prober: ProbeProcess, *, files: int
 ) -> dict[str, Stamp]:
     """The outputs. Where so many files cannot all be done, the prober is started meanwhile."""
     outputs = await list_outputs(service, request.output.container, request.output.prefix)
@@ -299,7 +298,7 @@ async def probe_all(
     conversions: Iterable[Conversion],
     presets: Iterable[Preset],
     *,
-    first: Prober | None = None,
+    first: ProbeProcess | None = None,
 ) -> list[Conversion | Refusal]:
     """Each with the seconds that its output must have, or with the reason why it cannot be.
 
@@ -329,10 +328,10 @@ def address(source: Source, signer: Signer | None) -> str:
     return source.location
 
 
-def judge(conversion: Conversion, found: Finding, preset: Preset) -> Conversion | Refusal:
+def judge(conversion: Conversion, found: ProbeResult, preset: Preset) -> Conversion | Refusal:
     if isinstance(found, UnreadableMedia):
         return Refusal(conversion.source, str(found), preset=preset.name)
-    if reason := missing_stream(found, preset) or excess(found, preset):
+    if reason := missing_stream(found, preset) or exceeded_limit(found, preset):
         return Refusal(conversion.source, reason, preset=preset.name)
     return replace(
         conversion,

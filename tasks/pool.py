@@ -13,7 +13,6 @@ from azure.core.exceptions import (
     ResourceModifiedError,
     ResourceNotFoundError,
 )
-from prefect import task
 
 from tasks.azure.api_errors import code_of
 from tasks.azure.autoscale import (
@@ -33,7 +32,7 @@ from tasks.media.addresses import AZURE, split_address
 from tasks.models import Ticket
 from tasks.naming import OWNER
 from tasks.parameters import Node, Pool
-from tasks.stage import STAGE
+from tasks.stage import stage
 
 # apt fails now and then on a mirror's account; a node whose start task fails is lost, and billed.
 FFMPEG_BY_APT = (
@@ -51,7 +50,7 @@ RENEWALS = 5  # tries to renew a warm pool that other runs renew, or that is bei
 logger = logging.getLogger(__name__)
 
 
-@task(name="pool", task_run_name="pool", **STAGE)
+@stage("pool")
 async def make_pool(ticket: Ticket, pool: Pool, *, files: int, node: Node = Node()) -> None:
     """Ask for the run's pool, and do not wait for it; or check that the shared one will do.
 

@@ -18,7 +18,6 @@ from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClient
-from prefect import task
 
 from tasks.azure.api_errors import code_of, is_transient
 from tasks.azure.clients import batch_client, blob_service
@@ -32,7 +31,7 @@ from tasks.media.addresses import AZURE, split_address
 from tasks.models import Check, Ticket
 from tasks.parameters import Request
 from tasks.pool import check_identity, check_shared, get_shared
-from tasks.stage import STAGE
+from tasks.stage import stage
 
 PAUSES_SECONDS = (0, 1, 2)  # before each try: the SDKs themselves are told not to try again
 ONCE: Any = {"retry_total": 0}
@@ -66,7 +65,7 @@ class Answer:
         return self.error is None or self.status in GRANTED
 
 
-@task(name="preflight", task_run_name="preflight", **STAGE)
+@stage("preflight")
 async def preflight(request: Request, ticket: Ticket) -> tuple[Check, ...]:
     """Every check, whatever the others say. In a dry run those that fail are only told.
 

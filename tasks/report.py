@@ -12,7 +12,6 @@ from typing import Any, get_args
 
 from azure.core.exceptions import AzureError, ResourceExistsError
 from azure.storage.blob import ContentSettings
-from prefect import task
 
 from tasks.azure.clients import blob_service
 from tasks.azure.error_wording import explain
@@ -31,7 +30,7 @@ from tasks.results.cost import estimate, share_cost
 from tasks.results.ledger import DONE, Ledger, settle
 from tasks.results.picture import blob_name, draw, is_ours, path_beside
 from tasks.results.timeline import Activity, Lane, Record, Timeline, build_timeline
-from tasks.stage import STAGE
+from tasks.stage import stage
 
 logger = logging.getLogger(__name__)
 PAGE_BYTES = 1 << 20  # of a picture that stay in memory while it is drawn: of some 5,000 files
@@ -104,7 +103,7 @@ def moment(found: datetime) -> str:
     return found.isoformat(timespec="milliseconds")
 
 
-@task(name="report", task_run_name="report", **STAGE)
+@stage("report")
 async def make_report(ledger: Ledger) -> Report:
     """Settle every conversion's state, store the picture, and write the report where asked for.
 

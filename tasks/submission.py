@@ -10,7 +10,6 @@ from http import HTTPStatus
 from azure.batch import models
 from azure.batch.aio import BatchClient
 from azure.core.exceptions import HttpResponseError
-from prefect import task
 
 from tasks.azure.batch_task import (
     BatchTask,
@@ -30,7 +29,7 @@ from tasks.models import Conversion, Refusal, Ticket
 from tasks.naming import OWN, batch_task_id, input_blob, key_and_attempt, log_folder, runner_blob
 from tasks.parameters import Request
 from tasks.results.text import counted
-from tasks.stage import STAGE
+from tasks.stage import stage
 
 MOST_A_REQUEST = 100  # batch tasks, as Batch has it
 PAUSES_SECONDS = (0, 1, 2, 4, 8)  # before each try: Batch may be too busy to take some
@@ -38,7 +37,7 @@ RETENTION = "PT5M"  # of a task's folder: small clips of an hour would fill a di
 logger = logging.getLogger(__name__)
 
 
-@task(name="submit", task_run_name="submit wave {wave}", **STAGE)
+@stage("submit", "submit wave {wave}")
 async def submit_wave(
     conversions: Sequence[Conversion],
     *,

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import BinaryIO
 
 from azure.storage.blob.aio import BlobClient
-from prefect import task
 
 from tasks.azure.clients import CONNECTIONS, PUT_BYTES, blob_service
 from tasks.concurrency import map_concurrently
@@ -16,13 +15,13 @@ from tasks.models import Conversion, Refusal, Source, Ticket
 from tasks.naming import OWN, input_blob
 from tasks.parameters import Request
 from tasks.results.text import counted
-from tasks.stage import STAGE
+from tasks.stage import stage
 
 CHANGED = "it changed while the run went on: run again"
 logger = logging.getLogger(__name__)
 
 
-@task(name="upload", task_run_name="upload wave {wave}", **STAGE)
+@stage("upload", "upload wave {wave}")
 async def upload_wave(
     conversions: Sequence[Conversion],
     *,

@@ -189,3 +189,12 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield url
             APILogHandler().flush()  # while there is somebody to send to
             EventsWorker.drain_all()
+
+
+@pytest.fixture
+def heard() -> Iterator[list[int]]:
+    """The SIGTERMs that come to this process, and would end it."""
+    numbers: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: numbers.append(number))
+    yield numbers
+    signal.signal(signal.SIGTERM, before)

@@ -1,20 +1,22 @@
-"""The command lines of convert.py and sweep.py, built from the parameters of their flows.
+"""The commands of convert.py and sweep.py: their flags are the parameters of the flows.
 
-Prefect and the SDKs are imported only to run: help and a wrong flag are answered at once.
+Prefect and the SDKs are imported only to run the flow, so that --help and a wrong flag are quick.
 """
 
-import gc
 import os
 import sys
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
+from importlib.metadata import version
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from cyclopts import App, CycloptsError, Group, Parameter
 from platformdirs import user_data_path
 from pydantic import ValidationError
 
-from flows.cli.session import delivered_logs, surroundings
+from flows.cli.garbage import keep_imports
+from flows.cli.session import delivered_logs, session
 from flows.cli.signals import Terminated, run_beside_signals
 from tasks.errors import ConvertError, FilesFailedError, SettingsError, UsageError
 from tasks.parameters import (
@@ -33,37 +35,45 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
 CONVERTED, FAILED, WRONG_USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
-GARBAGE = (2000, 5, 2)  # Python 3.11's are 700, 10, 10: objects, then looks at the younger
 DEFAULT_CONTAINER = Cleanup().container
-FOR_RUNS = ("flows.cli.display", "fastapi.encoders")  # the latter by Prefect, for parameters
+CONVERT, SWEEP = "flows.convert:convert", "flows.sweep:sweep"  # the entrypoints of the flows
+FOR_RUNS = ("flows.cli.display", "fastapi.encoders")  # Prefect needs the latter for parameters
+IS_SCRIPT = sys.argv[0].endswith(".py")
+PROGRAMS = (
+    {"convert": "python flows/convert.py", "sweep": "python flows/sweep.py"}
+    if IS_SCRIPT
+    else {"convert": "batch-convert", "sweep": "batch-convert-sweep"}
+)
 FLAT = Parameter(name="*")
 OUTPUT = Group("Output", sort_key=2)
 
 convert_app = App(
     name="convert.py",
-    usage="Usage: python flows/convert.py [SOURCE]... [--preset mp3] [--download-to DIR] …",
-    help="Convert media files in parallel with ffmpeg: on Azure Batch, or on this machine where no"
+    usage=f"Usage: {PROGRAMS['convert']} [SOURCE]... [--preset mp3] [--download-to DIR] …",
+    help="Convert media files in parallel with ffmpeg: on Azure Batch, or on this machine if no"
     " Azure account is configured.",
     help_format="plaintext",
-    version_flags=[],
+    version_flags=["--version"],
+    version=lambda: version("batch-convert"),
     group_arguments=Group("Sources", sort_key=1),
     default_parameter=Parameter(negative=()),
 )
 sweep_app = App(
     name="sweep.py",
-    usage="Usage: python flows/sweep.py [--delete]",
-    help="Say which pools, jobs and uploads killed runs left behind, or delete them: only what"
-    " bears this project's tag, is past its run's deadline, and whose lock no run holds.",
+    usage=f"Usage: {PROGRAMS['sweep']} [--delete]",
+    help="List the pools, jobs and uploads that killed runs left behind, or delete them. Only those"
+    " that have this project's tag, are past the deadline of their run, and whose lock is free.",
     help_format="plaintext",
-    version_flags=[],
+    version_flags=["--version"],
+    version=lambda: version("batch-convert"),
     default_parameter=Parameter(negative=()),
 )
 for each in (convert_app, sweep_app):
-    each["--help"].show = False
+    each["--help"].show = each["--version"].show = False
 
 
 def main(app: App) -> int:
-    """Run a command with the words of this process. Returns its exit status."""
+    """Run a command with the arguments of this process. Return its exit status."""
     words = sys.argv[1:]
     try:
         command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
@@ -75,28 +85,17 @@ def main(app: App) -> int:
     except ConvertError as error:
         return complain(str(error), status=FAILED)
     except KeyboardInterrupt:
-        return complain("interrupted. Run again for the rest.", status=INTERRUPTED)
+        return complain("interrupted. Run again to do the rest.", status=INTERRUPTED)
     except Terminated:
-        return complain("terminated. Run again for the rest.", status=TERMINATED)
+        return complain("terminated. Run again to do the rest.", status=TERMINATED)
 
 
 def leave(status: int) -> NoReturn:
-    """End this process at once: Python takes half a second to take Prefect's modules apart."""
+    """End this process immediately: Python takes half a second to unload Prefect's modules."""
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):  # whoever read it has gone
+        with suppress(OSError):  # the reader of a pipe has gone
             stream.flush()
     os._exit(status)
-
-
-def keep_imports() -> None:
-    """What is imported by now stays: the garbage collector need not look at it again.
-
-    At the young it looks less often, a twentieth of our CPU time; at the rest more often: answers
-    hold each other in circles, with all that they said.
-    """
-    gc.freeze()
-    gc.set_threshold(*GARBAGE)
-    gc.enable()
 
 
 def complain(message: str, *, status: int) -> int:
@@ -113,7 +112,7 @@ def in_one_line(error: CycloptsError, words: Sequence[str]) -> str:
         return f"{message}."
     name = str(first["loc"][0]).replace("_", "-")
     flags = [word.partition("=")[0] for word in words if word.startswith("-")]
-    # A list's flag is given once for each of its values, and named for one.
+    # The flag of a list is given once for each value, and has the singular as its name.
     flag = next((flag for flag in flags if flag.endswith(name) or f"{flag}s" == f"--{name}"), name)
     if first["type"] == "value_error":
         return f"{flag}: {message}."
@@ -124,7 +123,9 @@ def in_one_line(error: CycloptsError, words: Sequence[str]) -> str:
 def convert(
     *sources: Annotated[
         str,
-        Parameter(help=f"{Request.model_fields['sources'].description} None: five sample clips."),
+        Parameter(
+            help=f"{Request.model_fields['sources'].description} Default: five sample clips."
+        ),
     ],
     output: Annotated[Output, FLAT, Parameter(group=OUTPUT)] = Output(),
     run: Annotated[Run, FLAT, Parameter(group=OUTPUT)] = Run(),
@@ -133,9 +134,9 @@ def convert(
     limits: Annotated[Limits, Parameter(group=Group("Limits", sort_key=5))] = Limits(),
     cleanup: Annotated[Cleanup, Parameter(group=Group("Cleanup", sort_key=6))] = Cleanup(),
 ) -> int:
-    from tasks.media.sources import check_sources
+    from tasks.media.sources import check_sources_exist
 
-    check_sources(sources)
+    check_sources_exist(sources)
     request = Request(
         sources=list(sources) or sample_clips(),
         output=output,
@@ -145,7 +146,7 @@ def convert(
         limits=limits,
         cleanup=cleanup,
     )
-    with surroundings("flows.convert", *FOR_RUNS, account=run.account):
+    with session("flows.convert", *FOR_RUNS, account=run.account):
         return run_conversions(request)
 
 
@@ -154,28 +155,30 @@ def sample_clips() -> list[str]:
 
     folder = user_data_path("batch-convert") / "samples"
     make_samples(folder)
-    print(f"No source is named: converting the sample clips in {folder}.", file=sys.stderr)
+    print(f"No source given: converting the sample clips in {folder}.", file=sys.stderr)
     return [str(folder)]
 
 
 def run_conversions(request: Request) -> int:
-    """Run the flow and show it. Returns the exit status."""
+    """Run the flow and show its progress. Return the exit status."""
     from flows.cli.display import Display, print_report
-    from flows.convert import convert as flow
 
+    flow = resolve_name(CONVERT)
     keep_imports()
     display = Display()
     parameters = {name: getattr(request, name) for name in Request.model_fields}
     try:
         with display.showing(), delivered_logs():
             run_beside_signals(result_of(flow(**parameters, return_state=True)))
-    except FilesFailedError:  # the table says it better
+    except FilesFailedError:  # the table has the details
         pass
     finally:
         if display.report:
             print_report(display.report)
     if not display.report:
-        raise ConvertError("The run was cancelled in Prefect, while it planned.", "Run again.")
+        raise ConvertError(
+            "The run was cancelled in Prefect before its plan was ready.", "Run again."
+        )
     return CONVERTED if display.report.is_success else FAILED
 
 
@@ -183,17 +186,20 @@ def run_conversions(request: Request) -> int:
 def sweep(
     *,
     delete: Annotated[
-        bool, Parameter(show_default=False, help="Delete it; else it is only said.")
+        bool,
+        Parameter(
+            show_default=False, help="Delete what was found. Without this flag, only list it."
+        ),
     ] = False,
     container: Annotated[
         ContainerName, Parameter(help="The blob container of the runs' uploads.")
     ] = DEFAULT_CONTAINER,
     account: Annotated[BlockName, Parameter(help=Run.model_fields["account"].description)] = "",
 ) -> int:
-    with surroundings("flows.sweep", *FOR_RUNS, account=account):
+    with session("flows.sweep", *FOR_RUNS, account=account):
         from flows.cli.display import Display, print_leftovers
-        from flows.sweep import sweep as flow
 
+        flow = resolve_name(SWEEP)
         keep_imports()
         with Display().showing(), delivered_logs():
             sweeping = flow(
@@ -205,7 +211,7 @@ def sweep(
 
 
 async def result_of(run: "Awaitable[State[Any]]") -> Any:
-    """What a flow returned; what it raised is raised."""
+    """Return what a flow returned, or raise what it raised."""
     state = await run
     result = await state.aresult(raise_on_failure=False)
     if isinstance(result, Exception):

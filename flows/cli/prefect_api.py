@@ -1,4 +1,4 @@
-"""The Prefect server that a command uses: which one is set, if any, and whether it answers."""
+"""The Prefect server that a command uses: the configured one, if it responds, or one of its own."""
 
 import os
 import ssl
@@ -15,43 +15,33 @@ from tasks.errors import SettingsError
 if TYPE_CHECKING:
     from prefect.settings.models.api import APISettings
 
-NOBODY = Path(__file__).with_name("nobody.pem")
+NO_AUTHORITIES = Path(__file__).with_name("no_authorities.pem")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-ANSWER_SECONDS = 10
-
-
-def may_have_prefect_api() -> bool:
-    """Whether some place may name a Prefect server; to look there takes no import of Prefect."""
-    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
-    profiles = os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml")
-    signs = {profiles: "PREFECT_API_URL", "prefect.toml": "", "pyproject.toml": "tool.prefect"}
-    return "PREFECT_API_URL" in os.environ or any(
-        Path(file).is_file() and sign in Path(file).read_text(errors="replace")
-        for file, sign in (signs | {".env": "PREFECT_"}).items()
-    )
+RESPONSE_SECONDS = 10
 
 
 def adopt_prefect_api() -> str:
-    """Use the server that is set for Prefect, wherever. Returns its URL; empty: none is.
+    """Use the server that Prefect's settings name. Return its URL; empty: they name none.
 
     Raises:
-        SettingsError: nobody answers at it, or it is no URL.
+        SettingsError: It does not respond, or the URL is malformed.
     """
     named = os.environ.get("PREFECT_API_URL", "")
     if named:
         check_url(named)
-    if speaks_plainly(named):
-        spare_authorities()
+    if responds_over_http(named):
+        trust_no_authorities()
         return named
     url = api_settings().url or ""
-    if not named and speaks_plainly(url):
-        use_plain_api(url)
+    if not named and responds_over_http(url):
+        use_local_api(url)
     elif url:
         check_prefect_api()
     return url
 
 
 def api_settings() -> "APISettings":
+    """Return Prefect's settings, from wherever Prefect reads them: importing it takes 0.8 s."""
     with held_signals():
         from prefect.settings import get_current_settings
 
@@ -59,22 +49,22 @@ def api_settings() -> "APISettings":
 
 
 def check_prefect_api() -> None:
-    """Make sure that somebody answers at the user's own Prefect server.
+    """Check that the user's own Prefect server responds.
 
     Raises:
-        SettingsError: nobody does, or it is not said rightly how to ask.
+        SettingsError: The server does not respond, or its settings are wrong.
     """
     import httpx
 
     api = api_settings()
     check_url(str(api.url))
     try:
-        httpx.get(f"{api.url}/health", timeout=ANSWER_SECONDS, verify=trust(api))
+        httpx.get(f"{api.url}/health", timeout=RESPONSE_SECONDS, verify=authorities(api))
     except (httpx.HTTPError, httpx.InvalidURL):
         raise SettingsError(
-            f"Prefect's server at {api.url} does not answer.",
-            "Start it with `prefect server start`; or let each run have one of its own, with"
-            " `prefect config unset PREFECT_API_URL` or without that variable.",
+            f"The Prefect server at {api.url} does not respond.",
+            "Start it with `prefect server start`, or let each run start one of its own:"
+            " `prefect config unset PREFECT_API_URL`, and unset that variable.",
         ) from None
 
 
@@ -85,53 +75,53 @@ def check_url(url: str) -> None:
         scheme = ""
     if scheme not in ("http", "https"):
         raise SettingsError(
-            f"PREFECT_API_URL is {url!r}, not a URL.",
-            "It must be one such as http://127.0.0.1:4200/api.",
+            f"PREFECT_API_URL is {url!r}, which is not a URL.",
+            "Set it to a URL such as http://127.0.0.1:4200/api.",
         )
 
 
-def trust(api: "APISettings") -> ssl.SSLContext | bool:
-    """Whom Prefect's own clients would trust; over plain HTTP nobody need be.
+def authorities(api: "APISettings") -> ssl.SSLContext | bool:
+    """Return the certificate authorities that Prefect's own clients trust. Over HTTP: none.
 
     Raises:
-        SettingsError: the file of authorities that is set for Prefect cannot be read.
+        SettingsError: The file that Prefect's settings name cannot be read.
     """
     if urlsplit(str(api.url)).scheme == "http" or api.tls_insecure_skip_verify:
         return False
     try:
         return ssl.create_default_context(cafile=api.ssl_cert_file) if api.ssl_cert_file else True
-    except OSError as error:  # what ssl raises is one, too
+    except OSError as error:  # ssl.SSLError is one, too
         raise SettingsError(
             f"The certificates in {api.ssl_cert_file} cannot be read: {error.strerror or error}.",
-            "PREFECT_API_SSL_CERT_FILE must name a file of authorities, in PEM.",
+            "Set PREFECT_API_SSL_CERT_FILE to a PEM file of certificate authorities.",
         ) from None
 
 
-def use_plain_api(url: str) -> None:
-    """Use the server at the URL, which speaks plainly."""
+def use_local_api(url: str) -> None:
+    """Use the server at this URL, which responds over HTTP on this machine."""
     os.environ["PREFECT_API_URL"] = url
-    spare_authorities()
+    trust_no_authorities()
     with held_signals():
         from prefect.context import refresh_global_settings_context
 
         refresh_global_settings_context()
 
 
-def spare_authorities() -> None:
-    """Let Prefect's clients trust nobody: where they will speak no TLS.
+def trust_no_authorities() -> None:
+    """Let Prefect's clients load no certificate authorities: they speak HTTP only.
 
-    Each of the six that a run makes would read all of 140 authorities: a tenth of a short run.
+    Each of the six clients of a run would load all 140: a tenth of a short run.
     """
-    os.environ.setdefault("PREFECT_API_SSL_CERT_FILE", str(NOBODY))
+    os.environ.setdefault("PREFECT_API_SSL_CERT_FILE", str(NO_AUTHORITIES))
 
 
-def speaks_plainly(url: str) -> bool:
-    """Whether a server on this machine answers over HTTP by itself, and leads nowhere else."""
+def responds_over_http(url: str) -> bool:
+    """Return whether a server on this machine responds over HTTP, without a redirect."""
     try:
         parts = urlsplit(url)
         if parts.scheme != "http" or parts.hostname not in LOOPBACK:
             return False
-        connection = HTTPConnection(parts.hostname, parts.port, timeout=ANSWER_SECONDS)
+        connection = HTTPConnection(parts.hostname, parts.port, timeout=RESPONSE_SECONDS)
         with closing(connection):
             connection.request("GET", f"{parts.path}/health")
             return connection.getresponse().status == HTTPStatus.OK

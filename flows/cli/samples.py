@@ -1,4 +1,4 @@
-"""Five short clips to try the pipeline with: colours that shift, a tone that climbs."""
+"""Five short clips to try the pipeline with: shifting colours and a rising tone."""
 
 import math
 import os
@@ -36,7 +36,7 @@ _SAMPLES = (
 
 
 def make_samples(folder: Path) -> list[Path]:
-    """Five MP4 clips (H.264 and AAC, 2 to 4 s) in the folder; makes those not there whole."""
+    """Make five MP4 clips (H.264 and AAC, 2 to 4 s), except those that the folder has whole."""
     folder.mkdir(parents=True, exist_ok=True)
     return [_made(folder / sample.name, sample) for sample in _SAMPLES]
 
@@ -50,7 +50,7 @@ def _made(path: Path, sample: _Sample) -> Path:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether every packet of its index is there: a file cut short keeps the index of the whole."""
+    """Return whether every packet in the index exists. A cut file keeps the whole index."""
     import av
 
     try:
@@ -68,7 +68,7 @@ def _write(path: Path, sample: _Sample) -> None:
         video = container.add_stream(
             "libx264",
             rate=_FRAMES_PER_SECOND,
-            # One thread: the same bytes on every machine.
+            # With one thread the bytes are the same on every machine.
             options={"preset": "ultrafast", "crf": "30", "threads": "1"},
         )
         video.width, video.height, video.pix_fmt = _WIDTH, _HEIGHT, "yuv420p"
@@ -93,7 +93,7 @@ def _pictures(sample: _Sample) -> "Iterator[av.VideoFrame]":
 
 
 def _colours(sample: _Sample, progress: float) -> tuple[int, int, int]:
-    """Luma and both chroma levels, as far into the clip as `progress`, 0 to 1."""
+    """Return luma and both chroma levels at a point of the clip. `progress` is from 0 to 1."""
     return 60 + int(120 * progress), sample.hue, (sample.hue + int(90 * progress)) % 256
 
 
@@ -115,7 +115,7 @@ def _tones(sample: _Sample) -> "Iterator[av.AudioFrame]":
 
 
 def _wave(sample: _Sample) -> Iterator[float]:
-    """An octave's climb that swells to a third of full volume and fades."""
+    """Yield a tone that rises by an octave, swells to a third of full volume and fades."""
     count = round(sample.seconds * _SAMPLES_PER_SECOND)
     for n in range(count):
         progress = n / count

@@ -1,17 +1,24 @@
-"""What a run needs around it: an account or the local stack, and Prefect's server."""
+"""What a command needs around its flow: an account, or the local Azure; and a Prefect server."""
 
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from flows.cli.prefect_api import adopt_prefect_api, may_have_prefect_api, use_plain_api
-from flows.cli.signals import heed_signals, held_signals
-from tasks.errors import ConvertError
+from flows.cli.prefect_api import adopt_prefect_api, use_local_api
+from flows.cli.prefect_server import running_server
+from flows.cli.signals import held_signals, raise_on_signals
+from tasks.azure.settings import Environment, load_accounts
+from tasks.errors import ConvertError, SettingsError
 
-ROOT = Path(__file__).parents[2]  # of the project, where entrypoints begin
+if TYPE_CHECKING:
+    from local_azure.stack import Stack
+
+ROOT = Path(__file__).parents[2]  # of the project, or of the installed packages: of entrypoints
 PREFECT_FILE = ROOT / "deployments" / "prefect.yaml"
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -21,50 +28,102 @@ DELIVERY_SECONDS = 3
 
 
 @contextmanager
-def surroundings(*modules: str, account: str = "") -> Iterator[None]:
-    """What a run needs around it: an account, else the local stack; Prefect's API, else our own.
+def session(*modules: str, account: str = "") -> Iterator[None]:
+    """Run a block with accounts and a Prefect server.
 
-    `account` names a block of Prefect's, which the run looks up by itself. Both parts start side
-    by side, while Prefect and the `modules` of the run are imported; and end side by side.
+    The local Azure and the server start side by side, while the `modules` of the flow are
+    imported; and end side by side.
+
+    Args:
+        modules: What the flow needs, by name.
+        account: A Prefect block with the accounts, which the flow loads by itself. Empty: the
+            environment has the accounts, or else the local Azure is started.
     """
-    from flows.cli.prefect_server import running_server
+    os.environ |= {name: value for name, value in QUIET.items() if name not in os.environ}
+    is_local = uses_local_azure(account)
+    raise_on_signals()  # from here on there is something to end
+    with ExitStack() as parts:
+        # Which server is configured is known once Prefect is imported; mostly, none is.
+        is_named = "PREFECT_API_URL" in os.environ
+        server = None if is_named else parts.enter_context(running_server())
+        stack = parts.enter_context(running_local_azure()) if is_local else None
+        if adopt_prefect_api():
+            if server:
+                server.hang_up()
+                server = None
+        elif server:
+            parts.callback(server.hang_up)
+        else:  # an empty PREFECT_API_URL
+            server = parts.enter_context(running_server())
+        with held_signals():
+            for module in modules:
+                import_module(module)
+        os.environ |= settings_of(stack) if stack else {}
+        if server:
+            use_local_api(server.wait())
+        yield
+
+
+def uses_local_azure(account: str) -> bool:
+    """Say which account the command uses. Return whether it is the local Azure.
+
+    Raises:
+        SettingsError: The settings are incomplete; or there are none, and no local Azure is
+            installed.
+    """
+    if account:
+        print(f"Using the accounts of the Prefect block {account}", file=sys.stderr)
+        return False
+    if not Environment().is_unset:
+        accounts = load_accounts()
+        print(f"Using the Batch account at {accounts.batch_endpoint}", file=sys.stderr)
+        return False
+    check_local_azure()
+    print("No Azure account is configured: using the local Azure …", file=sys.stderr)
+    return True
+
+
+def check_local_azure() -> None:
+    """Check that the local Azure is installed.
+
+    Raises:
+        SettingsError: It is not.
+    """
+    if find_spec("local_azure") is None:
+        raise SettingsError(
+            "No Azure account is configured, and the local Azure is not installed.",
+            "To convert in Azure, set AZURE_BATCH_ENDPOINT and AZURE_STORAGE_CONNECTION_STRING (or"
+            " AZURE_STORAGE_ACCOUNT), in the environment or in .env. To convert on this machine,"
+            " run `pip install ./deployments/local` in a clone of this project.",
+        )
+
+
+@contextmanager
+def running_local_azure(data: Path | None = None) -> Iterator["Stack"]:
+    """Use the local Azure of a data folder, or start one there. It is still starting at first."""
     from local_azure.errors import StackError
     from local_azure.stack import running_stack
-    from tasks.azure.settings import Environment, load_accounts
 
-    os.environ |= {name: value for name, value in QUIET.items() if name not in os.environ}
-    is_local = not account and Environment().is_unset
-    if is_local:
-        print("No Azure account is configured: using the local Azure …", file=sys.stderr)
-    elif account:
-        print(f"Using the accounts of the Prefect block {account}", file=sys.stderr)
-    else:
-        accounts = load_accounts()  # half an account is told at once
-        print(f"Using the Batch account at {accounts.batch_endpoint}", file=sys.stderr)
-    heed_signals()  # from here on there is something to end
-    with ExitStack() as parts:
-        try:
-            server = None if may_have_prefect_api() else parts.enter_context(running_server())
-            stack = parts.enter_context(running_stack()) if is_local else None
-            if adopt_prefect_api():
-                server = None
-            else:
-                server = server or parts.enter_context(running_server())
-                parts.callback(server.hang_up)
-            with held_signals():
-                for module in modules:
-                    import_module(module)
-            os.environ |= stack.wait() if stack else {}
-            if server:
-                use_plain_api(server.wait())
-        except StackError as error:
-            raise ConvertError(str(error), "") from error
-        yield
+    try:
+        with running_stack(data) as stack:
+            yield stack
+    except StackError as error:
+        raise ConvertError(str(error), "") from error
+
+
+def settings_of(stack: "Stack") -> dict[str, str]:
+    """Return the settings of the local Azure, once it is ready."""
+    from local_azure.errors import StackError
+
+    try:
+        return stack.wait()
+    except StackError as error:
+        raise ConvertError(str(error), "") from error
 
 
 @contextmanager
 def delivered_logs() -> Iterator[None]:
-    """Hand what is logged to Prefect's server before it may end: else it complains at our exit."""
+    """Deliver events and log lines before Prefect's server ends, or Prefect complains at exit."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: they ask a run to stop, and tear no line of it."""
+"""Ctrl-C and SIGTERM: they ask a run to stop, and do not interrupt it in the middle of a line."""
 
 import asyncio
 import signal
@@ -9,24 +9,24 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, TypeVar
 
-HEARING_SECONDS = 0.5  # a signal that another thread gets does not wake the one that waits
+WAKE_SECONDS = 0.5  # a signal that another thread receives does not wake a waiting one
 Result = TypeVar("Result")
 
 
 class Terminated(BaseException):
-    """SIGTERM came. What is being ended then is not to be ended again."""
+    """SIGTERM was received. Later ones are ignored: the run is ending already."""
 
 
-def heed_signals() -> None:
-    """Raise `Terminated` in the main thread when SIGTERM comes, as Python does for Ctrl-C."""
+def raise_on_signals() -> None:
+    """Raise `Terminated` in the main thread on SIGTERM, as Python raises KeyboardInterrupt."""
     signal.signal(signal.SIGTERM, _terminate)
-    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # as for what a shell runs beside itself
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # a shell ignores it for background jobs
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager
 def held_signals() -> Iterator[None]:
-    """Let signals wait until the block ends: imports, within which C code would garble them."""
+    """Hold back signals until the block ends: during imports, C code would lose them."""
     came: list[int] = []
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:
@@ -46,9 +46,9 @@ def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  a
 
 
 def run_beside_signals(run: Coroutine[Any, Any, Result]) -> Result:
-    """Run in another thread: a signal then reaches this one, and tears no line of the run.
+    """Run a coroutine in another thread, so that signals do not interrupt it in the middle.
 
-    A first signal asks the run to stop, and waits until it has cleaned up; a second does not wait.
+    The first signal asks the run to stop, and waits for its cleanup. The second does not wait.
     """
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Result]]] = Future()
     ended: Future[Result] = Future()
@@ -61,18 +61,18 @@ def run_beside_signals(run: Coroutine[Any, Any, Result]) -> Result:
     def work() -> None:
         try:
             ended.set_result(asyncio.run(main()))
-        except BaseException as error:  # noqa: BLE001  it goes to who waits
+        except BaseException as error:  # noqa: BLE001  it goes to the thread that waits
             ended.set_exception(error)
 
     try:
         with held_signals():
             threading.Thread(target=work, name="run", daemon=True).start()
-        while not wait([ended], timeout=HEARING_SECONDS).done:
+        while not wait([ended], timeout=WAKE_SECONDS).done:
             pass
         return ended.result()
     except (KeyboardInterrupt, Terminated):
         loop, task = started.result()
-        with suppress(RuntimeError):  # its loop is closed: it has just ended
+        with suppress(RuntimeError):  # its loop is closed: the run has just ended
             loop.call_soon_threadsafe(task.cancel)
         wait([ended])
         raise

@@ -1,4 +1,4 @@
-"""Addresses of blobs: `az://container/some/prefix`."""
+"""Addresses of blobs: `az://container/prefix`."""
 
 from tasks.errors import UsageError
 from tasks.models import Source
@@ -7,10 +7,14 @@ AZURE = "az://"
 
 
 def split_address(address: str) -> tuple[str, str]:
-    """`az://container/some/prefix` as container and prefix."""
+    """Split `az://container/prefix` into container and prefix.
+
+    Raises:
+        UsageError: The address has no container.
+    """
     container, _, prefix = address.removeprefix(AZURE).partition("/")
     if not container:
-        raise UsageError(f"{address!r} names no container.", "Write az://container/prefix.")
+        raise UsageError(f"{address!r} does not name a container.", "Write az://container/prefix.")
     return container, prefix
 
 

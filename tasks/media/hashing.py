@@ -1,4 +1,7 @@
-"""What a source contains, as a hash: read once, then remembered by path, size and time."""
+"""Content hashes of sources.
+
+Each local file is read once. Then Prefect caches its hash by path, size and modification time.
+"""
 
 import hashlib
 import os
@@ -16,36 +19,39 @@ from tasks.models import Source
 from tasks.stage import unvisited
 
 CHUNK_BYTES = 1024 * 1024
-SHARD_FILES = 250  # at most: a task run for each is most of what a rerun costs
-Stamp = tuple[str, int, str]  # path, size in bytes, version
+SHARD_FILES = 250  # at most, on average; one task run per shard is most of the cost of a rerun
+FileVersion = tuple[str, int, str]  # path, size in bytes, version
 
 
 async def hash_sources(sources: Sequence[Source]) -> dict[Source, str]:
-    """The content hash of each source; one that cannot be read any more is left out."""
-    contents = {source: hash_of_blob(source) for source in sources if is_blob(source)}
-    for shard in shards(source for source in sources if not is_blob(source)):
+    """Return the content hash of each source, without sources that can no longer be read."""
+    contents = {source: hash_blob_version(source) for source in sources if is_blob(source)}
+    for shard in split_into_shards(source for source in sources if not is_blob(source)):
         digests = await hash_files(
             unvisited([(s.location, s.size_bytes, s.version) for s in shard])
         )
         contents.update(zip(shard, digests.split("\n"), strict=True))
-        # What could not be read when the shard was first hashed may be readable by now.
+        # Files that could not be read when the shard was hashed may be readable now.
         unread = [source for source in shard if not contents[source]]
         again = await map_in_threads(_hash_file, [source.location for source in unread])
         contents.update(zip(unread, again, strict=True))
     return {source: digest for source, digest in contents.items() if digest}
 
 
-def hash_of_blob(source: Source) -> str:
-    """A blob's own checksum, or its ETag, which is new at each change, but is no checksum."""
+def hash_blob_version(source: Source) -> str:
+    """Return a hash of the blob's version: its MD5, or its ETag, which changes with every write."""
     return hashlib.sha256(f"{source.version}:{source.size_bytes}".encode()).hexdigest()
 
 
-def shards(sources: Iterable[Source]) -> list[list[Source]]:
-    """Some two hundred files each, by their paths: a new file spoils one shard's memory only."""
+def split_into_shards(sources: Iterable[Source]) -> list[list[Source]]:
+    """Split files into shards by a hash of their paths.
+
+    A new file then changes only one shard, and the cached hashes of the others remain valid.
+    """
     sources = list(sources)
     count = 1
     while count * SHARD_FILES < len(sources):
-        count *= 2  # a power of two, so that a growing library seldom moves the others
+        count *= 2  # a power of two, so that a growing library rarely moves files between shards
     buckets = defaultdict(list)
     for source in sources:
         buckets[zlib.crc32(os.fsencode(source.location)) % count].append(source)
@@ -59,12 +65,13 @@ def shards(sources: Iterable[Source]) -> list[list[Source]]:
     persist_result=True,
     result_serializer="json",
 )
-async def hash_files(stamps: list[Stamp]) -> str:
-    """SHA-256 in hex, a line for each; an empty one for a file that cannot be read.
+async def hash_files(versions: list[FileVersion]) -> str:
+    """Return one line per file: its SHA-256 in hex, or nothing if it cannot be read.
 
-    In one text, because Prefect keeps a record of each part of a result until the run ends.
+    The result is one string because Prefect keeps a record of each part of a result until the run
+    ends.
     """
-    paths = [path for path, _, _ in stamps]
+    paths = [path for path, _, _ in versions]
     return "\n".join(await map_in_threads(_hash_file, paths))
 
 

@@ -1,20 +1,21 @@
 #!/bin/sh
-# Converts the file `input` of the working directory with ffmpeg, and checks that all of it was.
+# Converts the file `input` in the working directory with ffmpeg, and checks that the output is whole.
 #
-# It takes no arguments but these environment settings:
-#   FFMPEG_ARGUMENTS   what goes between ffmpeg's input and its output, one a line
-#   OUTPUT             file to write into the working directory, such as output.mp3
-#   SOURCE_SECONDS     seconds the output must have; empty: the source does not say
+# Settings, from the environment:
+#   FFMPEG_ARGUMENTS   ffmpeg's arguments between input and output, one per line
+#   OUTPUT             file to write in the working directory, such as output.mp3
+#   SOURCE_SECONDS     seconds that the output must have; empty: the source does not declare them
 #
-# Exits with ffmpeg's status where it failed, 65 (EX_DATAERR) where the check did, 64 (EX_USAGE) for
-# a bad setting, 127 without ffmpeg. An empty file `seconds-7.013` tells how many seconds were written.
-# Needs no more than sh (dash, busybox), df, od and wc. Values are never parsed by the shell again.
+# Exit status: that of ffmpeg if it fails, 65 (EX_DATAERR) if the check fails, 64 (EX_USAGE) for a
+# wrong setting, 66 (EX_NOINPUT) without `input`, 127 without ffmpeg.
+# The name of an empty file, such as `seconds-7.013`, states how many seconds were written.
+# Requires only sh (dash, busybox), df, od, rm and wc. The shell never parses a value a second time.
 set -u
 
-# Where the start task puts a program that comes from storage.
+# The start task copies an ffmpeg from storage into this folder.
 PATH=${AZ_BATCH_NODE_SHARED_DIR:+$AZ_BATCH_NODE_SHARED_DIR/bin:}$PATH
 
-# The same as in probe.py. No playlist is among them: they open other files.
+# The same values as in input_limits.py. Playlists are excluded: they open other files.
 MOST_PIXELS=134217728
 FORMATS=aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,mxf,ogg,tta,w64,wav,wv
 
@@ -28,10 +29,10 @@ fail() {
     exit "$status"
 }
 
-# Functions answer in a variable of their own name: a subshell for each would take a short file longer
-# than its checks do.
+# Functions return a value in a variable of the same name. For a short file, subshells would take
+# longer than the checks.
 
-# "120.07" -> 120070000. The 1 in front keeps leading zeros from being read as octal.
+# "120.07" -> 120070000. The leading 1 keeps the shell from reading zeros as an octal number.
 microseconds() {
     case $1 in
         *.*) whole=${1%%.*} fraction=${1#*.}000000 ;;
@@ -50,7 +51,7 @@ seconds() {
     seconds=$(($1 / 1000000)).$fraction
 }
 
-# The last out_time_us that ffmpeg reported; it says N/A where it wrote nothing.
+# The last out_time_us that ffmpeg reported. It is N/A if ffmpeg wrote nothing.
 reported() {
     reported=0
     while IFS='=' read -r key value; do
@@ -61,7 +62,7 @@ reported() {
     done <progress
 }
 
-# What the output's own header says ("  Duration: 00:00:10.00, start: …"), to the hundredth.
+# The length in the output's header ("  Duration: 00:00:10.00, start: …"), in hundredths of a second.
 print_declared() {
     ffmpeg -hide_banner -nostdin -protocol_whitelist file -i "file:$OUTPUT" 2>&1 |
         while IFS= read -r line; do
@@ -79,8 +80,8 @@ print_declared() {
         done
 }
 
-# Whether so many microseconds are too few, or far too many. Too many has more room: a source may
-# last somewhat longer than it says (a transport stream's last packet is of unknown length).
+# Compare a number of microseconds with the expected one. The upper tolerance is larger, because a
+# source may be longer than it declares (the last packet of a transport stream has no known length).
 is_too_short() {
     tolerance=$((expected / 1000))
     [ "$tolerance" -ge 500000 ] || tolerance=500000
@@ -91,13 +92,13 @@ is_too_long() {
     [ $(($1 - expected)) -gt "$room" ]
 }
 
-# Small files may decode into vast ones. A conversion gets most of the machine's memory and half of
-# what is free of the disk; what the shell or the system does not know of is not limited.
+# A small file may decode into a huge one. A conversion may use three quarters of the memory and half
+# of the free disk space. A limit that the shell or the system does not support is not set.
 limit_memory() {
     while read -r name kib _; do
         [ "$name" = MemTotal: ] || continue
         ulimit -v $((kib / 4 * 3))
-        break # each character is a system call
+        break # each character that `read` reads is a system call
     done 2>/dev/null </proc/meminfo
 }
 
@@ -106,7 +107,7 @@ limit_output() {
     read -r _ _ _ blocks _ <<END
 ${table##*"$line_end"}
 END
-    # Half of so many KiB is as many blocks of 512 bytes.
+    # N KiB are 2N blocks of 512 bytes, so a limit of N blocks is half of the free space.
     case $blocks in
         '' | *[!0-9]*) blocks= ;;
         *) ulimit -f "$blocks" 2>/dev/null ;;
@@ -117,7 +118,7 @@ fills_disk() {
     [ -n "$blocks" ] && [ -f "$OUTPUT" ] && [ $(($(wc -c <"$OUTPUT") / 512 + 2048)) -gt "$blocks" ]
 }
 
-# Whether ffmpeg met the end of the file in the midst of something. It only warns of that.
+# Whether the file ended inside a packet. ffmpeg only warns about that.
 ended_early() {
     while IFS= read -r line; do
         case $line in
@@ -127,8 +128,8 @@ ended_early() {
     return 1
 }
 
-# WAV and AVI say in their first bytes how large they are, and FFmpeg overlooks it when they are not.
-# Recorders that cannot go back leave 0 there, or some 2 or 4 GiB; others miscount by a little.
+# WAV and AVI declare their size in the first bytes, and FFmpeg ignores it. Recorders that cannot seek
+# back write 0, or about 2 or 4 GiB. Others miscount slightly.
 riff_is_short() {
     # shellcheck disable=SC2046
     set -- $(od -A n -t x1 -N 8 input)
@@ -139,9 +140,9 @@ riff_is_short() {
 }
 
 [ -n "${OUTPUT-}" ] || fail 64 "OUTPUT must name the file to write"
-# Without a preset's arguments ffmpeg would make something else, and call it well.
+# Without the preset's arguments ffmpeg would convert to something else, without an error.
 [ -n "${FFMPEG_ARGUMENTS-}" ] || fail 64 "FFMPEG_ARGUMENTS must hold the preset's arguments"
-# Split at line ends alone, and no names of files filled in: so no shell reads them.
+# Split at line ends only, without pathname expansion.
 set -f
 IFS=$line_end
 # shellcheck disable=SC2086
@@ -153,7 +154,7 @@ case $SOURCE_SECONDS in
     *[!0-9.]* | *.*.* | .) fail 64 "SOURCE_SECONDS is '$SOURCE_SECONDS', not decimal seconds" ;;
 esac
 command -v ffmpeg >/dev/null || fail 127 "ffmpeg is not on this node's PATH ($PATH)"
-[ -f input ] || fail 66 "there is no file named input in $PWD"
+[ -f input ] || fail 66 "no file named input in $PWD"
 for left in progress messages seconds-* "./$OUTPUT"; do
     if [ -e "$left" ] || [ -h "$left" ]; then rm -f "$left"; fi
 done
@@ -162,31 +163,31 @@ if [ -n "$SOURCE_SECONDS" ]; then
     microseconds "$SOURCE_SECONDS"
     expected=$microseconds
     [ "$expected" -lt 200000000 ] && room=2000000 || room=$((expected / 100))
-    # A little more than is too much: enough to tell.
+    # Stop ffmpeg one second above the upper tolerance: that is enough to detect a longer source.
     seconds $((expected + room + 1000000)) 3
     set -- "$@" -t "$seconds"
 fi
 limit_memory
 limit_output
 
-# What ffmpeg says goes to stderr as ever, and its warnings, where they are all that there is to tell a
-# cut source by, also to a file. A frame that cannot be decoded is skipped (old MP3 files end in tags
-# that are none); a tenth is too many.
+# ffmpeg logs to stderr. If the expected length is not known, only its warnings show that a source is
+# cut short, so ffmpeg writes them to a file too. ffmpeg skips frames that it cannot decode, such as
+# the tags at the end of old MP3 files. It fails if more than a tenth cannot be decoded.
 [ -n "$SOURCE_SECONDS" ] || export FFREPORT=file=messages:level=24
 ffmpeg -hide_banner -nostdin -y -loglevel warning \
     -max_error_rate 0.1 -max_pixels "$MOST_PIXELS" -protocol_whitelist file -format_whitelist "$FORMATS" -i file:input \
     "$@" -progress progress "file:$OUTPUT"
 status=$?
 if [ "$status" -ne 0 ]; then
-    ! fills_disk || fail "$status" "the output takes more than half of the free disk"
+    ! fills_disk || fail "$status" "the output takes more than half of the free disk space"
     fail "$status" "ffmpeg failed with status $status"
 fi
 
 reported
 written=$reported
 if [ -n "$SOURCE_SECONDS" ]; then
-    # The report stops at the start of the packet written last, which in a slow film is not the one
-    # shown last: before anything is called short, the output's header is asked.
+    # The report stops at the start of the packet written last. In a film with a low frame rate that
+    # is not the packet shown last, so the header of the output decides.
     if is_too_short "$written"; then
         declared=$(print_declared)
         written=${declared:-$written}
@@ -195,17 +196,17 @@ fi
 seconds "$written" 3
 : >"seconds-$seconds"
 
-[ -s "$OUTPUT" ] || fail 65 "ffmpeg wrote nothing into $OUTPUT"
+[ -s "$OUTPUT" ] || fail 65 "ffmpeg wrote nothing to $OUTPUT"
 seconds "$written" 2
-converted="$seconds s were converted"
+converted="$seconds s"
 if riff_is_short; then
-    fail 65 "$converted: the source is cut short: it has $size bytes of $declared"
+    fail 65 "$converted were converted: the source is cut short: it has $size of $declared bytes"
 fi
 if [ -z "$SOURCE_SECONDS" ]; then
-    ! ended_early || fail 65 "$converted: the source is cut short: it ends in the midst of a packet"
+    ! ended_early || fail 65 "$converted were converted: the source is cut short: it ends inside a packet"
     exit 0
 fi
 seconds "$expected" 2
-converted="$converted of $seconds s"
+converted="$converted of $seconds s were converted"
 ! is_too_short "$written" || fail 65 "$converted: the source is cut short"
-! is_too_long "$written" || fail 65 "$converted: the source is longer than it says"
+! is_too_long "$written" || fail 65 "$converted: the source is longer than it declares"

@@ -1,8 +1,8 @@
-"""Probes media in child processes: hostile files fill a process's memory, never end, or crash it.
+"""Runs the media probe in child processes: a malicious file can exhaust, block or crash it.
 
-A child reads locations from its standard input, one JSON string a line, and answers each by a line.
-It dies of what is too much, and another takes its place. Addresses with their signatures pass
-through the pipe alone, and the children have no key in their environment.
+A child reads locations from standard input, one JSON string per line, and answers each with one
+line. It exits if a file exceeds the limits, and a new child replaces it. URLs with SAS tokens pass
+only through the pipe, and the environment of the children contains no account keys.
 """
 
 import asyncio
@@ -20,47 +20,52 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from tasks.concurrency import map_concurrently
-from tasks.media.probe import Media, Stream, UnreadableMedia, probe
+from tasks.media.probe import probe
+from tasks.media.streams import Media, Stream, UnreadableMedia
 
 SECONDS = 60  # for one file
-MEMORY_BYTES = 1 << 30  # of addresses; ten hours of 60 pictures a second take 400 MB, 8K 480 MB
-OUT_OF_MEMORY = 3  # a child's exit status
+# Address space. Measured: ten hours of 60 pictures per second need 400 MB, 8K video needs 480 MB.
+MEMORY_BYTES = 1 << 30
+OUT_OF_MEMORY = 3  # exit status of a child
 REASONS = {
-    OUT_OF_MEMORY: f"it takes more than {MEMORY_BYTES >> 30} GiB of memory to look into:"
-    " it is damaged, or made to do harm",
-    -signal.SIGALRM: "it takes too long to look into",
+    OUT_OF_MEMORY: f"the media probe needs more than {MEMORY_BYTES >> 30} GiB of memory:"
+    " the file is damaged or malicious",
+    -signal.SIGALRM: f"the media probe takes longer than {SECONDS} seconds",
 }
-FILES_A_CHILD = 64  # in the time that a child takes to start, it could look into more
-CRASHED = "whoever looks into it crashes: it is damaged, or made to do harm"
-BROKEN = 1  # the exit status of a Python program with an error
+FILES_PER_PROCESS = 64  # with fewer, the start of another child takes longer than it saves
+CRASHED = "the media probe crashed: the file is damaged or malicious"
+BROKEN = 1  # exit status of Python after an uncaught exception
 PACKAGES = Path(__file__).parents[2]
 
-Finding = Media | UnreadableMedia
+ProbeResult = Media | UnreadableMedia
 
 
 async def probe_each(
-    locations: Iterable[str], *, count: int, first: "Prober | None" = None
-) -> list[Finding]:
-    """What is in each of so many, in their order; see `probe`. The `first` may be warm by now."""
+    locations: Iterable[str], *, count: int, first: "ProbeProcess | None" = None
+) -> list[ProbeResult]:
+    """Probe the locations in parallel and return the results in their order.
+
+    `count` is the number of locations. `first` is a process that may already be running.
+    """
     waiting = enumerate(locations)
-    found: dict[int, Finding] = {}
+    found: dict[int, ProbeResult] = {}
 
-    async def work(prober: Prober) -> None:
-        async with prober:
-            for number, location in waiting:  # all workers draw from one source
-                found[number] = await prober.look(location)
+    async def probe_waiting(process: ProbeProcess) -> None:
+        async with process:
+            for number, location in waiting:  # the processes share one iterator
+                found[number] = await process.probe(location)
 
-    probers = [first or Prober(), *(Prober() for _ in range(1, children_for(count)))]
-    await map_concurrently(work, probers, at_once=len(probers))
+    processes = [first or ProbeProcess(), *(ProbeProcess() for _ in range(1, process_count(count)))]
+    await map_concurrently(probe_waiting, processes, at_once=len(processes))
     return [found[number] for number in range(len(found))]
 
 
-def children_for(count: int) -> int:
-    return min((os.cpu_count() or 1) + 1, 1 + count // FILES_A_CHILD)
+def process_count(files: int) -> int:
+    return min((os.cpu_count() or 1) + 1, 1 + files // FILES_PER_PROCESS)
 
 
-class Prober:
-    """A child process, started when it is first needed, and anew when it has died."""
+class ProbeProcess:
+    """A child process that probes files. It starts on first use, and again after it has exited."""
 
     def __init__(self) -> None:
         self._process: Process | None = None
@@ -77,7 +82,7 @@ class Prober:
         process, self._process = self._process, None
         if process:
             with suppress(ProcessLookupError):
-                process.kill()  # it has nothing to lose
+                process.kill()  # it only reads, so nothing is lost
             await process.communicate()
 
     @property
@@ -85,15 +90,15 @@ class Prober:
         return self._process is not None
 
     async def warm_up(self) -> None:
-        """Start the child ahead of its first file: it takes as long as to look into 40."""
+        """Start the child before its first file. A start takes as long as 40 probes."""
         if not self.is_warm:
             self._process = await start_child()
 
-    async def look(self, location: str) -> Finding:
-        """What is in the file, or why that cannot be told.
+    async def probe(self, location: str) -> ProbeResult:
+        """Return the media in the file, or why it is unreadable.
 
         Raises:
-            RuntimeError: the child cannot work at all; its own words are on standard error.
+            RuntimeError: The child does not work at all. Its traceback is on stderr.
         """
         await self.warm_up()
         process = cast(Process, self._process)
@@ -103,7 +108,7 @@ class Prober:
         await process.communicate()
         status, self._process = process.returncode, None
         if status == BROKEN:
-            raise RuntimeError("the program that looks into media is broken")
+            raise RuntimeError("The media probe process failed. See its traceback on stderr.")
         return UnreadableMedia(REASONS.get(status or 0, CRASHED))
 
 
@@ -112,16 +117,16 @@ async def start_child() -> Process:
         *(sys.executable, "-P", "-m", __name__, str(SECONDS)),
         stdin=PIPE,
         stdout=PIPE,
-        env=without_accounts() | {"PYTHONPATH": os.fspath(PACKAGES)},
-        start_new_session=True,  # a terminal's Ctrl-C is its parent's business
+        env=environment_without_accounts() | {"PYTHONPATH": os.fspath(PACKAGES)},
+        start_new_session=True,  # only the parent handles Ctrl-C
     )
 
 
-def without_accounts() -> dict[str, str]:
+def environment_without_accounts() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("AZURE_")}
 
 
-def read_answer(line: bytes) -> Finding:
+def read_answer(line: bytes) -> ProbeResult:
     answer = json.loads(line)
     if reason := answer.get("reason"):
         return UnreadableMedia(reason)
@@ -129,37 +134,36 @@ def read_answer(line: bytes) -> Finding:
     return Media(**(answer | streams))
 
 
-def answer(location: str) -> Media | dict[str, str]:
+def probe_or_reason(location: str) -> Media | dict[str, str]:
     try:
         return probe(location)
     except UnreadableMedia as error:
         return {"reason": str(error)}
     except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001  one odd file must not end the run
-        return {
-            "reason": f"it cannot be looked into ({type(error).__name__}): it is odd, or damaged"
-        }
+    except Exception as error:  # noqa: BLE001  one bad file must not end the run
+        name = type(error).__name__
+        return {"reason": f"the media probe failed ({name}): the file is damaged or unusual"}
 
 
-def serve(*, seconds: int) -> None:
-    """Answer until standard input ends, or a file is too much."""
-    with suppress(ValueError, OSError):  # macOS knows no such limit
+def answer_requests(*, seconds: int) -> None:
+    """Answer until standard input ends, or exit if a file exceeds the limits."""
+    with suppress(ValueError, OSError):  # macOS does not support this limit
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     for line in sys.stdin:
         signal.alarm(seconds)
         try:
-            found = answer(json.loads(line))
+            found = probe_or_reason(json.loads(line))
         except MemoryError:
-            os._exit(OUT_OF_MEMORY)  # with what fills the memory
+            os._exit(OUT_OF_MEMORY)  # without clean-up code, which would need memory
         signal.alarm(0)
-        print(json.dumps(found, default=by_field), flush=True)  # noqa: T201  its parent listens
+        print(json.dumps(found, default=to_fields), flush=True)  # noqa: T201  the parent reads it
 
 
-def by_field(part: Media | Stream) -> dict[str, Any]:
-    # `asdict` copies each value: a fifth of what a small file's probe takes.
+def to_fields(part: Media | Stream) -> dict[str, Any]:
+    # `asdict` copies each value, which takes a fifth of the time of a small file's probe.
     return {name: getattr(part, name) for name in part.__slots__}
 
 
 if __name__ == "__main__":
-    serve(seconds=int(sys.argv[1]))
+    answer_requests(seconds=int(sys.argv[1]))

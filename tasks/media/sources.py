@@ -1,6 +1,6 @@
-"""Finding what is to be converted: files, folders, globs, and `az://container/prefix`.
+"""Finds the sources: files, folders, globs, and `az://container/prefix`.
 
-Each file's path is text; see naming.py.
+Paths are text here; naming.py has the reason.
 """
 
 import glob
@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 from tasks.errors import UsageError
 from tasks.files import local_path
 from tasks.media.addresses import AZURE, split_address
-from tasks.media.output_names import part_suffix
+from tasks.media.output_names import split_suffix
 from tasks.models import Source
 
-if TYPE_CHECKING:  # the command checks sources before anything is imported that takes long
+if TYPE_CHECKING:  # the command checks sources before it imports slow modules
     from azure.storage.blob.aio import BlobServiceClient
 
     from tasks.azure.listing import Listed
 
 NAME_A_SOURCE = "Name a file, a folder, a glob or az://container/prefix with media files."
-UNREADABLE = "unreadable: "  # begins the version of what cannot be read; the reason follows
+UNREADABLE = "unreadable: "  # starts the version of an unreadable source; the reason follows
 MEDIA_SUFFIXES = frozenset(
     [
         ".3g2",
@@ -70,57 +70,58 @@ MEDIA_SUFFIXES = frozenset(
 
 
 def is_media(name: str) -> bool:
-    return part_suffix(name)[1].lower() in MEDIA_SUFFIXES
+    return split_suffix(name)[1].lower() in MEDIA_SUFFIXES
 
 
-def find_local(pattern: str) -> Iterator[Source]:
-    """The media files that a path or a glob names; a folder's, with all folders below it.
+def find_local_files(pattern: str) -> Iterator[Source]:
+    """Yield the file at a path, or the media files that a folder or a glob contains at any depth.
 
     Raises:
-        UsageError: there is nothing of that name, or no name.
+        UsageError: The pattern is empty or matches nothing.
     """
     if not pattern:
-        raise UsageError("A source is empty.", NAME_A_SOURCE)
+        raise UsageError("The name of a source is empty.", NAME_A_SOURCE)
     path = local_path(pattern)
-    if os.path.isdir(path):  # noqa: PTH112  pathlib's fails where it may not look
-        yield from _walk(path, root=path)
+    if os.path.isdir(path):  # noqa: PTH112  pathlib raises if it lacks permission
+        yield from _walk_folder(path, root=path)
     elif os.path.lexists(path):
         yield _local_source(str(path), root=path.parent)
     elif glob.has_magic(pattern):
-        yield from _expand(pattern)
+        yield from _expand_glob(pattern)
     else:
-        raise UsageError(f"There is no file or folder {pattern!r}.", "Check the source's name.")
+        raise UsageError(f"There is no file or folder {pattern!r}.", "Check the name.")
 
 
-def _expand(pattern: str) -> Iterator[Source]:
+def _expand_glob(pattern: str) -> Iterator[Source]:
     root = _fixed_part(local_path(pattern))
-    found = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))  # noqa: PTH111, PTH207  pathlib's glob takes no absolute pattern
+    found = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))  # noqa: PTH111, PTH207  pathlib rejects absolute patterns
     if not found:
         raise UsageError(f"No file matches {pattern!r}.", "Check the pattern.")
     for match in found:
         if os.path.isdir(match):  # noqa: PTH112  as above
-            yield from _walk(Path(match), root=root)
+            yield from _walk_folder(Path(match), root=root)
         elif is_media(match):
             yield _local_source(match, root=root)
 
 
 def _fixed_part(pattern: Path) -> Path:
-    """The folder above the first part that has a wildcard: outputs mirror what is below it."""
+    """Return the folder above the first wildcard. Outputs mirror the paths below it."""
     parts = pattern.parts
     first = next((n for n, part in enumerate(parts) if glob.has_magic(part)), len(parts))
     return Path(*parts[:first])
 
 
-def starting_points(patterns: Iterable[str]) -> Iterator[Path]:
-    """Where the search for local sources begins."""
+def search_roots(patterns: Iterable[str]) -> Iterator[Path]:
+    """Yield the paths where the search for local sources begins."""
     for path in (local_path(pattern) for pattern in patterns if not pattern.startswith(AZURE)):
         yield path if os.path.lexists(path) else _fixed_part(path)
 
 
-def _walk(folder: Path, *, root: Path) -> Iterator[Source]:
-    """Links to files are followed, links to folders are not: they may loop.
+def _walk_folder(folder: Path, *, root: Path) -> Iterator[Source]:
+    """Yield the media files in a folder at any depth.
 
-    A folder that cannot be listed is itself a source, which then cannot be read.
+    Links to files are followed. Links to folders are not, because they may form a loop. A folder
+    that cannot be listed is yielded as an unreadable source.
     """
     unread: list[OSError] = []
     for parent, folders, names in os.walk(folder, onerror=unread.append):
@@ -134,11 +135,11 @@ def _walk(folder: Path, *, root: Path) -> Iterator[Source]:
 
 def _local_source(path: str, *, root: Path) -> Source:
     try:
-        found = os.stat(path)  # noqa: PTH116  see above
+        found = os.stat(path)  # noqa: PTH116  paths are text
     except OSError as error:
         return _unreadable(path, str(error.strerror), root=root)
     if not stat.S_ISREG(found.st_mode):
-        return _unreadable(path, "it is not a file", root=root)
+        return _unreadable(path, "not a regular file", root=root)
     return Source(
         *_name_and_location(path, root=root),
         size_bytes=found.st_size,
@@ -153,25 +154,26 @@ def _unreadable(path: str, reason: str, *, root: Path) -> Source:
 
 
 def _name_and_location(path: str, *, root: Path) -> tuple[str, str]:
-    """Relative to the root, which the path begins with; and where it is."""
+    """Return the path relative to the root with which it begins, and the absolute path."""
     path, top = _plain(path), _plain(str(root))
     parent, name = os.path.split(path)
-    # Resolving links would make two sources one; but behind a link, `..` is its target's parent.
+    # Resolved links could turn two sources into one. But `..` after a link is the parent of the
+    # link's target.
     absolute = os.path.realpath if ".." in path.split("/") else os.path.abspath
     return path.removeprefix(top).lstrip("/") or ".", f"{absolute(parent).rstrip('/')}/{name}"
 
 
 def _plain(path: str) -> str:
-    """As pathlib writes it: without what says nothing, but with each `..`."""
+    """Remove repeated slashes and `.`, but keep `..`, as pathlib does."""
     start = "/" if path.startswith("/") else ""
     return start + "/".join(part for part in path.split("/") if part not in ("", "."))
 
 
 async def find_blobs(service: "BlobServiceClient", address: str) -> AsyncIterator[Source]:
-    """The media blobs under `az://container/prefix`.
+    """Yield the media blobs under `az://container/prefix`.
 
     Raises:
-        UsageError: there is no such container.
+        UsageError: The container does not exist.
     """
     from azure.core.exceptions import ResourceNotFoundError
 
@@ -181,13 +183,13 @@ async def find_blobs(service: "BlobServiceClient", address: str) -> AsyncIterato
     root = prefix if prefix.endswith("/") else prefix.rpartition("/")[0]
     try:
         async for blob in list_blobs(service.get_container_client(container), prefix):
-            # A blob that ends in a slash stands for a folder.
+            # Some tools create a blob with a trailing slash for each folder.
             if is_media(blob.name) or (blob.name == prefix and not prefix.endswith("/")):
                 yield _blob_source(blob, container=container, root=root)
     except ResourceNotFoundError:
         raise UsageError(
-            f"There is no container {container!r}, which {address!r} names.",
-            "Check the name and the storage account.",
+            f"The container {container!r} of {address!r} does not exist.",
+            "Check its name and the storage account.",
         ) from None
 
 
@@ -200,14 +202,14 @@ def _blob_source(blob: "Listed", *, container: str, root: str) -> Source:
     )
 
 
-def check_sources(patterns: Iterable[str]) -> None:
-    """Fail early for what can be told at once: a local name that leads nowhere.
+def check_sources_exist(patterns: Iterable[str]) -> None:
+    """Check local sources before any slow work. Of an `az://` address, check only the form.
 
     Raises:
-        UsageError: see `find_local`.
+        UsageError: A local source is empty or matches nothing, or an address has no container.
     """
     for pattern in patterns:
         if pattern.startswith(AZURE):
             split_address(pattern)
         else:
-            next(find_local(pattern), None)
+            next(find_local_files(pattern), None)

@@ -1,14 +1,14 @@
-"""Whether a file ends in the midst of something, where FFmpeg takes its length from its size.
+"""Checks for files that are cut short, in formats whose length FFmpeg derives from the size.
 
-Pure functions of a file's last bytes, or of its first. They say no where they cannot tell: tags may
-follow.
+Pure functions of the last or first bytes of a file. They return False if they cannot decide, for
+example because tags follow the last frame.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 
 HEAD_BYTES = 1 << 16
 TAIL_BYTES = 1 << 17  # two of Ogg's largest pages
-_LEAST_FRAMES = 3  # in a row, before they are taken for such
+_LEAST_FRAMES = 3  # in a row: fewer may be random bytes
 _LEAST_HEADER_BYTES = 4
 _OGG_HEADER_BYTES = 27
 _MPEG_KBITS = {  # by version (1; 2 and 2.5) and layer: ISO 11172-3, 13818-3
@@ -22,21 +22,24 @@ _MPEG_KBITS = {  # by version (1; 2 and 2.5) and layer: ISO 11172-3, 13818-3
 _MPEG_HERTZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 
 
-def ends_midway(format_name: str, tail: bytes) -> bool:
-    """Whether the format's last page, packet or frame is incomplete."""
+def is_cut_at_end(format_name: str, tail: bytes) -> bool:
+    """Return whether the last page, packet or frame is incomplete."""
     check = _CHECKS.get(format_name)
     return check is not None and check(tail)
 
 
-def lacks_bytes(format_name: str, head: bytes, *, size_bytes: int) -> bool:
-    """Whether the format's first bytes tell of more than there are."""
-    if format_name == "w64":  # Sony Wave64: a GUID, then the size of all
+def declares_more_bytes(format_name: str, head: bytes, *, size_bytes: int) -> bool:
+    """Return whether the header declares a larger size than the file has."""
+    if format_name == "w64":  # Sony Wave64: a GUID, then the size of the file
         return int.from_bytes(head[16:24], "little") > size_bytes
-    return format_name == "caf" and _last_chunk_ends(head) > size_bytes
+    return format_name == "caf" and _end_of_chunks(head) > size_bytes
 
 
-def _last_chunk_ends(head: bytes) -> int:
-    """Where the last of CAF's chunks that can be seen from here ends; a recorder may say -1."""
+def _end_of_chunks(head: bytes) -> int:
+    """Return where the last CAF chunk with a header in `head` ends.
+
+    A recorder may write -1 as the size of a chunk: not known.
+    """
     at = 8
     while at + 12 <= len(head):
         size = int.from_bytes(head[at + 4 : at + 12], "big", signed=True)
@@ -47,7 +50,7 @@ def _last_chunk_ends(head: bytes) -> int:
 
 
 def _ends_within_page(tail: bytes) -> bool:
-    """Ogg, RFC 3533 section 6."""
+    """Check Ogg pages (RFC 3533, section 6)."""
     at = tail.rfind(b"OggS")
     if at < 0:
         return False
@@ -59,7 +62,7 @@ def _ends_within_page(tail: bytes) -> bool:
 
 
 def _ends_within_packet(tail: bytes) -> bool:
-    """MPEG-TS: packets of 188 bytes, with 4 for a time before them or 16 for checks after them."""
+    """Check MPEG-TS packets: 188 bytes, or 4 more for a time before or 16 more for parity after."""
     for size, before in ((188, 0), (192, 4), (204, 0)):
         for at in range(before, before + size):
             syncs = tail[at::size]
@@ -69,7 +72,7 @@ def _ends_within_packet(tail: bytes) -> bool:
 
 
 def _ends_within_program(tail: bytes) -> bool:
-    """MPEG-PS: from the last pack on, each packet says its size; ISO 13818-1, 2.5.3."""
+    """Check MPEG-PS packets: each declares its size, from the last pack on (ISO 13818-1, 2.5.3)."""
     at = tail.rfind(b"\0\0\1\xba")
     if at < 0:
         return False
@@ -90,8 +93,8 @@ def _ends_within_mpeg_frame(tail: bytes) -> bool:
 
 
 def _ends_within_frame(tail: bytes, frame_bytes: Callable[[bytes], int]) -> bool:
-    """Whether a row of frames, each of which says its size, leads beyond the end."""
-    for begin in _syncs(tail):
+    """Check a row of frames that each declare their size."""
+    for begin in _possible_frames(tail):
         at, frames = begin, 0
         while at < len(tail) and (size := frame_bytes(tail[at : at + 8])):
             at, frames = at + size, frames + 1
@@ -101,7 +104,7 @@ def _ends_within_frame(tail: bytes, frame_bytes: Callable[[bytes], int]) -> bool
     return False
 
 
-def _syncs(tail: bytes) -> Iterator[int]:
+def _possible_frames(tail: bytes) -> Iterator[int]:
     at = tail.find(0xFF)
     while at >= 0:
         yield at
@@ -109,15 +112,15 @@ def _syncs(tail: bytes) -> Iterator[int]:
 
 
 def _adts_bytes(header: bytes) -> int:
-    """A frame's size, 0 where none begins: ISO 14496-3, 1.A.2.2."""
+    """Return the size of an AAC frame. 0: not a frame header (ISO 14496-3, 1.A.2.2)."""
     if len(header) < 6 or header[0] != 0xFF or header[1] & 0xF6 != 0xF0:  # noqa: PLR2004  bits
         return 0
     size = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
-    return size if size > 7 else 0  # noqa: PLR2004  bytes of its header
+    return size if size > 7 else 0  # noqa: PLR2004  bytes of the header
 
 
 def _mpeg_bytes(header: bytes) -> int:
-    """As above, of layers I to III; a free bit rate (0) tells no size."""
+    """Return the size of a frame of layer I, II or III. 0: not a header, or a free bit rate."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:  # noqa: PLR2004  bits
         return 0
     version, layer = header[1] >> 3 & 3, 4 - (header[1] >> 1 & 3)

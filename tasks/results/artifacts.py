@@ -24,8 +24,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 from rich.filesize import decimal
 
 from tasks.azure.clients import blob_service
-from tasks.job import RUNNER
-from tasks.media.presets import Preset
+from tasks.media.ffmpeg_command import ffmpeg_words
 from tasks.models import FileResult
 from tasks.parameters import Pool, Request
 from tasks.results.progress import Progress, headline
@@ -51,10 +50,6 @@ MARKDOWN = re.compile(r"([!-/:-@\[-`{-~])")  # all of ASCII's punctuation may be
 # there is escaped, and spaces that would begin a list become unbreakable, which no one sees.
 IN_CELL = re.compile(r"[\\`*<\[\]~&@|]|(?<!\w)_|_(?!\w)|(?<=www)\.|(?<=:)/")
 BLOCK_START = re.compile(r"^(\s+|(?:[#>+=-]+|\d+[.)])\s)")
-FFMPEG_LINE = re.compile(
-    r'ffmpeg -hide_banner -nostdin -y .*? -progress progress "file:\$OUTPUT"', re.DOTALL
-)
-CONSTANT = re.compile(r"^([A-Z_]+)=(\S+)$", re.MULTILINE)  # of runner.sh
 logger = logging.getLogger(__name__)
 
 
@@ -221,21 +216,6 @@ def to_links(report: "Report", *, account: str, container: str) -> Iterator[str]
         yield f"- Downloads: {code(run['download_to'])}"
     if run["report"]:
         yield f"- Report: {code(run['report'])}, with the picture beside it"
-
-
-def ffmpeg_words(preset: Preset) -> list[str]:
-    """The line that a node runs, as runner.sh has it."""
-    script = RUNNER.decode()
-    found = FFMPEG_LINE.search(script)
-    if not found:
-        raise AssertionError("runner.sh has another ffmpeg line")
-    values = {f"${name}": [value] for name, value in CONSTANT.findall(script)}
-    values |= {"$@": list(preset.arguments), "file:$OUTPUT": [f"file:output{preset.suffix}"]}
-    return [
-        new
-        for word in shlex.split(found[0].replace("\\\n", ""))
-        for new in values.get(word, [word])
-    ]
 
 
 def in_shell(words: Iterable[str]) -> str:

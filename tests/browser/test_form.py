@@ -10,7 +10,7 @@ from prefect import get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 
 from browser import Window
-from flows.serve import PREFECT_FILE, ROOT, read_prefect_file
+from flows.cli.served_deployments import PREFECT_FILE, ROOT, read_prefect_file
 from tasks.azure.account_block import AzureAccounts, named_accounts
 from tasks.azure.settings import Accounts
 from tasks.parameters import Pool, Request

@@ -112,7 +112,7 @@ async def test_files_are_searched_filtered_sorted_and_turned_over(
     await page.get_by_label("Search").fill("")
     await page.get_by_label("State").select_option("failed")
     await expect(where).to_have_text("1\u201349 of 49 found among 10,001")
-    await expect(rows.filter(has_text="53.06 s were converted of 120.07 s")).to_have_count(48)
+    await expect(rows.filter(has_text="53.06 s of 120.07 s were converted")).to_have_count(48)
     await page.get_by_label("State").select_option("")
     took = page.locator("#files").get_by_role("columnheader", name="Took")
     for order in ("ascending", "descending"):

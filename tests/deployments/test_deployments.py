@@ -28,7 +28,7 @@ from prefect.events import emit_event
 from prefect.flow_runs import wait_for_flow_run
 
 from flows.cli.samples import make_samples
-from flows.serve import PREFECT_FILE, ROOT
+from flows.cli.served_deployments import PREFECT_FILE, ROOT
 from heard import listening_for
 from stacks import LocalStack
 from tasks.naming import job_id

@@ -5,7 +5,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from flows.serve import PREFECT_FILE, ROOT, read_prefect_file
+from flows.cli.served_deployments import PREFECT_FILE, ROOT, read_prefect_file
 
 LINES = (ROOT / "deployments" / "Dockerfile").read_text().splitlines()
 README = (ROOT / "README.md").read_text()
@@ -35,7 +35,7 @@ def test_it_serves_a_pool_that_has_deployments_with_the_readmes_command() -> Non
     (command,) = (json.loads(line) for line in of("CMD"))
     _, script, pool = command
     assert (ROOT / script).is_file()
-    assert read_prefect_file(PREFECT_FILE).of_pool(pool)
+    assert read_prefect_file(PREFECT_FILE).for_pool(pool)
     assert f"flows/serve.py {pool}" in README
 
 

@@ -12,7 +12,13 @@ from prefect.server.utilities.user_templates import render_user_template_sync
 from prefect.utilities.schema_tools import validate
 from pydantic import ValidationError
 
-from flows.serve import PREFECT_FILE, ROOT, Deployment, PrefectFile, read_prefect_file
+from flows.cli.served_deployments import (
+    PREFECT_FILE,
+    ROOT,
+    Deployment,
+    PrefectFile,
+    read_prefect_file,
+)
 from tasks.errors import UsageError
 
 DEPLOYMENTS = {each.name: each for each in read_prefect_file(PREFECT_FILE).deployments}
@@ -133,4 +139,4 @@ def render(value: Any, context: dict[str, Any]) -> Any:
 
 def test_a_pool_without_deployments_is_told_with_those_that_have_some() -> None:
     with pytest.raises(UsageError, match=r"No deployment is for aws\. Name azure or local\."):
-        read_prefect_file(PREFECT_FILE).of_pool("aws")
+        read_prefect_file(PREFECT_FILE).for_pool("aws")

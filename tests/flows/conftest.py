@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
@@ -129,15 +128,6 @@ def started(
     for process in processes:
         process.kill()
         process.communicate()
-
-
-@pytest.fixture
-def heard() -> Iterator[list[int]]:
-    """Record the SIGTERMs that this process receives, so that they do not end it."""
-    numbers: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: numbers.append(number))
-    yield numbers
-    signal.signal(signal.SIGTERM, before)
 
 
 Order = Callable[..., None]

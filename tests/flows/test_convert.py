@@ -156,7 +156,7 @@ async def test_several_presets_share_an_upload_and_each_has_a_row(
         ("b.wav", "mp3-320k", "b.mp3-320k.mp3", "converted"),
         ("b.wav", "webm", None, "failed"),
     ]
-    assert report.files[-1].reason == "it has no video stream, which preset webm needs"
+    assert report.files[-1].reason == "no video stream; preset webm requires one"
     names = blobs.get_container_client(containers[1]).list_blob_names()
     assert len([name for name in names if "/inputs/" in name]) == 2
     again = await convert(

@@ -7,20 +7,20 @@ from collections.abc import Iterator
 MEBIBYTE = 1 << 20
 
 
-def art(flac: bytes, *, side: int) -> bytes:
-    """A FLAC file whose cover is a black picture of so many pixels' width and height."""
+def huge_cover(flac: bytes, *, side: int) -> bytes:
+    """Return a FLAC file whose cover is a black square with sides of `side` pixels."""
     end_of_info = 8 + int.from_bytes(flac[5:8], "big")
     return (
         flac[:4]
-        + bytes([flac[4] & 0x7F])  # not the last of its blocks any more
+        + bytes([flac[4] & 0x7F])  # no longer the last block
         + flac[5:end_of_info]
         + _picture_block(_png(side), side=side)
         + flac[end_of_info:]
     )
 
 
-def cmov(mp4: bytes, *, free_bytes: int) -> bytes:
-    """A QuickTime film whose index is compressed, after so many bytes of nothing."""
+def huge_index(mp4: bytes, *, free_bytes: int) -> bytes:
+    """Return a QuickTime film with a compressed index that contains `free_bytes` of zeros."""
     at = mp4.index(b"moov") - 4
     size = int.from_bytes(mp4[at : at + 4], "big")
     index = struct.pack(">I", size + free_bytes) + mp4[at + 4 : at + size]
@@ -28,17 +28,6 @@ def cmov(mp4: bytes, *, free_bytes: int) -> bytes:
     compressed = _atom(b"cmvd", struct.pack(">I", size + free_bytes) + packed)
     movie = _atom(b"moov", _atom(b"cmov", _atom(b"dcom", b"zlib") + compressed))
     return mp4[:at] + movie + mp4[at + size :]
-
-
-def id3(mp3: bytes, *, text_bytes: int, texts: int) -> bytes:
-    """An MP3 file with so many compressed tags of so many letters."""
-    packed = _compressed(b"\0", text_bytes - 1, filler=b"a")
-    body = _seven_bits(text_bytes) + packed
-    frames = b"".join(
-        f"T{number:03}".encode() + _seven_bits(len(body)) + b"\0\x09" + body
-        for number in range(texts)
-    )
-    return b"ID3\x04\0\0" + _seven_bits(len(frames)) + frames + mp3
 
 
 def _atom(kind: bytes, content: bytes) -> bytes:
@@ -62,19 +51,14 @@ def _png(side: int) -> bytes:
     )
 
 
-def _compressed(begin: bytes, size: int, *, filler: bytes = b"\0") -> bytes:
-    """What is given, and so many bytes of the filler."""
+def _compressed(begin: bytes, zeros: int) -> bytes:
+    """Compress the given bytes and this number of zeros."""
 
     def chunks() -> Iterator[bytes]:
         packer = zlib.compressobj(1)
         yield packer.compress(begin)
-        for at in range(0, size, MEBIBYTE):
-            yield packer.compress(filler * min(MEBIBYTE, size - at))
+        for at in range(0, zeros, MEBIBYTE):
+            yield packer.compress(bytes(min(MEBIBYTE, zeros - at)))
         yield packer.flush()
 
     return b"".join(chunks())
-
-
-def _seven_bits(number: int) -> bytes:
-    """As ID3 counts: 28 bits in four bytes."""
-    return bytes(number >> shift & 0x7F for shift in (21, 14, 7, 0))

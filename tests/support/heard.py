@@ -1,4 +1,4 @@
-"""What Prefect's server tells to those who listen to its events."""
+"""Receives events from Prefect's server."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,15 +9,15 @@ from prefect.events import Event
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
 
-PATIENCE_SECONDS = 180  # a worker starts a process for a run, on a machine that may be busy
+PATIENCE_SECONDS = 180  # a worker starts a process for a run, and the machine may be busy
 NextEvent = Callable[[], Awaitable[Event]]
 
 
 @asynccontextmanager
 async def listening_for(prefix: str, *, about: str) -> AsyncIterator[NextEvent]:
-    """Gives what waits for the next event, by its name and any of its resources.
+    """Yield a function that waits for the next event with this name prefix and resource.
 
-    None from before: the subscriber is told of the last minute, too.
+    The subscriber also receives events of the last minute. Those are ignored.
     """
     since = datetime.now(UTC)
     wanted = EventFilter(

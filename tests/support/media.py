@@ -1,4 +1,4 @@
-"""Clips made in process, and ffmpeg by its name, for the tests of the media side."""
+"""Media clips made with PyAV, and folders for PATH with ffmpeg and the tools of a node."""
 
 import array
 import os
@@ -51,7 +51,7 @@ _CONTAINERS = {
 
 @dataclass(frozen=True)
 class _Shape:
-    """What a clip is like: seconds of sound and of pictures, where 0 leaves the stream out."""
+    """The properties of a clip. A stream of 0 seconds is left out."""
 
     audio: float = 2
     video: float = 2
@@ -59,17 +59,17 @@ class _Shape:
     layout: str = "mono"
     size: tuple[int, int] = (64, 48)
     frames_per_second: int = 10
-    lasting: tuple[int, ...] = (1,)  # frames of a second that the pictures last, in turn
-    cover: str = ""  # its codec
+    lasting: tuple[int, ...] = (1,)  # length of each picture in frames, repeated
+    cover: str = ""  # the codec of the cover
     sample_format: str = ""
     seekable: bool = True
     muxer: tuple[tuple[str, str], ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
-    chapters: tuple[str, ...] = ()  # of half a second each
+    chapters: tuple[str, ...] = ()  # titles; each chapter lasts half a second
 
 
-class _OneWay:
-    """A file that cannot go back, such as a pipe: headers stay as they were begun."""
+class _UnseekableFile:
+    """A file that cannot seek, such as a pipe: FFmpeg cannot complete its headers afterwards."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb")
@@ -83,10 +83,10 @@ class _OneWay:
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Makes a clip, or hands out the one made before: copy it before you change it.
+    """A function that makes a clip and caches it. Copy a clip before you change it.
 
-    `clip(".mp4")` has 2 s of sound and of pictures, `clip(".mkv", audio=7, video=0)` 7 s of sound;
-    see `_Shape` for more.
+    `clip(".mp4")` has 2 s of audio and video, `clip(".mkv", audio=7, video=0)` has 7 s of audio.
+    `_Shape` lists the other properties.
     """
     folder = tmp_path_factory.mktemp("clips")
 
@@ -101,23 +101,23 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def tools_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for PATH with all that the runner needs of a node beside sh and ffmpeg."""
+    """A folder for PATH with the tools that the runner needs, without sh and ffmpeg."""
     folder = tmp_path_factory.mktemp("tools")
-    for name in ("df", "od", "rm", "tr", "wc"):
-        (folder / name).symlink_to(shutil.which(name) or pytest.fail(f"no {name} here"))
+    for name in ("df", "od", "rm", "wc"):
+        (folder / name).symlink_to(shutil.which(name) or pytest.fail(f"{name} is not installed"))
     return folder
 
 
 @pytest.fixture(scope="session")
 def ffmpeg_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for PATH with an ffmpeg that is not the machine's: NODE_FFMPEG names another."""
+    """A folder for PATH with the ffmpeg of imageio-ffmpeg, or the one that NODE_FFMPEG names."""
     folder = tmp_path_factory.mktemp("ffmpeg")
     (folder / "ffmpeg").symlink_to(os.environ.get("NODE_FFMPEG") or imageio_ffmpeg.get_ffmpeg_exe())
     return folder
 
 
 def _write(path: Path, kind: _Container, shape: _Shape) -> None:
-    target: Any = os.fspath(path) if shape.seekable else _OneWay(path)
+    target: Any = os.fspath(path) if shape.seekable else _UnseekableFile(path)
     with av.open(target, "w", format=kind.format, options=dict(shape.muxer)) as container:
         container.metadata.update(shape.tags)
         made: list[tuple[Any, Iterable[Any]]] = []
@@ -134,7 +134,7 @@ def _write(path: Path, kind: _Container, shape: _Shape) -> None:
         for stream, frames in made:
             for frame in (*frames, None):
                 container.mux(stream.encode(frame))
-    if isinstance(target, _OneWay):
+    if isinstance(target, _UnseekableFile):
         target.close()
 
 
@@ -162,7 +162,7 @@ def _add_cover(container: Any, codec: str) -> Any:
 
 
 def _encoded(shape: _Shape) -> bytes:
-    """The cover as a file of its own."""
+    """Return the cover as the bytes of a file."""
     encoder: Any = av.CodecContext.create(shape.cover, "w")
     encoder.width, encoder.height, encoder.pix_fmt = 64, 48, _COVER_PIXELS[shape.cover]
     encoder.time_base = Fraction(1, 1)
@@ -197,7 +197,7 @@ def _picture(shape: _Shape, number: int) -> av.VideoFrame:
 
 
 def _blocks(shape: _Shape) -> Iterator[av.AudioFrame]:
-    """A tone of 440 Hz at a third of full volume; the encoder's own resampler makes the rest."""
+    """Yield a tone of 440 Hz at a third of full volume. The encoder resamples it."""
     begin, count = (round(s * _SAMPLES_PER_SECOND) for s in (shape.audio_begins, shape.audio))
     for at in range(0, count, _BLOCK):
         samples = range(at, min(at + _BLOCK, count))
@@ -211,7 +211,7 @@ def _blocks(shape: _Shape) -> Iterator[av.AudioFrame]:
 
 @pytest.fixture(scope="session")
 def real_clips() -> dict[str, Path]:
-    """The two clips beside the project, by name; where they are not, the test is skipped."""
+    """The two clips beside the project, by name. Without them the test is skipped."""
     folder = Path(__file__).parents[2].parent / "shared" / "media"
     clips = {path.name: path for path in folder.glob("*.mp4")}
-    return clips or pytest.skip("the real clips are not beside the project")
+    return clips or pytest.skip("../shared/media does not contain the real clips")

@@ -117,7 +117,7 @@ def _ledger(play: Play, pending: list[Conversion]) -> Ledger:
     }
     sizes = {c.key: 7_200_000 for c in pending if c.key in done}
     tails = {
-        batch_task_id(o.key, 1): "partial file\nrunner: 53.06 s were converted of 120.07 s"
+        batch_task_id(o.key, 1): "partial file\nrunner: 53.06 s of 120.07 s were converted"
         for o in play.batch_results
         if o.state == "failed"
     }

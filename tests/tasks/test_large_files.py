@@ -24,11 +24,11 @@ from azure.storage.blob.aio import BlobClient
 from tasks.azure.clients import blob_service
 from tasks.media.hashing import _hash_file
 from tasks.media.sandbox import probe_each
-from tasks.media.sources import find_local
+from tasks.media.sources import find_local_files
 from tasks.uploads import upload
 
 async def main():
-    (source,) = find_local(sys.argv[1])
+    (source,) = find_local_files(sys.argv[1])
     began = time.monotonic()
     digest = _hash_file(source.location, threading.Event())
     hashed = time.monotonic()

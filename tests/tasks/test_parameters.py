@@ -53,7 +53,7 @@ def test_one_preset_may_stand_without_a_list_and_the_form_offers_a_list_of_choic
 
 
 def test_an_option_that_one_of_the_presets_does_not_take_is_refused_by_both_names() -> None:
-    with pytest.raises(ValidationError, match="-crf is for video; preset flac has none"):
+    with pytest.raises(ValidationError, match="-crf is for video, and preset flac makes no video"):
         Output(presets=["webm", "flac"], options=["-crf", "20"])
 
 

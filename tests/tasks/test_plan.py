@@ -15,8 +15,8 @@ from tasks.azure.clients import blob_service
 from tasks.errors import UsageError
 from tasks.media.output_names import safe_name
 from tasks.media.presets import PRESETS
-from tasks.media.probe import Media, Stream, UnreadableMedia
-from tasks.media.sandbox import Prober
+from tasks.media.sandbox import ProbeProcess
+from tasks.media.streams import Media, Stream, UnreadableMedia
 from tasks.models import Conversion, Plan, Refusal, Stamp
 from tasks.parameters import Output, Request, Run
 from tasks.plan import (
@@ -163,7 +163,7 @@ def test_a_folder_that_only_seems_to_be_writable_is_not() -> None:
 
 
 def test_an_empty_source_is_told_so_before_it_is_taken_for_this_folder() -> None:
-    with pytest.raises(UsageError, match=r"A source is empty\. Name a file"):
+    with pytest.raises(UsageError, match=r"The name of a source is empty\. Name a file"):
         check(Request(sources=[""], output=Output(download_to="out")))
 
 
@@ -189,9 +189,9 @@ def test_what_azure_could_not_store_is_refused_and_the_others_are_not() -> None:
     fitting, refused = part_misfits(named)
     assert [c.source.name for c in fitting] == [fits]
     assert [r.reason.partition(":")[0] for r in refused] == [
-        "its output's name would have 1026 characters",
-        "a folder of its output would have too long a name",
-        "its path is too long to be stored with its output",
+        "the name of its output would have 1026 characters, and Azure allows 1024",
+        "the name of an output folder would be longer than 255 bytes",
+        "its path is too long for the metadata of its output",
     ]
 
 
@@ -219,23 +219,23 @@ def test_a_judgement_is_the_seconds_or_the_reason() -> None:
     assert judge(a_conversion(), film, PRESETS["mp3"]) == a_conversion(seconds=2.5)
     silent = replace(film, audio=None)
     refused = judge(a_conversion(), silent, PRESETS["mp3"])
-    reason = "it has no audio stream, which preset mp3 needs"
+    reason = "no audio stream; preset mp3 requires one"
     assert refused == Refusal(a_source(), reason, preset="mp3")
     assert isinstance(judge(a_conversion(), silent, PRESETS["webm"]), Conversion)
-    missing = UnreadableMedia("there is no such file")
+    missing = UnreadableMedia("file not found")
     refused = judge(a_conversion(), missing, PRESETS["mp3"])
-    assert refused == Refusal(a_source(), "there is no such file", preset="mp3")
+    assert refused == Refusal(a_source(), "file not found", preset="mp3")
 
 
 def test_what_is_more_than_any_film_is_refused_only_where_it_would_be_converted() -> None:
     vast = Media(audio=Stream(2), video=Stream(2, pixels=30000 * 30000), seconds=2)
     assert isinstance(judge(a_conversion(), vast, PRESETS["mp3"]), Conversion)
     refused = judge(a_conversion(), vast, PRESETS["webm"])
-    reason = "its pictures have 900,000,000 pixels: more than 16K has"
+    reason = "its pictures have 900,000,000 pixels; the limit is 134,217,728 (16K)"
     assert refused == Refusal(a_source(), reason, preset="webm")
     endless = Media(audio=Stream(1e9), video=None, seconds=1e9)
     refused = judge(a_conversion(), endless, PRESETS["mp3"])
-    reason = "it says that it lasts 277,778 hours: it is damaged"
+    reason = "it declares a length of 277,778 hours: the file is damaged"
     assert refused == Refusal(a_source(), reason, preset="mp3")
 
 
@@ -266,7 +266,7 @@ async def test_the_prober_is_warmed_where_not_all_can_be_done(
 ) -> None:
     async def is_warmed(*, files: int, force: bool = False) -> bool:
         request = a_request(containers, run=Run(force=force))
-        async with blob_service() as service, Prober() as prober:
+        async with blob_service() as service, ProbeProcess() as prober:
             assert list(await list_and_warm(service, request, prober, files=files)) == ["a.mp3"]
             return prober.is_warm
 

@@ -97,7 +97,7 @@ def test_help_is_a_page_with_every_parameter_and_needs_neither_prefect_nor_an_sd
         (["--options=-i /etc/passwd"], "ffmpeg option '-i' is not allowed"),
         (["nosuch"], "There is no file or folder 'nosuch'."),
         (["*.nosuch"], "No file matches '*.nosuch'."),
-        (["az://"], "'az://' names no container."),
+        (["az://"], "'az://' does not name a container."),
     ],
 )
 def test_wrong_usage_ends_with_status_2_and_one_clear_line(
@@ -231,13 +231,13 @@ def test_a_malformed_setting_ends_with_status_2_and_is_named(
     [
         (
             "http://127.0.0.1:9/api",
-            "error: Prefect's server at http://127.0.0.1:9/api does not answer.",
+            "error: The Prefect server at http://127.0.0.1:9/api does not respond.",
         ),
-        ("127.0.0.1:4200/api", "error: PREFECT_API_URL is '127.0.0.1:4200/api', not a URL."),
-        ("http://[::1:4200/api", "error: PREFECT_API_URL is 'http://[::1:4200/api', not a URL."),
+        ("127.0.0.1:4200/api", "error: PREFECT_API_URL is '127.0.0.1:4200/api', which is not a URL."),
+        ("http://[::1:4200/api", "error: PREFECT_API_URL is 'http://[::1:4200/api', which is not a URL."),
     ],
 )
-def test_a_prefect_server_that_cannot_be_asked_is_told_in_one_line(
+def test_a_prefect_server_that_does_not_respond_is_reported_in_one_line(
     run: Run, library: Library, url: str, message: str
 ) -> None:
     ended = run(library("a.mp4"), PREFECT_API_URL=url)

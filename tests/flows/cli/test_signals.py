@@ -2,27 +2,8 @@ import asyncio
 import signal
 
 import pytest
-from prefect.exceptions import TerminationSignal
-from records import a_request, a_ticket
 
 from flows.cli.signals import held_signals, run_beside_signals
-from flows.convert import unless_cancelled
-from flows.work import Work
-
-
-async def test_a_workers_signal_that_strikes_the_look_for_a_cancel_is_no_cancel(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def strike(_: Work) -> None:
-        raise TerminationSignal(signal.SIGTERM)
-
-    async def work_on(_: Work) -> None:
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr("flows.convert.until_cancelled", strike)
-    monkeypatch.setattr("flows.convert.work_through", work_on)
-    with pytest.raises(TerminationSignal):
-        await unless_cancelled(Work(request=a_request(), ticket=a_ticket()))
 
 
 def test_a_signal_waits_until_the_block_ends(heard: list[int]) -> None:

@@ -10,7 +10,8 @@ from azure.core.rest import HttpRequest
 
 from stacks import LocalStack
 from tasks.azure.transport import opened_transport, trusted, trusted_file
-from tasks.media.probe import UnreadableMedia, probe
+from tasks.media.probe import probe
+from tasks.media.streams import UnreadableMedia
 
 
 @pytest.fixture

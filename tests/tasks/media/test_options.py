@@ -1,6 +1,6 @@
-"""What passes the allow-list of options, given to a real ffmpeg: it opens no file but its two.
+"""Runs a real ffmpeg with filters that users may add: it opens no file except input and output.
 
-CI takes eight values of each option. More:  OPTION_VALUES=200 .venv/bin/pytest -n0 <this file>
+CI tries eight values per option. To try more: OPTION_VALUES=200 .venv/bin/pytest -n0 <this file>
 """
 
 import os
@@ -15,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.media.presets import _OPTIONS, preset_for
+from tasks.media.ffmpeg_options import ALLOWED_OPTIONS
+from tasks.media.presets import preset_for
 
 VALUES = int(os.environ.get("OPTION_VALUES", "8"))
 RUNNER = Path(__file__).parents[3] / "tasks" / "media" / "runner.sh"
@@ -23,14 +24,14 @@ OWN = {"input", "output.webm", "progress", "messages"}
 
 
 @pytest.mark.parametrize("option", ["-af", "-vf"])
-def test_an_allowed_filter_opens_and_makes_no_other_file(
+def test_an_allowed_filter_opens_and_creates_no_other_file(
     clip: Callable[..., Path], ffmpeg_folder: Path, tools_folder: Path, option: str
 ) -> None:
-    """Each word of the value is a FIFO beside the input: who opens it does not come back."""
+    """Each word of the value is the name of a FIFO in the folder: opening one would block."""
     source = clip(".mp4", audio=0.2, video=0.2)
 
     @settings(max_examples=VALUES, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(st.from_regex(re.compile(_OPTIONS[option].form, re.ASCII), fullmatch=True))
+    @given(st.from_regex(re.compile(ALLOWED_OPTIONS[option].pattern, re.ASCII), fullmatch=True))
     def convert(value: str) -> None:
         words = set(re.findall(r"[A-Za-z][A-Za-z0-9_]*", value)) - OWN
         with tempfile.TemporaryDirectory() as name:

@@ -15,36 +15,36 @@ def value_of(option: str, arguments: tuple[str, ...]) -> str:
     return arguments[arguments.index(option) + 1]
 
 
-def test_every_name_that_the_parameters_offer_is_a_preset() -> None:
+def test_the_parameters_offer_exactly_the_presets() -> None:
     assert get_args(PresetName) == tuple(PRESETS)
 
 
-def test_an_unknown_preset_is_refused_with_the_names_of_those_there_are() -> None:
-    with pytest.raises(ValueError, match=r"no preset 'mp4'; there are mp3, mp3-320k, .*, webm"):
+def test_an_unknown_preset_is_refused_with_the_list_of_presets() -> None:
+    with pytest.raises(ValueError, match=r"unknown preset 'mp4'; choose one of mp3, .*, webm"):
         preset_for("mp4")
 
 
-def test_presets_are_there_without_a_heavy_import() -> None:
+def test_the_presets_import_no_slow_module() -> None:
     code = "import tasks.media.presets, sys; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
     assert not {b"av", b"prefect", b"pydantic"} & set(modules.split())
 
 
-def test_a_preset_without_options_is_as_it_stands() -> None:
+def test_a_preset_without_options_is_unchanged() -> None:
     assert preset_for("flac") is PRESETS["flac"]
 
 
-def test_an_option_of_the_users_takes_the_place_of_the_presets() -> None:
+def test_a_users_option_replaces_that_of_the_preset() -> None:
     arguments = preset_for("mp3", ["-b:a", "256k"]).arguments
     assert value_of("-b:a", arguments) == "256k"
 
 
-def test_an_option_that_the_preset_has_not_comes_last() -> None:
+def test_an_option_that_the_preset_does_not_have_comes_last() -> None:
     arguments = preset_for("mp3", ["-ar", "44100"]).arguments
     assert arguments == (*PRESETS["mp3"].arguments, "-ar", "44100")
 
 
-def test_filters_of_the_users_come_before_the_presets() -> None:
+def test_a_users_filters_run_before_those_of_the_preset() -> None:
     filters = value_of("-vf", preset_for("mp4-720p", ["-vf", "yadif"]).arguments)
     assert re.fullmatch(r"yadif,scale=w=-2:h=.*720.*", filters)
 
@@ -65,7 +65,7 @@ def test_filters_of_the_users_come_before_the_presets() -> None:
         ("-q:a", "2"),
     ],
 )
-def test_what_people_write_for_ffmpeg_is_allowed(option: str, value: str) -> None:
+def test_common_options_and_values_are_allowed(option: str, value: str) -> None:
     assert value in value_of(option, preset_for("webm", [option, value]).arguments)
 
 
@@ -90,14 +90,14 @@ def test_what_people_write_for_ffmpeg_is_allowed(option: str, value: str) -> Non
         ("-vf", "hflip=input"),
         ("-b:a", "256k -i x"),
         ("-b:a", "$(id)"),
-        ("-b:a", "٣"),  # a digit, but no ASCII one
+        ("-b:a", "٣"),  # a digit that is not ASCII
         ("-ar", "0"),
         ("-c:a", "libfdk_aac"),
         ("-crf", "-1"),
     ],
 )
-def test_a_value_that_is_not_of_the_allowed_form_is_refused(option: str, value: str) -> None:
-    with pytest.raises(ValueError, match=f"option {option} cannot be .*; it takes "):
+def test_a_value_that_does_not_match_its_pattern_is_refused(option: str, value: str) -> None:
+    with pytest.raises(ValueError, match=f"option {option} cannot be .*; use "):
         preset_for("webm", [option, value])
 
 
@@ -115,11 +115,11 @@ def test_an_option_without_a_value_is_refused_by_name() -> None:
 
 
 def test_a_video_option_for_an_audio_preset_is_refused() -> None:
-    with pytest.raises(ValueError, match="-crf is for video; preset mp3 has none"):
+    with pytest.raises(ValueError, match="-crf is for video, and preset mp3 makes no video"):
         preset_for("mp3", ["-crf", "20"])
 
 
-def test_options_in_one_text_are_refused() -> None:
+def test_options_in_one_string_are_refused() -> None:
     with pytest.raises(ValueError, match='a list such as \\["-b:a", "256k"\\]'):
         preset_for("mp3", "-b:a 256k")
 
@@ -127,9 +127,7 @@ def test_options_in_one_text_are_refused() -> None:
 @given(
     st.text(alphabet="volume,amie=:[]'\\/;$ \n\t1.-dB|@%"), st.sampled_from(["-af", "-vf", "-b:a"])
 )
-def test_no_allowed_value_holds_what_a_filter_or_a_shell_would_read(
-    value: str, option: str
-) -> None:
+def test_no_allowed_value_contains_syntax_of_filters_or_shells(value: str, option: str) -> None:
     try:
         preset_for("webm", [option, value])
     except ValueError:

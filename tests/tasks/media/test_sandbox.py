@@ -11,24 +11,28 @@ from typing import Any
 import bombs
 import pytest
 
-from tasks.media import sandbox as prober
-from tasks.media.probe import MOST_PIXELS, Media, UnreadableMedia, probe
+from tasks.media import sandbox
+from tasks.media.input_limits import MOST_PIXELS
+from tasks.media.probe import probe
 from tasks.media.sandbox import (
     CRASHED,
     MEMORY_BYTES,
     OUT_OF_MEMORY,
     REASONS,
-    Prober,
-    children_for,
+    ProbeProcess,
     probe_each,
+    process_count,
 )
+from tasks.media.streams import Media, UnreadableMedia
 
 Clip = Callable[..., Path]
-on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the limit, and /proc")
+on_linux = pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux has this memory limit and /proc"
+)
 
 
 def children() -> set[int]:
-    """The processes that look into media for this one."""
+    """Return the ids of the probe processes that this process has started."""
     found = set()
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -45,7 +49,7 @@ def read(path: str) -> bytes:
     return Path(path).read_bytes()
 
 
-async def test_each_file_is_answered_in_its_place(clip: Clip, tmp_path: Path) -> None:
+async def test_results_have_the_order_of_the_files(clip: Clip, tmp_path: Path) -> None:
     strange = tmp_path / os.fsdecode(b"\xff 'a'\n\xc3\xa9.mp4")
     strange.write_bytes(clip(".mp4").read_bytes())
     (tmp_path / "text.mp4").write_text("Dear diary")
@@ -57,37 +61,39 @@ async def test_each_file_is_answered_in_its_place(clip: Clip, tmp_path: Path) ->
     assert found[4] == probe(str(clip(".mkv")))
 
 
-async def test_nothing_to_look_into_starts_nothing() -> None:
+async def test_without_files_no_process_starts() -> None:
     assert await probe_each([], count=0) == []
 
 
-def test_few_files_are_not_worth_many_children() -> None:
-    assert [children_for(count) for count in (0, 1, 63, 64)] == [1, 1, 1, 2]
-    assert children_for(100_000) == (os.cpu_count() or 1) + 1
+def test_few_files_get_few_processes() -> None:
+    assert [process_count(count) for count in (0, 1, 63, 64)] == [1, 1, 1, 2]
+    assert process_count(100_000) == (os.cpu_count() or 1) + 1
 
 
 @on_linux
-async def test_no_child_is_left_behind(clip: Clip) -> None:
+async def test_all_processes_have_ended_afterwards(clip: Clip) -> None:
     await probe_each([str(clip(".mp4"))] * 5, count=5)
     assert children() == set()
 
 
 @on_linux
-async def test_a_child_that_is_warm_looks_into_the_first_file(clip: Clip) -> None:
-    async with Prober() as prober:
-        await prober.warm_up()
+async def test_a_process_that_is_already_running_probes_the_first_file(clip: Clip) -> None:
+    async with ProbeProcess() as process:
+        await process.warm_up()
         warm = children()
-        await prober.warm_up()
-        assert isinstance(await prober.look(str(clip(".mp4"))), Media)
+        await process.warm_up()
+        assert isinstance(await process.probe(str(clip(".mp4"))), Media)
         assert children() == warm
-        await probe_each([str(clip(".mp4"))], count=1, first=prober)
+        await probe_each([str(clip(".mp4"))], count=1, first=process)
         assert children() == set()
 
 
 @on_linux
-async def test_a_bomb_is_refused_and_its_neighbours_are_not(clip: Clip, tmp_path: Path) -> None:
+async def test_a_file_that_needs_too_much_memory_is_refused_and_the_others_are_not(
+    clip: Clip, tmp_path: Path
+) -> None:
     bomb = tmp_path / "bomb.mov"
-    bomb.write_bytes(bombs.cmov(clip(".m4a").read_bytes(), free_bytes=MEMORY_BYTES))
+    bomb.write_bytes(bombs.huge_index(clip(".m4a").read_bytes(), free_bytes=MEMORY_BYTES))
     assert bomb.stat().st_size < MEMORY_BYTES / 100
     paths = (clip(".mp4"), bomb, clip(".mp3"))
     found = await probe_each((str(path) for path in paths), count=len(paths))
@@ -96,77 +102,79 @@ async def test_a_bomb_is_refused_and_its_neighbours_are_not(clip: Clip, tmp_path
 
 
 @on_linux
-def test_a_vast_cover_is_not_decoded(clip: Clip, tmp_path: Path) -> None:
+def test_a_huge_cover_is_not_decoded(clip: Clip, tmp_path: Path) -> None:
     path = tmp_path / "a.flac"
-    path.write_bytes(bombs.art(clip(".flac").read_bytes(), side=12_000))
+    path.write_bytes(bombs.huge_cover(clip(".flac").read_bytes(), side=12_000))
     assert MOST_PIXELS < 12_000**2
     code = (
         "import sys; from tasks.media.probe import probe; print(probe(sys.argv[1]).audio);"
         "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
     )
-    said = subprocess.run(
+    lines = subprocess.run(
         [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    assert said[0].startswith("Stream(seconds=2.0")
-    assert int(said[1]) < 128 * 1024  # KiB; the picture has 550 MiB
+    assert lines[0].startswith("Stream(seconds=2.0")
+    assert int(lines[1]) < 128 * 1024  # KiB; the picture has 550 MiB
 
 
 @on_linux
-async def test_a_file_that_crashes_its_reader_is_refused_and_the_next_is_looked_into(
+async def test_a_file_that_crashes_the_probe_is_refused_and_the_next_is_probed(
     clip: Clip,
 ) -> None:
-    async with Prober() as prober:
-        assert isinstance(await prober.look(str(clip(".mp4"))), Media)
+    async with ProbeProcess() as process:
+        assert isinstance(await process.probe(str(clip(".mp4"))), Media)
         (child,) = children()
         os.kill(child, signal.SIGSEGV)
-        refused = await prober.look(str(clip(".mp4")))
+        refused = await process.probe(str(clip(".mp4")))
         assert (type(refused), str(refused)) == (UnreadableMedia, CRASHED)
-        assert isinstance(await prober.look(str(clip(".mp4"))), Media)
+        assert isinstance(await process.probe(str(clip(".mp4"))), Media)
 
 
-async def test_a_file_that_takes_for_ever_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prober, "SECONDS", 1)
+async def test_a_file_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "SECONDS", 1)
     with create_server(("127.0.0.1", 0)) as silent:
         (refused,) = await probe_each(
             [f"http://127.0.0.1:{silent.getsockname()[1]}/a.mp4"], count=1
         )
-    assert str(refused) == "it takes too long to look into"
+    assert str(refused) == REASONS[-signal.SIGALRM]
 
 
-async def test_a_file_at_which_the_reader_stumbles_is_refused_by_itself(clip: Clip) -> None:
-    odd: Any = 5  # no file is known at which it stumbles
-    found = await probe_each([odd, str(clip(".mp4"))], count=2)
-    assert str(found[0]) == "it cannot be looked into (AttributeError): it is odd, or damaged"
+async def test_an_unexpected_error_refuses_only_the_file_that_caused_it(clip: Clip) -> None:
+    number: Any = 5  # no real file is known that raises an unexpected error
+    found = await probe_each([number, str(clip(".mp4"))], count=2)
+    assert (
+        str(found[0]) == "the media probe failed (AttributeError): the file is damaged or unusual"
+    )
     assert isinstance(found[1], Media)
 
 
 @on_linux
-async def test_a_child_has_no_key_in_its_surroundings(
+async def test_the_environment_of_the_process_contains_no_keys(
     clip: Clip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AZURE_STORAGE_KEY", "canary")
-    async with Prober() as prober:
-        await prober.look(str(clip(".mp4")))
+    async with ProbeProcess() as process:
+        await process.probe(str(clip(".mp4")))
         (child,) = children()
         assert b"canary" not in read(f"/proc/{child}/environ")
 
 
-async def test_a_reader_that_does_not_work_is_an_error_and_not_the_files_fault(
+async def test_a_probe_that_never_works_is_an_error_and_not_a_reason_for_the_file(
     clip: Clip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "false")
-    with pytest.raises(RuntimeError, match="broken"):
+    with pytest.raises(RuntimeError, match="probe process failed"):
         await probe_each([str(clip(".mp4"))], count=1)
 
 
-def test_a_child_ends_with_its_parent(clip: Clip) -> None:
+def test_the_process_ends_with_its_parent(clip: Clip) -> None:
     code = (
         "import asyncio, sys, time\n"
-        "from tasks.media.sandbox import Prober\n"
+        "from tasks.media.sandbox import ProbeProcess\n"
         "async def main():\n"
-        "    async with Prober() as prober:\n"
-        "        await prober.look(sys.argv[1])\n"
-        "        print(prober._process.pid, flush=True)\n"
+        "    async with ProbeProcess() as process:\n"
+        "        await process.probe(sys.argv[1])\n"
+        "        print(process._process.pid, flush=True)\n"
         "        time.sleep(60)\n"
         "asyncio.run(main())\n"
     )
@@ -183,4 +191,4 @@ def test_a_child_ends_with_its_parent(clip: Clip) -> None:
         except ProcessLookupError:
             return
         os.sched_yield()
-    pytest.fail("the child outlives its parent")
+    pytest.fail("the child is still running after its parent has ended")

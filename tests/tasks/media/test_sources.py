@@ -12,7 +12,13 @@ from tasks.azure.clients import blob_service
 from tasks.errors import UsageError
 from tasks.files import local_path
 from tasks.media.addresses import split_address
-from tasks.media.sources import check_sources, find_blobs, find_local, is_media, starting_points
+from tasks.media.sources import (
+    check_sources_exist,
+    find_blobs,
+    find_local_files,
+    is_media,
+    search_roots,
+)
 from tasks.models import Source
 from tasks.plan import refuse_unread
 
@@ -28,24 +34,24 @@ def library(tmp_path: Path) -> Path:
 
 
 def found(pattern: Path | str) -> list[str]:
-    return [source.name for source in find_local(str(pattern))]
+    return [source.name for source in find_local_files(str(pattern))]
 
 
-def test_a_folder_gives_its_media_files_at_any_depth(library: Path) -> None:
+def test_a_folder_yields_its_media_files_at_any_depth(library: Path) -> None:
     assert found(library) == ["a[1].mp4", "b.mp4", "talks/Day 1.MKV"]
 
 
-def test_a_source_has_its_place_its_size_and_its_time(library: Path) -> None:
-    (source,) = find_local(str(library / "b.mp4"))
+def test_a_source_has_a_location_a_size_and_a_modification_time(library: Path) -> None:
+    (source,) = find_local_files(str(library / "b.mp4"))
     changed = (library / "b.mp4").stat().st_mtime_ns
     assert source == Source("b.mp4", str(library / "b.mp4"), 5, str(changed))
 
 
-def test_a_file_is_taken_whatever_its_suffix(library: Path) -> None:
+def test_a_named_file_may_have_any_suffix(library: Path) -> None:
     assert found(library / "talks/notes.txt") == ["notes.txt"]
 
 
-def test_a_file_whose_name_looks_like_a_glob_is_that_file(library: Path) -> None:
+def test_an_existing_file_whose_name_looks_like_a_glob_is_not_expanded(library: Path) -> None:
     assert found(library / "a[1].mp4") == ["a[1].mp4"]
 
 
@@ -58,101 +64,101 @@ def test_a_file_whose_name_looks_like_a_glob_is_that_file(library: Path) -> None
         ("talks/*", ["Day 1.MKV"]),
     ],
 )
-def test_a_glob_gives_names_below_its_first_wildcard(
+def test_names_are_relative_to_the_folder_above_the_first_wildcard(
     library: Path, pattern: str, expected: list[str]
 ) -> None:
     assert found(library / pattern) == expected
 
 
-def test_relative_patterns_start_at_the_working_directory(
+def test_relative_patterns_start_in_the_working_directory(
     library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(library)
     assert found("*.mp4") == ["a[1].mp4", "b.mp4"]
     assert found(".") == ["a[1].mp4", "b.mp4", "talks/Day 1.MKV"]
-    assert {Path(source.location).is_absolute() for source in find_local(".")} == {True}
+    assert {Path(source.location).is_absolute() for source in find_local_files(".")} == {True}
 
 
-@pytest.mark.parametrize("name", ["none.mp4", "x" * 300, "~nobody-of-that-name/a.mp4"])
-def test_a_name_that_leads_nowhere_is_an_error_that_says_so(library: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["none.mp4", "x" * 300, "~unknown-user/a.mp4"])
+def test_a_name_that_does_not_exist_is_an_error(library: Path, name: str) -> None:
     with pytest.raises(UsageError, match=f"There is no file or folder '.*{name}'"):
         found(name if name.startswith("~") else library / name)
 
 
-def test_a_glob_that_matches_nothing_is_an_error_that_says_so(library: Path) -> None:
+def test_a_glob_that_matches_nothing_is_an_error(library: Path) -> None:
     with pytest.raises(UsageError, match=r"No file matches '.*\*\.flac'"):
         found(library / "*.flac")
 
 
-def test_an_unknown_users_home_is_left_as_it_is_written() -> None:
-    assert local_path("~nobody-of-that-name/a") == Path("~nobody-of-that-name/a")
+def test_the_home_of_an_unknown_user_is_not_expanded() -> None:
+    assert local_path("~unknown-user/a") == Path("~unknown-user/a")
     assert local_path("~/a") == Path.home() / "a"
 
 
-def test_a_link_to_a_file_is_followed_and_one_to_a_folder_is_not(library: Path) -> None:
+def test_links_to_files_are_followed_and_links_to_folders_are_not(library: Path) -> None:
     (library / "link.mp4").symlink_to(library / "b.mp4")
     (library / "loop").symlink_to(library)
     assert found(library) == ["a[1].mp4", "b.mp4", "link.mp4", "talks/Day 1.MKV"]
 
 
-def test_behind_a_link_two_dots_are_its_targets_parent(library: Path, tmp_path: Path) -> None:
+def test_two_dots_after_a_link_are_the_parent_of_its_target(library: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "deep").mkdir(parents=True)
     (tmp_path / "elsewhere" / "a.mp4").write_bytes(b"other")
     (library / "link").symlink_to(tmp_path / "elsewhere" / "deep")
-    (source,) = find_local(str(library / "link" / ".." / "a.mp4"))
+    (source,) = find_local_files(str(library / "link" / ".." / "a.mp4"))
     assert Path(source.location).read_bytes() == b"other"
     assert (source.name, source.size_bytes) == ("a.mp4", 5)
     assert found(library / "talks" / "..") == found(library)
 
 
-def test_a_link_that_leads_to_itself_is_a_source_that_says_why(library: Path) -> None:
+def test_a_link_to_itself_is_an_unreadable_source_with_a_reason(library: Path) -> None:
     (library / "loop.mp4").symlink_to("loop.mp4")
-    (source,) = find_local(str(library / "loop.mp4"))
+    (source,) = find_local_files(str(library / "loop.mp4"))
     refusal = refuse_unread(source)
     assert refusal
     assert refusal.reason == "cannot be read: Too many levels of symbolic links"
 
 
-@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there are no devices here")
-def test_devices_and_sockets_are_no_files(library: Path) -> None:
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no /dev/zero")
+def test_devices_and_sockets_are_unreadable_sources(library: Path) -> None:
     (library / "zero.mp4").symlink_to("/dev/zero")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(library / "socket.mp4"))
-        refusals = [refuse_unread(source) for source in find_local(str(library))]
+        refusals = [refuse_unread(source) for source in find_local_files(str(library))]
     assert {r.source.name: r.reason for r in refusals if r} == {
-        "zero.mp4": "cannot be read: it is not a file",
-        "socket.mp4": "cannot be read: it is not a file",
+        "zero.mp4": "cannot be read: not a regular file",
+        "socket.mp4": "cannot be read: not a regular file",
     }
 
 
-def test_no_name_is_an_error_that_says_so() -> None:
-    with pytest.raises(UsageError, match="A source is empty"):
+def test_an_empty_name_is_an_error() -> None:
+    with pytest.raises(UsageError, match="The name of a source is empty"):
         found("")
 
 
 @pytest.mark.parametrize(
-    ("pattern", "point"),
+    ("pattern", "root"),
     [("/a/b*/c/*.mp4", "/a"), ("/none/a.mp4", "/none/a.mp4"), ("/*", "/"), ("/etc", "/etc")],
 )
-def test_a_search_begins_at_what_is_there_or_above_the_first_wildcard(
-    pattern: str, point: str
+def test_a_search_begins_at_an_existing_path_or_above_the_first_wildcard(
+    pattern: str, root: str
 ) -> None:
-    assert list(starting_points(["az://c/x", pattern])) == [Path(point)]
+    assert list(search_roots(["az://c/x", pattern])) == [Path(root)]
 
 
-def test_what_is_no_file_or_leads_nowhere_is_a_source_that_says_why(library: Path) -> None:
+def test_a_pipe_and_a_broken_link_are_unreadable_sources_with_a_reason(library: Path) -> None:
     os.mkfifo(library / "pipe.mp4")
     (library / "lost.mp4").symlink_to("nowhere")
-    refusals = [refuse_unread(source) for source in find_local(str(library))]
+    refusals = [refuse_unread(source) for source in find_local_files(str(library))]
     assert {r.source.name: r.reason for r in refusals if r} == {
-        "pipe.mp4": "cannot be read: it is not a file",
+        "pipe.mp4": "cannot be read: not a regular file",
         "lost.mp4": "cannot be read: No such file or directory",
     }
 
 
 @pytest.fixture
 def closed_folder() -> Iterator[Path]:
-    """A folder that may not be listed, in one that may: seen by a user who is not root."""
+    """A folder that cannot be listed, inside one that can. The test does not run as root."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         closed = Path(folder, "closed.d")
@@ -165,28 +171,28 @@ def closed_folder() -> Iterator[Path]:
         closed.chmod(0o700)
 
 
-def test_a_folder_that_cannot_be_listed_is_a_source_that_says_why(closed_folder: Path) -> None:
-    (source,) = find_local(str(closed_folder.parent))
+def test_a_folder_that_cannot_be_listed_is_an_unreadable_source(closed_folder: Path) -> None:
+    (source,) = find_local_files(str(closed_folder.parent))
     refusal = refuse_unread(source)
     assert refusal
     assert (source.name, refusal.reason) == ("closed.d", "cannot be read: Permission denied")
 
 
-def test_a_folder_that_is_named_itself_and_cannot_be_listed_has_a_name(
+def test_a_named_folder_that_cannot_be_listed_has_a_name(
     closed_folder: Path,
 ) -> None:
-    (source,) = find_local(str(closed_folder))
+    (source,) = find_local_files(str(closed_folder))
     assert (source.name, source.location) == (".", str(closed_folder))
 
 
-def test_a_file_in_a_folder_that_may_not_be_entered_is_not_there(closed_folder: Path) -> None:
+def test_a_file_in_a_folder_without_permission_does_not_exist(closed_folder: Path) -> None:
     with pytest.raises(UsageError, match="There is no file or folder"):
         found(closed_folder / "a.mp4")
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").touch()
-    (source,) = find_local(str(tmp_path))
+    (source,) = find_local_files(str(tmp_path))
     refusal = refuse_unread(source)
     assert refusal
     assert refusal.reason == "the file is empty"
@@ -196,7 +202,7 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     ("name", "expected"),
     [("a.mp4", True), ("A.MKV", True), ("a.txt", False), ("mp4", False), ("folder.mp4/", False)],
 )
-def test_media_is_known_by_its_suffix(name: str, expected: bool) -> None:  # noqa: FBT001  a table
+def test_the_suffix_decides_what_is_media(name: str, expected: bool) -> None:  # noqa: FBT001  from a table
     assert is_media(name) is expected
 
 
@@ -208,19 +214,19 @@ def test_media_is_known_by_its_suffix(name: str, expected: bool) -> None:  # noq
         ("az://c/talks/2026", ("c", "talks/2026")),
     ],
 )
-def test_an_address_is_a_container_and_a_prefix(address: str, expected: tuple[str, str]) -> None:
+def test_an_address_has_a_container_and_a_prefix(address: str, expected: tuple[str, str]) -> None:
     assert split_address(address) == expected
 
 
 def test_an_address_without_a_container_is_refused() -> None:
-    with pytest.raises(UsageError, match="'az:///talks' names no container"):
+    with pytest.raises(UsageError, match="'az:///talks' does not name a container"):
         split_address("az:///talks")
 
 
-def test_a_check_ahead_finds_the_name_that_leads_nowhere(library: Path) -> None:
-    check_sources([str(library), "az://c/talks"])
+def test_the_early_check_finds_a_name_that_does_not_exist(library: Path) -> None:
+    check_sources_exist([str(library), "az://c/talks"])
     with pytest.raises(UsageError, match="There is no file or folder"):
-        check_sources([str(library), str(library / "none")])
+        check_sources_exist([str(library), str(library / "none")])
 
 
 async def blobs_under(address: str) -> list[Source]:
@@ -228,7 +234,7 @@ async def blobs_under(address: str) -> list[Source]:
         return [source async for source in find_blobs(service, address)]
 
 
-async def test_blobs_are_named_below_the_folder_of_their_prefix(
+async def test_names_of_blobs_are_relative_to_the_folder_of_the_prefix(
     blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:
     container = blobs.create_container(containers[0])
@@ -245,15 +251,15 @@ async def test_blobs_are_named_below_the_folder_of_their_prefix(
     assert await names("/talks/x") == ["x"]
 
 
-async def test_a_blob_that_stands_for_a_folder_is_no_source(
+async def test_a_blob_that_represents_a_folder_is_not_a_source(
     blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:
     container = blobs.create_container(containers[0])
-    container.upload_blob("talks/", b"a folder, to some tools")
+    container.upload_blob("talks/", b"a folder")
     assert await blobs_under(f"az://{containers[0]}/talks/") == []
 
 
-async def test_a_blob_bears_its_checksum_or_else_its_etag_as_its_version(
+async def test_the_version_of_a_blob_is_its_md5_or_its_etag(
     blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:
     container = blobs.create_container(containers[0])
@@ -267,9 +273,9 @@ async def test_a_blob_bears_its_checksum_or_else_its_etag_as_its_version(
     assert other.version == etag.strip('"')
 
 
-async def test_a_container_that_is_not_there_is_an_error_that_names_it(
+async def test_a_missing_container_is_an_error_with_its_name(
     account: dict[str, str],
 ) -> None:
     assert account
-    with pytest.raises(UsageError, match="There is no container 'nosuch'"):
+    with pytest.raises(UsageError, match=r"The container 'nosuch' of .* does not exist"):
         await blobs_under("az://nosuch/talks")

@@ -9,8 +9,7 @@ from prefect.client.orchestration import PrefectClient, get_client
 from records import MP3, NOW, ONE, a_ledger, a_plan, a_request
 from runs import HOSTILE, a_big_report
 
-from tasks.job import RUNNER
-from tasks.media.presets import PRESETS
+from tasks.media.ffmpeg_command import ffmpeg_words
 from tasks.parameters import Pool, Run
 from tasks.report import build_report
 from tasks.results.artifacts import (
@@ -21,7 +20,6 @@ from tasks.results.artifacts import (
     about_table,
     code,
     escaped,
-    ffmpeg_words,
     in_cell,
     in_shell,
     to_markdown,
@@ -72,7 +70,7 @@ def test_a_hostile_name_is_no_markup_in_a_cell(name: str, shown: str) -> None:
 
 def test_the_report_to_read_has_totals_failures_with_reasons_pool_node_hours_and_line() -> None:
     assert f"# {escaped(REPORT.headline)}\n" in TEXT
-    for word in ("| Pool |", "| Node hours |", "| Spent converting |", "53\\.06 s were converted"):
+    for word in ("| Pool |", "| Node hours |", "| Spent converting |", "53\\.06 s of 120"):
         assert word in TEXT
     assert in_shell(ffmpeg_words(MP3)) in TEXT
 
@@ -117,18 +115,6 @@ def test_of_many_failures_the_report_to_read_has_some_and_counts_the_rest() -> N
     many = "\n".join(to_markdown(a_big_report(files=211 * (FAILURES + 3)), a_request()))
     assert many.count("| failed |") == FAILURES
     assert "… and 4 more" in many
-
-
-@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
-def test_the_ffmpeg_line_is_the_runners_with_the_presets_arguments(preset: Any) -> None:
-    words = ffmpeg_words(preset)
-    assert words[:4] == ["ffmpeg", "-hide_banner", "-nostdin", "-y"]
-    assert words[-3:] == ["-progress", "progress", f"file:output{preset.suffix}"]
-    assert not any("$" in word or word.isspace() for word in words)
-    assert set(preset.arguments) < set(words)
-    for line in ("-max_error_rate 0.1", "-protocol_whitelist file", "-i file:input"):
-        assert line in " ".join(words)
-        assert line in RUNNER.decode()
 
 
 def test_a_command_is_shown_in_lines_that_a_shell_takes_as_one() -> None:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 import pytest
 from records import a_conversion, a_source
 
-from flows.waves import Pace, next_pace, next_wave, upload_bytes
 from tasks.models import Conversion
+from tasks.waves import Pace, next_pace, next_wave, upload_bytes
 
 MB = 1_000_000
 

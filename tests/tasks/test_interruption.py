@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from prefect.exceptions import TerminationSignal
 from prefect.utilities.engine import capture_sigterm
+from records import a_request, a_ticket
 
-from flows.cli.termination import heeded_termination
+from tasks.interruption import raised_termination, uninterrupted, unless_cancelled
+from tasks.run import RunState
 
 LOST_SECONDS = 5
 
@@ -16,11 +18,11 @@ def kill() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_a_signal_ends_a_run_also_in_a_callback_and_lets_it_clean_up(heard: list[int]) -> None:
+def test_a_signal_in_a_callback_ends_a_run_after_its_cleanup(heard: list[int]) -> None:
     cleaned: list[bool] = []
 
     async def run() -> None:
-        with heeded_termination():
+        with raised_termination():
             asyncio.get_running_loop().call_soon(kill)
             try:
                 async with asyncio.timeout(LOST_SECONDS):
@@ -35,16 +37,16 @@ def test_a_signal_ends_a_run_also_in_a_callback_and_lets_it_clean_up(heard: list
 
 
 @pytest.mark.parametrize("error", [None, ValueError("of the cleanup")])
-def test_a_signal_is_heeded_whatever_the_run_makes_of_its_cancel(
+def test_a_signal_ends_a_run_that_swallows_its_cancellation(
     heard: list[int], error: Exception | None
 ) -> None:
     async def run() -> None:
-        with heeded_termination():
+        with raised_termination():
             asyncio.get_running_loop().call_soon(kill)
             try:
                 async with asyncio.timeout(LOST_SECONDS):
                     await asyncio.Event().wait()
-            except asyncio.CancelledError:  # taken for another's
+            except asyncio.CancelledError:  # as if from elsewhere
                 if error:
                     raise error from None
 
@@ -53,9 +55,9 @@ def test_a_signal_is_heeded_whatever_the_run_makes_of_its_cancel(
     assert heard == [signal.SIGTERM]
 
 
-async def test_a_cancel_stays_a_cancel() -> None:
+async def test_a_cancellation_stays_a_cancellation() -> None:
     async def run() -> None:
-        with heeded_termination():
+        with raised_termination():
             await asyncio.Event().wait()
 
     running = asyncio.create_task(run())
@@ -71,7 +73,38 @@ async def test_other_errors_of_callbacks_are_logged_as_before(
     def fail() -> Any:
         raise ValueError("of a callback")
 
-    with heeded_termination():
+    with raised_termination():
         asyncio.get_running_loop().call_soon(fail)
         await asyncio.sleep(0)
     assert "of a callback" in caplog.text
+
+
+async def test_a_workers_signal_during_the_look_for_a_cancellation_is_not_a_cancellation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def strike(_: RunState) -> None:
+        raise TerminationSignal(signal.SIGTERM)
+
+    async def work_on() -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("tasks.interruption.until_cancelled", strike)
+    with pytest.raises(TerminationSignal):
+        await unless_cancelled(RunState(request=a_request(), ticket=a_ticket()), work_on())
+
+
+async def test_an_ending_finishes_before_its_cancellation_is_raised() -> None:
+    begun, may_end, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def end() -> None:
+        begun.set()
+        await may_end.wait()
+        ended.set()
+
+    ending = asyncio.create_task(uninterrupted(end()))
+    await begun.wait()
+    ending.cancel()
+    asyncio.get_running_loop().call_soon(may_end.set)
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    assert ended.is_set()

@@ -1,0 +1,41 @@
+"""The first thing that a command does: until it has started anything, a signal ends it in one line.
+
+Python is busy with imports for seconds, and would answer Ctrl-C with a traceback of them.
+"""
+
+import os
+import signal
+from types import FrameType
+from typing import NoReturn
+
+from flows.cli.garbage import pause_collection
+
+ENDINGS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+
+
+def run_convert() -> NoReturn:
+    """Run the command `batch-convert`."""
+    prepare()
+    from flows.cli.command import convert_app, leave, main
+
+    leave(main(convert_app))
+
+
+def run_sweep() -> NoReturn:
+    """Run the command `batch-convert-sweep`."""
+    prepare()
+    from flows.cli.command import leave, main, sweep_app
+
+    leave(main(sweep_app))
+
+
+def prepare() -> None:
+    pause_collection()
+    for number in ENDINGS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # a shell ignores it for background jobs
+            signal.signal(number, _end)
+
+
+def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  as signal calls it
+    os.write(2, f"error: {ENDINGS[signal.Signals(number)]}. Nothing was started.\n".encode())
+    os._exit(128 + number)

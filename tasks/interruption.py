@@ -1,0 +1,193 @@
+"""What happens to a run that fails, is cancelled or receives a signal."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from azure.core.exceptions import AzureError
+from prefect import runtime
+from prefect.exceptions import TerminationSignal
+
+from tasks.azure.batch_results import list_results
+from tasks.azure.clients import batch_client
+from tasks.azure.error_wording import explain
+from tasks.cancellation import CANCELLED, LOOK_SECONDS, is_cancelling
+from tasks.cleanup import clean_up
+from tasks.concurrency import cancel_all
+from tasks.errors import AccountError, OutputInUseError, ReportUnwrittenError
+from tasks.outputs import collect_outputs
+from tasks.parameters import Request
+from tasks.report import Report, write_report
+from tasks.results.artifacts import show_report
+from tasks.results.events import announce_error
+from tasks.results.listeners import publish
+from tasks.run import RunState
+
+LAST_LOOK_SECONDS = 4  # for an interrupted run to read how far it came
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def announced_errors(request: Request) -> Iterator[None]:
+    """Emit an event if the block fails, so that automations in Prefect can react to it."""
+    try:
+        yield
+    except Exception as error:
+        if not request.run.dry_run:
+            announce_error(error, request.output)
+        raise
+
+
+@asynccontextmanager
+async def reported_early_end(run: RunState) -> AsyncIterator[None]:
+    """If the block fails or is interrupted, report how far the run came."""
+    try:
+        with explained_errors(run):
+            yield
+    except BaseException as reason:
+        if run.plan:
+            report = write_early_report(run)
+            publish(report)
+            if isinstance(reason, Exception):
+                await show_report(report, run.request)
+        raise
+
+
+def write_early_report(run: RunState) -> Report:
+    """Return the report of a run that an error stops. That error is the one to raise."""
+    try:
+        return write_report(run.ledger())
+    except ReportUnwrittenError as error:
+        logger.error(str(error))  # noqa: TRY400  the traceback says no more
+        return cast("Report", error.report)
+
+
+@contextmanager
+def explained_errors(run: RunState) -> Iterator[None]:
+    """Raise an error of Azure's SDKs as one that says what to do."""
+    try:
+        yield
+    except AzureError as error:
+        explained = explain(error)
+        if run.plan:  # settings that worked until now, for example a sign-in that has expired
+            explained = AccountError(explained.problem, explained.remedy)
+        raise explained from error
+
+
+@contextmanager
+def lock_loss_tolerated_at_the_end(run: RunState) -> Iterator[None]:
+    """Let a run succeed that loses the lock, or does not get it, when each file has ended."""
+    try:
+        yield
+    except OutputInUseError as error:
+        if not run.is_settled:
+            raise
+        if run.plan and run.plan.pending:
+            logger.warning("%s All files had ended by then.", error.problem)
+
+
+@asynccontextmanager
+async def ending_pool_and_job(run: RunState) -> AsyncIterator[None]:
+    """If the block fails or is interrupted, read how far the run came, and end its pool and job."""
+    try:
+        yield
+    except BaseException:
+        await uninterrupted(break_off(run))
+        raise
+
+
+async def uninterrupted(ending: Coroutine[Any, Any, None]) -> None:
+    """Finish even if cancelled, then re-raise: this stops resources that cost money."""
+    task = asyncio.ensure_future(ending)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
+
+
+async def break_off(run: RunState) -> None:
+    if not run.is_settled:
+        with suppress(AzureError, TimeoutError):
+            async with asyncio.timeout(LAST_LOOK_SECONDS):
+                await look_last(run)
+    try:
+        await clean_up.fn(run.ticket, run.request.cleanup, is_finished=False)
+    except AzureError as error:
+        logger.error(  # noqa: TRY400  the traceback says no more
+            "%s The pool %s and the job %s may still exist. They end by themselves at %s.",
+            explain(error).problem,
+            run.ticket.pool_id,
+            run.ticket.job_id,
+            run.ticket.deadline.isoformat(timespec="seconds"),
+        )
+
+
+async def look_last(run: RunState) -> None:
+    """Read results and outputs of the batch tasks.
+
+    Fetch both before setting either: a succeeded task without its output would count as failed.
+    """
+    async with batch_client() as batch:
+        results = await list_results(batch, run.ticket.job_id)
+        await run.roster.look(batch, run.ticket.pool_id, now=datetime.now(UTC))
+    pending = run.plan.pending if run.plan else ()
+    evidence = await collect_outputs.fn(pending, results, ticket=run.ticket, request=run.request)
+    run.batch_results, run.evidence = results, evidence
+
+
+async def unless_cancelled(run: RunState, pipeline: Coroutine[Any, Any, None]) -> None:
+    """Run the pipeline to its end, or until the run is cancelled in Prefect."""
+    working = asyncio.create_task(pipeline)
+    asking = asyncio.create_task(until_cancelled(run))
+    try:
+        await asyncio.wait({working, asking}, return_when=asyncio.FIRST_COMPLETED)
+        if asking.done():
+            asking.result()  # a worker's SIGTERM may have been raised in it
+            working.cancel()
+        await working
+    except asyncio.CancelledError:
+        if not asking.done() or asking.cancelled():  # a signal, which may cancel all tasks
+            raise
+        run.diagnosis = run.diagnosis or CANCELLED
+    finally:
+        await cancel_all(working, asking)
+
+
+async def until_cancelled(run: RunState) -> None:
+    """Return once the run is cancelled. While batch tasks run, the watcher looks for that."""
+    await asyncio.sleep(LOOK_SECONDS)  # Prefect does not start a run that is being cancelled
+    while run.is_watched or not await is_cancelling(runtime.flow_run.id):  # noqa: ASYNC110  it asks
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+@contextmanager
+def raised_termination() -> Iterator[None]:
+    """Let a worker's SIGTERM end the block wherever it strikes.
+
+    Prefect raises an error wherever Python is at that moment. In a callback, asyncio would only
+    log it.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    dropped: list[TerminationSignal] = []
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if task and isinstance(error, TerminationSignal):
+            dropped.append(error)
+            task.cancel()
+        else:
+            loop.default_exception_handler(context)
+
+    before = loop.get_exception_handler()
+    loop.set_exception_handler(handle)
+    try:
+        yield
+    finally:
+        loop.set_exception_handler(before)
+        if task and dropped:  # whatever else happened meanwhile
+            task.uncancel()
+            raise dropped[0] from None

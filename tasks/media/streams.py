@@ -1,0 +1,113 @@
+"""What a probe finds in a source, and what that means for a preset. Pure functions."""
+
+from dataclasses import dataclass
+
+from tasks.media.ffmpeg_options import StreamKind
+from tasks.media.input_limits import MOST_PIXELS, MOST_SECONDS
+from tasks.media.presets import Preset
+
+FRONT_COVER = "Cover (front)"  # as ID3, FLAC and FFmpeg name it
+_TAG_ARGUMENTS = {
+    # These tags describe the container. In the output they would look like tags of the recording.
+    "mov,mp4,m4a,3gp,3g2,mj2": (
+        *("-metadata", "major_brand=", "-metadata", "minor_version="),
+        *("-metadata", "compatible_brands="),
+    ),
+    "ogg": ("-map_metadata", "0:s:a:0"),  # Ogg stores tags per stream
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An audio or video stream of a source.
+
+    Attributes:
+        seconds: Length of the stream. None: the source does not declare it.
+        start_seconds: Start of the stream, in formats where ffmpeg moves the mapped streams to zero
+            (MPEG-PS and MPEG-TS). In other formats ffmpeg counts from the beginning of the source,
+            including the silence before a late stream: there `start_seconds` is 0 and `seconds` is
+            the end of the stream.
+        pixels: Pixels per picture.
+    """
+
+    seconds: float | None
+    start_seconds: float = 0.0
+    pixels: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """The properties of a source that conversions depend on.
+
+    Attributes:
+        audio: The first audio stream.
+        video: The first video stream. Attached pictures do not count.
+        seconds: Length of the whole source. None: the source does not declare it.
+        format: FFmpeg's name for the container format.
+        cover: Index of the stream with the cover art, if outputs can keep it.
+        has_24_bits: Whether the audio is lossless and has more than 16 bits per sample.
+    """
+
+    audio: Stream | None
+    video: Stream | None
+    seconds: float | None
+    format: str = ""
+    cover: int | None = None
+    has_24_bits: bool = False
+
+    def stream(self, kind: StreamKind) -> Stream | None:
+        return self.audio if kind == "audio" else self.video
+
+
+class UnreadableMedia(Exception):  # noqa: N818  the name describes the source
+    """A source that cannot be probed. The message is the reason, and contains no address."""
+
+
+def expected_seconds(media: Media, preset: Preset) -> float | None:
+    """Return the seconds that the output must have: from the first mapped start to the last end.
+
+    None: the source does not declare them.
+    """
+    mapped = [stream for kind in preset.streams if (stream := media.stream(kind))]
+    ends = [s.start_seconds + s.seconds for s in mapped if s.seconds is not None]
+    if ends and len(ends) == len(mapped):
+        return max(ends) - min(stream.start_seconds for stream in mapped)
+    # The whole source is as long as its longest stream, so this holds only if all are mapped.
+    present = [stream for stream in (media.audio, media.video) if stream]
+    return media.seconds if len(mapped) == len(present) else None
+
+
+def source_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
+    """Return the ffmpeg arguments that depend on the source. They follow those of the preset.
+
+    A conversion's key does not include them: they depend only on the content and the preset.
+    """
+    arguments = _TAG_ARGUMENTS.get(media.format, ())
+    if preset.holds_24_bits and not media.has_24_bits and "-sample_fmt" not in preset.arguments:
+        # Lossy audio decodes to floats. The encoder would keep 24 bits of noise.
+        arguments += ("-sample_fmt", "s16")
+    if preset.holds_cover and media.cover is not None:
+        # `-0:V?` removes a film that has this index because the node's ffmpeg counts differently.
+        arguments += ("-map", f"0:{media.cover}?", "-map", "-0:V?", "-c:v", "copy")
+        arguments += ("-disposition:v:0", "attached_pic")
+        arguments += ("-metadata:s:v:0", f"comment={FRONT_COVER}")
+    return arguments
+
+
+def missing_stream(media: Media, preset: Preset) -> str | None:
+    """Return the reason if the source lacks the stream that the preset requires."""
+    needed = preset.streams[0]
+    if media.stream(needed):
+        return None
+    return f"no {needed} stream; preset {preset.name} requires one"
+
+
+def exceeded_limit(media: Media, preset: Preset) -> str | None:
+    """Return the reason if the source is larger or longer than `input_limits` allows."""
+    pixels = media.video.pixels if media.video and "video" in preset.streams else 0
+    if pixels > MOST_PIXELS:
+        return f"its pictures have {pixels:,} pixels; the limit is {MOST_PIXELS:,} (16K)"
+    seconds = expected_seconds(media, preset) or 0
+    if seconds > MOST_SECONDS:
+        return f"it declares a length of {seconds / 3600:,.0f} hours: the file is damaged"
+    return None

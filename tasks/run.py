@@ -1,0 +1,127 @@
+"""A run: its name, its ticket, and what is known of it so far."""
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import PurePath
+from typing import Any
+
+from prefect import runtime
+
+from tasks.azure.nodes import Roster
+from tasks.lock import LEASE_SECONDS, RETRY_SECONDS, has_predecessor
+from tasks.media.addresses import AZURE
+from tasks.models import BatchResult, Check, Diagnosis, Evidence, Plan, Refusal, Ticket
+from tasks.naming import job_id, lock_id
+from tasks.parameters import Output, Request
+from tasks.pool import warm_pool_id
+from tasks.results.ledger import Ledger
+from tasks.results.progress import Tally
+from tasks.stage import StageLog
+
+NAME_PARTS = 2  # of a path in a run's name
+
+
+@dataclass(kw_only=True)
+class RunState:
+    """What is known of a run so far. The stages return frozen models; the flow collects them here.
+
+    A run that ends early reports from it how far it came.
+    """
+
+    request: Request
+    ticket: Ticket
+    stages: StageLog = field(default_factory=StageLog)
+    checks: tuple[Check, ...] = ()
+    plan: Plan | None = None
+    tally: Tally = field(default_factory=Tally)
+    roster: Roster = field(default_factory=Roster)
+    is_watched: bool = False  # while batch tasks run, the watcher looks for a cancellation
+    refusals: list[Refusal] = field(default_factory=list)
+    batch_results: tuple[BatchResult, ...] = ()
+    diagnosis: Diagnosis | None = None
+    evidence: Evidence | None = None
+    is_downloaded: bool = False
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is known how each file ended."""
+        return self.evidence is not None or not (self.plan and self.plan.pending)
+
+    def ledger(self) -> Ledger:
+        """Return all that is known, for a report."""
+        return Ledger(
+            plan=self.plan or Plan((), (), ()),
+            request=self.request,
+            ticket=self.ticket,
+            refusals=tuple(self.refusals),
+            batch_results=self.batch_results,
+            evidence=self.evidence or Evidence({}, {}, {}),
+            diagnosis=self.diagnosis,
+            spans=tuple(self.stages.spans),
+            nodes=self.roster.nodes,
+            checks=self.checks,
+            is_fetched=self.is_downloaded,
+        )
+
+
+def new_run(request: Request) -> RunState:
+    """Return the state of the flow run that begins in this context."""
+    run_id = uuid.UUID(runtime.flow_run.id).hex
+    ticket = issue_ticket(
+        request, run_id=run_id, run_count=runtime.flow_run.run_count, now=datetime.now(UTC)
+    )
+    return RunState(request=request, ticket=ticket)
+
+
+def issue_ticket(request: Request, *, run_id: str, run_count: int, now: datetime) -> Ticket:
+    """Return the names that a run gives. A retry of the same flow run gives new ones."""
+    name = job_id(run_id, run_count=run_count)
+    shared_pool = shared_pool_id(request, now=now)
+    return Ticket(
+        run_id=run_id,
+        lock_id=lock_id(request.output.container, request.output.prefix),
+        job_id=name,
+        pool_id=shared_pool or name,
+        owns_pool=not shared_pool,
+        started_at=now,
+        deadline=now + timedelta(minutes=request.limits.deadline_minutes),
+    )
+
+
+def shared_pool_id(request: Request, *, now: datetime) -> str:
+    """Return the id of the pool that the run shares with others. Empty: it makes its own."""
+    if request.pool.keep_warm_minutes:
+        return warm_pool_id(request.pool, request.node, now=now)
+    return request.pool.id
+
+
+def run_name() -> str:
+    """Return the flow run's name: what it converts, and to which formats."""
+    parameters: dict[str, Any] = runtime.flow_run.parameters
+    first, *others = parameters["sources"] or ["nothing"]
+    more = f" and {len(others)} more" if others else ""
+    presets = ", ".join(Output.model_validate(parameters["output"]).presets)
+    return f"{short_source(first)}{more} to {presets}"
+
+
+def short_source(source: str) -> str:
+    """Return the end of a path, which tells it from others. Addresses stay whole."""
+    if source.startswith(AZURE):
+        return source
+    return "/".join(PurePath(source).parts[-NAME_PARTS:])
+
+
+async def has_work(run: RunState) -> bool:
+    """Return whether there is something to convert, or a stopped run to clean up after."""
+    if run.plan is None or not (run.plan.pending or run.plan.done):
+        return False
+    container = run.request.cleanup.container
+    return bool(run.plan.pending) or await has_predecessor(run.ticket, container=container)
+
+
+def lock_wait_seconds(run: RunState) -> float:
+    """Return how long to wait for the lock: not long, if there is nothing to convert."""
+    if run.plan and run.plan.pending:
+        return run.request.limits.lock_wait_seconds
+    return LEASE_SECONDS + RETRY_SECONDS

@@ -1,0 +1,167 @@
+"""Waves: groups of files that are uploaded and submitted together, while earlier ones convert."""
+
+import asyncio
+import itertools
+import math
+import time
+from collections.abc import Collection, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from azure.core.exceptions import AzureError
+
+from tasks.azure.batch_results import is_service_fault
+from tasks.completion import Completion, look_once
+from tasks.concurrency import cancel_all
+from tasks.models import Conversion, Plan, Refusal
+from tasks.run import RunState
+from tasks.stage import unvisited
+from tasks.submission import MOST_A_REQUEST, submit_wave
+from tasks.uploads import is_missing, upload_wave
+
+ATTEMPTS = 2  # the second is for what a failed transfer or a lost node spoilt
+FIRST_WAVE_FILES = 8
+GROWTH = 4  # from wave to wave, up to the limit of the parameters
+WAVE_SECONDS = 5  # to upload a wave: nodes wait for the whole of it
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The conversions that a run sends at its first or second attempt."""
+
+    number: int
+    conversions: Sequence[Conversion]
+    present: Collection[str]  # content hashes of uploads that storage has already
+
+
+def first_attempt(plan: Plan, *, present: Collection[str]) -> Attempt:
+    return Attempt(1, plan.pending, present)
+
+
+def next_attempt(attempt: Attempt, completion: Completion) -> Attempt | None:
+    """Return what is sent again, from scratch: conversions that Batch's own faults spoilt."""
+    spoilt = {
+        result.key
+        for result in completion.batch_results
+        if result.attempt == attempt.number and is_service_fault(result)
+    }
+    conversions = [c for c in attempt.conversions if c.key in spoilt]
+    if completion.diagnosis or not conversions or attempt.number == ATTEMPTS:
+        return None
+    return Attempt(attempt.number + 1, conversions, present=())  # a missing upload may be the fault
+
+
+async def watched(
+    run: RunState,
+    *,
+    sending: Coroutine[Any, Any, None],
+    watching: Coroutine[Any, Any, Completion],
+) -> Completion:
+    """Send waves while the watcher looks. Return how the watch ended, and note it in `run`."""
+    run.is_watched = True
+    try:
+        completion = await beside(sending, watching)
+    except AzureError:  # perhaps because the job was ended: then that is the reason
+        found = await look_once(run.ticket)
+        if found is None:
+            raise
+        completion = found
+    finally:
+        run.is_watched = False
+    run.batch_results, run.diagnosis = completion.batch_results, completion.diagnosis
+    return completion
+
+
+async def beside(
+    sending: Coroutine[Any, Any, None], watching: Coroutine[Any, Any, Completion]
+) -> Completion:
+    """Run both. Either one that fails stops the other; so does the end of the watch."""
+    waves, watch = asyncio.create_task(sending), asyncio.create_task(watching)
+    try:
+        await asyncio.wait({waves, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if not watch.done():
+            waves.result()
+        return await watch
+    finally:
+        await cancel_all(waves, watch)
+
+
+async def send_waves(run: RunState, attempt: Attempt) -> None:
+    """Upload and submit, wave by wave, until all are sent or the watcher stops it."""
+    tally, limits = run.tally, run.request.limits
+    tally.is_closed = False
+    present, waiting = set(attempt.present), attempt.conversions
+    pace, number = Pace(), 0
+    while waiting and not tally.is_stopped:
+        number += 1
+        allowed = waiting[: limits.wave_files]
+        wave = next_wave(allowed, pace, present=present, at_once=limits.uploads_at_once)
+        pace = await send_wave(run, wave, number=number, attempt=attempt.number, present=present)
+        waiting = waiting[len(wave) :]
+    tally.is_closed = not waiting
+
+
+async def send_wave(
+    run: RunState,
+    wave: Sequence[Conversion],
+    *,
+    number: int,
+    attempt: int,
+    present: set[str],
+) -> "Pace":
+    """Upload and submit one wave. Add to `present` what it uploaded; return the next pace."""
+    uploaded_bytes = sum(upload_bytes(c, present) for c in wave)
+    started = time.monotonic()
+    ticket, request = run.ticket, run.request
+    refused = await upload_wave(
+        unvisited(wave), wave=number, ticket=ticket, request=request, present=unvisited(present)
+    )
+    seconds = time.monotonic() - started
+    ready = without(wave, refused)
+    present.update(c.content for c in ready)
+    refused += await submit_wave(
+        unvisited(ready), wave=number, attempt=attempt, ticket=ticket, request=request
+    )
+    run.refusals += refused
+    run.tally.refused += len(refused)
+    run.tally.submitted += len(wave) - len(refused)
+    return next_pace(len(wave), uploaded_bytes=uploaded_bytes, seconds=seconds)
+
+
+def without(wave: Sequence[Conversion], refused: Sequence[Refusal]) -> list[Conversion]:
+    locations = {refusal.source.location for refusal in refused}
+    return [c for c in wave if c.source.location not in locations]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The most that the next wave may have."""
+
+    files: int = FIRST_WAVE_FILES
+    upload_bytes: float = math.inf
+
+
+def next_wave(
+    waiting: Sequence[Conversion], pace: Pace, *, present: Collection[str], at_once: int
+) -> Sequence[Conversion]:
+    """Return as many as the pace allows, but at least as many as are uploaded in parallel."""
+    allowed = waiting[: pace.files]
+    totals = itertools.accumulate(upload_bytes(conversion, present) for conversion in allowed)
+    in_time = sum(total <= pace.upload_bytes for total in totals)
+    return allowed[: in_full_requests(max(in_time, at_once))]
+
+
+def in_full_requests(files: int) -> int:
+    """Round down to full requests to Batch, if there is one."""
+    return files if files < MOST_A_REQUEST else files - files % MOST_A_REQUEST
+
+
+def next_pace(files: int, *, uploaded_bytes: int, seconds: float) -> Pace:
+    """Return the pace after a wave of that many files, which took that long to upload."""
+    in_time = uploaded_bytes * WAVE_SECONDS / max(seconds, 0.001)
+    return Pace(GROWTH * files, in_time or math.inf)
+
+
+def upload_bytes(conversion: Conversion, present: Collection[str]) -> int:
+    """Zero for content that is already uploaded."""
+    return conversion.source.size_bytes if is_missing(conversion, present) else 0

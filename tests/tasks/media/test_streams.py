@@ -1,0 +1,73 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tasks.media.input_limits import MOST_SECONDS
+from tasks.media.presets import PRESETS, preset_for
+from tasks.media.probe import probe
+from tasks.media.streams import (
+    Media,
+    Stream,
+    exceeded_limit,
+    expected_seconds,
+    missing_stream,
+    source_arguments,
+)
+
+Clip = Callable[..., Path]
+MP3, FLAC, WEBM = PRESETS["mp3"], PRESETS["flac"], PRESETS["webm"]
+
+
+@pytest.mark.parametrize(
+    ("media", "seconds"),
+    [
+        (Media(Stream(7), Stream(10), 10), 7),
+        (Media(Stream(7), None, 7.1), 7),
+        (Media(Stream(None), None, 7.1), 7.1),
+        (Media(Stream(None), Stream(10), 10), None),
+        (Media(Stream(None), None, None), None),
+    ],
+)
+def test_the_mapped_stream_decides_the_expected_length(media: Media, seconds: float | None) -> None:
+    assert expected_seconds(media, MP3) == seconds
+
+
+def test_flac_gets_16_bits_unless_the_source_has_24_or_the_user_sets_a_format() -> None:
+    s16 = ("-sample_fmt", "s16")
+    assert source_arguments(Media(Stream(7), None, 7), FLAC) == s16
+    assert source_arguments(Media(Stream(7), None, 7, has_24_bits=True), FLAC) == ()
+    own = preset_for("flac", ["-sample_fmt", "s32"])
+    assert source_arguments(Media(Stream(7), None, 7), own) == ()
+    assert source_arguments(Media(Stream(7), None, 7), MP3) == ()
+
+
+@pytest.mark.parametrize("suffix", [".mp3", ".m4a"])
+def test_cover_art_does_not_count_as_video(clip: Clip, suffix: str) -> None:
+    media = probe(str(clip(suffix, cover="png")))
+    assert missing_stream(media, WEBM) == "no video stream; preset webm requires one"
+    assert missing_stream(media, MP3) is None
+
+
+def test_an_audio_preset_requires_an_audio_stream(clip: Clip) -> None:
+    media = probe(str(clip(".mp4", audio=0)))
+    assert missing_stream(media, MP3) == "no audio stream; preset mp3 requires one"
+    assert missing_stream(media, WEBM) is None
+    assert expected_seconds(media, WEBM) == pytest.approx(2)
+
+
+def test_pictures_above_16k_are_refused_only_if_the_preset_maps_video() -> None:
+    huge = Media(Stream(2), Stream(2, pixels=30_000 * 30_000), 2)
+    assert exceeded_limit(huge, MP3) is None
+    assert (
+        exceeded_limit(huge, WEBM)
+        == "its pictures have 900,000,000 pixels; the limit is 134,217,728 (16K)"
+    )
+
+
+def test_a_declared_length_of_more_than_a_week_is_refused() -> None:
+    assert exceeded_limit(Media(Stream(MOST_SECONDS), None, None), MP3) is None
+    assert (
+        exceeded_limit(Media(Stream(1e9), None, None), MP3)
+        == "it declares a length of 277,778 hours: the file is damaged"
+    )
