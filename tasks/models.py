@@ -89,6 +89,7 @@ class Span:
     name: str
     started_at: datetime
     ended_at: datetime | None
+    is_failed: bool = False  # a stage that raised an error
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,11 +56,12 @@ class StageLog:
     @contextmanager
     def timing(self, name: str) -> Iterator[None]:
         """Record a span for the block, also if it fails."""
-        started_at = datetime.now(UTC)
+        started_at, is_failed = datetime.now(UTC), True
         try:
             yield
+            is_failed = False
         finally:
-            self.spans.append(Span(name, started_at, datetime.now(UTC)))
+            self.spans.append(Span(name, started_at, datetime.now(UTC), is_failed=is_failed))
 
     def follow(self, earlier: tuple[State[Any], ...], state: State[Any]) -> None:
         """Link later stages to this one instead of to the stages that it follows."""

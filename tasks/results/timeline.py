@@ -82,7 +82,8 @@ def build_timeline(record: Record, *, ticket: Ticket, slots: int, now: datetime)
         StagePeriod(span.name, clock.read(span.started_at), clock.read(span.ended_at))
         for span in record.spans
     )
-    until = min((stage.end for stage in stages if stage.name in POOL_ENDS), default=clock.end)
+    ends = (s.ended_at for s in record.spans if s.name in POOL_ENDS and not s.is_failed)
+    until = min(map(clock.read, ends), default=clock.end)
     lanes = build_lanes(record, owns_pool=ticket.owns_pool, slots=slots, until=until, clock=clock)
     return Timeline(clock.end, stages, lanes, find_critical_path(stages, lanes))
 
