@@ -126,7 +126,7 @@ def test_api_versions_are_the_expected_ones_and_no_previews() -> None:
 )
 def test_the_sdk_uses_the_same_or_a_newer_version(resource: str, client: Any) -> None:
     sdk = client(DefaultAzureCredential(), "none")
-    assert RESOURCES[resource].type_and_version[1] <= sdk._config.api_version  # noqa: SLF001
+    assert RESOURCES[resource].type_and_version[1] <= sdk._config.api_version  # noqa: SLF001  no public name
 
 
 @pytest.mark.parametrize("name", MODELS)

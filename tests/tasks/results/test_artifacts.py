@@ -70,7 +70,7 @@ def test_a_hostile_name_is_escaped_in_a_cell(name: str, shown: str) -> None:
 
 def test_the_text_has_totals_reasons_pool_node_hours_and_the_ffmpeg_command() -> None:
     assert f"# {escape_markdown(REPORT.headline)}\n" in TEXT
-    for word in ("| Pool |", "| Node hours |", "| Time converting |", "53\\.06 s were converted"):
+    for word in ("| Pool |", "| Node hours |", "| Time converting |", "53\\.06 s of 120\\.07 s"):
         assert word in TEXT
     assert shell_block(ffmpeg_words(MP3)) in TEXT
 

@@ -170,7 +170,7 @@ def flattened(values: Sequence[Value]) -> Vector:
     found: list[float] = []
     for value in values:
         if isinstance(value, datetime | timedelta):
-            raise ValueError("numbers are expected, not times")  # noqa: TRY004  an error in the formula
+            raise ValueError("numbers are expected, not times")  # noqa: TRY004  a bad value  an error in the formula
         found.extend(value if isinstance(value, tuple) else (value,))
     return tuple(found)
 
@@ -345,5 +345,5 @@ class _Evaluator:
 
 def _double(value: Value) -> float:
     if not isinstance(value, float):
-        raise ValueError(f"a double is expected, not a {_NAMES[type(value)]}")  # noqa: TRY004
+        raise ValueError(f"a double is expected, not a {_NAMES[type(value)]}")  # noqa: TRY004  a bad value
     return value

@@ -239,7 +239,7 @@ def matches(file: OutputFile, *, working_folder: Path, node_folder: Path) -> lis
             )
         return [(source, path or _blob_name(pattern))]
     # pathlib refuses `..`, with which the patterns of logs begin
-    names = glob.glob(pattern, root_dir=working_folder, recursive=True)  # noqa: PTH207
+    names = glob.glob(pattern, root_dir=working_folder, recursive=True)  # noqa: PTH207  as text
     return [
         (source, "/".join(part for part in (path, _blob_name(name)) if part))
         for name in sorted(names)
