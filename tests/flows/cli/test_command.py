@@ -6,7 +6,9 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ Library = Callable[..., Path]
 
 @pytest.fixture
 def run(account: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs the command to its end, with the account in its environment."""
+    """Return a function that runs the command to its end, with the account in its environment."""
 
     def run(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -46,7 +48,7 @@ def without_account() -> dict[str, str]:
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs the command to its end, without any account and without Prefect's server."""
+    """Return a function that runs the command to its end, without an account or Prefect server."""
 
     def run(*words: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -108,6 +110,33 @@ def test_wrong_usage_ends_with_status_2_and_one_clear_line(
     assert ended.stderr.startswith("error: ")
     assert message in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
+
+
+WITHOUT_LOCAL_AZURE = """
+import sys
+sys.path = [path for path in sys.path if "deployments" not in path]
+from flows.cli.startup import run_convert
+run_convert()
+"""
+
+
+def test_without_account_and_local_azure_the_error_names_both_ways(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_LOCAL_AZURE, tmp_path],
+        cwd=tmp_path,
+        env=without_account(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "set AZURE_BATCH_ENDPOINT" in ended.stderr
+    assert "pip install ./deployments/local" in ended.stderr
+
+
+def test_the_version_is_that_of_the_distribution(bare: Run) -> None:
+    ended = bare("--version")
+    assert (ended.returncode, ended.stdout) == (0, f"{version('batch-convert')}\n")
 
 
 def test_half_an_account_ends_with_status_2_and_names_what_is_missing(
