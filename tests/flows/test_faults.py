@@ -125,9 +125,7 @@ async def test_the_pool_is_deleted_before_the_outputs_are_listed_or_after_a_refu
     report = await convert(library("a.mp4"))
     stages = {stage.name: stage for stage in report.timeline.stages}
     assert report.is_success
-    assert ("release" in stages) is (refusals == 0)
-    if "release" in stages:
-        assert stages["release"].end <= stages["outputs"].start
+    assert stages["release"].end <= stages["outputs"].start
     assert report.run.pool not in {p.id for p in batch.list_pools() if p.state == "active"}
 
 
