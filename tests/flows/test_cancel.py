@@ -95,7 +95,7 @@ async def test_a_script_can_be_cancelled_while_it_plans(
     storage_faults.order(Delay(seconds=60, comp="list"))
     process = started(source, environment=dict(os.environ))
     rest = await ended_by_cancel(process, source)
-    assert "error: The run was cancelled in Prefect, while it planned. Run again." in rest
+    assert "error: The run was cancelled in Prefect before its plan was ready. Run again." in rest
 
 
 async def ended_by_cancel(process: subprocess.Popen[str], source: Path) -> str:
