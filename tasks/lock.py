@@ -59,6 +59,7 @@ async def hold_lock(
         inputs = service.get_container_client(container)
         blob = inputs.get_blob_client(lock_blob(ticket.lock_id))
         with timing("lock"):
+            await _check_names(inputs, ticket.lock_id)
             lease = await _acquire(blob, wait_seconds=wait_seconds)
         async with _renewing(inputs, blob, lease):
             predecessor = await _last_holder(blob)

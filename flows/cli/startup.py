@@ -1,19 +1,19 @@
 """The first thing that a command does: until it has started anything, a signal ends it in one line.
 
-Python is busy with imports for seconds, and would answer Ctrl-C with a traceback of them.
+Python is busy with imports for seconds, and would answer Ctrl-C with a traceback of them. So this
+module itself imports little.
 """
 
 import os
 import signal
 from types import FrameType
-from typing import NoReturn
 
 from flows.cli.garbage import pause_collection
 
 ENDINGS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 
-def run_convert() -> NoReturn:
+def run_convert() -> None:
     """Run the command `batch-convert`."""
     prepare()
     from flows.cli.command import convert_app, leave, main
@@ -21,7 +21,7 @@ def run_convert() -> NoReturn:
     leave(main(convert_app))
 
 
-def run_sweep() -> NoReturn:
+def run_sweep() -> None:
     """Run the command `batch-convert-sweep`."""
     prepare()
     from flows.cli.command import leave, main, sweep_app

@@ -138,5 +138,7 @@ def render(value: Any, context: dict[str, Any]) -> Any:
 
 
 def test_a_work_pool_without_deployments_is_an_error_that_lists_the_others() -> None:
-    with pytest.raises(UsageError, match=r"No deployment is for aws\. Name azure or local\."):
+    with pytest.raises(
+        UsageError, match=r"No deployment uses the work pool aws\. Use azure or local\."
+    ):
         read_prefect_file(PREFECT_FILE).for_pool("aws")

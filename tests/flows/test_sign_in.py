@@ -49,7 +49,7 @@ def assert_one_error(ended: subprocess.CompletedProcess[str], *parts: str) -> No
     ("flaw", "parts"),
     [
         ("refused", ("AADSTS7000222", "secret has expired", "az login")),
-        ("issuer", ("Azure Batch", "401", "must be by", "az login --tenant")),
+        ("issuer", ("Azure Batch", "401", "the issuer must be", "az login --tenant")),
         ("role", ("Azure Batch", "403", "'Azure Batch Data Contributor'")),
     ],
 )

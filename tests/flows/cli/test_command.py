@@ -243,7 +243,7 @@ def test_an_account_that_refuses_the_key_is_named_with_a_remedy(
     [
         ("AZURE_BATCH_ENDPOINT", "batch.example", "AZURE_BATCH_ENDPOINT must begin with https://"),
         ("AZURE_BATCH_ACCESS_KEY", "abc", "AZURE_BATCH_ACCESS_KEY is not a key"),
-        ("AZURE_STORAGE_CONNECTION_STRING", "garbage", "must name AccountName"),
+        ("AZURE_STORAGE_CONNECTION_STRING", "garbage", "must contain AccountName"),
     ],
 )
 def test_a_malformed_setting_ends_with_status_2_and_is_named(
@@ -289,7 +289,7 @@ def test_ctrl_c_while_python_imports_ends_it_in_one_line(started: Any) -> None:
     rest, _ = process.communicate(timeout=30)
     assert process.returncode == 130
     assert [line for line in rest.splitlines() if not line.startswith("import time:")] == [
-        "error: interrupted. Nothing was begun."
+        "error: interrupted. Nothing was started."
     ]
 
 

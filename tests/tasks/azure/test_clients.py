@@ -63,7 +63,7 @@ async def test_a_token_is_requested_for_the_configured_batch_resource(
 ) -> None:
     assert account
     monkeypatch.setenv("AZURE_BATCH_RESOURCE", "https://batch.example/")
-    with pytest.raises(ClientAuthenticationError, match="no resource 'https://batch"):
+    with pytest.raises(ClientAuthenticationError, match="The resource 'https://batch"):
         async with batch_client() as client:
             await anext(client.list_pools(), None)
 
