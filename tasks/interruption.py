@@ -112,6 +112,7 @@ async def uninterrupted(ending: Coroutine[Any, Any, None]) -> None:
 
 async def break_off(run: RunState) -> None:
     if not run.is_settled:
+        run.is_cut_short = True  # the last look finds evidence, but not for all files
         with suppress(AzureError, TimeoutError):
             async with asyncio.timeout(LAST_LOOK_SECONDS):
                 await look_last(run)

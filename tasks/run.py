@@ -41,11 +41,14 @@ class RunState:
     batch_results: tuple[BatchResult, ...] = ()
     diagnosis: Diagnosis | None = None
     evidence: Evidence | None = None
+    is_cut_short: bool = False  # it was stopped before all files had ended
     is_downloaded: bool = False
 
     @property
     def is_settled(self) -> bool:
-        """Whether it is known how each file ended."""
+        """Whether each file has ended, and it is known how."""
+        if self.is_cut_short:
+            return False
         return self.evidence is not None or not (self.plan and self.plan.pending)
 
     def ledger(self) -> Ledger:

@@ -339,6 +339,24 @@ async def test_a_lock_that_is_lost_during_cleanup_does_not_fail_the_run(
     assert states(await running) == {"a.mp4": "converted"}
 
 
+async def test_a_lock_that_is_lost_while_files_convert_fails_the_run(
+    convert: Convert,
+    library: Library,
+    blobs: BlobServiceClient,
+    storage_faults: StorageProxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tasks.lock.RENEWAL_SECONDS", 0.05)
+    running = asyncio.create_task(convert(library("a.mp4")))
+    while not any("/inputs/" in request.blob for request in storage_faults.requests):
+        await asyncio.wait([running], timeout=0.05)
+    renewal = next(request for request in storage_faults.requests if request.comp == "lease")
+    lock = blobs.get_blob_client(*renewal.blob.split("/", 1))
+    BlobLeaseClient(lock).break_lease(0)
+    with pytest.raises(OutputInUseError, match="lock on the output was lost"):
+        await running
+
+
 def of_container(proxy: StorageProxy, container: str) -> list[tuple[str, str]]:
     """Return method and `comp` of each request to the container or its blobs."""
     return [(r.method, r.comp) for r in proxy.requests if r.blob.partition("/")[0] == container]
