@@ -43,10 +43,11 @@ class PrefectServer:
     """A Prefect server on loopback, with a database for each version of Prefect."""
 
     def __init__(self, data: Path, *, port: int) -> None:
-        self.home = data / f"prefect-{version('prefect')}"
+        self.home = data.absolute() / f"prefect-{version('prefect')}"
         self.log = self.home / "server.log"
         try:
-            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            data.mkdir(mode=0o700, parents=True, exist_ok=True)  # the local Azure uses it, too
+            self.home.mkdir(mode=0o700, exist_ok=True)
             log = self.log.open("wb")
         except OSError as error:
             raise SettingsError(

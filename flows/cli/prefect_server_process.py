@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,12 +89,17 @@ async def serve(
     server: "uvicorn.Server", listener: socket.socket, *, home: Path, announce: Callable[[], object]
 ) -> None:
     with locked(home / "starting"):
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        serving = asyncio.create_task(serve_unless_failed(server, listener))
         while not (server.started or serving.done()):  # noqa: ASYNC110  uvicorn has no event
             await asyncio.sleep(POLL_SECONDS)
     if server.started:
         announce()
     await serving
+
+
+async def serve_unless_failed(server: "uvicorn.Server", listener: socket.socket) -> None:
+    with suppress(SystemExit):  # after a failed start, whose reason uvicorn has logged
+        await server.serve(sockets=[listener])
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,8 +44,10 @@ def session(*modules: str, account: str = "") -> Iterator[None]:
     raise_on_signals()  # from here on there is something to end
     with ExitStack() as parts:
         # Which server is configured is known once Prefect is imported; mostly, none is.
-        is_named = "PREFECT_API_URL" in os.environ
-        server = None if is_named else parts.enter_context(running_server())
+        server = None
+        if "PREFECT_API_URL" not in os.environ:
+            with suppress(SettingsError):  # without a configured server, the next try below fails
+                server = parts.enter_context(running_server())
         stack = parts.enter_context(running_local_azure()) if is_local else None
         if adopt_prefect_api():
             if server:
@@ -53,7 +55,7 @@ def session(*modules: str, account: str = "") -> Iterator[None]:
                 server = None
         elif server:
             parts.callback(server.hang_up)
-        else:  # an empty PREFECT_API_URL
+        else:  # an empty PREFECT_API_URL, or a data folder that cannot be written
             server = parts.enter_context(running_server())
         with held_signals():
             for module in modules:

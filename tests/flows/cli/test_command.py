@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,14 @@ Library = Callable[..., Path]
 def run(account: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Return a function that runs the command to its end, with the account in its environment."""
 
-    def run(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        *words: str | Path, without: Collection[str] = (), **more: str
+    ) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | account | more
         return subprocess.run(
             [*CONVERT, *words],
             cwd=tmp_path,
-            env=os.environ | account | environment,
+            env={name: value for name, value in environment.items() if name not in without},
             capture_output=True,
             text=True,
             timeout=120,
@@ -279,6 +282,23 @@ def test_a_prefect_server_that_does_not_respond_is_reported_in_one_line(
     assert ended.returncode == 2
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_server_in_a_profile_is_used_if_the_data_folder_cannot_be_written(
+    run: Run, library: Library, tmp_path: Path, prefect_server: str
+) -> None:
+    profiles = tmp_path / "profiles.toml"
+    profiles.write_text(f'active = "a"\n[profiles.a]\nPREFECT_API_URL = "{prefect_server}"\n')
+    no_folder = tmp_path / "file"
+    no_folder.touch()
+    ended = run(
+        library("a.mp4"),
+        "--dry-run",
+        without=["PREFECT_API_URL"],
+        PREFECT_PROFILES_PATH=str(profiles),
+        XDG_DATA_HOME=str(no_folder),
+    )
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_ctrl_c_while_python_imports_ends_it_in_one_line(started: Any) -> None:

@@ -1,9 +1,16 @@
 """The Prefect server of a command's own."""
 
+import stat
 import subprocess
 import sys
+from importlib.metadata import version
+from pathlib import Path
 
 import httpx
+import pytest
+
+from flows.cli.prefect_server import running_server
+from tasks.errors import ConvertError
 
 
 def test_a_server_answers_on_loopback(prefect_server: str) -> None:
@@ -27,3 +34,19 @@ def test_a_flow_of_another_process_is_recorded_on_it(prefect_server: str) -> Non
     program = subprocess.run([sys.executable, "-c", FLOW], capture_output=True, check=True)
     recorded = httpx.get(f"{prefect_server}/flow_runs/{program.stdout.decode().strip()}")
     assert recorded.json()["state_type"] == "COMPLETED"
+
+
+def test_the_data_folder_is_for_this_user_only(tmp_path: Path) -> None:
+    data = tmp_path / "new" / "batch-convert"
+    with running_server(data):
+        assert stat.S_IMODE(data.stat().st_mode) == 0o700
+
+
+def test_the_error_of_a_server_that_does_not_start_has_its_reason(tmp_path: Path) -> None:
+    database = tmp_path / f"prefect-{version('prefect')}" / "prefect.db"
+    database.parent.mkdir()
+    database.write_text("not a database")
+    with running_server(tmp_path) as server, pytest.raises(ConvertError) as raised:
+        server.wait()
+    assert "file is not a database" in raised.value.problem
+    assert str(server.log) in raised.value.remedy
