@@ -86,26 +86,26 @@ def parser() -> argparse.ArgumentParser:
         "--batch-port",
         type=port_number,
         metavar="N",
-        help=f"port of the Batch service; 0: any free port [{BATCH_PORT}, or any free port]",
+        help=f"port of the Batch service; 0: any free one [default: {BATCH_PORT} or any free one]",
     )
     add(
         "--blob-port",
         type=port_number,
         metavar="N",
-        help=f"port of Azurite; 0: any free port [{BLOB_PORT}, or any free port]",
+        help=f"port of Azurite; 0: any free one [default: {BLOB_PORT} or any free one]",
     )
     add(
         "--data",
         type=Path,
         metavar="DIR",
-        help="folder for blobs, keys and logs; one stack per folder [in the user's data folder]",
+        help="folder for blobs, keys and logs; one stack per folder [default: in your data folder]",
     )
     add(
         "--nodes",
         type=node_count,
         metavar="N",
         default=max(1, (os.cpu_count() or 1) // 2),
-        help="maximum number of nodes in all pools together [%(default)s]",
+        help="maximum number of nodes in all pools together [default: %(default)s]",
     )
     add(
         "--tls",
