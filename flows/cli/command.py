@@ -16,7 +16,6 @@ from platformdirs import user_data_path
 from pydantic import ValidationError
 
 from flows.cli.garbage import keep_imports
-from flows.cli.session import delivered_logs, session
 from flows.cli.signals import Terminated, run_beside_signals
 from tasks.errors import ConvertError, FilesFailedError, SettingsError, UsageError
 from tasks.parameter_types import BlockName, ContainerName
@@ -125,6 +124,7 @@ def convert(
     limits: Annotated[Limits, Parameter(group=Group("Limits", sort_key=5))] = Limits(),
     cleanup: Annotated[Cleanup, Parameter(group=Group("Cleanup", sort_key=6))] = Cleanup(),
 ) -> int:
+    from flows.cli.session import session
     from tasks.media.sources import check_sources_exist
 
     check_sources_exist(sources)
@@ -153,6 +153,7 @@ def sample_clips() -> list[str]:
 def run_conversions(request: Request) -> int:
     """Run the flow and show its progress. Return the exit status."""
     from flows.cli.display import Display, print_report
+    from flows.cli.session import delivered_logs
 
     flow = resolve_name(CONVERT)
     keep_imports()
@@ -187,6 +188,8 @@ def sweep(
     ] = DEFAULT_CONTAINER,
     account: Annotated[BlockName, Parameter(help=Run.model_fields["account"].description)] = "",
 ) -> int:
+    from flows.cli.session import delivered_logs, session
+
     with session("flows.sweep", *FOR_RUNS, account=account):
         from flows.cli.display import Display, print_leftovers
 
