@@ -17,7 +17,8 @@ from tasks.azure.account_block import named_accounts
 from tasks.azure.error_wording import explain
 from tasks.azure.settings import using_accounts
 from tasks.leftovers import Leftover, delete_leftovers, find_leftovers
-from tasks.parameters import BlockName, Cleanup, ContainerName
+from tasks.parameter_types import BlockName, ContainerName
+from tasks.parameters import Cleanup
 from tasks.results.events import announce_sweep
 
 
@@ -29,8 +30,8 @@ async def sweep(
 ) -> tuple[Leftover, ...]:
     """Delete the pools, jobs and uploads that killed runs left behind.
 
-    Deletes only what has this project's tag, is past the deadline of its run, and whose lock is
-    free. Returns what was deleted, or would be.
+    They have this project's tag, the deadline of their run has passed, and no run holds the lock.
+    The flow returns what it deleted or, in a dry run, what it would delete.
 
     Args:
         dry_run: Only list what would be deleted.

@@ -58,7 +58,7 @@ async def reported_early_end(run: RunState) -> AsyncIterator[None]:
 
 
 def write_early_report(run: RunState) -> Report:
-    """Return the report of a run that an error stops. That error is the one to raise."""
+    """Return the report of a run that failed. If its file cannot be written, only log that."""
     try:
         return write_report(run.ledger())
     except ReportUnwrittenError as error:
@@ -80,7 +80,7 @@ def explained_errors(run: RunState) -> Iterator[None]:
 
 @contextmanager
 def lock_loss_tolerated_at_the_end(run: RunState) -> Iterator[None]:
-    """Let a run succeed that loses the lock, or does not get it, when each file has ended."""
+    """Let a run succeed if it loses the lock, or cannot get it, after all files have ended."""
     try:
         yield
     except OutputInUseError as error:

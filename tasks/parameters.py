@@ -5,96 +5,30 @@ the defaults of the others. An empty string means "none", because Prefect's form
 optional type as two tabs.
 """
 
-import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from cyclopts import Parameter
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    model_validator,
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from tasks.media.presets import Preset, presets_for
+from tasks.parameter_types import (
+    Amount,
+    BlockName,
+    ContainerName,
+    File,
+    Folder,
+    Keep,
+    Minutes,
+    Name,
+    Nodes,
+    Options,
+    Presets,
+    Switch,
+    matching,
+    without_dots,
 )
 
-from tasks.media.presets import Preset, PresetName, presets_for
-
-
-def _matching(pattern: str, rule: str) -> tuple[AfterValidator, Any]:
-    """Require text of this pattern, in Prefect's form too. The error says `rule`."""
-
-    def check(text: str) -> str:
-        if re.fullmatch(pattern, text):
-            return text
-        raise ValueError(f"{text!r} is not {rule}")
-
-    return AfterValidator(check), Field(json_schema_extra={"pattern": pattern})
-
-
-ContainerName = Annotated[
-    str,
-    Field(min_length=3, max_length=63),
-    *_matching(
-        r"^[a-z0-9]+(-[a-z0-9]+)*$",
-        "a valid container name: use lower-case letters and digits, with single hyphens between"
-        " them",
-    ),
-]
-BlockName = Annotated[
-    str,
-    Field(max_length=255),
-    *_matching(r"^[a-z0-9-]*$", "a valid block name: use lower-case letters, digits and hyphens"),
-    Parameter(metavar="NAME", show_default=False),
-]
-
-
-def _split_words(words: Any) -> Any:
-    if isinstance(words, list | tuple) and all(isinstance(word, str) for word in words):
-        return [part for word in words for part in word.split()]
-    return words
-
-
-def _as_list(words: Any) -> Any:
-    return [words] if isinstance(words, str) else words
-
-
-def _without_repeats(presets: list[PresetName]) -> list[PresetName]:
-    for preset in presets:
-        if presets.count(preset) > 1:
-            raise ValueError(f"preset {preset!r} is named twice")
-    return presets
-
-
-def _without_dots(path: str) -> str:
-    if {".", ".."}.intersection(path.split("/")):
-        raise ValueError(f"{path!r} is not a valid folder in a container: leave out '.' and '..'")
-    return path
-
-
-# The command repeats --preset for several presets. Python also accepts one preset as plain text.
-Presets = Annotated[
-    list[PresetName],
-    BeforeValidator(_as_list),
-    AfterValidator(_without_repeats),
-    Field(min_length=1, json_schema_extra={"uniqueItems": True}),
-    Parameter(name="--preset", show_default=", ".join),
-]
-# On the command line, all options are one shell word, which begins with a dash.
-Options = Annotated[
-    list[str],
-    BeforeValidator(_split_words),
-    Parameter(allow_leading_hyphen=True, metavar="WORDS", show_default=False),
-]
-Folder = Annotated[str, Parameter(metavar="DIR", show_default=False)]
-File = Annotated[str, Parameter(metavar="FILE", show_default=False)]
-Name = Annotated[str, Parameter(metavar="NAME", show_default=False)]
-Switch = Annotated[bool, Parameter(show_default=False)]
-Keep = Literal["delete", "keep"]
 APT_FAMILIES = ("ubuntu", "debian")
-Nodes = Annotated[int, Field(ge=0, le=1000)]
-Minutes = Annotated[int, Field(ge=0, le=24 * 60)]
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 LEAST_WARM_MINUTES = 10  # Batch evaluates a pool's formula every five minutes
 
 
@@ -105,7 +39,9 @@ class Parameters(BaseModel):
 class Output(Parameters):
     """Output formats, ffmpeg options and the destination."""
 
-    presets: Presets = Field(["mp3"], description="The output formats, one or more.")
+    presets: Presets = Field(
+        ["mp3"], description="The output formats. On the command line, repeat the flag for each."
+    )
     options: Options = Field(
         [],
         description="Extra ffmpeg options such as '-ar 44100': codecs, rates, channels, quality"
@@ -116,8 +52,8 @@ class Output(Parameters):
     )
     prefix: Annotated[
         Folder,
-        AfterValidator(_without_dots),
-        *_matching(
+        AfterValidator(without_dots),
+        *matching(
             r"^([^/\\\x00-\x1f]+/)*[^/\\\x00-\x1f]*$",
             "a valid folder in a container: use names separated by single slashes, without a"
             " leading slash and without backslashes",
@@ -162,11 +98,11 @@ class Pool(Parameters):
     """The nodes that convert the files."""
 
     id: Annotated[
-        Name, *_matching(r"^[A-Za-z0-9_-]*$", "a valid pool id: use letters, digits, - and _")
+        Name, *matching(r"^[A-Za-z0-9_-]*$", "a valid pool id: use letters, digits, - and _")
     ] = Field("", max_length=64, description="Id of an existing shared pool. Empty: create a pool.")
     identity: Annotated[
         Name,
-        *_matching(
+        *matching(
             r"(?i)^(/subscriptions/[^/]+/resourceGroups/[^/]+/providers"
             r"/Microsoft\.ManagedIdentity/userAssignedIdentities/[^/]+)?$",
             "the resource id of a managed identity: use /subscriptions/…/resourceGroups/…/providers"
@@ -205,7 +141,9 @@ class Pool(Parameters):
     @model_validator(mode="after")
     def _check_nodes(self) -> Self:
         if not (self.id or self.spot_nodes or self.dedicated_nodes):
-            raise ValueError("a pool needs nodes: set pool.spot_nodes or pool.dedicated_nodes")
+            raise ValueError(
+                "the pool would have no nodes: set pool.spot_nodes or pool.dedicated_nodes"
+            )
         if self.keep_warm_minutes and self.keep_warm_minutes < LEAST_WARM_MINUTES:
             raise ValueError(
                 f"pool.keep_warm_minutes must be 0 or at least {LEAST_WARM_MINUTES}:"
@@ -231,7 +169,7 @@ class Node(Parameters):
     image: Annotated[
         str,
         Parameter(metavar="NAME"),
-        *_matching(
+        *matching(
             r"^([a-z]+|/subscriptions/\S+)$",
             "an image family such as ubuntu, or an image's resource id such as /subscriptions/…",
         ),
@@ -241,7 +179,7 @@ class Node(Parameters):
         " is used), or the resource id of your own image.",
     )
     agent: Annotated[
-        Name, *_matching(r"^(batch\.node\..+)?$", "a node agent such as 'batch.node.el 9'")
+        Name, *matching(r"^(batch\.node\..+)?$", "a node agent such as 'batch.node.el 9'")
     ] = Field(
         "",
         description="Node agent such as 'batch.node.el 9', required with your own image.",
@@ -249,7 +187,7 @@ class Node(Parameters):
     ffmpeg: Annotated[
         str,
         Parameter(metavar="WORD"),
-        *_matching(
+        *matching(
             r"^(apt|image|az://[a-z0-9-]{3,63}/.+)$", "'apt', 'image' or az://container/blob"
         ),
     ] = Field(
@@ -262,7 +200,7 @@ class Node(Parameters):
     )
     subnet_id: Annotated[
         Name,
-        *_matching(
+        *matching(
             r"^(/subscriptions/\S+/subnets/\S+)?$",
             "the resource id of a subnet: use /subscriptions/…/subnets/…",
         ),
@@ -279,7 +217,9 @@ class Node(Parameters):
     @model_validator(mode="after")
     def _check_image(self) -> Self:
         if self.has_own_image != bool(self.agent):
-            raise ValueError("set node.agent if, and only if, node.image is a resource id")
+            raise ValueError(
+                "node.agent is required if node.image is a resource id, and not allowed otherwise"
+            )
         if self.ffmpeg == "apt" and not self.has_own_image and self.image not in APT_FAMILIES:
             raise ValueError(
                 f"{self.image} has no apt: set node.ffmpeg to 'image' or to az://container/blob"

@@ -176,14 +176,14 @@ def check_targets(output: Output) -> None:
     folder, report = local_path(output.download_to), local_path(output.report)
     if output.download_to and not is_writable(folder):
         raise UsageError(
-            f"The download folder {folder} is not a writable folder.",
+            f"{folder} is not a writable folder.",
             "Choose another folder for --download-to.",
         )
     if output.report and report.is_dir():
         raise UsageError(f"The report {report} is a folder.", "Name a file for --report.")
     if output.report and not is_writable(report.parent):
         raise UsageError(
-            f"The report's folder {report.parent} is not a writable folder.",
+            f"{report.parent} is not a writable folder.",
             "Choose another file for --report.",
         )
 

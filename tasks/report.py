@@ -1,4 +1,4 @@
-"""Stage: report what became of every source, as a file of JSON and as a picture."""
+"""The report: the result of every source, as a JSON file and as a picture."""
 
 import logging
 from datetime import UTC, datetime

@@ -18,17 +18,8 @@ from pydantic import ValidationError
 from flows.cli.garbage import keep_imports
 from flows.cli.signals import Terminated, run_beside_signals
 from tasks.errors import ConvertError, FilesFailedError, SettingsError, UsageError
-from tasks.parameters import (
-    BlockName,
-    Cleanup,
-    ContainerName,
-    Limits,
-    Node,
-    Output,
-    Pool,
-    Request,
-    Run,
-)
+from tasks.parameter_types import BlockName, ContainerName
+from tasks.parameters import Cleanup, Limits, Node, Output, Pool, Request, Run
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -60,8 +51,8 @@ convert_app = App(
 sweep_app = App(
     name="sweep.py",
     usage=f"Usage: {PROGRAMS['sweep']} [--delete]",
-    help="List the pools, jobs and uploads that killed runs left behind, or delete them. Only those"
-    " that have this project's tag, are past the deadline of their run, and whose lock is free.",
+    help="List or delete the pools, jobs and uploads that killed runs left behind. They have this"
+    " project's tag, the deadline of their run has passed, and no run holds the lock.",
     help_format="plaintext",
     version_flags=["--version"],
     version=lambda: version("batch-convert"),
@@ -106,12 +97,12 @@ def in_one_line(error: CycloptsError, words: Sequence[str]) -> str:
     if not isinstance(error.__cause__, ValidationError):
         return str(error)
     first = error.__cause__.errors()[0]
-    message = first["msg"].removeprefix("Value error, ")
+    message = first["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
     if not first["loc"]:
         return f"{message}."
     name = str(first["loc"][0]).replace("_", "-")
     flags = [word.partition("=")[0] for word in words if word.startswith("-")]
-    # The flag of a list is given once for each value, and has the singular as its name.
+    # A flag is the singular of its list: --preset is repeated for each of `presets`.
     flag = next((flag for flag in flags if flag.endswith(name) or f"{flag}s" == f"--{name}"), name)
     if first["type"] == "value_error":
         return f"{flag}: {message}."

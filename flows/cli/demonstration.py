@@ -1,4 +1,4 @@
-"""Everything at work on this machine: Prefect's UI, a worker, a schedule, and clips to convert."""
+"""The demo: Prefect's UI, a worker, a schedule and sample clips, all on this machine."""
 
 import os
 import signal
@@ -46,7 +46,7 @@ app = App(
     name="demo.py",
     usage="Usage: python flows/demo.py [--data DIR]",
     help="Start Prefect's server, the local Azure and a worker, and convert a library of sample"
-    " clips every two minutes. Ctrl-C stops all of it.",
+    " clips every two minutes. Ctrl-C stops everything.",
     help_format="plaintext",
     version_flags=[],
 )
@@ -71,7 +71,7 @@ def demo(
                 time.sleep(POLL_SECONDS)
         except (KeyboardInterrupt, Terminated) as stop:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is ending already
-            print("Stopping all of it …", file=sys.stderr)
+            print("Stopping everything …", file=sys.stderr)
             cancel_runs()
             return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
     raise ConvertError("The worker stopped.", f"See {folder / 'worker.log'}.")
@@ -94,7 +94,7 @@ def cancel_runs() -> None:
 
 @contextmanager
 def running_demo(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Yield the address of the UI, and the worker. All of it stops with the block."""
+    """Yield the address of the UI, and the worker. Everything stops with the block."""
     check_local_azure()
     with ExitStack() as parts:
         server = parts.enter_context(running_server(folder, port=UI_PORT))
@@ -121,7 +121,7 @@ def allowed_folders(folder: Path) -> dict[str, str]:
 
 
 def fill_block(settings: Mapping[str, str]) -> None:
-    """Put the local accounts into a block, to be seen in the UI and named in its form."""
+    """Save the local accounts in a Prefect block. The UI shows it, and runs can use it."""
     from tasks.azure.account_block import AzureAccounts
     from tasks.azure.settings import SETTINGS
 
@@ -202,8 +202,8 @@ Every two minutes, a schedule converts the new files in the library. The first r
 minute. Copy your own files into the library: the next run converts only those. After each run,
 report.html beside the converted files shows what its nodes did.
 
-In the UI, the page of a run shows its progress, and its report under Artifacts. To run it with
-other parameters, open Deployments, convert-local, Run, Custom run. Blocks has the accounts of this
-demo, with their keys hidden: enter {BLOCK} as Account in the box Run to use them.
+In the UI, the page of a run shows its progress. Its tab Artifacts shows the report. To start a run
+with other parameters, open Deployments, convert-local, Run, Custom run. The page Blocks shows the
+accounts of this demo, without their keys. To use them, enter {BLOCK} as Account in the box Run.
 
-Ctrl-C stops all of it."""
+Ctrl-C stops everything."""

@@ -23,7 +23,7 @@ from tasks.results.text import counted, printable
 
 OURS = ("tasks", "flows", "__main__")
 # The command itself prints the error that ends a run, and the table shows what tasks.report logs.
-# asyncio logs each transfer of the SDK that an interruption ends, which is of no use to the user.
+# asyncio logs each transfer that an interruption ends, which does not help the user.
 HIDDEN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs", "tasks.report", "asyncio")
 PLAIN_SECONDS = 5.0  # between two lines of progress, if the output is not a terminal
 PLAIN_WIDTH = 160
@@ -156,11 +156,11 @@ def print_leftovers(leftovers: Sequence[Leftover], *, are_deleted: bool) -> None
         console.print(f"{leftover.kind:8}{leftover.name}  expired {when}", soft_wrap=True)
     found = counted(len(leftovers), "leftover")
     if not leftovers:
-        console.print("No run left anything behind whose deadline has passed.")
+        console.print("No leftovers found.")
     elif are_deleted:
         console.print(f"Deleted {found}.")
     else:
-        console.print(f"Found {found}. Run with --delete to delete.")
+        console.print(f"Found {found}. To delete, run again with --delete.")
 
 
 def shown_rows(files: Iterable[FileResult]) -> list[FileResult]:

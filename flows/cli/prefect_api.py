@@ -21,7 +21,7 @@ RESPONSE_SECONDS = 10
 
 
 def adopt_prefect_api() -> str:
-    """Use the server that Prefect's settings name. Return its URL; empty: they name none.
+    """Use the configured Prefect server. Return its URL, or an empty string if there is none.
 
     Raises:
         SettingsError: It does not respond, or the URL is malformed.
@@ -41,7 +41,7 @@ def adopt_prefect_api() -> str:
 
 
 def api_settings() -> "APISettings":
-    """Return Prefect's settings, from wherever Prefect reads them: importing it takes 0.8 s."""
+    """Return Prefect's own settings. The import takes 0.8 s."""
     with held_signals():
         from prefect.settings import get_current_settings
 
@@ -63,8 +63,8 @@ def check_prefect_api() -> None:
     except (httpx.HTTPError, httpx.InvalidURL):
         raise SettingsError(
             f"The Prefect server at {api.url} does not respond.",
-            "Start it with `prefect server start`, or let each run start one of its own:"
-            " `prefect config unset PREFECT_API_URL`, and unset that variable.",
+            "Start it with `prefect server start`. Or let each run start its own server:"
+            " run `prefect config unset PREFECT_API_URL`, and unset PREFECT_API_URL in the shell.",
         ) from None
 
 
@@ -81,7 +81,7 @@ def check_url(url: str) -> None:
 
 
 def authorities(api: "APISettings") -> ssl.SSLContext | bool:
-    """Return the certificate authorities that Prefect's own clients trust. Over HTTP: none.
+    """Return the authorities that Prefect's clients trust. False: no certificate is verified.
 
     Raises:
         SettingsError: The file that Prefect's settings name cannot be read.

@@ -1,4 +1,4 @@
-"""A Prefect server for one command, where no other is configured."""
+"""A Prefect server for one command, if no other server is configured."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ WORDS_LINES = 3
 
 
 def data_folder() -> Path:
-    """Return the folder of what this project keeps for a user."""
+    """Return the folder of the user's data in this project."""
     return user_data_path("batch-convert", appauthor=False)
 
 

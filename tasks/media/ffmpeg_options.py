@@ -52,7 +52,9 @@ def _filter_chain(filters: Mapping[str, str]) -> tuple[str, str]:
     """Return the pattern and the description of a chain of these filters (name → keys)."""
     one = "|".join(_filter_pattern(name, keys) for name, keys in filters.items())
     names = (f"{name}={keys.replace(' ', '|')}" if keys else name for name, keys in filters.items())
-    description = f"filters joined by commas, such as name=key=value:key=value: {', '.join(names)}"
+    description = (
+        f"filters joined by commas, each as name=key=value:key=value. Allowed: {', '.join(names)}"
+    )
     return f"(?:{one})(?:,(?:{one}))*", description
 
 
@@ -141,14 +143,14 @@ def _check(option: str, value: str, *, preset: str, streams: Sequence[StreamKind
     allowed = ALLOWED_OPTIONS.get(option)
     if allowed is None:
         names = ", ".join(ALLOWED_OPTIONS)
-        raise ValueError(f"ffmpeg option {option!r} is not allowed; allowed are {names}")
+        raise ValueError(f"ffmpeg option {option!r} is not allowed. Use one of: {names}")
     if allowed.stream not in streams:
         raise ValueError(
-            f"ffmpeg option {option} is for {allowed.stream}, and preset {preset} makes no"
-            f" {allowed.stream}: leave out the option or the preset"
+            f"ffmpeg option {option} is for {allowed.stream}, but preset {preset} makes no"
+            f" {allowed.stream}. Leave out the option or the preset"
         )
     if not re.fullmatch(allowed.pattern, value, re.ASCII):
-        raise ValueError(f"ffmpeg option {option} cannot be {value!r}; use {allowed.description}")
+        raise ValueError(f"ffmpeg option {option} cannot be {value!r}. Use {allowed.description}")
 
 
 def _with_option(arguments: tuple[str, ...], option: str, value: str) -> tuple[str, ...]:

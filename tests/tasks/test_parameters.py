@@ -53,7 +53,7 @@ def test_one_preset_needs_no_list_and_the_form_offers_a_list_of_choices() -> Non
 
 
 def test_an_option_that_one_preset_does_not_support_is_rejected_with_both_names() -> None:
-    with pytest.raises(ValidationError, match="-crf is for video, and preset flac makes no video"):
+    with pytest.raises(ValidationError, match="-crf is for video, but preset flac makes no video"):
         Output(presets=["webm", "flac"], options=["-crf", "20"])
 
 

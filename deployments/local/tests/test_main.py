@@ -211,7 +211,7 @@ def test_a_requested_port_that_is_in_use_is_an_error(
 @pytest.mark.parametrize(
     ("flags", "word"),
     [
-        (["--nodes", "0"], "0 is too small"),
+        (["--nodes", "0"], "0 is not a number of nodes"),
         (["--nodes", "two"], "two"),
         (["--blob-port", "65536"], "65536 is not a port"),
         (["--batch-port", "-1"], "-1 is not a port"),

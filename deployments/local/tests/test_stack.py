@@ -133,5 +133,5 @@ def test_the_error_of_a_stack_that_does_not_start_has_the_reason(
     (data / "azurite").touch()
     status, _, stderr = start_command().end()
     assert status == 1
-    assert "StackError: The local stack did not start: " in stderr
+    assert "StackError: The local Azure did not start: " in stderr
     assert f"File exists: '{data}/azurite'" in stderr

@@ -63,7 +63,7 @@ def test_the_demo_prints_the_address_of_the_ui_and_ctrl_c_ends_everything(tmp_pa
         [*DEMO, "--data", tmp_path], stdout=subprocess.PIPE, text=True, process_group=0
     ) as process:
         try:
-            printed = read_until(process.stdout, "Ctrl-C stops all of it.")
+            printed = read_until(process.stdout, "Ctrl-C stops everything.")
             (url,) = (line.split()[-1] for line in printed.splitlines() if "Prefect's UI" in line)
             deployment = httpx.get(f"{url}/api/deployments/name/convert/convert-local").json()
             assert "demo" in {schedule["slug"] for schedule in deployment["schedules"]}

@@ -97,7 +97,7 @@ def test_common_options_and_values_are_allowed(option: str, value: str) -> None:
     ],
 )
 def test_a_value_that_does_not_match_its_pattern_is_refused(option: str, value: str) -> None:
-    with pytest.raises(ValueError, match=f"option {option} cannot be .*; use "):
+    with pytest.raises(ValueError, match=f"option {option} cannot be .*. Use "):
         preset_for("webm", [option, value])
 
 
@@ -105,7 +105,7 @@ def test_a_value_that_does_not_match_its_pattern_is_refused(option: str, value: 
     "option", ["-i", "-map", "-f", "-filter_complex", "-attach", "-passlogfile", "b:a", "out.mp3"]
 )
 def test_an_option_that_is_not_listed_is_refused_with_the_list(option: str) -> None:
-    with pytest.raises(ValueError, match=f"option '{option}' is not allowed; allowed are -b:a, "):
+    with pytest.raises(ValueError, match=f"option '{option}' is not allowed. Use one of: -b:a, "):
         preset_for("mp3", [option, "1"])
 
 
@@ -115,7 +115,7 @@ def test_an_option_without_a_value_is_refused_by_name() -> None:
 
 
 def test_a_video_option_for_an_audio_preset_is_refused() -> None:
-    with pytest.raises(ValueError, match="-crf is for video, and preset mp3 makes no video"):
+    with pytest.raises(ValueError, match="-crf is for video, but preset mp3 makes no video"):
         preset_for("mp3", ["-crf", "20"])
 
 

@@ -79,32 +79,33 @@ def parser() -> argparse.ArgumentParser:
         "--env-file",
         type=Path,
         metavar="FILE",
-        help="also write the settings to FILE; deleted on stop, never overwrites other files",
+        help="also write the settings to FILE; FILE is deleted at the end; a file of yours is never"
+        " overwritten",
     )
     add(
         "--batch-port",
         type=port_number,
         metavar="N",
-        help=f"port of the Batch service; 0: any free port [{BATCH_PORT}, or any if taken]",
+        help=f"port of the Batch service; 0: any free one [default: {BATCH_PORT} or any free one]",
     )
     add(
         "--blob-port",
         type=port_number,
         metavar="N",
-        help=f"port of Azurite; 0: any free port [{BLOB_PORT}, or any if taken]",
+        help=f"port of Azurite; 0: any free one [default: {BLOB_PORT} or any free one]",
     )
     add(
         "--data",
         type=Path,
         metavar="DIR",
-        help="folder for blobs, keys and logs; one stack per folder [in the user's data folder]",
+        help="folder for blobs, keys and logs; one stack per folder [default: in your data folder]",
     )
     add(
         "--nodes",
         type=node_count,
         metavar="N",
         default=max(1, (os.cpu_count() or 1) // 2),
-        help="quota of nodes for all pools together [%(default)s]",
+        help="maximum number of nodes in all pools together [default: %(default)s]",
     )
     add(
         "--tls",
@@ -118,14 +119,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def port_number(word: str) -> int:
-    if not 0 <= int(word) <= MAX_PORT:
+    if not word.isdecimal() or int(word) > MAX_PORT:
         raise argparse.ArgumentTypeError(f"{word} is not a port: use a number from 0 to {MAX_PORT}")
     return int(word)
 
 
 def node_count(word: str) -> int:
-    if int(word) < 1:
-        raise argparse.ArgumentTypeError(f"{word} is too small: use 1 or more")
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"{word} is not a number of nodes: use 1 or more")
     return int(word)
 
 

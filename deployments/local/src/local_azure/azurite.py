@@ -181,7 +181,8 @@ def run_npm(npm: Sequence[str | Path], folder: Path) -> None:
         if status:
             raise StackError(
                 "npm could not install Azurite.",
-                "Check the connection and `npm config get registry`, and try again. "
+                "Check the internet connection and npm's settings (~/.npmrc), and try again. Behind"
+                " a proxy with its own certificate authority, set NODE_EXTRA_CA_CERTS to its file. "
                 f"npm's output: {last_words(Path(log.name), lines=12)}",
             )
 

@@ -10,7 +10,7 @@ SYSTEM_FOLDERS = ("/usr/bin", "/bin")
 
 
 def node_path(links: Path) -> str:
-    """Return the machine's PATH; if it has no ffmpeg, put one into `links`, and `links` first.
+    """Return the machine's PATH. If it has no ffmpeg, link one into `links` and put that first.
 
     Raises:
         StackError: Neither this machine nor the imageio-ffmpeg wheel has an ffmpeg.

@@ -25,7 +25,7 @@ class Security:
 
     @classmethod
     def of(cls, folder: DataFolder) -> "Security":
-        """Return the folder's, and make what is missing. The imports take 0.2 s."""
+        """Return those of the data folder. Make what is missing. The imports take 0.2 s."""
         from local_azure.certificate import make_certificate
         from local_azure.directory import Directory
 

@@ -110,7 +110,7 @@ def await_ready(process: subprocess.Popen[str], folder: DataFolder) -> None:
     lines = folder.log("stack").read_text(errors="replace").splitlines()
     words = lines[-1].removeprefix("error: ") if lines else "it printed no error"
     raise StackError(
-        f"The local stack did not start: {words}", f"See also its log, {folder.log('stack')}."
+        f"The local Azure did not start: {words}", f"Its log is {folder.log('stack')}."
     )
 
 
