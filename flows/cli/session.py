@@ -110,7 +110,7 @@ def running_local_azure(data: Path | None = None) -> Iterator["Stack"]:
         with running_stack(data) as stack:
             yield stack
     except StackError as error:
-        raise ConvertError(str(error), "") from error
+        raise ConvertError(error.problem, error.remedy) from error
 
 
 def settings_of(stack: "Stack") -> dict[str, str]:
@@ -120,7 +120,7 @@ def settings_of(stack: "Stack") -> dict[str, str]:
     try:
         return stack.wait()
     except StackError as error:
-        raise ConvertError(str(error), "") from error
+        raise ConvertError(error.problem, error.remedy) from error
 
 
 @contextmanager
