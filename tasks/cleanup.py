@@ -10,6 +10,7 @@ from azure.batch.aio import BatchClient
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.storage.blob.aio import ContainerClient
 
+from tasks.azure.api_errors import is_ended
 from tasks.azure.autoscale import NO_NODES
 from tasks.azure.clients import batch_client, blob_service
 from tasks.azure.listing import list_pages
@@ -107,11 +108,11 @@ def is_ours(metadata: Iterable[models.BatchMetadataItem] | None, lock_id: str) -
 
 @asynccontextmanager
 async def _unless_gone() -> AsyncIterator[None]:
-    """Ignore 404 and 409: what is gone or being deleted needs no cleanup."""
+    """Ignore that a job or pool is gone, ended or being deleted: it needs no cleanup."""
     try:
         yield
     except HttpResponseError as error:
-        if error.status_code not in (404, 409):
+        if not is_ended(error):
             raise
 
 

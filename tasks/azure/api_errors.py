@@ -21,11 +21,17 @@ def is_transient(error: BaseException) -> bool:
 
 
 GONE = ("JobNotFound", "JobBeingDeleted", "PoolNotFound")
+ENDED = (*GONE, "PoolBeingDeleted", "JobCompleted", "JobBeingTerminated")
 
 
 def is_gone(error: HttpResponseError) -> bool:
     """Return whether the run's job or pool was deleted."""
     return code_of(error) in GONE
+
+
+def is_ended(error: HttpResponseError) -> bool:
+    """Return whether a job or pool needs no cleanup. Not every conflict (409) means that."""
+    return code_of(error) in ENDED
 
 
 def code_of(error: HttpResponseError) -> str | None:

@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 from azure.batch import BatchClient, models
-from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import BlobServiceClient
 from records import a_ticket
 
@@ -79,6 +79,19 @@ async def test_cleanup_succeeds_if_nothing_was_created(account: dict[str, str]) 
     assert account
     await clean_up.fn(a_ticket(), Cleanup(), is_finished=False)
     await clean_up.fn(a_ticket(), Cleanup(job="keep"), is_finished=False)
+
+
+async def test_a_conflict_that_does_not_mean_the_end_of_a_pool_is_an_error(
+    batch: BatchClient, create: Create, order: Callable[..., None]
+) -> None:
+    ticket = a_ticket()
+    create(ticket, ticket)
+    order("answer", status=409, operation="DELETE /pools/*", times=1)
+    with pytest.raises(ResourceExistsError, match="OperationInvalidForCurrentState"):
+        await clean_up.fn(ticket, Cleanup(), is_finished=False)
+    assert states(batch, ticket) == ("deleting", "active")
+    await clean_up.fn(ticket, Cleanup(), is_finished=False)
+    assert states(batch, ticket) == ("deleting", "deleting")
 
 
 @pytest.mark.parametrize("job", ["delete", "keep"])

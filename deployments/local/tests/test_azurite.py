@@ -59,7 +59,7 @@ def test_without_a_registry_the_error_has_the_remedy_and_npms_output(
 ) -> None:
     monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:1")
     monkeypatch.setenv("npm_config_fetch_retries", "0")
-    with pytest.raises(StackError, match=r"npm config get registry.*npm's output: \S"):
+    with pytest.raises(StackError, match=r"~/.npmrc.*npm's output: \S"):
         installed(find_nodejs())
 
 

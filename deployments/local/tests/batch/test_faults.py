@@ -24,6 +24,7 @@ def status(lab: Lab, path: str = "/jobs") -> int:
     ("code", "name"),
     [
         (408, "OperationTimedOut"),
+        (409, "OperationInvalidForCurrentState"),
         (429, "TooManyRequests"),
         (500, "InternalError"),
         (503, "ServerBusy"),

@@ -26,7 +26,7 @@ class Refusal(StrikingOrder):
     """Requests are answered with an error, with or without `Retry-After`."""
 
     kind: Literal["answer"]
-    status: Literal[403, 408, 429, 500, 502, 503, 504]
+    status: Literal[403, 408, 409, 429, 500, 502, 503, 504]
     retry_after: Annotated[int, Field(ge=0)] | None = None
     operation: str = "*"
     """A pattern for method and path: `POST /jobs/*/addtaskcollection`."""

@@ -56,6 +56,7 @@ API_VERSIONS = frozenset(
 REFUSALS = {
     403: "AuthorizationFailure",
     408: "OperationTimedOut",
+    409: "OperationInvalidForCurrentState",
     429: "TooManyRequests",
     500: "InternalError",
     502: "InternalError",
