@@ -4,6 +4,7 @@ Prefect and the SDKs are imported only to run the flow, so that --help and a wro
 """
 
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
@@ -15,6 +16,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from platformdirs import user_data_path
 from pydantic import ValidationError
 
+from flows.cli.exit_signals import EXIT_SIGNALS
 from flows.cli.garbage import keep_imports
 from flows.cli.signals import Terminated, run_beside_signals
 from tasks.errors import ConvertError, FilesFailedError, SettingsError, UsageError
@@ -24,7 +26,8 @@ from tasks.parameters import Cleanup, Limits, Node, Output, Pool, Request, Run
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
-CONVERTED, FAILED, WRONG_USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+CONVERTED, FAILED, WRONG_USAGE = 0, 1, 2
+BY_SIGNAL = 128  # plus the number of the signal
 DEFAULT_CONTAINER = Cleanup().container
 CONVERT, SWEEP = "flows.convert:convert", "flows.sweep:sweep"  # the entrypoints of the flows
 FOR_RUNS = ("flows.cli.display", "fastapi.encoders")  # Prefect needs the latter for parameters
@@ -75,9 +78,9 @@ def main(app: App) -> int:
     except ConvertError as error:
         return complain(str(error), status=FAILED)
     except KeyboardInterrupt:
-        return complain("interrupted. Run again to do the rest.", status=INTERRUPTED)
-    except Terminated:
-        return complain("terminated. Run again to do the rest.", status=TERMINATED)
+        return complain_of_signal(signal.SIGINT)
+    except Terminated as termination:
+        return complain_of_signal(termination.number)
 
 
 def leave(status: int) -> NoReturn:
@@ -91,6 +94,11 @@ def leave(status: int) -> NoReturn:
 def complain(message: str, *, status: int) -> int:
     print(f"error: {message}", file=sys.stderr)
     return status
+
+
+def complain_of_signal(number: signal.Signals) -> int:
+    message = f"{EXIT_SIGNALS[number]}. Run again to do the rest."
+    return complain(message, status=BY_SIGNAL + number)
 
 
 def in_one_line(error: CycloptsError, words: Sequence[str]) -> str:

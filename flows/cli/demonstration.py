@@ -16,7 +16,7 @@ import yaml
 from cyclopts import App, Parameter
 from platformdirs import user_data_path
 
-from flows.cli.command import INTERRUPTED, TERMINATED
+from flows.cli.command import BY_SIGNAL
 from flows.cli.prefect_api import use_local_api
 from flows.cli.prefect_server import running_server
 from flows.cli.samples import make_samples
@@ -73,7 +73,7 @@ def demo(
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is ending already
             print("Stopping everything …", file=sys.stderr)
             cancel_runs()
-            return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
+            return BY_SIGNAL + (stop.number if isinstance(stop, Terminated) else signal.SIGINT)
     raise ConvertError("The worker stopped.", f"See {folder / 'worker.log'}.")
 
 

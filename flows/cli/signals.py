@@ -1,26 +1,36 @@
-"""Ctrl-C and SIGTERM: they ask a run to stop, and do not interrupt it in the middle of a line."""
+"""Signals ask a run to stop, and do not interrupt it in the middle of a line."""
 
 import asyncio
+import os
 import signal
 import threading
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
+
+from flows.cli.exit_signals import EXIT_SIGNALS, is_ignored
 
 WAKE_SECONDS = 0.5  # a signal that another thread receives does not wake a waiting one
 Result = TypeVar("Result")
 
 
 class Terminated(BaseException):
-    """SIGTERM was received. Later ones are ignored: the run is ending already."""
+    """SIGTERM, SIGHUP or SIGQUIT was received. Later ones are ignored: the run is ending."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = signal.Signals(number)
 
 
 def raise_on_signals() -> None:
-    """Raise `Terminated` in the main thread on SIGTERM, as Python raises KeyboardInterrupt."""
-    signal.signal(signal.SIGTERM, _terminate)
-    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # a shell ignores it for background jobs
+    """Raise `Terminated` in the main thread on a signal, as Python raises KeyboardInterrupt."""
+    for number in EXIT_SIGNALS:
+        if not is_ignored(number):
+            signal.signal(number, _terminate)
+    if not is_ignored(signal.SIGINT):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -28,7 +38,7 @@ def raise_on_signals() -> None:
 def held_signals() -> Iterator[None]:
     """Hold back signals until the block ends: during imports, C code would lose them."""
     came: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in EXIT_SIGNALS}
     for number in before:
         signal.signal(number, lambda number, _: came.append(number))
     try:
@@ -41,8 +51,21 @@ def held_signals() -> Iterator[None]:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  as signal calls it
-    signal.signal(number, signal.SIG_IGN)
-    raise Terminated
+    for other in EXIT_SIGNALS.keys() - {signal.SIGINT}:
+        signal.signal(other, signal.SIG_IGN)
+    if number == signal.SIGHUP:
+        drop_output_to_terminal()
+    raise Terminated(number)
+
+
+def drop_output_to_terminal() -> None:
+    """Discard what is printed to a closed terminal: a log line that fails would end the cleanup."""
+    for descriptor in (1, 2):
+        try:
+            os.write(descriptor, b"")
+        except OSError:
+            with Path(os.devnull).open("wb") as null:
+                os.dup2(null.fileno(), descriptor)
 
 
 def run_beside_signals(run: Coroutine[Any, Any, Result]) -> Result:

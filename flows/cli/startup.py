@@ -6,11 +6,11 @@ module itself imports little.
 
 import os
 import signal
+from contextlib import suppress
 from types import FrameType
 
+from flows.cli.exit_signals import EXIT_SIGNALS, is_ignored
 from flows.cli.garbage import pause_collection
-
-ENDINGS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 
 def run_convert() -> None:
@@ -31,11 +31,13 @@ def run_sweep() -> None:
 
 def prepare() -> None:
     pause_collection()
-    for number in ENDINGS:
-        if signal.getsignal(number) != signal.SIG_IGN:  # a shell ignores it for background jobs
+    for number in EXIT_SIGNALS:
+        if not is_ignored(number):
             signal.signal(number, _end)
 
 
 def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  as signal calls it
-    os.write(2, f"error: {ENDINGS[signal.Signals(number)]}. Nothing was started.\n".encode())
+    message = f"error: {EXIT_SIGNALS[signal.Signals(number)]}. Nothing was started.\n"
+    with suppress(OSError):  # the terminal is closed
+        os.write(2, message.encode())
     os._exit(128 + number)

@@ -8,10 +8,12 @@ chooses other moments:
 import contextlib
 import io
 import os
+import pty
 import random
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,12 +24,12 @@ import pytest
 from azure.batch import BatchClient
 from azure.storage.blob import BlobServiceClient
 
-from programs import read_until
+from programs import CONVERT, read_until
 from tasks.azure.tags import read_tags
 from tasks.naming import key_and_attempt, lock_id
 
 FILES = 5
-STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
+STATUS = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
 BATCH_TASKS = re.compile(r"(\d+) (running|completed)")
 STAGES = {  # what shows that the stage has begun: a log line, or a number of batch tasks in a state
     "plan": "Using the Batch account",
@@ -43,10 +45,17 @@ STAGES = {  # what shows that the stage has begun: a log line, or a number of ba
     "report": "Downloaded",
 }
 SAMPLE = {
+    (signal.SIGHUP, "uploads"),
     (signal.SIGINT, "job"),
     (signal.SIGTERM, "converting"),
     (signal.SIGKILL, "submission"),
 }
+IN_TERMINAL = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 MOMENTS = 20
 RANDOM = random.Random(int(os.environ.get("KILL_SEED", "1")))  # noqa: S311  not a secret
 
@@ -63,22 +72,22 @@ class Scene:
         containers: tuple[str, str],
     ) -> None:
         self._start = start
-        self._source = source
+        self.source = source
         self._batch = batch
         self._outputs, self._inputs = (blobs.get_container_client(name) for name in containers)
         self._lock_id = lock_id(containers[0], "")
 
     def start(self) -> subprocess.Popen[str]:
-        return self._start(self._source, "--limits.wave-files", "2", "--download-to", "out")
+        return self._start(self.source, "--limits.wave-files", "2", "--download-to", "out")
 
     def wait_for(self, process: subprocess.Popen[str], mark: str) -> None:
         if count := BATCH_TASKS.fullmatch(mark):
             output = read_until(process.stdout, "Created the job")
-            self._wait_for_batch_tasks(output.split()[-1], count[2], least=int(count[1]))
+            self.wait_for_batch_tasks(output.split()[-1], count[2], least=int(count[1]))
         else:
             read_until(process.stdout, mark)
 
-    def _wait_for_batch_tasks(self, job_id: str, state: str, *, least: int) -> None:
+    def wait_for_batch_tasks(self, job_id: str, state: str, *, least: int) -> None:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             counts = self._batch.get_job_task_counts(job_id).task_counts
@@ -108,7 +117,7 @@ class Scene:
         assert {name for name in found if not name.startswith("reports/")} == names
         for name in names:
             output = io.BytesIO(self._outputs.download_blob(name).readall())
-            source = self._source / f"{Path(name).stem}.mp4"
+            source = self.source / f"{Path(name).stem}.mp4"
             assert seconds(output) == pytest.approx(seconds(source), abs=0.5)
         assert list(self._inputs.list_blob_names()) == []
         assert self.left_in_batch() == set()
@@ -155,8 +164,9 @@ def check_death(process: subprocess.Popen[str], number: signal.Signals, scene: S
         scene.check_batch_tasks()
     else:
         assert scene.left_in_batch() == set()
-    if process.returncode in (130, 143):
-        assert re.search(r"^error: (interrupted|terminated)\. [A-Z].*\.$", rest, re.MULTILINE)
+    if process.returncode in (129, 130, 143):
+        words = "interrupted|terminated|the terminal was closed"
+        assert re.search(rf"^error: ({words})\. [A-Z].*\.$", rest, re.MULTILINE)
 
 
 def rerun(scene: Scene) -> None:
@@ -184,6 +194,29 @@ def test_after_a_signal_in_a_stage_the_same_command_completes_and_leaves_only_th
     send(process, number)
     check_death(process, number, scene)
     rerun(scene)
+
+
+def test_a_closed_terminal_ends_the_run_with_its_pool_and_job(
+    scene: Scene, account: dict[str, str], containers: tuple[str, str], tmp_path: Path
+) -> None:
+    terminal, inner = pty.openpty()
+    flags = ("--container", containers[0], "--cleanup.container", containers[1])
+    process = subprocess.Popen(
+        [sys.executable, "-c", IN_TERMINAL, *CONVERT, scene.source, *flags],
+        cwd=tmp_path,
+        env=os.environ | account,
+        stdin=inner,
+        stdout=inner,
+        stderr=inner,
+    )
+    os.close(inner)
+    printed = b""
+    while not (job := re.search(rb"Created the job (\S+)\r\n", printed)):
+        printed += os.read(terminal, 1024)
+    scene.wait_for_batch_tasks(job[1].decode(), "running", least=1)
+    os.close(terminal)
+    assert process.wait(30) == STATUS[signal.SIGHUP]
+    assert scene.left_in_batch() == set()
 
 
 @pytest.mark.slow

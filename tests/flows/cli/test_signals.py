@@ -1,9 +1,11 @@
 import asyncio
 import signal
+from collections.abc import Iterator
 
 import pytest
 
-from flows.cli.signals import held_signals, run_beside_signals
+from flows.cli.exit_signals import EXIT_SIGNALS
+from flows.cli.signals import Terminated, held_signals, raise_on_signals, run_beside_signals
 
 
 def test_a_signal_waits_until_the_block_ends(heard: list[int]) -> None:
@@ -33,3 +35,29 @@ def test_ctrl_c_lets_a_run_clean_up_before_it_is_raised() -> None:
     with pytest.raises(KeyboardInterrupt):
         run_beside_signals(run())
     assert cleaned == [True]
+
+
+@pytest.fixture
+def restored_signals() -> Iterator[None]:
+    """Restore the handlers of this process after the test."""
+    handlers = {number: signal.getsignal(number) for number in EXIT_SIGNALS}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("restored_signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_that_ends_processes_is_raised_once(number: signal.Signals) -> None:
+    raise_on_signals()
+    with pytest.raises(Terminated) as raised:
+        signal.raise_signal(number)
+    assert raised.value.number == number
+    signal.raise_signal(number)
+
+
+@pytest.mark.usefixtures("restored_signals")
+def test_a_hangup_that_nohup_ignores_stays_ignored() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    raise_on_signals()
+    signal.raise_signal(signal.SIGHUP)
