@@ -142,7 +142,7 @@ async def run_stages(run: RunState) -> None:
                     await lock.clear_holder()
     if request.output.download_to:
         await download_outputs(unvisited(run.ledger().converted), output=request.output)
-        run.is_downloaded = True
+        run.is_fetched = True
 
 
 async def convert_on_nodes(run: RunState, plan: Plan, *, uploaded: Collection[str]) -> None:

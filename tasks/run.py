@@ -42,7 +42,7 @@ class RunState:
     diagnosis: Diagnosis | None = None
     evidence: Evidence | None = None
     is_cut_short: bool = False  # it was stopped before all files had ended
-    is_downloaded: bool = False
+    is_fetched: bool = False  # the outputs are in the download folder
 
     @property
     def is_settled(self) -> bool:
@@ -64,7 +64,7 @@ class RunState:
             spans=tuple(self.stages.spans),
             nodes=self.roster.nodes,
             checks=self.checks,
-            is_fetched=self.is_downloaded,
+            is_fetched=self.is_fetched,
         )
 
 

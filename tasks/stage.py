@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -81,7 +81,7 @@ def recording(log: StageLog) -> Iterator[None]:
         _current_log.reset(token)
 
 
-def timing(name: StageName) -> Any:
+def timing(name: StageName) -> AbstractContextManager[None]:
     """Record a span for a block that is a stage but not a Prefect task."""
     return current_log().timing(name)
 

@@ -31,18 +31,19 @@ BY_SIGNAL = 128  # plus the number of the signal
 DEFAULT_CONTAINER = Cleanup().container
 CONVERT, SWEEP = "flows.convert:convert", "flows.sweep:sweep"  # the entrypoints of the flows
 FOR_RUNS = ("flows.cli.display", "fastapi.encoders")  # Prefect needs the latter for parameters
-IS_SCRIPT = sys.argv[0].endswith(".py")
-PROGRAMS = (
-    {"convert": "python flows/convert.py", "sweep": "python flows/sweep.py"}
-    if IS_SCRIPT
-    else {"convert": "batch-convert", "sweep": "batch-convert-sweep"}
-)
 FLAT = Parameter(name="*")
 OUTPUT = Group("Output", sort_key=2)
 
+
+def program(script: str, command: str) -> str:
+    """Return what the user typed: a script of a clone, or an installed command."""
+    return f"python flows/{script}" if sys.argv[0].endswith(".py") else command
+
+
 convert_app = App(
     name="convert.py",
-    usage=f"Usage: {PROGRAMS['convert']} [SOURCE]... [--preset mp3] [--download-to DIR] …",
+    usage=f"Usage: {program('convert.py', 'batch-convert')} [SOURCE]... [--preset mp3]"
+    " [--download-to DIR] …",
     help="Convert media files in parallel with ffmpeg: on Azure Batch, or on this machine if no"
     " Azure account is configured.",
     help_format="plaintext",
@@ -53,7 +54,7 @@ convert_app = App(
 )
 sweep_app = App(
     name="sweep.py",
-    usage=f"Usage: {PROGRAMS['sweep']} [--delete]",
+    usage=f"Usage: {program('sweep.py', 'batch-convert-sweep')} [--delete]",
     help="List or delete the pools, jobs and uploads that killed runs left behind. They have this"
     " project's tag, the deadline of their run has passed, and no run holds the lock.",
     help_format="plaintext",

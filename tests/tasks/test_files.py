@@ -40,7 +40,7 @@ def test_buffered_content_is_written_before_a_file_gets_its_name(tmp_path: Path)
 
 @pytest.fixture
 def allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a folder of which only `media` and `out` are allowed."""
+    """Return a folder. Only `media` and `out` in it are allowed."""
     for name in ("media", "out", "secret"):
         (tmp_path / name).mkdir()
     folders = os.pathsep.join(str(tmp_path / name) for name in ("media", "out"))
