@@ -1,4 +1,3 @@
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,21 +11,16 @@ from records import a_conversion, a_file, a_request, a_source
 from storage_proxy import Refusal as Busy
 from storage_proxy import StorageProxy
 from tasks.azure.clients import blob_service
-from tasks.errors import UsageError
 from tasks.media.output_names import safe_name
 from tasks.media.presets import PRESETS
 from tasks.media.sandbox import ProbeProcess
 from tasks.media.streams import Media, Stream, UnreadableMedia
 from tasks.models import Conversion, Plan, Refusal, Stamp
-from tasks.parameters import Output, Request, Run
+from tasks.parameters import Run
 from tasks.plan import (
     apply_probe,
-    check_downloads,
-    check_overlap,
-    check_request,
     confirm_plan,
     is_done,
-    is_writable,
     list_and_warm,
     make_plan,
     probe_all,
@@ -93,80 +87,6 @@ def test_an_updated_plan_keeps_the_refusals_of_each_preset() -> None:
     assert update_plan(plan, request, outputs={}) == plan
 
 
-def test_a_request_without_sources_is_an_error() -> None:
-    with pytest.raises(UsageError, match="No source is given"):
-        check_request(Request(sources=[]))
-
-
-@pytest.mark.parametrize(
-    ("source", "output"),
-    [
-        ("az://media", {"container": "media"}),
-        ("az://media/", {"container": "media", "prefix": "mp3"}),
-        ("az://media/mp3/old", {"container": "media", "prefix": "mp3"}),
-        ("az://media/mp", {"container": "media", "prefix": "mp3"}),
-        ("az://media/raw", {"container": "media"}),
-    ],
-)
-def test_outputs_inside_a_source_container_are_refused(source: str, output: dict[str, str]) -> None:
-    with pytest.raises(UsageError, match=f"overlap the source '{source}'"):
-        check_overlap([source], Output(**output))
-
-
-@pytest.mark.parametrize(
-    ("source", "output"),
-    [
-        ("az://media", {"container": "output"}),
-        ("az://media/raw", {"container": "media", "prefix": "mp3"}),
-        ("az://media/mp3-old", {"container": "media", "prefix": "mp3"}),
-        ("az://media/raw/", {"container": "media", "prefix": "raw-mp3"}),
-    ],
-)
-def test_outputs_beside_the_sources_of_a_container_are_accepted(
-    source: str, output: dict[str, str]
-) -> None:
-    check_overlap([source], Output(**output))
-
-
-def test_downloads_into_a_source_folder_are_refused_but_not_beside_it(tmp_path: Path) -> None:
-    library = tmp_path / "library"
-    library.mkdir()
-    for inside in (library, library / "out", tmp_path / "x" / ".." / "library" / "out"):
-        with pytest.raises(UsageError, match="--download-to is inside the source folder"):
-            check_overlap([str(library)], Output(download_to=str(inside)))
-    check_overlap([str(library)], Output(download_to=str(tmp_path / "library-mp3")))
-
-
-def test_a_download_that_would_overwrite_its_source_is_refused(tmp_path: Path) -> None:
-    source = a_file(tmp_path / "a.mp4")
-    output = Output(download_to=str(tmp_path))
-    check_downloads([a_conversion(source)], output)
-    with pytest.raises(
-        UsageError, match=r"The output of '.*a\.mp4' would be downloaded over the source itself"
-    ):
-        check_downloads([a_conversion(source, output="a.mp4")], output)
-    check_downloads([a_conversion(source, output="a.mp4")], Output())
-
-
-def test_a_folder_is_writable_if_it_exists_or_can_be_created(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    assert is_writable(tmp_path)
-    assert is_writable(tmp_path / "new" / "newer")
-    assert not is_writable(tmp_path / "file")
-    assert not is_writable(tmp_path / "file" / "below")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
-def test_a_folder_with_misleading_permissions_is_not_writable() -> None:
-    assert not is_writable(Path("/proc/self"))
-
-
-def test_an_empty_source_is_refused_and_not_read_as_this_folder() -> None:
-    with pytest.raises(UsageError, match=r"The name of a source is empty\. Name a file"):
-        check_request(Request(sources=[""], output=Output(download_to="out")))
-
-
 def test_a_file_too_large_for_a_blob_is_refused_but_an_equally_large_blob_is_not() -> None:
     large = a_source(size_bytes=200 << 30)
     refusal = refuse_unusable(large)
@@ -193,25 +113,6 @@ def test_only_outputs_that_azure_cannot_store_are_refused() -> None:
         "the name of an output folder would be longer than 255 bytes",
         "its path is too long for the metadata of its output",
     ]
-
-
-@pytest.mark.parametrize(
-    ("output", "problem"),
-    [
-        ({"download_to": "file"}, r"file is not a writable folder"),
-        ({"download_to": "file/below"}, r"below is not a writable folder"),
-        ({"report": "."}, r"is a folder"),
-        ({"report": "file/r.json"}, r"file is not a writable folder"),
-    ],
-)
-def test_an_unwritable_target_is_refused_first(
-    output: dict[str, str], problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").touch()
-    (tmp_path / "a.mp4").touch()
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match=problem):
-        check_request(Request(sources=["a.mp4"], output=Output(**output)))
 
 
 def test_a_probed_conversion_has_the_expected_seconds_or_a_reason() -> None:

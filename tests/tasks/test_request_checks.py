@@ -1,0 +1,102 @@
+import sys
+from pathlib import Path
+
+import pytest
+from records import a_conversion, a_file
+
+from tasks.errors import UsageError
+from tasks.parameters import Output, Request
+from tasks.request_checks import check_downloads, check_overlap, check_request, is_writable
+
+
+def test_a_request_without_sources_is_an_error() -> None:
+    with pytest.raises(UsageError, match="No source is given"):
+        check_request(Request(sources=[]))
+
+
+@pytest.mark.parametrize(
+    ("source", "output"),
+    [
+        ("az://media", {"container": "media"}),
+        ("az://media/", {"container": "media", "prefix": "mp3"}),
+        ("az://media/mp3/old", {"container": "media", "prefix": "mp3"}),
+        ("az://media/mp", {"container": "media", "prefix": "mp3"}),
+        ("az://media/raw", {"container": "media"}),
+    ],
+)
+def test_outputs_inside_a_source_container_are_refused(source: str, output: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match=f"overlap the source '{source}'"):
+        check_overlap([source], Output(**output))
+
+
+@pytest.mark.parametrize(
+    ("source", "output"),
+    [
+        ("az://media", {"container": "output"}),
+        ("az://media/raw", {"container": "media", "prefix": "mp3"}),
+        ("az://media/mp3-old", {"container": "media", "prefix": "mp3"}),
+        ("az://media/raw/", {"container": "media", "prefix": "raw-mp3"}),
+    ],
+)
+def test_outputs_beside_the_sources_of_a_container_are_accepted(
+    source: str, output: dict[str, str]
+) -> None:
+    check_overlap([source], Output(**output))
+
+
+def test_downloads_into_a_source_folder_are_refused_but_not_beside_it(tmp_path: Path) -> None:
+    library = tmp_path / "library"
+    library.mkdir()
+    for inside in (library, library / "out", tmp_path / "x" / ".." / "library" / "out"):
+        with pytest.raises(UsageError, match="--download-to is inside the source folder"):
+            check_overlap([str(library)], Output(download_to=str(inside)))
+    check_overlap([str(library)], Output(download_to=str(tmp_path / "library-mp3")))
+
+
+def test_a_download_that_would_overwrite_its_source_is_refused(tmp_path: Path) -> None:
+    source = a_file(tmp_path / "a.mp4")
+    output = Output(download_to=str(tmp_path))
+    check_downloads([a_conversion(source)], output)
+    with pytest.raises(
+        UsageError, match=r"The output of '.*a\.mp4' would be downloaded over the source itself"
+    ):
+        check_downloads([a_conversion(source, output="a.mp4")], output)
+    check_downloads([a_conversion(source, output="a.mp4")], Output())
+
+
+def test_a_folder_is_writable_if_it_exists_or_can_be_created(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert is_writable(tmp_path)
+    assert is_writable(tmp_path / "new" / "newer")
+    assert not is_writable(tmp_path / "file")
+    assert not is_writable(tmp_path / "file" / "below")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
+def test_a_folder_with_misleading_permissions_is_not_writable() -> None:
+    assert not is_writable(Path("/proc/self"))
+
+
+def test_an_empty_source_is_refused_and_not_read_as_this_folder() -> None:
+    with pytest.raises(UsageError, match=r"The name of a source is empty\. Name a file"):
+        check_request(Request(sources=[""], output=Output(download_to="out")))
+
+
+@pytest.mark.parametrize(
+    ("output", "problem"),
+    [
+        ({"download_to": "file"}, r"file is not a writable folder"),
+        ({"download_to": "file/below"}, r"below is not a writable folder"),
+        ({"report": "."}, r"is a folder"),
+        ({"report": "file/r.json"}, r"file is not a writable folder"),
+    ],
+)
+def test_an_unwritable_target_is_refused_first(
+    output: dict[str, str], problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "a.mp4").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=problem):
+        check_request(Request(sources=["a.mp4"], output=Output(**output)))
