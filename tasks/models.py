@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from tasks.media.verification import Verified
+
 State = Literal["converted", "skipped", "failed", "not_started", "interrupted"]
 NodeKind = Literal["spot", "dedicated"]
 
@@ -20,6 +22,20 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """Where the sound or the picture of an output starts and ends, as its source declares it."""
+
+    start_seconds: float
+    end_seconds: float | None  # None: the source does not declare it
+    source_seconds: float | None = None  # then the end of the whole source, if that is declared
+
+    def __str__(self) -> str:
+        """Return it as runner.sh reads it: three numbers, or "-" for an unknown one."""
+        numbers = (self.start_seconds, self.end_seconds, self.source_seconds)
+        return " ".join("-" if number is None else f"{number:.3f}" for number in numbers)
+
+
+@dataclass(frozen=True, slots=True)
 class Conversion:
     """One source that one preset converts to one output."""
 
@@ -30,6 +46,8 @@ class Conversion:
     preset: str  # name
     seconds: float | None = None  # expected length of the output; None if the source has no length
     arguments: tuple[str, ...] = ()  # of ffmpeg, for this source, in addition to the preset's
+    sound: Claim | None = None  # None: the output has no sound
+    picture: Claim | None = None  # None: the output has no pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +159,7 @@ class Evidence:
     """What the run's containers prove about its conversions."""
 
     sizes: Mapping[str, int]  # bytes of each output that exists with its key, by key
-    seconds: Mapping[str, float]  # length that was written to the output, by key
+    verified: Mapping[str, Verified]  # what nodes measured in outputs, by key
     tails: Mapping[str, str]  # last lines that a failed batch task printed, by batch task id
 
 
@@ -159,7 +177,9 @@ class FileResult:
     exit_code: int | None = None  # of the last try
     seconds: float | None = None  # duration of the last try, transfers on the node included
     source_seconds: float | None = None  # length of the media
-    output_seconds: float | None = None  # length that was written
+    output_seconds: float | None = None  # length of what the output contains
+    missing_seconds: float | None = None  # length of what the source lacks or cannot be decoded
+    warnings: tuple[str, ...] = ()  # sentences about a converted file
     output_bytes: int | None = None
     started_at: datetime | None = None  # start of the last try
     ended_at: datetime | None = None  # end of the last try
@@ -168,6 +188,7 @@ class FileResult:
 
     @property
     def output_or_reason(self) -> str:
-        """The output if there is one, otherwise the reason why there is none."""
-        exists = self.state in ("converted", "skipped")
-        return (self.output if exists else self.reason) or ""
+        """The output with its warnings if there is one, otherwise the reason why there is none."""
+        if self.state not in ("converted", "skipped"):
+            return self.reason or ""
+        return " ".join((self.output or "", *(f"(warning: {text})" for text in self.warnings)))

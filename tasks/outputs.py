@@ -15,6 +15,7 @@ from tasks.azure.stamps import read_stamp
 from tasks.concurrency import map_concurrently
 from tasks.errors import DownloadError
 from tasks.files import local_path, move_aside, open_atomically
+from tasks.media.verification import MARKER, Verified, read_marker
 from tasks.models import BatchResult, Conversion, Evidence, Stamp, Ticket
 from tasks.naming import batch_task_id, key_and_attempt, log_folder
 from tasks.parameters import Output, Request
@@ -49,7 +50,7 @@ async def collect_outputs(
     ticket: Ticket,
     request: Request,
 ) -> Evidence:
-    """Return the evidence for each conversion: its output, seconds written and error output."""
+    """Return the evidence for each conversion: its output, what was verified, and its stderr."""
     folder = log_folder(ticket.lock_id, ticket.run_id)
     keys = {c.output: c.key for c in pending}
     failed = [batch_task_id(r.key, r.attempt) for r in batch_results if r.state == "failed"]
@@ -62,21 +63,21 @@ async def collect_outputs(
         }
         logs = service.get_container_client(request.cleanup.container)
         own = {key: key for key in keys.values()}  # one string per key, however often it is read
-        seconds = {
-            own[key]: value async for key, value in _list_seconds(logs, folder) if key in own
+        verified = {
+            own[key]: value async for key, value in _list_verified(logs, folder) if key in own
         }
         tails = await map_concurrently(
             lambda name: read_tail(logs, f"{folder}{name}"), failed, at_once=AT_ONCE
         )
-    return Evidence(sizes=sizes, seconds=seconds, tails=dict(zip(failed, tails, strict=True)))
+    return Evidence(sizes=sizes, verified=verified, tails=dict(zip(failed, tails, strict=True)))
 
 
-async def _list_seconds(logs: ContainerClient, folder: str) -> AsyncIterator[tuple[str, float]]:
-    """Yield the seconds written, by key. They are in the names of marker blobs."""
+async def _list_verified(logs: ContainerClient, folder: str) -> AsyncIterator[tuple[str, Verified]]:
+    """Yield what nodes verified, by key. It is in the names of marker blobs."""
     async for name in list_names(logs, folder):
         batch_task, _, file = name.removeprefix(folder).partition("/")
-        if file.startswith("seconds-"):
-            yield key_and_attempt(batch_task)[0], float(file.removeprefix("seconds-"))
+        if file.startswith(MARKER):
+            yield key_and_attempt(batch_task)[0], read_marker(file)
 
 
 async def read_tail(logs: ContainerClient, folder: str) -> str:

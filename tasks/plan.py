@@ -25,6 +25,7 @@ from tasks.media.sources import (
 )
 from tasks.media.streams import (
     UnreadableMedia,
+    claim,
     exceeded_limit,
     expected_seconds,
     missing_stream,
@@ -95,7 +96,13 @@ def update_plan(plan: Plan, request: Request, *, outputs: Mapping[str, Stamp]) -
 
 def with_probed_values(conversion: Conversion, known: Conversion) -> Conversion:
     """Return the conversion with the probed values of the known one."""
-    updated = replace(conversion, seconds=known.seconds, arguments=known.arguments)
+    updated = replace(
+        conversion,
+        seconds=known.seconds,
+        arguments=known.arguments,
+        sound=known.sound,
+        picture=known.picture,
+    )
     return known if updated == known else updated  # no second copy of a large plan in memory
 
 
@@ -247,4 +254,6 @@ def apply_probe(conversion: Conversion, found: ProbeResult, preset: Preset) -> C
         conversion,
         seconds=expected_seconds(found, preset),
         arguments=source_arguments(found, preset),
+        sound=claim(found, preset, "audio"),
+        picture=claim(found, preset, "video"),
     )

@@ -143,7 +143,8 @@ class TaskWriter:
         return as_settings(
             {
                 "OUTPUT": _file(preset),
-                "SOURCE_SECONDS": "" if conversion.seconds is None else f"{conversion.seconds:.3f}",
+                "SOUND": str(conversion.sound or ""),
+                "PICTURE": str(conversion.picture or ""),
                 "FFMPEG_ARGUMENTS": "\n".join((*preset.arguments, *conversion.arguments)),
             }
         )

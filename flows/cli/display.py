@@ -167,7 +167,7 @@ def shown_rows(files: Iterable[FileResult]) -> list[FileResult]:
     files = list(files)
     if len(files) <= TABLE_ROWS:
         return files
-    return [file for file in files if file.state not in DONE][:TABLE_ROWS]
+    return [file for file in files if file.state not in DONE or file.warnings][:TABLE_ROWS]
 
 
 def describe_rest(rows: Sequence[FileResult], files: Sequence[FileResult]) -> str:
@@ -200,7 +200,9 @@ def row(file: FileResult) -> dict[str, Text]:
     return {
         "file": Text(printable(file.source)),
         "preset": Text(file.preset),
-        "state": Text(file.state.replace("_", " "), style=STYLES[file.state]),
+        "state": Text(
+            file.state.replace("_", " "), style="yellow" if file.warnings else STYLES[file.state]
+        ),
         "seconds": Text("" if file.seconds is None else f"{file.seconds:.1f}"),
         "size": Text("" if file.output_bytes is None else decimal(file.output_bytes)),
         "output or reason": Text(printable(file.output_or_reason)),

@@ -10,19 +10,12 @@ if TYPE_CHECKING:
 
 # Bare streams do not declare a length: FFmpeg divides their size by their bit rate.
 _BARE_FORMATS = frozenset({"aac", "ac3", "amr", "dts", "eac3"})
-# Their timestamps may jump, and ffmpeg moves the streams that it maps to zero.
-_REBASED_FORMATS = frozenset({"mpeg", "mpegts"})
 _MICROSECONDS = 1_000_000
 
 
 def read_stream(container: "InputContainer", stream: "AvStream") -> Stream:
-    seconds = _stream_seconds(container, stream)
-    if seconds is None:
-        return Stream(None)
     start_seconds = _start_seconds(stream) - (container.start_time or 0) / _MICROSECONDS
-    if container.format.name in _REBASED_FORMATS:
-        return Stream(seconds, start_seconds)
-    return Stream(start_seconds + seconds)
+    return Stream(_stream_seconds(container, stream), max(0.0, start_seconds))
 
 
 def whole_seconds(container: "InputContainer") -> float | None:

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from tasks.media.sync import IN_TIME
+
 StreamKind = Literal["audio", "video"]
 
 
@@ -120,7 +122,8 @@ def add_options(
 ) -> tuple[str, ...]:
     """Return the preset's arguments with the user's options added.
 
-    A user's value replaces the preset's. A user's filters run before the preset's.
+    A user's value replaces the preset's. A user's filters run before the preset's, but after
+    those that keep the sound in time. Sound that is copied has no filters.
 
     Raises:
         ValueError: An option or value that is not allowed.
@@ -128,7 +131,7 @@ def add_options(
     for option, value in _pairs(options):
         _check(option, value, preset=preset, streams=streams)
         arguments = _with_option(arguments, option, value)
-    return arguments
+    return _without_filters(arguments) if "-c:a copy" in " ".join(arguments) else arguments
 
 
 def _pairs(options: Sequence[str]) -> list[tuple[str, str]]:
@@ -157,5 +160,18 @@ def _with_option(arguments: tuple[str, ...], option: str, value: str) -> tuple[s
     if option not in arguments:
         return (*arguments, option, value)
     at = arguments.index(option) + 1
-    combined = f"{value},{arguments[at]}" if option in ("-af", "-vf") else value
-    return (*arguments[:at], combined, *arguments[at + 1 :])
+    return (*arguments[:at], _combined(option, value, arguments[at]), *arguments[at + 1 :])
+
+
+def _combined(option: str, value: str, preset_value: str) -> str:
+    if option == "-vf":
+        return f"{value},{preset_value}"
+    if option == "-af":
+        return f"{IN_TIME},{value}{preset_value.removeprefix(IN_TIME)}"
+    return value
+
+
+def _without_filters(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    """Leave out the audio filters, which ffmpeg cannot apply to sound that it copies."""
+    at = arguments.index("-af")
+    return arguments[:at] + arguments[at + 2 :]

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from tasks.media.ffmpeg_options import StreamKind, add_options
+from tasks.media.sync import COUNTED, IN_TIME
 
 PresetName = Literal["mp3", "mp3-320k", "m4a", "opus", "flac", "wav", "mp4-720p", "webm"]
 
@@ -40,10 +41,12 @@ class Preset:
 _AUDIO = ("-map", "0:a:0", "-map_metadata", "0")
 _VIDEO = ("-map", "0:V:0", "-map", "0:a:0?", "-map_metadata", "0")
 _FASTSTART = ("-movflags", "+faststart")
+_IN_TIME = ("-af", f"{IN_TIME},{COUNTED}")
 # libopus rejects 5.1(side), which films use. aformat picks the nearest layout that it accepts.
+_LAYOUTS = "aformat=channel_layouts=7.1|6.1|5.1|5.0|quad|3.0|stereo|mono"
 _OPUS = (
     *("-c:a", "libopus", "-b:a", "128k"),
-    *("-af", "aformat=channel_layouts=7.1|6.1|5.1|5.0|quad|3.0|stereo|mono"),
+    *("-af", f"{IN_TIME},{_LAYOUTS},{COUNTED}"),
 )
 _AT_MOST_720 = "scale=w=-2:h='min(720,trunc(ih/2)*2)'"
 # Measured on a 640x360 film: `-deadline good -cpu-used 4` takes four times as long as these options
@@ -55,7 +58,7 @@ _VP9 = (
 
 
 def _mp3(name: str, rate: str) -> Preset:
-    arguments = (*_AUDIO, "-c:a", "libmp3lame", "-b:a", rate, "-id3v2_version", "3")
+    arguments = (*_AUDIO, "-c:a", "libmp3lame", "-b:a", rate, *_IN_TIME, "-id3v2_version", "3")
     return Preset(name, ".mp3", "audio/mpeg", ("audio",), arguments, holds_cover=True)
 
 
@@ -67,7 +70,7 @@ _ALL = (
         ".m4a",
         "audio/mp4",
         ("audio",),
-        (*_AUDIO, "-c:a", "aac", "-b:a", "192k", *_FASTSTART),
+        (*_AUDIO, "-c:a", "aac", "-b:a", "192k", *_IN_TIME, *_FASTSTART),
         holds_cover=True,
     ),
     Preset("opus", ".opus", "audio/ogg", ("audio",), (*_AUDIO, *_OPUS)),
@@ -76,7 +79,7 @@ _ALL = (
         ".flac",
         "audio/flac",
         ("audio",),
-        (*_AUDIO, "-c:a", "flac"),
+        (*_AUDIO, "-c:a", "flac", *_IN_TIME),
         holds_cover=True,
         holds_24_bits=True,
     ),
@@ -86,7 +89,7 @@ _ALL = (
         "audio/wav",
         ("audio",),
         # Plain WAV holds at most 4 GiB. ffmpeg writes RF64 if the sound is larger.
-        (*_AUDIO, "-c:a", "pcm_s16le", "-rf64", "auto"),
+        (*_AUDIO, "-c:a", "pcm_s16le", *_IN_TIME, "-rf64", "auto"),
     ),
     Preset(
         "mp4-720p",
@@ -96,7 +99,7 @@ _ALL = (
         (
             *_VIDEO,
             *("-c:v", "libx264", "-preset", "fast", "-crf", "23", "-pix_fmt", "yuv420p"),
-            *("-vf", _AT_MOST_720, "-c:a", "aac", "-b:a", "160k", *_FASTSTART),
+            *("-vf", _AT_MOST_720, "-c:a", "aac", "-b:a", "160k", *_IN_TIME, *_FASTSTART),
         ),
     ),
     Preset("webm", ".webm", "video/webm", ("video", "audio"), (*_VIDEO, *_VP9, *_OPUS)),

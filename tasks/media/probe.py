@@ -18,6 +18,7 @@ from tasks.media.truncation import (
     SIZED_FORMATS,
     TAIL_BYTES,
     declares_more_bytes,
+    ends_in_junk,
     is_cut_at_end,
 )
 
@@ -53,8 +54,7 @@ def probe(location: str) -> Media:
             metadata_errors="replace",
         ) as container:
             media = _media(container)
-            if _is_cut(container, location):
-                raise UnreadableMedia("cut short: its end is missing")
+            _check_end(container, location)
             return media
     except (av.FFmpegError, OSError, HTTPException) as error:
         if getattr(error, "errno", None) == ENOMEM:
@@ -122,7 +122,8 @@ def _read_video(container: "InputContainer", stream: "VideoStream") -> Stream:
 
 def _has_24_bits(stream: "AudioStream") -> bool:
     context = stream.codec_context
-    return context.codec.lossless and context.format.bits > 16  # noqa: PLR2004  a size in bits
+    # The format is unknown if FFmpeg cannot decode the sound.
+    return bool(context.format and context.codec.lossless and context.format.bits > 16)  # noqa: PLR2004  a size in bits
 
 
 def _reason(error: Exception, location: str) -> str:
@@ -135,16 +136,24 @@ def _reason(error: Exception, location: str) -> str:
     return "not a media file of a known format"
 
 
-def _is_cut(container: "InputContainer", location: str) -> bool:
-    """Return whether the first or last bytes show a cut, in formats whose length does not."""
-    name = container.format.name
+def _check_end(container: "InputContainer", location: str) -> None:
+    """Check the first or last bytes, in formats whose length does not show that the end is lost.
+
+    Raises:
+        UnreadableMedia: The file is cut short, or its end is damaged.
+    """
+    name, size_bytes = container.format.name, container.size
+    is_short = False
     if name in SIZED_FORMATS:
         head = _bytes(location, begin=0, end=HEAD_BYTES)
-        return declares_more_bytes(name, head, size_bytes=container.size)
-    if name not in CHECKED_FORMATS or (name == "mp3" and not is_guessed(container)):
-        return False
-    end = container.size
-    return is_cut_at_end(name, _bytes(location, begin=max(0, end - TAIL_BYTES), end=end))
+        is_short = declares_more_bytes(name, head, size_bytes=size_bytes)
+    elif name in CHECKED_FORMATS and (name != "mp3" or is_guessed(container)):
+        tail = _bytes(location, begin=max(0, size_bytes - TAIL_BYTES), end=size_bytes)
+        if ends_in_junk(name, tail, size_bytes=size_bytes):
+            raise UnreadableMedia("damaged: its end is lost or overwritten")
+        is_short = is_cut_at_end(name, tail)
+    if is_short:
+        raise UnreadableMedia("cut short: its end is missing")
 
 
 def _first_bytes(location: str) -> bytes:

@@ -1,23 +1,34 @@
 #!/bin/sh
-# Converts the file `input` in the working directory with ffmpeg, and checks that the output is whole.
+# Converts the file `input` in the working directory with ffmpeg, and checks by what was decoded
+# that the output is whole.
 #
 # Settings, from the environment:
-#   FFMPEG_ARGUMENTS   ffmpeg's arguments between input and output, one per line
+#   FFMPEG_ARGUMENTS   ffmpeg's arguments between input and output, one per line. In the filters of
+#                      sync.py, LATE and PAUSE are replaced with seconds.
 #   OUTPUT             file to write in the working directory, such as output.mp3
-#   SOURCE_SECONDS     seconds that the output must have; empty: the source does not declare them
+#   SOUND              "START END WHOLE": seconds at which the sound starts and ends, and at which
+#                      the whole source ends if END is "-". Each is "-" if the source does not
+#                      declare it. Empty: the output has no sound.
+#   PICTURE            the same for the pictures
 #
-# Exit status: that of ffmpeg if it fails, 65 (EX_DATAERR) if the check fails, 64 (EX_USAGE) for a
-# wrong setting, 66 (EX_NOINPUT) without `input`, 127 without ffmpeg.
-# The name of an empty file, such as `seconds-7.013`, states how many seconds were written.
-# Requires only sh (dash, busybox), df, od, rm and wc. The shell never parses a value a second time.
+# Exit status: 65 (EX_DATAERR) if the source is at fault: ffmpeg cannot convert it, or the check
+# fails. 64 (EX_USAGE) for a wrong setting, 66 (EX_NOINPUT) without `input`, 127 without ffmpeg.
+# Otherwise that of ffmpeg, if it is killed, or lacks memory or disk space.
+# The name of an empty file, such as `seconds-10.026_missing-4.010_gap-3.008-4.010_lavf-59.27.100`,
+# states what was verified. tasks/media/verification.py reads it.
+# Requires only sh, awk, df, od, rm and wc. The shell never parses a value a second time.
 set -u
 
 # The start task copies an ffmpeg from storage into this folder.
 PATH=${AZ_BATCH_NODE_SHARED_DIR:+$AZ_BATCH_NODE_SHARED_DIR/bin:}$PATH
+# Static builds of ffmpeg crash on MPEG-TS if they load the character sets of the system.
+export GCONV_PATH=/nonexistent LC_ALL=C
 
 # The same values as in input_limits.py. Playlists are excluded: they open other files.
 MOST_PIXELS=134217728
+MOST_SECONDS=604800
 FORMATS=aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,mxf,ogg,tta,w64,wav,wv
+PAUSE_SECONDS=600 # a longer step of the clock is a jump, unless another stream continues
 
 line_end='
 '
@@ -29,68 +40,192 @@ fail() {
     exit "$status"
 }
 
-# Functions return a value in a variable of the same name. For a short file, subshells would take
-# longer than the checks.
+# The awk programs below read lists that ffmpeg writes, with a line for each frame or packet: its
+# stream, times, length, size and checksum. They print measures, one per line: a name and a value.
 
-# "120.07" -> 120070000. The leading 1 keeps the shell from reading zeros as an octal number.
-microseconds() {
-    case $1 in
-        *.*) whole=${1%%.*} fraction=${1#*.}000000 ;;
-        *) whole=$1 fraction=000000 ;;
-    esac
-    while [ ${#fraction} -gt 6 ]; do fraction=${fraction%?}; done
-    while [ "${whole#0}" != "$whole" ]; do whole=${whole#0}; done
-    microseconds=$((${whole:-0} * 1000000 + 1$fraction - 1000000))
-}
+# Follows the sound that was decoded as the filters of sync.py do.
+# shellcheck disable=SC2016
+READ_SOUND='
+    /^#software/ { print "version", substr($0, index($0, "Lavf") + 4) }
+    /^#tb/ { split($3, part, "/"); unit = part[1] / part[2] }
+    /^#/ { next }
+    {
+        split($0, field, ",")
+        at = field[3] * unit + far; lasts = field[4] * unit
+        if (!frames++) {
+            print "first", at
+            offset = (at > late + 1 ? 0 : at > late ? at : late) - at
+            end = at + offset
+            gap = end - claimed; from = claimed
+        } else {
+            from = end
+            gap = at + offset - end
+            if (gap < -0.1 || gap > pause) {
+                offset -= gap
+                if (gap > 0) jumped += gap; else back -= gap
+                gap = 0
+            }
+            if (gap > 0) end += gap
+        }
+        if (gap > 0) filled += gap
+        if (gap >= 0.1 && ++gaps <= 3) words = words sprintf("_gap-%.3f-%.3f", from, gap)
+        end += lasts
+    }
+    END {
+        if (gaps > 3) words = words "_gaps-" gaps
+        printf "frames %d\nend %.3f\nfilled %.3f\njumped %.3f\nback %.3f\ngaps %s\n", \
+            frames, end, filled, jumped, back, words
+    }'
 
-# 120070000 3 -> "120.070"
-seconds() {
-    fraction=$((1000000 + $1 % 1000000))
-    fraction=${fraction#1}
-    while [ ${#fraction} -gt "$2" ]; do fraction=${fraction%?}; done
-    seconds=$(($1 / 1000000)).$fraction
-}
+# shellcheck disable=SC2016
+READ_PICTURES='
+    /^#tb/ { split($3, part, "/"); unit = part[1] / part[2] }
+    /^#/ { next }
+    { split($0, field, ","); pictures++; at = (field[3] + field[4]) * unit; if (at > end) end = at }
+    END { printf "pictures %d\npictures_end %.3f\n", pictures, end }'
 
-# The last out_time_us that ffmpeg reported. It is N/A if ffmpeg wrote nothing.
-reported() {
-    reported=0
-    while IFS='=' read -r key value; do
-        case $key=$value in
-            out_time_us=*[!0-9]* | out_time_us=) ;;
-            out_time_us=*) reported=$value ;;
-        esac
-    done <progress
-}
+# Reads the packets of the source, then the log with the time of each packet as the source has it.
+# The first streams are copies of the sound and the picture that are converted.
+# shellcheck disable=SC2016
+READ_PACKETS='
+    FNR == 1 { reading++ }
+    reading == 1 && /^#codec_id 0:/ { codec = $3 }
+    reading == 1 && /^#tb/ { split($3, part, "/"); unit[$2 + 0] = part[1] / part[2] }
+    reading == 1 && /^#/ { next }
+    reading == 1 {
+        split($0, field, ",")
+        stream = field[1] + 0; size = field[5]; is_zero = field[6] ~ /0x00000000/
+        if ((field[3] + field[4]) * unit[stream] > last_end) last_end = (field[3] + field[4]) * unit[stream]
+        if (stream >= copies) { if (!is_zero) bytes += size; next }
+        packets[stream]++; zeros[stream] += is_zero
+        at = field[3] * unit[stream]; gap = at - end[stream]
+        if (stream == 0 && packets[0] > 1 && gap > 0.05) {
+            gaps++; small += before <= 10; large += gap > 0.5
+        }
+        at += field[4] * unit[stream]
+        if (at > end[stream]) end[stream] = at
+        before = size
+        next
+    }
+    /\[(error|fatal)\]/ && !/monoton|partial file|chapter|Invalid data found when processing input$/ { errors++ }
+    /demuxer -> ist_index:/ && match($0, /pkt_dts_time:-?[0-9.]+/) {
+        at = substr($0, RSTART + 13, RLENGTH - 13) + 0
+        is_audio = /type:audio/
+        match($0, /ist_index:[0-9:]+/); track = substr($0, RSTART, RLENGTH)
+        if (is_audio && !chosen) { chosen = track; start = at; last = at }
+        if (track != chosen) { if (!is_audio) other = at; next }
+        gap = at - last - step
+        if (gap < -0.5 || gap > pause) {
+            if (++jumps <= 3) words = words sprintf("_jump-%.3f-%.3f", last + step - start, gap)
+            if (gap > 0) { jumped += gap; if (other > last + 1 && other < at - 1) continues = 1 }
+            start += gap
+        } else if (gap < 1) step = at - last
+        last = at
+    }
+    END {
+        if (jumps > 3) words = words "_jumps-" jumps
+        pictures = copies - has_sound ? has_sound : -1
+        printf "last %.3f\n", last_end
+        printf "packets %d\nzeros %d\nbytes %.0f\nerrors %d\njumped %.3f\njumps %s\ncontinues %d\n", \
+            packets[0], zeros[0], bytes, errors, jumped, words, continues
+        printf "picture_packets %d\npicture_packets_end %.3f\n", packets[pictures], end[pictures]
+        print "is_sparse", (codec ~ /^(opus|amr)/ && gaps && !large && small * 2 >= gaps)
+    }'
 
-# The length in the output's header ("  Duration: 00:00:10.00, start: …"), in hundredths of a second.
-print_declared() {
-    ffmpeg -hide_banner -nostdin -protocol_whitelist file -i "file:$OUTPUT" 2>&1 |
-        while IFS= read -r line; do
-            case $line in
-                '  Duration: '[0-9]*)
-                    line=${line#  Duration: }
-                    line=${line%%,*}
-                    hours=${line%%:*} line=${line#*:}
-                    minutes=${line%%:*}
-                    microseconds "${line#*:}"
-                    echo $((microseconds + (${hours#0} * 60 + ${minutes#0}) * 60000000))
-                    return
-                    ;;
-            esac
-        done
-}
+# Reads the measures, and prints what to do: explain, again LATE PAUSE, check, converted MARKER, or
+# failed REASON.
+# shellcheck disable=SC2016
+JUDGE='
+    function tolerance(seconds) { return seconds > 500 ? seconds / 1000 : 0.5 }
+    function decide(what) { print what; exit }
+    function fail(reason) { decide("failed " reason) }
+    function fail_cut(end, whole) {
+        if (m["declared_bytes"])
+            fail(sprintf("%.2f s were converted: the source is cut short: it has %d of %d bytes", \
+                end, m["size"], m["declared_bytes"]))
+        if (whole == "-")
+            fail(sprintf("%.2f s were converted: the source is cut short: it ends inside a packet", end))
+        fail(sprintf("%.2f s of %.2f s were converted: the source is cut short", end, whole))
+    }
+    function judge_sound(    whole, tail, is_damaged, is_junk, undecoded, share) {
+        if (!m["frames"]) fail("no sound can be decoded: the source is damaged")
+        end = m["end"]; whole = m["sound_end"] == "-" ? end : m["sound_end"] - m["jumped"]
+        tail = whole - end
+        if (tail < tolerance(whole)) { tail = 0; whole = end }
+        missing = m["filled"] + tail
+        if (missing < 0.5) missing = 0
+        if (!missing && !m["jumped"] && m["back"] < 0.5 && m["sound_end"] != "-" && end - m["sound_end"] < tolerance(end))
+            return
+        if (!m["is_explained"]) decide("explain")
+        if (m["continues"] && m["pause"] < most) decide("again " m["late"] " " most)
+        undecoded = m["packets"] > m["frames"] + 2
+        share = m["bytes"] / m["size"]
+        if (m["sound_end"] == "-" && rest["sound_end"] - m["jumped"] - m["last"] > tolerance(rest["sound_end"]))
+            fail_cut(m["last"], rest["sound_end"])
+        if (m["sound_end"] == "-" && share < 0.8)
+            fail(sprintf("the source is damaged: %d %% of its bytes cannot be read", 100 - 100 * share))
+        is_junk = m["format"] == "raw" && 1 - share > missing / whole / 2
+        if (tail && m["filled"] < 0.5 && !undecoded && !m["zeros"] && !is_junk) fail_cut(end, whole)
+        is_damaged = undecoded || is_junk || m["zeros"] > 2 || m["errors"] || share < (m["format"] == "ts" ? 0.75 : 0.8) \
+            || (m["format"] == "raw" && m["filled"] > 0.5 && !m["is_sparse"])
+        if (is_damaged && missing > 0.1 * whole)
+            fail(sprintf("the source is damaged: %.2f s of %.2f s are missing", missing, whole))
+        if (tail && !undecoded) fail_cut(end, whole)
+        if (m["first"] > m["late"] + 1) decide("again " m["first"] " " m["pause"])
+        if (missing && is_damaged) words = words sprintf("_damaged-%.3f", missing)
+        else if (!m["is_sparse"]) words = words m["gaps"]
+    }
+    function judge_pictures(    whole, tail, lost, bad, all) {
+        if (!m["pictures"]) fail("no picture can be decoded: the source is damaged")
+        whole = m["picture_end"]
+        tail = whole == "-" ? 0 : whole - m["jumped"] - m["pictures_end"]
+        if (tail < tolerance(whole) && !m["corrupt"]) return
+        if (!m["is_explained"]) decide("explain")
+        all = m["picture_packets"]
+        lost = m["corrupt"] ? all - m["pictures"] : 0
+        if (lost <= 2) lost = 0
+        bad = lost + m["corrupt"]
+        if (bad > all) bad = all
+        if (bad > 0.1 * all) fail(sprintf("the source is damaged: %d of %d pictures cannot be decoded", bad, all))
+        if (whole != "-" && !lost && whole - m["jumped"] - m["picture_packets_end"] > tolerance(whole))
+            fail_cut(m["pictures_end"], whole - m["jumped"])
+        if (bad) words = words sprintf("_pictures-%d-%d", bad, all)
+    }
+    { m[$1] = $2; rest[$1] = $3 }
+    END {
+        written = m["is_checked"] ? m["written"] : m["written_microseconds"] / 1000000
+        if (m["has_sound"]) judge_sound()
+        if (m["has_pictures"]) judge_pictures()
+        if (m["is_short"]) fail_cut(written, "-")
+        gap = end - written
+        if (!m["is_checked"] && (m["has_pictures"] || gap > 0.1 || gap < -0.1)) decide("check")
+        if (m["is_checked"] && m["has_sound"] && end - m["written_sound"] > tolerance(end))
+            fail(sprintf("%.2f s were decoded, but the output has %.2f s", end, m["written_sound"]))
+        if (m["has_pictures"] && m["pictures_end"] - m["written_pictures"] > tolerance(end))
+            fail(sprintf("%.2f s of pictures were decoded, but the output has %.2f s", m["pictures_end"], m["written_pictures"]))
+        printf "converted seconds-%.3f%s%s%s_lavf-%s\n", written, \
+            missing ? sprintf("_missing-%.3f", missing) : "", words, m["jumps"], m["version"]
+    }'
 
-# Compare a number of microseconds with the expected one. The upper tolerance is larger, because a
-# source may be longer than it declares (the last packet of a transport stream has no known length).
-is_too_short() {
-    tolerance=$((expected / 1000))
-    [ "$tolerance" -ge 500000 ] || tolerance=500000
-    [ $((expected - $1)) -gt "$tolerance" ]
-}
-
-is_too_long() {
-    [ $(($1 - expected)) -gt "$room" ]
-}
+# Reads the packets of the output.
+# shellcheck disable=SC2016
+READ_OUTPUT='
+    /^#tb/ { split($3, part, "/"); unit[$2 + 0] = part[1] / part[2] }
+    /^#media_type/ { kind[$2 + 0] = $3 }
+    /^#/ { next }
+    {
+        split($0, field, ","); stream = field[1] + 0; type = kind[stream]
+        at = field[3] * unit[stream]; lasts = field[4] * unit[stream]
+        if (!packets[type]++ || at < start[type]) start[type] = at
+        if (at > last[type]) last[type] = at
+        if (at + lasts > end[type]) end[type] = at + lasts
+    }
+    END {
+        sound = end["audio"]; pictures = end["video"]
+        # The length of the last picture is a guess of the format.
+        if (packets["video"] > 1) pictures = last["video"] + (last["video"] - start["video"]) / (packets["video"] - 1)
+        printf "written_sound %.3f\nwritten_pictures %.3f\nwritten %.3f\n", sound, pictures, (sound > pictures ? sound : pictures)
+    }'
 
 # A small file may decode into a huge one. A conversion may use three quarters of the memory and half
 # of the free disk space. A limit that the shell or the system does not support is not set.
@@ -118,95 +253,169 @@ fills_disk() {
     [ -n "$blocks" ] && [ -f "$OUTPUT" ] && [ $(($(wc -c <"$OUTPUT") / 512 + 2048)) -gt "$blocks" ]
 }
 
-# Whether the file ended inside a packet. ffmpeg only warns about that.
-ended_early() {
-    while IFS= read -r line; do
-        case $line in
-            *'corrupt input packet'* | *'File ended prematurely'* | *'partial file'*) return 0 ;;
-        esac
-    done <messages
-    return 1
+# Whether a status of ffmpeg means that it was killed, or lacked memory, disk space or a device.
+is_fault_of_node() {
+    case $1 in
+        12[67] | 13[0-9] | 14[0-3] | 15[23] | 228 | 244 | 251) return 0 ;;
+        *) return 1 ;;
+    esac
 }
 
-# WAV and AVI declare their size in the first bytes, and FFmpeg ignores it. Recorders that cannot seek
-# back write 0, or about 2 or 4 GiB. Others miscount slightly.
-riff_is_short() {
+# Looks at the first bytes of the source. WAV and AVI declare their size there, and FFmpeg ignores
+# it. Recorders that cannot seek back write 0, or about 2 or 4 GiB. Others miscount slightly.
+read_head() {
     # shellcheck disable=SC2046
     set -- $(od -A n -t x1 -N 8 input)
-    [ "$#" -eq 8 ] && [ "$1$2$3$4" = 52494646 ] || return 1
-    declared=$((0x$8$7$6$5 + 8))
     size=$(($(wc -c <input)))
-    [ "$declared" -lt 2147479552 ] && [ $((declared - size)) -gt $((4096 + declared / 1000)) ]
+    echo "size $size"
+    case $1$2$3$4 in
+        52494646)
+            echo 'format raw'
+            declared=$((0x$8$7$6$5 + 8))
+            [ "$declared" -ge 2147479552 ] || [ $((declared - size)) -le $((4096 + declared / 1000)) ] ||
+                printf 'is_short 1\ndeclared_bytes %s\n' "$declared"
+            ;;
+        664c6143 | 4f676753 | 494433?? | fff*) echo 'format raw' ;; # FLAC, Ogg, MP3: they have no gaps
+        47*) echo 'format ts' ;;
+    esac
+}
+
+run_ffmpeg() {
+    ffmpeg -hide_banner -nostdin -y -protocol_whitelist file -format_whitelist "$FORMATS" \
+        -max_pixels "$MOST_PIXELS" -max_error_rate 1 -dts_delta_threshold "$PAUSE_SECONDS" "$@"
+}
+
+# Converts, and lists each frame that is decoded. The times of the sound are listed far before zero:
+# `progress` has the largest time of all outputs, which must be that of the conversion.
+convert() {
+    late=$1 pause=$2
+    set -f
+    IFS=$line_end
+    # shellcheck disable=SC2086
+    set -- $FFMPEG_ARGUMENTS
+    unset IFS
+    set +f
+    for argument in "$@"; do
+        shift
+        case $argument in
+            *LATE*PAUSE*)
+                argument=${argument%%LATE*}$late${argument#*LATE}
+                argument=${argument%%PAUSE*}$pause${argument#*PAUSE}
+                ;;
+        esac
+        set -- "$@" "$argument"
+    done
+    set -- "$@" -t "$MOST_SECONDS" "file:$OUTPUT"
+    [ -z "$SOUND" ] || set -- "$@" -map 0:a:0 -c:a pcm_s16le -af "asetpts=PTS-$MOST_SECONDS/TB" -f framecrc file:sound
+    [ -z "$PICTURE" ] || set -- "$@" -map 0:V:0 -c:v wrapped_avframe -f framecrc file:pictures
+    FFREPORT=file=messages:level=24 run_ffmpeg -loglevel warning -i file:input -progress progress "$@"
+    status=$?
+    [ "$status" -eq 0 ] || fail_conversion "$status"
+    [ -s "$OUTPUT" ] || fail 65 "ffmpeg wrote nothing to $OUTPUT"
+    measure_conversion >measures
+}
+
+fail_conversion() {
+    ! fills_disk || fail "$1" "the output takes more than half of the free disk space"
+    ! is_fault_of_node "$1" || fail "$1" "ffmpeg failed with status $1"
+    fail 65 "ffmpeg failed with status $1"
+}
+
+measure_conversion() {
+    printf 'late %s\npause %s\n' "$late" "$pause"
+    read_head
+    read_messages
+    if [ -n "$SOUND" ]; then
+        printf 'has_sound 1\nsound_end %s\n' "${SOUND#* }"
+        awk -v far="$MOST_SECONDS" -v late="$late" -v claimed="${SOUND%% *}" -v pause="$pause" "$READ_SOUND" sound
+    fi
+    if [ -n "$PICTURE" ]; then
+        printf 'has_pictures 1\npicture_end %s\n' "${PICTURE#* }"
+        awk "$READ_PICTURES" pictures
+    fi
+}
+
+# What ffmpeg reported: the time that it wrote last, and what it could not read. If the source does
+# not declare its length, only a warning shows that it ends inside a packet.
+read_messages() {
+    while IFS='=' read -r key value; do
+        case $key=$value in
+            out_time_us=*[!0-9]* | out_time_us=) ;;
+            out_time_us=*) written=$value ;;
+        esac
+    done <progress
+    corrupt=0
+    while IFS= read -r line; do
+        case $line in
+            *'corrupt decoded frame'*) corrupt=$((corrupt + 1)) ;;
+            *'corrupt input packet'* | *'File ended prematurely'* | *'partial file'*)
+                case "$SOUND $PICTURE" in *' - '*) echo 'is_short 1' ;; esac
+                ;;
+        esac
+    done <messages
+    printf 'written_microseconds %s\ncorrupt %s\n' "${written:-0}" "$corrupt"
+}
+
+# Lists the packets of the source, and the times that they have in it: ffmpeg closes some jumps.
+explain() {
+    set --
+    [ -z "$SOUND" ] || set -- "$@" -map 0:a:0
+    [ -z "$PICTURE" ] || set -- "$@" -map 0:V:0
+    run_ffmpeg -loglevel level+info -debug_ts -i file:input "$@" -map 0 -ignore_unknown -c copy -f framecrc file:packets 2>times
+    {
+        echo 'is_explained 1'
+        awk -v has_sound="${SOUND:+1}" -v copies=$(($# / 2)) -v pause="$PAUSE_SECONDS" "$READ_PACKETS" packets times
+    } >>measures
+}
+
+# Reads what the output contains.
+check() {
+    run_ffmpeg -loglevel error -i "file:$OUTPUT" -map '0:a:0?' -map '0:V:0?' -c copy -f framecrc file:written
+    {
+        echo 'is_checked 1'
+        awk "$READ_OUTPUT" written
+    } >>measures
 }
 
 [ -n "${OUTPUT-}" ] || fail 64 "OUTPUT must name the file to write"
 # Without the preset's arguments ffmpeg would convert to something else, without an error.
 [ -n "${FFMPEG_ARGUMENTS-}" ] || fail 64 "FFMPEG_ARGUMENTS must hold the preset's arguments"
-# Split at line ends only, without pathname expansion.
-set -f
-IFS=$line_end
-# shellcheck disable=SC2086
-set -- $FFMPEG_ARGUMENTS
-unset IFS
-set +f
-SOURCE_SECONDS=${SOURCE_SECONDS-}
-case $SOURCE_SECONDS in
-    *[!0-9.]* | *.*.* | .) fail 64 "SOURCE_SECONDS is '$SOURCE_SECONDS', not decimal seconds" ;;
-esac
+SOUND=${SOUND-} PICTURE=${PICTURE-}
+[ -n "$SOUND$PICTURE" ] || fail 64 "SOUND or PICTURE must say where the source starts and ends"
+for claim in "$SOUND" "$PICTURE"; do
+    case " $claim" in
+        ' ' | *[!0-9.\ -]* | *[!\ ]-* | *-[!\ ]*) ;;
+        ' '[0-9]*' '[0-9-]*' '[0-9-]*) continue ;;
+    esac
+    [ -z "$claim" ] || fail 64 "'$claim' is not a start, an end and a whole length in seconds"
+done
 command -v ffmpeg >/dev/null || fail 127 "ffmpeg is not on this node's PATH ($PATH)"
 [ -f input ] || fail 66 "no file named input in $PWD"
-for left in progress messages seconds-* "./$OUTPUT"; do
+for left in progress messages measures sound pictures packets times written seconds-* "./$OUTPUT"; do
     if [ -e "$left" ] || [ -h "$left" ]; then rm -f "$left"; fi
 done
-
-if [ -n "$SOURCE_SECONDS" ]; then
-    microseconds "$SOURCE_SECONDS"
-    expected=$microseconds
-    [ "$expected" -lt 200000000 ] && room=2000000 || room=$((expected / 100))
-    # Stop ffmpeg one second above the upper tolerance: that is enough to detect a longer source.
-    seconds $((expected + room + 1000000)) 3
-    set -- "$@" -t "$seconds"
-fi
 limit_memory
 limit_output
 
-# ffmpeg logs to stderr. If the expected length is not known, only its warnings show that a source is
-# cut short, so ffmpeg writes them to a file too. ffmpeg skips frames that it cannot decode, such as
-# the tags at the end of old MP3 files. It fails if more than a tenth cannot be decoded.
-[ -n "$SOURCE_SECONDS" ] || export FFREPORT=file=messages:level=24
-ffmpeg -hide_banner -nostdin -y -loglevel warning \
-    -max_error_rate 0.1 -max_pixels "$MOST_PIXELS" -protocol_whitelist file -format_whitelist "$FORMATS" -i file:input \
-    "$@" -progress progress "file:$OUTPUT"
-status=$?
-if [ "$status" -ne 0 ]; then
-    ! fills_disk || fail "$status" "the output takes more than half of the free disk space"
-    fail "$status" "ffmpeg failed with status $status"
-fi
-
-reported
-written=$reported
-if [ -n "$SOURCE_SECONDS" ]; then
-    # The report stops at the start of the packet written last. In a film with a low frame rate that
-    # is not the packet shown last, so the header of the output decides.
-    if is_too_short "$written"; then
-        declared=$(print_declared)
-        written=${declared:-$written}
-    fi
-fi
-seconds "$written" 3
-: >"seconds-$seconds"
-
-[ -s "$OUTPUT" ] || fail 65 "ffmpeg wrote nothing to $OUTPUT"
-seconds "$written" 2
-converted="$seconds s"
-if riff_is_short; then
-    fail 65 "$converted were converted: the source is cut short: it has $size of $declared bytes"
-fi
-if [ -z "$SOURCE_SECONDS" ]; then
-    ! ended_early || fail 65 "$converted were converted: the source is cut short: it ends inside a packet"
-    exit 0
-fi
-seconds "$expected" 2
-converted="$converted of $seconds s were converted"
-! is_too_short "$written" || fail 65 "$converted: the source is cut short"
-! is_too_long "$written" || fail 65 "$converted: the source is longer than it declares"
+convert "${SOUND%% *}" "$PAUSE_SECONDS"
+while :; do
+    verdict=$(awk -v most="$MOST_SECONDS" "$JUDGE" measures)
+    case $verdict in
+        explain) explain ;;
+        check) check ;;
+        'again '*)
+            verdict=${verdict#again }
+            convert "${verdict% *}" "${verdict#* }"
+            ;;
+        'converted '*)
+            : >"${verdict#converted }"
+            exit 0
+            ;;
+        *)
+            while read -r name value; do
+                [ "$name" != version ] || printf 'runner-version: lavf %s\n' "$value" >&2
+            done <measures
+            fail 65 "${verdict#failed }"
+            ;;
+    esac
+done

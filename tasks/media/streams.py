@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from tasks.media.ffmpeg_options import StreamKind
 from tasks.media.input_limits import MOST_PIXELS, MOST_SECONDS
 from tasks.media.presets import Preset
+from tasks.models import Claim
 
 FRONT_COVER = "Cover (front)"  # as ID3, FLAC and FFmpeg name it
 _TAG_ARGUMENTS = {
@@ -17,16 +18,16 @@ _TAG_ARGUMENTS = {
 }
 
 
+_REBASED_FORMATS = frozenset({"mpeg", "mpegts"})
+
+
 @dataclass(frozen=True, slots=True)
 class Stream:
     """An audio or video stream of a source.
 
     Attributes:
         seconds: Length of the stream. None: the source does not declare it.
-        start_seconds: Start of the stream, in formats where ffmpeg moves the mapped streams to zero
-            (MPEG-PS and MPEG-TS). In other formats ffmpeg counts from the beginning of the source,
-            including the silence before a late stream: there `start_seconds` is 0 and `seconds` is
-            the end of the stream.
+        start_seconds: Start of the stream, from the beginning of the source.
         pixels: Pixels per picture.
     """
 
@@ -55,6 +56,11 @@ class Media:
     cover: int | None = None
     has_24_bits: bool = False
 
+    @property
+    def is_single(self) -> bool:
+        """Whether there is only sound, or only a film without sound."""
+        return self.audio is None or self.video is None
+
     def stream(self, kind: StreamKind) -> Stream | None:
         return self.audio if kind == "audio" else self.video
 
@@ -63,18 +69,38 @@ class UnreadableMedia(Exception):  # noqa: N818  the name describes the source
     """A source that cannot be probed. The message is the reason, and contains no address."""
 
 
-def expected_seconds(media: Media, preset: Preset) -> float | None:
-    """Return the seconds that the output must have: from the first mapped start to the last end.
+def claim(media: Media, preset: Preset, kind: StreamKind) -> Claim | None:
+    """Return where a stream starts and ends in the output, or None if the output has none."""
+    stream = media.stream(kind) if kind in preset.streams else None
+    if stream is None:
+        return None
+    start_seconds = stream.start_seconds - _skipped_seconds(media, preset)
+    seconds = media.seconds if stream.seconds is None and media.is_single else stream.seconds
+    if not seconds or seconds < 0:  # a file of one packet may end before it starts
+        return Claim(start_seconds, None, media.seconds)
+    return Claim(start_seconds, start_seconds + seconds)
 
-    None: the source does not declare them.
+
+def _skipped_seconds(media: Media, preset: Preset) -> float:
+    """Return what ffmpeg leaves out before the first stream of a film.
+
+    In some formats it moves the streams that it converts to zero. In the others, and where only
+    sound is converted, the output starts with the source.
     """
-    mapped = [stream for kind in preset.streams if (stream := media.stream(kind))]
-    ends = [s.start_seconds + s.seconds for s in mapped if s.seconds is not None]
-    if ends and len(ends) == len(mapped):
-        return max(ends) - min(stream.start_seconds for stream in mapped)
+    if media.format not in _REBASED_FORMATS or "video" not in preset.streams:
+        return 0.0
+    return min(stream.start_seconds for stream in (media.audio, media.video) if stream)
+
+
+def expected_seconds(media: Media, preset: Preset) -> float | None:
+    """Return the seconds that the output must have. None: the source does not declare them."""
+    claims = [found for kind in preset.streams if (found := claim(media, preset, kind))]
+    ends = [found.end_seconds for found in claims if found.end_seconds is not None]
+    if ends and len(ends) == len(claims):
+        return max(ends)
     # The whole source is as long as its longest stream, so this holds only if all are mapped.
     present = [stream for stream in (media.audio, media.video) if stream]
-    return media.seconds if len(mapped) == len(present) else None
+    return (media.seconds or None) if len(claims) == len(present) else None
 
 
 def source_arguments(media: Media, preset: Preset) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ TAIL_BYTES = 1 << 17  # two of Ogg's largest pages
 _LEAST_FRAMES = 3  # in a row: fewer may be random bytes
 _LEAST_HEADER_BYTES = 4
 _OGG_HEADER_BYTES = 27
+_MOST_JUNK_BYTES = 8192  # after the last unit: some writers leave a few
+_LARGEST_JUNK_SHARE = 0.05  # of the file
 _MPEG_KBITS = {  # by version (1; 2 and 2.5) and layer: ISO 11172-3, 13818-3
     (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -26,6 +28,21 @@ def is_cut_at_end(format_name: str, tail: bytes) -> bool:
     """Return whether the last page, packet or frame is incomplete."""
     check = _CHECKS.get(format_name)
     return check is not None and check(tail)
+
+
+def ends_in_junk(format_name: str, tail: bytes, *, size_bytes: int) -> bool:
+    """Return whether the end of the file is lost: it is empty, or was overwritten.
+
+    In these formats FFmpeg takes the length from the last unit that it finds.
+    """
+    find_end = _ENDS.get(format_name)
+    if find_end is None:
+        return False
+    end = find_end(tail)
+    junk_bytes = len(tail) - end
+    return junk_bytes > _MOST_JUNK_BYTES and (
+        end == 0 or junk_bytes > size_bytes * _LARGEST_JUNK_SHARE
+    )
 
 
 def declares_more_bytes(format_name: str, head: bytes, *, size_bytes: int) -> bool:
@@ -49,16 +66,35 @@ def _end_of_chunks(head: bytes) -> int:
     return at
 
 
+def _end_of_pages(tail: bytes) -> int:
+    """Return where the last Ogg page ends (RFC 3533, section 6). 0: there is none."""
+    at = tail.rfind(b"OggS")
+    return 0 if at < 0 else _end_of_page(tail, at)
+
+
+def _end_of_page(tail: bytes, at: int) -> int:
+    end_of_table = at + _OGG_HEADER_BYTES + sum(tail[at + _OGG_HEADER_BYTES - 1 :][:1])
+    return end_of_table + sum(tail[at + _OGG_HEADER_BYTES : end_of_table])
+
+
+def _end_of_packets(tail: bytes) -> int:
+    """Return where the last row of MPEG-TS packets ends. 0: there is none."""
+    ends = [0]
+    for size in (188, 192, 204):
+        for at in range(size):
+            row = tail[at::size].rfind(b"G" * (_LEAST_FRAMES + 1))  # G is 0x47
+            ends.append(at + (row + _LEAST_FRAMES + 1) * size if row >= 0 else 0)
+    return max(ends)
+
+
+def _end_of_program(tail: bytes) -> int:
+    """Return where the last MPEG-PS pack starts. 0: there is none."""
+    return max(0, tail.rfind(b"\0\0\1\xba"))
+
+
 def _ends_within_page(tail: bytes) -> bool:
     """Check Ogg pages (RFC 3533, section 6)."""
-    at = tail.rfind(b"OggS")
-    if at < 0:
-        return False
-    if at + _OGG_HEADER_BYTES > len(tail):
-        return True
-    end_of_table = at + _OGG_HEADER_BYTES + tail[at + _OGG_HEADER_BYTES - 1]
-    table = tail[at + _OGG_HEADER_BYTES : end_of_table]
-    return end_of_table + sum(table) > len(tail)
+    return _end_of_pages(tail) > len(tail)
 
 
 def _ends_within_packet(tail: bytes) -> bool:
@@ -142,6 +178,11 @@ _CHECKS: Mapping[str, Callable[[bytes], bool]] = {
     "mpeg": _ends_within_program,
     "mpegts": _ends_within_packet,
     "ogg": _ends_within_page,
+}
+_ENDS: Mapping[str, Callable[[bytes], int]] = {
+    "mpeg": _end_of_program,
+    "mpegts": _end_of_packets,
+    "ogg": _end_of_pages,
 }
 CHECKED_FORMATS = frozenset(_CHECKS)
 SIZED_FORMATS = frozenset({"caf", "w64"})

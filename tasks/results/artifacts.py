@@ -100,7 +100,8 @@ async def ignoring_outages() -> AsyncIterator[None]:
 
 def table_rows(files: Iterable[FileResult]) -> list[dict[str, Any]]:
     """Return the rows of the table: files that are not converted first, at most TABLE_ROWS."""
-    found = sorted(files, key=lambda file: ORDER.index(file.state))[:TABLE_ROWS]
+    ranked = sorted(files, key=lambda file: (ORDER.index(file.state), not file.warnings))
+    found = ranked[:TABLE_ROWS]
     return [
         {
             "file": escape_cell(file.source),
@@ -139,6 +140,8 @@ def markdown_lines(report: Report, request: Request) -> Iterator[str]:
     missing = [file for file in report.files if file.state in ORDER[:3]]
     if missing:
         yield from failure_lines(missing)
+    if warned := [file for file in report.files if file.warnings]:
+        yield from warning_lines(warned)
     if summary.converted or summary.failed:
         yield "\n## The ffmpeg command\n"
         for preset in request.output.chosen:
@@ -189,6 +192,15 @@ def failure_lines(missing: Sequence[FileResult]) -> Iterator[str]:
         yield f"| {escape_markdown(file.source)} | {file.state.replace('_', ' ')} | {reason} |"
     if len(missing) > FAILURES:
         yield f"\n… and {len(missing) - FAILURES} more: see the table of files or the report file."
+
+
+def warning_lines(warned: Sequence[FileResult]) -> Iterator[str]:
+    yield "\n## Files that are converted with a warning\n"
+    yield "| file | warning |\n|---|---|"
+    for file in warned[:FAILURES]:
+        yield f"| {escape_markdown(file.source)} | {escape_markdown(' '.join(file.warnings))} |"
+    if len(warned) > FAILURES:
+        yield f"\n… and {len(warned) - FAILURES} more: see the table of files or the report file."
 
 
 def location_lines(report: Report, *, account: str, container: str) -> Iterator[str]:

@@ -24,7 +24,8 @@ from tasks.parameters import Request
 
 DONE = ("converted", "skipped")
 FFMPEG_LINES = 3  # of ffmpeg's messages to quote in a reason
-RUNNER_PREFIX = "runner: "  # of the lines that runner.sh prints
+RUNNER_PREFIX = "runner: "  # of the reasons that runner.sh prints
+VERSION_PREFIX = "runner-version: "  # of the line that names ffmpeg's version
 FFMPEG_CONTEXT = re.compile(r"\[[^]]* @ 0x[0-9a-f]+\] ?")  # a memory address has no meaning here
 
 
@@ -107,6 +108,7 @@ def pending_row(
 ) -> FileResult:
     state, reason = decide_state(conversion, last, ledger)
     size_bytes = ledger.evidence.sizes.get(conversion.key)
+    verified = ledger.evidence.verified.get(conversion.key) if state == "converted" else None
     return FileResult(
         source=conversion.source.name,
         preset=conversion.preset,
@@ -118,7 +120,9 @@ def pending_row(
         exit_code=last.exit_code if last else None,
         seconds=last.seconds if last else None,
         source_seconds=conversion.seconds,
-        output_seconds=ledger.evidence.seconds.get(conversion.key),
+        output_seconds=verified.seconds if verified else None,
+        missing_seconds=verified.missing_seconds if verified else None,
+        warnings=verified.warnings if verified else (),
         output_bytes=size_bytes if state == "converted" else None,
         started_at=last.started_at if last else None,
         ended_at=last.ended_at if last else None,
@@ -160,6 +164,7 @@ def failure_reason(batch_result: BatchResult, tail: str) -> str:
     lines = [line for line in tail.splitlines() if line.strip()]
     reasons = [line.removeprefix(RUNNER_PREFIX) for line in lines if is_of_runner(line)]
     messages = [FFMPEG_CONTEXT.sub("", line) for line in lines if not is_of_runner(line)]
+    messages = [line for line in messages if not line.startswith(VERSION_PREFIX)]
     if batch_result.code != "FailureExitCode" or not lines:
         reasons = [
             ": ".join(filter(None, (batch_result.code, batch_result.message))) or "it failed"

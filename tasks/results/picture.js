@@ -94,9 +94,11 @@ function showFigures(summary) {
   const hours = Object.entries(summary.node_hours).filter(([name]) => name !== "evicted");
   const total = hours.reduce((sum, [, value]) => sum + value, 0);
   const rest = Object.keys(STATES).filter((state) => state !== "converted" && summary[state]);
+  const counts = rest.map((state) => `${summary[state].toLocaleString("en")} ${STATES[state]}`);
+  if (summary.with_warnings) counts.unshift(`${summary.with_warnings.toLocaleString("en")} with a warning`);
   const figures = [
     ["Converted", `${summary.converted.toLocaleString("en")} of ${summary.files.toLocaleString("en")}`,
-      rest.map((state) => `${summary[state].toLocaleString("en")} ${STATES[state]}`).join(", ")],
+      counts.join(", ")],
     ["Duration", duration(summary.seconds),
       summary.source_seconds ? `for ${duration(summary.source_seconds)} of media` : ""],
     ["Output size", size(summary.output_bytes), ""],
@@ -111,9 +113,7 @@ function showFigures(summary) {
 }
 
 function summaryText(summary) {
-  const states = Object.keys(STATES).filter((state) => summary[state])
-    .map((state) => `${summary[state].toLocaleString("en")} ${STATES[state]}`);
-  const parts = [`${states.join(", ")} in ${duration(summary.seconds)}.`];
+  const parts = [`${data.headline} in ${duration(summary.seconds)}.`];
   if (data.nodes.length) {
     const time = Object.entries(summary.node_hours).filter(([, hours]) => hours > 0)
       .map(([name, hours]) => `${ACTIVITIES[name].toLowerCase()} ${duration(hours * 3600)}`);
@@ -428,8 +428,8 @@ function aboutBar(mark, row, where, when) {
   const name = known ? printable(files.source[mark.file]) : "a file that is not in the table";
   const parts = [BAR_STATES[mark.state], where, `slot ${row.slot + 1}`, when];
   if (mark.attempt > 1) parts.push(`attempt ${mark.attempt}`);
-  const reason = known && mark.state !== "succeeded" ? files.reason[mark.file] : "";
-  return [[name], [parts.join(" · ")], ...(reason ? [[printable(reason)]] : [])];
+  const reasons = known ? (mark.state === "succeeded" ? files.warnings[mark.file] : [files.reason[mark.file]]) : [];
+  return [[name], [parts.join(" · ")], ...reasons.filter(Boolean).map((text) => [printable(text)])];
 }
 
 // Stages run in parallel: each takes the first free row, and completion the last one.
@@ -704,11 +704,12 @@ function showFiles() {
     name, class: `number ${more}`.trim(), key: (n) => files[column][n],
     text: (n) => (files[column][n] === null ? "" : text(files[column][n])),
   });
-  const outputOrReason = (n) => (["converted", "skipped"].includes(files.state[n]) ? files.output[n] : files.reason[n]) ?? "";
+  const outputOrReason = (n) => (["converted", "skipped"].includes(files.state[n])
+    ? [files.output[n], ...files.warnings[n].map((text) => `(warning: ${text})`)].join(" ") : files.reason[n]) ?? "";
   const columns = [
     { name: "File", class: "text", key: (n) => files.source[n], text: (n) => printable(files.source[n]) },
     hasPresets ? { name: "Preset", key: (n) => files.preset[n], text: (n) => files.preset[n] } : null,
-    { name: "State", mark: (n) => `state ${files.state[n]}`,
+    { name: "State", mark: (n) => `state ${files.warnings[n].length ? "warned" : files.state[n]}`,
       key: (n) => order.indexOf(files.state[n]), text: (n) => STATES[files.state[n]] },
     number("Duration", "seconds", duration),
     number("Media", "source_seconds", duration, "narrow-hidden"),
@@ -729,7 +730,7 @@ function listenToSearch() {
     ...present.map((state) => element("option", { value: state }, STATES[state])));
   let texts = null;
   const search = () => {
-    texts ??= files.source.map((source, n) => [source, files.output[n], files.reason[n],
+    texts ??= files.source.map((source, n) => [source, files.output[n], files.reason[n], ...files.warnings[n],
       nodeName(files.node[n]), files.preset[n]].join("\n").toLowerCase());
     const [state, words] = [byId("state").value, byId("words").value.trim().toLowerCase()];
     const keep = (n) => (!state || files.state[n] === state) && texts[n].includes(words);

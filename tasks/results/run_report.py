@@ -64,6 +64,7 @@ class RunSummary:
     failed: int
     not_started: int
     interrupted: int
+    with_warnings: int  # of those that are converted
     files: int
     seconds: float  # duration of the run
     source_seconds: float  # length of all media
@@ -76,8 +77,9 @@ class RunSummary:
     @property
     def headline(self) -> str:
         """The states that occur, with their counts."""
-        counts = ((state, getattr(self, state)) for state in get_args(State))
-        return ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in counts if n)
+        counts = [(state.replace("_", " "), getattr(self, state)) for state in get_args(State)]
+        counts.insert(1, ("with a warning", self.with_warnings))  # after "converted"
+        return ", ".join(f"{n} {name}" for name, n in counts if n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +277,7 @@ def summarise(
         failed=states["failed"],
         not_started=states["not_started"],
         interrupted=states["interrupted"],
+        with_warnings=sum(bool(file.warnings) for file in files),
         files=len(files),
         seconds=round(timeline.seconds, 3),
         source_seconds=round(sum(file.source_seconds or 0 for file in files), 3),

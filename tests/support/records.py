@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.media.presets import PRESETS, Preset
+from tasks.media.verification import Verified
 from tasks.models import BatchResult, Conversion, Evidence, NodeLife, Plan, Source, Span, Ticket
 from tasks.naming import conversion_key
 from tasks.parameters import Cleanup, Output, Request
@@ -74,7 +75,7 @@ ONE = a_conversion(seconds=3.5)
 def proof_of(*conversions: Conversion) -> Evidence:
     """Return the evidence that these conversions have their outputs."""
     keys = [conversion.key for conversion in conversions]
-    return Evidence(dict.fromkeys(keys, 9), dict.fromkeys(keys, 3.4), {})
+    return Evidence(dict.fromkeys(keys, 9), dict.fromkeys(keys, Verified(3.4)), {})
 
 
 def a_plan(*pending: Conversion, **parts: Any) -> Plan:

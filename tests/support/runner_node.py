@@ -1,14 +1,19 @@
 """Runs runner.sh as a node does: in the working folder of a batch task."""
 
-import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.media.presets import PRESETS
+from tasks.media.presets import PRESETS, Preset
+from tasks.media.probe import probe
+from tasks.media.streams import claim, source_arguments
+from tasks.media.verification import Verified, read_marker
+from tasks.models import Claim
 
 RUNNER = Path(__file__).parents[2] / "tasks" / "media" / "runner.sh"
 EX_DATAERR = 65
+UNKNOWN = Claim(0, None)
 
 
 @dataclass(frozen=True)
@@ -24,11 +29,14 @@ class RunnerResult:
         return self.stderr.splitlines()[-1]
 
     @property
-    def seconds(self) -> float:
+    def verified(self) -> Verified:
         (marker,) = self.folder.glob("seconds-*")
-        assert re.fullmatch(r"seconds-\d+\.\d{3}", marker.name)
         assert marker.stat().st_size == 0
-        return float(marker.name.removeprefix("seconds-"))
+        return read_marker(marker.name)
+
+    @property
+    def seconds(self) -> float:
+        return self.verified.seconds
 
 
 @dataclass(frozen=True)
@@ -39,30 +47,50 @@ class Node:
     path: str
     shell: tuple[str, ...] = ("/bin/sh",)
 
+    def convert(self, preset: Preset = PRESETS["mp3"]) -> RunnerResult:
+        """Convert the input with what the probe finds in it."""
+        media = probe(str(self.folder / "input"))
+        return self.run(
+            *preset.arguments,
+            *source_arguments(media, preset),
+            output=f"output{preset.suffix}",
+            sound=claim(media, preset, "audio"),
+            picture=claim(media, preset, "video"),
+        )
+
     def run(
-        self, *arguments: str, output: str = "output.mp3", seconds: str | float | None = ""
+        self,
+        *arguments: str,
+        output: str = "output.mp3",
+        sound: Claim | str | None = UNKNOWN,
+        picture: Claim | str | None = None,
     ) -> RunnerResult:
         done = subprocess.run(
             [*self.shell, str(RUNNER)],
             cwd=self.folder,
             env=self.environment(
-                arguments or PRESETS["mp3"].arguments,
-                output=output,
-                seconds="" if seconds is None else str(seconds),
+                arguments or PRESETS["mp3"].arguments, output=output, sound=sound, picture=picture
             ),
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             timeout=60,
         )
         return RunnerResult(done.returncode, done.stderr, self.folder)
 
     def environment(
-        self, arguments: tuple[str, ...], *, output: str, seconds: str
-    ) -> dict[str, str]:
+        self,
+        arguments: tuple[str, ...] = PRESETS["mp3"].arguments,
+        *,
+        output: str = "output.mp3",
+        sound: Claim | str | None = UNKNOWN,
+        picture: Claim | str | None = None,
+    ) -> Mapping[str, str]:
         return {
             "PATH": self.path,
             "OUTPUT": output,
-            "SOURCE_SECONDS": seconds,
+            "SOUND": str(sound or ""),
+            "PICTURE": str(picture or ""),
             "FFMPEG_ARGUMENTS": "\n".join(arguments),
         }

@@ -11,6 +11,7 @@ from tasks.azure.clients import blob_service
 from tasks.azure.stamps import stamp_metadata
 from tasks.errors import DownloadError
 from tasks.files import move_aside
+from tasks.media.verification import read_marker
 from tasks.models import BatchResult, Stamp
 from tasks.naming import log_folder
 from tasks.outputs import collect_outputs, download_outputs, is_same, list_outputs, local_target
@@ -61,14 +62,15 @@ async def test_evidence_comes_from_outputs_markers_and_logs(
     container.upload_blob(other.output, b"foreign", metadata=stamp_metadata(one))
     ticket, logs = a_ticket(), blobs.create_container(containers[1])
     folder = log_folder(ticket.lock_id, ticket.run_id)
-    logs.upload_blob(f"{folder}{one.key}-1/seconds-7.013", b"")
+    logs.upload_blob(f"{folder}{one.key}-1/seconds-7.013_missing-2.000_damaged-2.000", b"")
     logs.upload_blob(f"{folder}k2-1/stderr.txt", b"x" * 5000 + b"\xff the end\n")
     logs.upload_blob(f"{folder}k3-1/stderr.txt", b"")
     batch_results = [BatchResult(f"k{n}", 1, "failed") for n in (2, 3, 4)]
     found = await collect_outputs.fn(
         [one, other], batch_results, ticket=ticket, request=a_request(containers)
     )
-    assert (found.sizes, found.seconds) == ({one.key: 3}, {one.key: 7.013})
+    assert found.sizes == {one.key: 3}
+    assert found.verified == {one.key: read_marker("seconds-7.013_missing-2.000_damaged-2.000")}
     assert found.tails["k2-1"].endswith("x\ufffd the end")
     assert len(found.tails["k2-1"]) < 4096
     assert (found.tails["k3-1"], found.tails["k4-1"]) == ("", "")

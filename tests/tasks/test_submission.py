@@ -11,7 +11,7 @@ from records import MP3, NOW, a_conversion, a_request, a_source, a_ticket
 from tasks.azure.batch_task import BatchTask
 from tasks.azure.clients import batch_client
 from tasks.azure.sas import IdentityAccess, Signer
-from tasks.models import Conversion, Ticket
+from tasks.models import Claim, Conversion, Ticket
 from tasks.naming import batch_task_id
 from tasks.submission import (
     TASKS_PER_REQUEST,
@@ -74,16 +74,16 @@ def test_a_sources_name_is_not_in_a_command_line() -> None:
 
 def test_a_batch_task_has_what_the_runner_needs() -> None:
     particular = ("-sample_fmt", "s16")
-    batch_task = written(a_conversion(seconds=3.14159, arguments=particular), attempt=2)
+    sound = Claim(0, 3.14159)
+    batch_task = written(a_conversion(arguments=particular, sound=sound), attempt=2)
     settings = {s.name: s.value for s in batch_task.environment_settings or []}
     assert settings == {
         "OUTPUT": "output.mp3",
-        "SOURCE_SECONDS": "3.142",
+        "SOUND": "0.000 3.142 -",
+        "PICTURE": "",
         "FFMPEG_ARGUMENTS": "\n".join((*MP3.arguments, *particular)),
     }
     assert batch_task.id == batch_task_id(a_conversion().key, 2)
-    unknown = written(a_conversion()).environment_settings or []
-    assert {s.name: s.value for s in unknown}["SOURCE_SECONDS"] == ""
 
 
 def test_an_output_is_uploaded_on_success_under_its_name_with_its_stamp() -> None:

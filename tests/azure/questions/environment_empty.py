@@ -1,6 +1,6 @@
 """Is an environment setting with an empty value set?
 
-`SOURCE_SECONDS` is empty if the source does not state its duration. The runner accepts both.
+`PICTURE` is empty if the output has no pictures. The runner accepts both.
 """
 
 from azure.batch.models import EnvironmentSetting

@@ -20,13 +20,12 @@ def run_words(tmp_path: Path, tools_folder: Path) -> Run:
     fake.chmod(0o755)
     (tmp_path / "input").touch()
 
-    def run(preset: Preset, *, seconds: str = "") -> list[str]:
-        output = f"output{preset.suffix}"
+    def run(preset: Preset) -> list[str]:
         node = Node(tmp_path, f"{fake.parent}:{tools_folder}")
         done = subprocess.run(
             ["/bin/sh", str(RUNNER)],
             cwd=tmp_path,
-            env=node.environment(preset.arguments, output=output, seconds=seconds),
+            env=node.environment(preset.arguments, output=f"output{preset.suffix}"),
             capture_output=True,
             text=True,
             check=False,
@@ -37,17 +36,15 @@ def run_words(tmp_path: Path, tools_folder: Path) -> Run:
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
-def test_the_words_shown_are_the_words_run(run_words: Run, preset: Preset) -> None:
-    assert run_words(preset) == ffmpeg_words(preset)
+def test_the_words_shown_are_the_words_run_without_the_list_of_what_is_decoded(
+    run_words: Run, preset: Preset
+) -> None:
+    shown = ffmpeg_words(preset)
+    assert run_words(preset)[: len(shown)] == shown
+    assert "framecrc" in run_words(preset)[len(shown) :]
 
 
 def test_the_words_contain_the_users_options(run_words: Run) -> None:
     preset = preset_for("mp3", ["-b:a", "256k", "-af", "loudnorm=I=-16,volume=-3dB"])
-    assert run_words(preset) == ffmpeg_words(preset)
-
-
-def test_for_a_source_that_declares_its_length_the_runner_only_adds_a_stop(run_words: Run) -> None:
-    words = run_words(PRESETS["mp3"], seconds="120.07")
-    at = words.index("-t")
-    assert words[at + 1] == "123.070"
-    assert words[:at] + words[at + 2 :] == ffmpeg_words(PRESETS["mp3"])
+    shown = ffmpeg_words(preset)
+    assert run_words(preset)[: len(shown)] == shown

@@ -22,7 +22,7 @@ Clip = Callable[..., Path]
 def test_the_shell_never_parses_a_value(node: Callable[..., Node], clip: Clip) -> None:
     title = "title=$(touch pwned) `touch pwned` 'a' \"b\" * ; touch pwned \\"
     output = "$(touch pwned) 'o' *;.mp3"
-    result = node(clip(".wav")).run("-metadata", title, output=output, seconds=2)
+    result = node(clip(".wav")).run("-metadata", title, output=output)
     assert result.status == 0, result.stderr
     assert not (result.folder / "pwned").exists()
     with av.open(str(result.folder / output)) as made:
@@ -36,8 +36,8 @@ def test_a_playlist_opens_neither_files_nor_urls(
 ) -> None:
     named = {"file": str(canary.file), "url": canary.url}.get(target, target)
     result = node(PLAYLISTS[kind](named)).run()
-    assert result.status not in (0, EX_DATAERR)
-    assert result.last_line == f"runner: ffmpeg failed with status {result.status}"
+    assert result.status == EX_DATAERR
+    assert result.last_line.startswith("runner: ffmpeg failed with status ")
     assert not (result.folder / "output.mp3").exists()
     assert not canary.was_asked()
 
@@ -45,7 +45,7 @@ def test_a_playlist_opens_neither_files_nor_urls(
 def test_a_film_with_its_data_in_another_file_does_not_open_that_file(
     node: Callable[..., Node], clip: Clip, canary: Canary
 ) -> None:
-    result = node(with_external_data(clip(".mov").read_bytes(), str(canary.file))).run(seconds=2)
+    result = node(with_external_data(clip(".mov").read_bytes(), str(canary.file))).run()
     assert result.status != 0
     assert "Skipped opening external track" in result.stderr
 
@@ -70,22 +70,9 @@ def test_the_name_of_the_input_is_not_a_pattern(node: Callable[..., Node], clip:
 
 
 def test_a_huge_cover_is_not_decoded(node: Callable[..., Node], clip: Clip) -> None:
-    result = node(bombs.huge_cover(clip(".flac").read_bytes(), side=12_000)).run(seconds=2)
+    result = node(bombs.huge_cover(clip(".flac").read_bytes(), side=12_000)).run()
     assert result.status == 0, result.stderr
     assert "exceeds specified max pixel count" in result.stderr
-
-
-def test_a_small_file_that_decodes_into_hours_is_stopped_early(
-    node: Callable[..., Node], clip: Clip
-) -> None:
-    hours = bytearray(clip(".flac", audio=60).read_bytes())
-    hours[21:26] = bytes([hours[21] & 0xF0]) + (2 * 48_000).to_bytes(4, "big")  # declared samples
-    result = node(bytes(hours)).run(seconds=2)
-    assert result.status == EX_DATAERR
-    assert result.last_line.endswith(
-        "s of 2.00 s were converted: the source is longer than it declares"
-    )
-    assert result.seconds < 6
 
 
 def test_an_output_may_take_half_of_the_free_disk_space(
@@ -112,7 +99,7 @@ def test_ffmpeg_may_use_three_quarters_of_the_memory_and_half_of_the_free_disk_s
         ["/bin/sh", str(RUNNER)],
         cwd=tmp_path,
         env=Node(tmp_path, f"{tmp_path}/bin:{tools_folder}").environment(
-            ("-c:a", "flac"), output="o.flac", seconds=""
+            ("-c:a", "flac"), output="o.flac"
         ),
         capture_output=True,
         text=True,
@@ -143,7 +130,7 @@ def test_ffmpeg_ends_with_the_process_group_of_the_runner(
     runner = subprocess.Popen(
         ["/bin/sh", str(RUNNER)],
         cwd=here.folder,
-        env=here.environment(PRESETS["mp3"].arguments, output="output.mp3", seconds=""),
+        env=here.environment(),
         start_new_session=True,
     )
     deadline = time.monotonic() + 20

@@ -52,11 +52,9 @@ CODECS = {
 def test_each_preset_makes_its_streams(node: Callable[..., Node], clip: Clip, name: str) -> None:
     preset = PRESETS[name]
     source = clip(".mkv", audio=2, video=3)
-    output = f"output{preset.suffix}"
-    seconds = expected_seconds(probe(str(source)), preset)
-    result = node(source).run(*preset.arguments, output=output, seconds=seconds)
+    result = node(source).convert(preset)
     assert result.status == 0, result.stderr
-    made = decoded(result.folder / output)
+    made = decoded(result.folder / f"output{preset.suffix}")
     # PyAV returns the names of its decoders: libopus for opus, libvpx-vp9 for vp9.
     assert {kind: re.sub("^lib|float$", "", codec) for kind, (codec, _) in made.items()} == {
         **CODECS[name],
@@ -74,7 +72,7 @@ def test_video_keeps_its_shape_and_is_never_enlarged(
     node: Callable[..., Node], clip: Clip, size: tuple[int, int], expected: tuple[int, int]
 ) -> None:
     source = clip(".mp4", audio=0, video=1, size=size)
-    result = node(source).run(*PRESETS["mp4-720p"].arguments, output="output.mp4", seconds=1)
+    result = node(source).convert(PRESETS["mp4-720p"])
     assert result.status == 0, result.stderr
     with av.open(str(result.folder / "output.mp4")) as made:
         video = made.streams.video[0]
@@ -86,7 +84,7 @@ def test_the_surround_sound_of_films_is_converted_to_opus(
     node: Callable[..., Node], clip: Clip
 ) -> None:
     source = clip(".mp4", layout="5.1(side)")
-    result = node(source).run(*PRESETS["opus"].arguments, output="output.opus", seconds=2)
+    result = node(source).convert(PRESETS["opus"])
     assert result.status == 0, result.stderr
     with av.open(str(result.folder / "output.opus")) as made:
         assert made.streams.audio[0].layout.name == "5.1"
@@ -125,11 +123,9 @@ def test_tags_chapters_and_cover_are_kept_if_the_format_can_hold_them(
     chapters = () if suffix == "flac" else ("One", "Two", "Three", "Four")
     cover_codec = "" if suffix == "ogg" else "png"
     source = clip(f".{suffix}", cover=cover_codec, tags=tuple(TAGS.items()), chapters=chapters)
-    media, preset = probe(str(source)), PRESETS[name]
+    preset = PRESETS[name]
     output = f"output{preset.suffix}"
-    arguments = (*preset.arguments, *source_arguments(media, preset))
-    seconds = expected_seconds(media, preset)
-    result = node(source).run(*arguments, output=output, seconds=seconds)
+    result = node(source).convert(preset)
     assert result.status == 0, result.stderr
     tags, titles, cover = described(result.folder / output)
     assert {key: tags.get(key) for key in TAGS} == TAGS
@@ -144,7 +140,7 @@ def test_a_video_stream_is_never_copied_as_a_cover(node: Callable[..., Node], cl
     source = clip(".mp4")
     media = replace(probe(str(source)), cover=0)
     arguments = source_arguments(media, PRESETS["mp3"])
-    result = node(source).run(*PRESETS["mp3"].arguments, *arguments, seconds=2)
+    result = node(source).run(*PRESETS["mp3"].arguments, *arguments)
     assert result.status == 0, result.stderr
     with av.open(str(result.folder / "output.mp3")) as made:
         assert [stream.type for stream in made.streams] == ["audio"]
@@ -157,9 +153,7 @@ def test_a_video_stream_is_never_copied_as_a_cover(node: Callable[..., Node], cl
 def test_flac_has_as_many_bits_as_the_source(
     node: Callable[..., Node], clip: Clip, suffix: str, sample_format: str, expected: str
 ) -> None:
-    source, preset = clip(suffix, sample_format=sample_format), PRESETS["flac"]
-    arguments = source_arguments(probe(str(source)), preset)
-    result = node(source).run(*preset.arguments, *arguments, output="output.flac", seconds=2)
+    result = node(clip(suffix, sample_format=sample_format)).convert(PRESETS["flac"])
     assert result.status == 0, result.stderr
     with av.open(str(result.folder / "output.flac")) as made:
         assert made.streams.audio[0].codec_context.format.name == expected
@@ -167,7 +161,7 @@ def test_flac_has_as_many_bits_as_the_source(
 
 def test_a_users_options_reach_ffmpeg(node: Callable[..., Node], clip: Clip) -> None:
     options = ["-b:a", "256k", "-ar", "44100", "-ac", "2", "-af", "loudnorm=I=-16,highpass=80"]
-    result = node(clip(".mp4")).run(*preset_for("mp3", options).arguments, seconds=2)
+    result = node(clip(".mp4")).convert(preset_for("mp3", options))
     assert result.status == 0, result.stderr
     with av.open(str(result.folder / "output.mp3")) as made:
         audio = made.streams.audio[0]
@@ -179,7 +173,7 @@ def test_ffmpeg_has_every_allowed_filter(node: Callable[..., Node], clip: Clip) 
     sound = "acompressor,aresample,bass,dynaudnorm,equalizer=1000,highpass,loudnorm,lowpass,treble"
     picture = "bwdif,crop,eq,fps,hflip,hqdn3d,pad,scale,setsar,transpose,unsharp,vflip,yadif"
     preset = preset_for("mp4-720p", ["-af", f"{sound},volume=1", "-vf", picture])
-    result = node(clip(".mp4")).run(*preset.arguments, output="output.mp4", seconds=2)
+    result = node(clip(".mp4")).convert(preset)
     assert result.status == 0, result.stderr
 
 
@@ -187,7 +181,7 @@ def test_ffmpeg_has_every_allowed_filter(node: Callable[..., Node], clip: Clip) 
 def test_the_arguments_of_the_preset_reach_ffmpeg(
     node: Callable[..., Node], clip: Clip, name: str, rate: int
 ) -> None:
-    result = node(clip(".wav")).run(*PRESETS[name].arguments, seconds=2)
+    result = node(clip(".wav")).convert(PRESETS[name])
     with av.open(str(result.folder / "output.mp3")) as made:
         assert made.streams.audio[0].bit_rate == rate
 
@@ -197,6 +191,6 @@ def test_the_real_clips_are_converted(
     node: Callable[..., Node], real_clips: dict[str, Path], name: str
 ) -> None:
     seconds = expected_seconds(probe(str(real_clips[name])), PRESETS["mp3"])
-    result = node(real_clips[name]).run(seconds=seconds)
+    result = node(real_clips[name]).convert()
     assert result.status == 0, result.stderr
     assert decoded(result.folder / "output.mp3")["audio"][1] == pytest.approx(seconds, abs=0.1)

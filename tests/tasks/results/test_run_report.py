@@ -45,6 +45,7 @@ def test_the_summary_counts_states_and_adds_up_files() -> None:
         failed=1,
         not_started=0,
         interrupted=0,
+        with_warnings=0,
         files=3,
         seconds=90.0,
         source_seconds=3.5,
