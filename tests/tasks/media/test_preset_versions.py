@@ -1,0 +1,60 @@
+"""The versions of presets: each change of what outputs contain raises the version."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+
+import pytest
+from runner_node import Node
+
+from tasks.media.presets import PRESETS, Preset
+from tasks.media.streams import Media, Stream, source_arguments
+
+FORMATS = ("", "ogg", "mov,mp4,m4a,3gp,3g2,mj2")
+KINDS = [
+    Media(Stream(2), None, 2, format=name, cover=cover, has_24_bits=has_24_bits)
+    for name, cover, has_24_bits in product(FORMATS, (None, 2), (False, True))
+]
+# By preset: its version, and a hash of the ffmpeg commands that make its outputs.
+FINGERPRINTS = {
+    "mp3": (1, "a9292a6c68519f2d"),
+    "mp3-320k": (1, "3d9822f12a293b33"),
+    "m4a": (1, "9add3590dcc62fb6"),
+    "opus": (1, "a03f9ce0bb8299ad"),
+    "flac": (1, "581ccfa36b7e5f68"),
+    "wav": (1, "c838a0f20b2e3c60"),
+    "mp4-720p": (1, "40f3d538ecd33244"),
+    "webm": (1, "80960216b3166e2c"),
+}
+
+
+def ffmpeg_commands(node: Node, preset: Preset, arguments: tuple[str, ...]) -> Iterator[str]:
+    """Yield the commands with which the runner converts, without quotes: shells differ in them."""
+    traced = Node(node.folder, node.path, ("/bin/sh", "-x"))
+    result = traced.run(*preset.arguments, *arguments, output=f"output{preset.suffix}", seconds=2.0)
+    assert result.status == 0, result.stderr
+    for line in result.stderr.splitlines():
+        if "ffmpeg " in line and "file:input" in line and f"file:output{preset.suffix}" in line:
+            yield line.lstrip("+ ").translate({ord(quote): None for quote in "'\"\\"})
+
+
+def fingerprint(node: Node, preset: Preset) -> str:
+    """Return a hash that changes with everything that determines what outputs contain."""
+    variants = [source_arguments(media, preset) for media in KINDS]
+    commands = list(ffmpeg_commands(node, preset, variants[0]))
+    assert commands, "the runner no longer traces a command from file:input to file:output"
+    return hashlib.sha256(repr((commands, variants)).encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_change_of_what_outputs_contain_raises_the_version_of_the_preset(
+    node: Callable[..., Node], clip: Callable[..., Path], name: str
+) -> None:
+    preset = PRESETS[name]
+    found = preset.version, fingerprint(node(clip(".mp4")), preset)
+    assert found == FINGERPRINTS.get(name), (
+        f"The commands for preset {name} have changed. If outputs are different now, raise its"
+        " version in tasks/media/presets.py, so that runs skip earlier outputs and --force"
+        f' converts them again. Then write "{name}": {found} into FINGERPRINTS.'
+    )
