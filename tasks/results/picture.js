@@ -704,7 +704,8 @@ function showFiles() {
     name, class: `number ${more}`.trim(), key: (n) => files[column][n],
     text: (n) => (files[column][n] === null ? "" : text(files[column][n])),
   });
-  const outputOrReason = (n) => (["converted", "skipped"].includes(files.state[n]) ? files.output[n] : files.reason[n]) ?? "";
+  const noted = (n) => (files.note[n] ? `${files.output[n]} (${files.note[n]})` : files.output[n]);
+  const outputOrReason = (n) => (["converted", "skipped"].includes(files.state[n]) ? noted(n) : files.reason[n]) ?? "";
   const columns = [
     { name: "File", class: "text", key: (n) => files.source[n], text: (n) => printable(files.source[n]) },
     hasPresets ? { name: "Preset", key: (n) => files.preset[n], text: (n) => files.preset[n] } : null,
