@@ -143,6 +143,7 @@ class TaskWriter:
         return as_settings(
             {
                 "OUTPUT": _file(preset),
+                "SOURCE_MD5": conversion.source.md5,
                 "SOURCE_SECONDS": "" if conversion.seconds is None else f"{conversion.seconds:.3f}",
                 "FFMPEG_ARGUMENTS": "\n".join((*preset.arguments, *conversion.arguments)),
             }

@@ -4,12 +4,14 @@
 # Settings, from the environment:
 #   FFMPEG_ARGUMENTS   ffmpeg's arguments between input and output, one per line
 #   OUTPUT             file to write in the working directory, such as output.mp3
+#   SOURCE_MD5         MD5 of the planned source, in hex; empty: it is not compared
 #   SOURCE_SECONDS     seconds that the output must have; empty: the source does not declare them
 #
 # Exit status: that of ffmpeg if it fails, 65 (EX_DATAERR) if the check fails, 64 (EX_USAGE) for a
-# wrong setting, 66 (EX_NOINPUT) without `input`, 127 without ffmpeg.
+# wrong setting, 66 (EX_NOINPUT) without `input`, 75 (EX_TEMPFAIL) if `input` does not have the MD5,
+# 127 without ffmpeg.
 # The name of an empty file, such as `seconds-7.013`, states how many seconds were written.
-# Requires only sh (dash, busybox), df, od, rm and wc. The shell never parses a value a second time.
+# Requires only sh (dash, busybox), df, od, rm and wc. Without md5sum, it does not compare the MD5. The shell never parses a value a second time.
 set -u
 
 # The start task copies an ffmpeg from storage into this folder.
@@ -139,6 +141,13 @@ riff_is_short() {
     [ "$declared" -lt 2147479552 ] && [ $((declared - size)) -gt $((4096 + declared / 1000)) ]
 }
 
+# Whether `input` is another version than the planned one. A blob can be replaced after the plan.
+is_replaced() {
+    [ -n "${SOURCE_MD5-}" ] && command -v md5sum >/dev/null || return 1
+    digest=$(md5sum <input) || return 1
+    [ "${digest%% *}" != "$SOURCE_MD5" ]
+}
+
 [ -n "${OUTPUT-}" ] || fail 64 "OUTPUT must name the file to write"
 # Without the preset's arguments ffmpeg would convert to something else, without an error.
 [ -n "${FFMPEG_ARGUMENTS-}" ] || fail 64 "FFMPEG_ARGUMENTS must hold the preset's arguments"
@@ -155,6 +164,7 @@ case $SOURCE_SECONDS in
 esac
 command -v ffmpeg >/dev/null || fail 127 "ffmpeg is not on this node's PATH ($PATH)"
 [ -f input ] || fail 66 "no file named input in $PWD"
+! is_replaced || fail 75 "the source was replaced after the run planned it. Run again"
 for left in progress messages seconds-* "./$OUTPUT"; do
     if [ -e "$left" ] || [ -h "$left" ]; then rm -f "$left"; fi
 done
