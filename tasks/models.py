@@ -178,7 +178,7 @@ class FileResult:
     key: str | None = None  # of its conversion
     cost: float | None = None  # its share of the cost of the nodes; None without a price
     path: str = ""  # where the source is: an absolute path, or az://container/blob
-    note: str | None = None  # what is worth knowing about a new output; None: nothing
+    note: str | None = None  # what is worth knowing about the output; None: nothing
 
     @property
     def output_or_reason(self) -> str:

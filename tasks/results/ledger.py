@@ -96,11 +96,11 @@ def refused_row(refusal: Refusal, preset: str) -> FileResult:
 
 
 def skipped_row(conversion: Conversion) -> FileResult:
-    reason = "it is already converted"
+    reason, note = "it is already converted", None
     if conversion.existing == "earlier":
-        reason = (
-            f"it was converted by {earlier_version(conversion.preset)}; --force converts it again"
-        )
+        version = earlier_version(conversion.preset)
+        reason = f"it was converted by {version}; --force converts it again"
+        note = f"{version} converted it"
     return FileResult(
         conversion.source.name,
         conversion.preset,
@@ -108,6 +108,7 @@ def skipped_row(conversion: Conversion) -> FileResult:
         "skipped",
         reason=reason,
         path=conversion.source.location,
+        note=note,
     )
 
 

@@ -222,6 +222,14 @@ def test_the_row_of_a_new_output_says_which_earlier_output_it_replaced(
     assert row.output_or_reason == ("a.mp3" if note is None else f"a.mp3 ({note})")
 
 
+def test_the_row_of_a_skipped_file_says_that_an_earlier_version_converted_it() -> None:
+    (row,) = file_results(a_ledger(plan=a_plan(done=(EARLIER,))))
+    assert row.reason == (
+        "it was converted by an earlier version of preset mp3; --force converts it again"
+    )
+    assert row.output_or_reason == "a.mp3 (an earlier version of preset mp3 converted it)"
+
+
 def test_the_row_of_a_file_that_is_not_converted_has_no_note() -> None:
     (row,) = file_results(a_ledger(plan=a_plan(OUTDATED)))
     assert (row.state, row.note) == ("not_started", None)
