@@ -3,7 +3,7 @@
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -47,6 +47,16 @@ def move_aside(target: Path) -> None:
         aside = target.with_name(f"{target.name}~{number}")
     target.rename(aside)
     logger.warning("%s already existed: the old file is now %s", target, aside.name)
+
+
+def keep_foreign(target: Path, *, is_ours: Callable[[Path], bool]) -> None:
+    """Rename a file or link that we did not write, so that we can write ours."""
+    try:
+        is_foreign = target.is_symlink() or (target.is_file() and not is_ours(target))
+    except PermissionError:  # we could read ours
+        is_foreign = True
+    if is_foreign:
+        move_aside(target)
 
 
 class AllowedFolders(BaseSettings):

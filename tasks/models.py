@@ -1,13 +1,14 @@
 """The data that stages pass to each other: frozen dataclasses without secrets."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
 from tasks.media.verification import Verified
 
 State = Literal["converted", "skipped", "failed", "not_started", "interrupted"]
+Existing = Literal["none", "current", "earlier", "outdated"]
 NodeKind = Literal["spot", "dedicated"]
 
 
@@ -18,7 +19,9 @@ class Source:
     name: str  # relative path with forward slashes; the output mirrors it
     location: str
     size_bytes: int
-    version: str  # changes with the content: modification time of a file, hash of a blob
+    version: str  # changes with the content: modification time of a file; MD5 or ETag of a blob
+    etag: str = ""  # of a blob; changes with every write
+    md5: str = ""  # of a blob that has one, in hex
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +40,15 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """One source that one preset converts to one output."""
+    """One source that one preset converts to one output.
 
-    key: str  # 32 hex digits: hash of content, output name and preset arguments
+    Attributes:
+        existing: Whether its output exists already, and what made it. `current`: this conversion.
+            `earlier`: the same, with an earlier version of the preset. `outdated`: a conversion of
+            other content or with other options.
+    """
+
+    key: str  # 32 hex digits: hash of content, output name and preset
     source: Source
     content: str  # hash of the source's content, in hex
     output: str  # name of the blob in the output container
@@ -48,6 +57,7 @@ class Conversion:
     arguments: tuple[str, ...] = ()  # of ffmpeg, for this source, in addition to the preset's
     sound: Claim | None = None  # None: the output has no sound
     picture: Claim | None = None  # None: the output has no pictures
+    existing: Existing = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +171,8 @@ class Evidence:
     sizes: Mapping[str, int]  # bytes of each output that exists with its key, by key
     verified: Mapping[str, Verified]  # what nodes measured in outputs, by key
     tails: Mapping[str, str]  # last lines that a failed batch task printed, by batch task id
+    # By key: why what was converted is not the content that was planned.
+    source_problems: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +197,14 @@ class FileResult:
     ended_at: datetime | None = None  # end of the last try
     key: str | None = None  # of its conversion
     cost: float | None = None  # its share of the cost of the nodes; None without a price
+    path: str = ""  # where the source is: an absolute path, or az://container/blob
+    note: str | None = None  # what is worth knowing about the output; None: nothing
 
     @property
     def output_or_reason(self) -> str:
-        """The output with its warnings if there is one, otherwise the reason why there is none."""
+        """The output with its note and warnings. Without an output, the reason why."""
         if self.state not in ("converted", "skipped"):
             return self.reason or ""
-        return " ".join((self.output or "", *(f"(warning: {text})" for text in self.warnings)))
+        remarks = [f"({self.note})"] if self.note else []
+        remarks += [f"(warning: {text})" for text in self.warnings]
+        return " ".join((self.output or "", *remarks))

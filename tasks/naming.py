@@ -14,7 +14,13 @@ OWN = {"owner": OWNER}  # the same as metadata of a blob or a container
 
 
 def conversion_key(content: str, output: str, preset: Preset) -> str:
-    text = "\0".join((content, output, *preset.arguments))
+    """Return a hash of everything that determines what an output contains.
+
+    The version of the preset stands for rules that are not in its arguments: those for single
+    sources in streams.py, and those of runner.sh. Keys of version 1 do not contain their version.
+    """
+    version = () if preset.version == 1 else (f"version {preset.version}",)
+    text = "\0".join((content, output, *version, *preset.arguments))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

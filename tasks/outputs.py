@@ -2,16 +2,17 @@
 
 import logging
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from azure.core.exceptions import ResourceNotFoundError
+from azure.core import MatchConditions
+from azure.core.exceptions import ResourceModifiedError, ResourceNotFoundError
 from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClient
 
 from tasks.azure.clients import blob_service
 from tasks.azure.listing import list_blobs, list_names
-from tasks.azure.stamps import read_stamp
+from tasks.azure.stamps import KEY_METADATA, read_stamp, without_key
 from tasks.concurrency import map_concurrently
 from tasks.errors import DownloadError
 from tasks.files import local_path, move_aside, open_atomically
@@ -20,10 +21,12 @@ from tasks.models import BatchResult, Conversion, Evidence, Stamp, Ticket
 from tasks.naming import batch_task_id, key_and_attempt, log_folder
 from tasks.parameters import Output, Request
 from tasks.results.text import counted
+from tasks.source_versions import find_source_problems
 from tasks.stage import stage
 
 TAIL_BYTES = 4096
 AT_ONCE = 8
+MISMATCH_STATUS = 75  # exit status of runner.sh if the source does not have its MD5
 COARSEST_TIME_SECONDS = 2  # the resolution of times on FAT
 logger = logging.getLogger(__name__)
 
@@ -50,17 +53,21 @@ async def collect_outputs(
     ticket: Ticket,
     request: Request,
 ) -> Evidence:
-    """Return the evidence for each conversion: its output, what was verified, and its stderr."""
+    """Return the evidence for each conversion: its output, what was verified, and its stderr.
+
+    Outputs of replaced sources lose their key: they are not of the content that it stands for.
+    """
     folder = log_folder(ticket.lock_id, ticket.run_id)
     keys = {c.output: c.key for c in pending}
     failed = [batch_task_id(r.key, r.attempt) for r in batch_results if r.state == "failed"]
     async with blob_service() as service:
-        output = request.output
-        sizes = {
-            keys[name]: stamp.size_bytes
-            async for name, stamp in _list_stamps(service, output.container, output.prefix)
-            if stamp.key == keys.get(name)
-        }
+        sizes = await _list_sizes(service, request.output, keys)
+        converted = {r.key for r in batch_results if r.state == "succeeded"}
+        if not request.run.force:  # with it, outputs may be from an earlier run
+            converted |= sizes.keys()
+        problems = await _find_problems(service, pending, batch_results, converted=converted)
+        spoilt = {n: key for n, key in keys.items() if key in converted and key in problems}
+        await remove_keys(service.get_container_client(request.output.container), spoilt)
         logs = service.get_container_client(request.cleanup.container)
         own = {key: key for key in keys.values()}  # one string per key, however often it is read
         verified = {
@@ -69,7 +76,57 @@ async def collect_outputs(
         tails = await map_concurrently(
             lambda name: read_tail(logs, f"{folder}{name}"), failed, at_once=AT_ONCE
         )
-    return Evidence(sizes=sizes, verified=verified, tails=dict(zip(failed, tails, strict=True)))
+    return Evidence(
+        sizes={key: size for key, size in sizes.items() if key not in problems},
+        verified=verified,
+        tails=dict(zip(failed, tails, strict=True)),
+        source_problems=problems,
+    )
+
+
+async def _list_sizes(
+    service: BlobServiceClient, output: Output, keys: Mapping[str, str]
+) -> dict[str, int]:
+    """Return the bytes of each output that has its key, by key. `keys` has the keys by name."""
+    return {
+        keys[name]: stamp.size_bytes
+        async for name, stamp in _list_stamps(service, output.container, output.prefix)
+        if stamp.key == keys.get(name)
+    }
+
+
+async def _find_problems(
+    service: BlobServiceClient,
+    pending: Iterable[Conversion],
+    batch_results: Iterable[BatchResult],
+    *,
+    converted: Collection[str],
+) -> dict[str, str]:
+    """Return, by key, why a node did not convert the content that was planned."""
+    mismatched = {r.key for r in batch_results if r.exit_code == MISMATCH_STATUS}
+    ended = (c for c in pending if c.key in converted or c.key in mismatched)
+    return await find_source_problems(service, ended, mismatched=mismatched)
+
+
+async def remove_keys(outputs: ContainerClient, keys: Mapping[str, str]) -> None:
+    """Remove its key from each of these outputs, so that no run believes it."""
+
+    async def remove(name: str) -> None:
+        with suppress(ResourceNotFoundError, ResourceModifiedError):  # it is another output now
+            await remove_key(outputs.get_blob_client(name), keys[name])
+
+    await map_concurrently(remove, keys, at_once=AT_ONCE)
+
+
+async def remove_key(output: BlobClient, key: str) -> None:
+    """Remove the key from an output that still has it. Keep its other metadata."""
+    properties = await output.get_blob_properties()
+    if properties.metadata.get(KEY_METADATA) == key:
+        await output.set_blob_metadata(
+            without_key(properties.metadata),
+            etag=properties.etag,
+            match_condition=MatchConditions.IfNotModified,
+        )
 
 
 async def _list_verified(logs: ContainerClient, folder: str) -> AsyncIterator[tuple[str, Verified]]:

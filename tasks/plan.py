@@ -1,6 +1,7 @@
 """The plan of a run: it finds sources, drops what is converted already, and probes the rest."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -34,9 +35,11 @@ from tasks.media.streams import (
 from tasks.models import Conversion, Plan, Refusal, Source, Stamp
 from tasks.outputs import list_outputs
 from tasks.parameters import Output, Request, Run
-from tasks.request_checks import check_downloads, check_request
+from tasks.request_checks import check_downloads, check_report, check_request
+from tasks.results.text import counted
 from tasks.stage import retry_if_answered, stage
 
+logger = logging.getLogger(__name__)
 LARGEST_UPLOAD_BYTES = 50_000 * BLOCK_BYTES  # a blob has at most 50,000 blocks
 
 Conversions = tuple[Conversion, ...]
@@ -54,6 +57,7 @@ async def make_plan(request: Request) -> Plan:
     async with blob_service() as service, ProbeProcess() as prober:
         sources = await find_sources(service, request.sources)
         check_allowed(source.location for source in sources if not is_blob(source))
+        check_report(sources, request.output)
         readable, unusable = separate_unusable(sources)
         contents, outputs = await hash_and_list(service, request, prober, readable)
         unread = tuple(Refusal(s, "cannot be read") for s in readable if s not in contents)
@@ -62,7 +66,8 @@ async def make_plan(request: Request) -> Plan:
             lambda: separate_misfits(name_all(contents, request.output, outputs))
         )
         check_downloads(named, request.output)
-        done, missing = separate_done(named, outputs=outputs, run=request.run)
+        done, missing = separate_done(named, run=request.run)
+        log_earlier_versions(done)
         pending, unfit = await probe_all(service, missing, request.output.chosen, first=prober)
     return Plan(pending=pending, done=done, refused=(*unusable, *unread, *misfits, *unfit))
 
@@ -90,7 +95,7 @@ def update_plan(plan: Plan, request: Request, *, outputs: Mapping[str, Stamp]) -
     planned = (
         with_probed_values(c, known[pair]) for c in named if (pair := (c.source, c.preset)) in known
     )
-    done, pending = separate_done(planned, outputs=outputs, run=request.run)
+    done, pending = separate_done(planned, run=request.run)
     return Plan(pending=pending, done=done, refused=plan.refused)
 
 
@@ -123,21 +128,27 @@ def separate_misfits(named: Iterable[Conversion]) -> tuple[Conversions, Refusals
     return tuple(fitting), tuple(refused)
 
 
-def separate_done(
-    named: Iterable[Conversion], *, outputs: Mapping[str, Stamp], run: Run
-) -> tuple[Conversions, Conversions]:
+def separate_done(named: Iterable[Conversion], *, run: Run) -> tuple[Conversions, Conversions]:
     """Return the conversions that are done, and those that are not."""
     named = tuple(named)
     if run.force:
         return (), named
-    done = tuple(c for c in named if is_done(c, outputs))
-    return done, tuple(c for c in named if not is_done(c, outputs))
+    return tuple(c for c in named if is_done(c)), tuple(c for c in named if not is_done(c))
 
 
-def is_done(conversion: Conversion, outputs: Mapping[str, Stamp]) -> bool:
-    """Return whether there is an output with the conversion's name and key."""
-    stamp = outputs.get(conversion.output)
-    return stamp is not None and stamp.key == conversion.key
+def is_done(conversion: Conversion) -> bool:
+    """Return whether there is an output with the conversion's name and key, or an earlier key."""
+    return conversion.existing in ("current", "earlier")
+
+
+def log_earlier_versions(done: Iterable[Conversion]) -> None:
+    count = sum(conversion.existing == "earlier" for conversion in done)
+    if count:
+        logger.info(
+            "Skipped %s that an earlier version of the preset converted."
+            " To convert them again, use --force.",
+            counted(count, "file"),
+        )
 
 
 async def find_sources(service: BlobServiceClient, patterns: Sequence[str]) -> list[Source]:

@@ -11,12 +11,13 @@ from azure.storage.blob import ContentSettings
 from tasks.azure.clients import blob_service
 from tasks.azure.error_wording import explain
 from tasks.errors import ReportUnwrittenError
-from tasks.files import local_path, move_aside, open_atomically
+from tasks.files import keep_foreign, local_path, open_atomically
 from tasks.naming import OWN
 from tasks.parameters import Request
 from tasks.results.ledger import DONE, Ledger
-from tasks.results.picture import draw, is_ours, path_beside
-from tasks.results.run_report import Report, build_report
+from tasks.results.picture import draw, is_picture, path_beside
+from tasks.results.run_report import Report, build_report, is_report
+from tasks.results.text import labels
 from tasks.stage import stage
 
 logger = logging.getLogger(__name__)
@@ -51,13 +52,17 @@ def write_report(ledger: Ledger) -> Report:
 
 
 def log_unconverted(report: Report) -> None:
-    for file in report.files[:LOGGED_FILES]:
+    files = report.files[:LOGGED_FILES]
+    for file, label in zip(files, labels(files), strict=True):
         if file.state not in DONE:
-            logger.warning("%s: %s: %s", file.source, file.state.replace("_", " "), file.reason)
+            logger.warning("%s: %s: %s", label, file.state.replace("_", " "), file.reason)
 
 
 def write_files(report: Report, request: Request) -> None:
-    """Write the report file, if one was requested, and the picture beside it."""
+    """Write the report file, if one was requested, and the picture beside it.
+
+    Only a report or picture of an earlier run is replaced. The user's own files are kept aside.
+    """
     if not request.output.report or request.run.dry_run:
         return
     path = local_path(request.output.report)
@@ -65,6 +70,7 @@ def write_files(report: Report, request: Request) -> None:
         with open_atomically(path) as file:
             for piece in report.as_json():
                 file.write(piece.encode())
+            keep_foreign(path, is_ours=is_report)
         write_picture(report, path_beside(path))
     except OSError as error:
         raise ReportUnwrittenError(
@@ -75,11 +81,9 @@ def write_files(report: Report, request: Request) -> None:
 
 
 def write_picture(report: Report, path: Path) -> None:
-    """Write the picture. The user did not choose this path, so a file of theirs is kept aside."""
     with open_atomically(path) as file:
         draw(report, file)
-        if path.exists() and not is_ours(path):
-            move_aside(path)
+        keep_foreign(path, is_ours=is_picture)
 
 
 async def store_picture(report: Report, ledger: Ledger) -> None:

@@ -9,9 +9,10 @@ from tasks.errors import UsageError
 from tasks.files import check_allowed, local_path
 from tasks.media.addresses import AZURE, is_blob, split_address
 from tasks.media.sources import NAME_A_SOURCE, check_sources_exist, search_roots
-from tasks.models import Conversion
+from tasks.models import Conversion, Source
 from tasks.outputs import local_target
 from tasks.parameters import Output, Request
+from tasks.results.picture import path_beside
 
 
 def check_request(request: Request) -> None:
@@ -90,17 +91,64 @@ def is_inside(path: str, folder: str) -> bool:
     return resolved.is_dir() and local_path(path).resolve().is_relative_to(resolved)
 
 
-def check_downloads(conversions: Iterable[Conversion], output: Output) -> None:
-    """Check that no download would overwrite a source.
+def check_report(sources: Iterable[Source], output: Output) -> None:
+    """Check that neither the report nor the picture beside it would replace a source.
 
     Raises:
-        UsageError: A download would overwrite a source.
+        UsageError: A source has the path of one of them.
+    """
+    if not output.report:
+        return
+    report = local_path(output.report)
+    files = [source for source in sources if not is_blob(source)]
+    for path in (report, path_beside(report)):
+        if is_among(path, files):
+            raise UsageError(
+                f"With the report {report}, {path} would be written, but it is a source.",
+                "Choose another file for --report.",
+            )
+
+
+def is_among(path: Path, sources: Iterable[Source]) -> bool:
+    """Return whether a path is one of these local sources, also through a link."""
+    absolute = str(path.absolute())
+    try:
+        found = path.stat()
+    except OSError:
+        return any(source.location == absolute for source in sources)
+    version = found.st_size, str(found.st_mtime_ns)
+    return any(
+        source.location == absolute
+        or ((source.size_bytes, source.version) == version and is_same_file(source.location, found))
+        for source in sources
+    )
+
+
+def is_same_file(location: str, found: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(Path(location).stat(), found)
+    except OSError:
+        return False
+
+
+def check_downloads(conversions: Iterable[Conversion], output: Output) -> None:
+    """Check that no download would overwrite a source, and the report no download.
+
+    Raises:
+        UsageError: A download would overwrite a source, or the report a download.
     """
     if not output.download_to:
         return
+    report = local_path(output.report).resolve() if output.report else None
     for conversion in conversions:
         source = conversion.source
         target = local_target(conversion.output, output).resolve()
+        if report and target.is_relative_to(report):
+            raise UsageError(
+                f"The output of {source.location!r} would be downloaded to {target}, which is"
+                " where the report would be written.",
+                "Choose another file for --report.",
+            )
         if not is_blob(source) and target == Path(source.location).resolve():
             raise UsageError(
                 f"The output of {source.location!r} would be downloaded over the source itself.",

@@ -145,6 +145,7 @@ class TaskWriter:
                 "OUTPUT": _file(preset),
                 "SOUND": str(conversion.sound or ""),
                 "PICTURE": str(conversion.picture or ""),
+                "SOURCE_MD5": conversion.source.md5,
                 "FFMPEG_ARGUMENTS": "\n".join((*preset.arguments, *conversion.arguments)),
             }
         )

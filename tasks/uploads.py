@@ -4,8 +4,10 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from typing import BinaryIO
 
+from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob.aio import BlobClient
 
 from tasks.azure.clients import CONNECTIONS, PUT_BYTES, blob_service
@@ -71,7 +73,11 @@ def is_missing(conversion: Conversion, present: Collection[str]) -> bool:
 
 
 async def upload_any(blob: BlobClient, sources: Iterable[Source]) -> str | None:
-    """Upload the first source that is readable and unchanged. Return the reason if none is."""
+    """Upload the first source that is readable and unchanged. Return the reason if none is.
+
+    Then there is no blob either, also if an earlier try of the stage has left one: its name would
+    promise another content.
+    """
     reason = None
     for source in sources:
         try:
@@ -79,7 +85,9 @@ async def upload_any(blob: BlobClient, sources: Iterable[Source]) -> str | None:
         except OSError as error:
             reason = f"cannot be read: {error.strerror}"
         if reason is None:
-            break
+            return None
+    with suppress(ResourceNotFoundError):
+        await blob.delete_blob()
     return reason
 
 
@@ -97,10 +105,7 @@ async def upload(blob: BlobClient, source: Source) -> str | None:
             # Without MD5, Azurite computes a checksum of blocks in JavaScript: 14 ms per MB.
             validate_content="md5" if source.size_bytes > PUT_BYTES else False,
         )
-        if has_changed(file, source):  # the blob is named by the old content's hash
-            await blob.delete_blob()
-            return CHANGED
-    return None
+        return CHANGED if has_changed(file, source) else None
 
 
 def has_changed(file: BinaryIO, source: Source) -> bool:

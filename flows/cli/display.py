@@ -19,7 +19,7 @@ from tasks.results.ledger import DONE
 from tasks.results.listeners import listening
 from tasks.results.progress import Progress, detail, headline
 from tasks.results.run_report import DryRun, Report, RunInfo, RunSummary
-from tasks.results.text import counted, printable
+from tasks.results.text import counted, labels, printable
 
 OURS = ("tasks", "flows", "__main__")
 # The command itself prints the error that ends a run, and the table shows what tasks.report logs.
@@ -186,19 +186,19 @@ def columns(report: Report) -> Sequence[str]:
     return [name for name in COLUMNS if name != "preset" or several]
 
 
-def file_table(files: Iterable[FileResult], names: Sequence[str] = tuple(COLUMNS)) -> Table:
+def file_table(files: Sequence[FileResult], names: Sequence[str] = tuple(COLUMNS)) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
         table.add_column(name, **COLUMNS[name])
-    for file in files:
-        cells = row(file)
+    for file, label in zip(files, labels(files), strict=True):
+        cells = row(file, label)
         table.add_row(*(cells[name] for name in names))
     return table
 
 
-def row(file: FileResult) -> dict[str, Text]:
+def row(file: FileResult, label: str) -> dict[str, Text]:
     return {
-        "file": Text(printable(file.source)),
+        "file": Text(printable(label)),
         "preset": Text(file.preset),
         "state": Text(
             file.state.replace("_", " "), style="yellow" if file.warnings else STYLES[file.state]

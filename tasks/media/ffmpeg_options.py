@@ -164,14 +164,14 @@ def _with_option(arguments: tuple[str, ...], option: str, value: str) -> tuple[s
 
 
 def _combined(option: str, value: str, preset_value: str) -> str:
-    if option == "-vf":
-        return f"{value},{preset_value}"
-    if option == "-af":
+    if preset_value.startswith(IN_TIME):
         return f"{IN_TIME},{value}{preset_value.removeprefix(IN_TIME)}"
-    return value
+    return f"{value},{preset_value}" if option in ("-af", "-vf") else value
 
 
 def _without_filters(arguments: tuple[str, ...]) -> tuple[str, ...]:
     """Leave out the audio filters, which ffmpeg cannot apply to sound that it copies."""
+    if "-af" not in arguments:
+        return arguments
     at = arguments.index("-af")
     return arguments[:at] + arguments[at + 2 :]

@@ -10,7 +10,7 @@ from posixpath import basename, dirname
 from urllib.parse import quote
 
 from tasks.media.presets import Preset
-from tasks.models import Conversion, Source, Stamp
+from tasks.models import Conversion, Existing, Source, Stamp
 from tasks.naming import conversion_key
 
 UNSAFE = ("Cc", "Cs")  # Unicode categories: control characters, and bytes that are not UTF-8
@@ -73,6 +73,7 @@ def name_outputs(
                 content=unnamed.content,
                 output=output,
                 preset=preset.name,
+                existing=unnamed.compare(output, outputs.get(output)),
             )
 
 
@@ -94,6 +95,17 @@ class _UnnamedOutput:
 
     def key(self, output: str) -> str:
         return conversion_key(self.content, output, self.preset)
+
+    def compare(self, output: str, stamp: Stamp | None) -> Existing:
+        """Return what made the blob that has this name and stamp. `none`: not our conversion."""
+        if stamp is None or not (stamp.key or stamp.location):
+            return "none"
+        if stamp.key == self.key(output):
+            return "current"
+        versions = self.preset.earlier
+        if any(stamp.key == conversion_key(self.content, output, each) for each in versions):
+            return "earlier"
+        return "outdated" if (stamp.location, stamp.preset) == self.owner else "none"
 
 
 class _NameRegistry:
@@ -138,8 +150,8 @@ class _NameRegistry:
         if not self._is_assignable(name) or _folded(name) not in self._existing:
             return False
         existing, stamp = self._existing[_folded(name)]
-        is_same = (stamp.location, stamp.preset) == output.owner or stamp.key == output.key(name)
-        return existing == name and is_same
+        is_same = (stamp.location, stamp.preset) == output.owner
+        return existing == name and (is_same or output.compare(name, stamp) != "none")
 
     def _is_of_other_preset(self, name: str, output: _UnnamedOutput) -> bool:
         """Return whether the name belongs to the output of the same source by another preset."""

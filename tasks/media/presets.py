@@ -23,6 +23,11 @@ class Preset:
             are optional.
         arguments: ffmpeg's arguments between the input and the output, as pairs of option and
             value.
+        version: Part of the key of each output, from version 2 on. Raise it whenever the same
+            source would give another output: after a change of `arguments`, of `source_arguments`
+            in streams.py, or of what runner.sh adds. If `arguments` change, keep the old ones in
+            _EARLIER_ARGUMENTS. Outputs of earlier versions are skipped until the user forces them.
+        earlier: The earlier versions of the preset, the newest first.
         holds_cover: Whether outputs keep the cover art of the source.
         holds_24_bits: Whether outputs have 24 bits per sample if the source has more than 16.
     """
@@ -32,6 +37,8 @@ class Preset:
     content_type: str
     streams: tuple[StreamKind, ...]
     arguments: tuple[str, ...]
+    version: int = 2  # of all presets that do not give their own
+    earlier: tuple["Preset", ...] = ()
     holds_cover: bool = False
     holds_24_bits: bool = False
 
@@ -104,7 +111,35 @@ _ALL = (
     ),
     Preset("webm", ".webm", "video/webm", ("video", "audio"), (*_VIDEO, *_VP9, *_OPUS)),
 )
-PRESETS: Mapping[str, Preset] = MappingProxyType({preset.name: preset for preset in _ALL})
+
+
+def _without_sync(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the arguments of version 1, which closed the gaps of a source."""
+    at = arguments.index("-af")
+    rest = ("-af", _LAYOUTS) if _LAYOUTS in arguments[at + 1] else ()
+    return (*arguments[:at], *rest, *arguments[at + 2 :])
+
+
+# By preset and version: the arguments of that version, if those of the next version are different.
+_EARLIER_ARGUMENTS: Mapping[tuple[str, int], tuple[str, ...]] = {
+    (preset.name, 1): _without_sync(preset.arguments) for preset in _ALL
+}
+
+
+def with_earlier_versions(
+    preset: Preset, arguments: Mapping[tuple[str, int], tuple[str, ...]]
+) -> Preset:
+    """Return the preset with its earlier versions. `arguments` are as in _EARLIER_ARGUMENTS."""
+    earlier = [preset]
+    for version in range(preset.version - 1, 0, -1):
+        own = arguments.get((preset.name, version), earlier[-1].arguments)
+        earlier.append(replace(preset, version=version, arguments=own))
+    return replace(preset, earlier=tuple(earlier[1:]))
+
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {preset.name: with_earlier_versions(preset, _EARLIER_ARGUMENTS) for preset in _ALL}
+)
 
 
 def presets_for(names: Sequence[str], options: Sequence[str] = ()) -> tuple[Preset, ...]:
@@ -126,5 +161,12 @@ def preset_for(name: str, options: Sequence[str] = ()) -> Preset:
     if name not in PRESETS:
         raise ValueError(f"unknown preset {name!r}; choose one of {', '.join(PRESETS)}")
     preset = PRESETS[name]
-    arguments = add_options(preset.arguments, options, preset=name, streams=preset.streams)
-    return replace(preset, arguments=arguments) if options else preset
+    return with_options(preset, options) if options else preset
+
+
+def with_options(preset: Preset, options: Sequence[str]) -> Preset:
+    """Return the preset with the options added to it and to its earlier versions."""
+    streams = preset.streams
+    arguments = add_options(preset.arguments, options, preset=preset.name, streams=streams)
+    earlier = tuple(with_options(version, options) for version in preset.earlier)
+    return replace(preset, arguments=arguments, earlier=earlier)

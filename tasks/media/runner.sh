@@ -10,13 +10,16 @@
 #                      the whole source ends if END is "-". Each is "-" if the source does not
 #                      declare it. Empty: the output has no sound.
 #   PICTURE            the same for the pictures
+#   SOURCE_MD5         MD5 of the planned source, in hex. Empty: it is not compared.
 #
 # Exit status: 65 (EX_DATAERR) if the source is at fault: ffmpeg cannot convert it, or the check
-# fails. 64 (EX_USAGE) for a wrong setting, 66 (EX_NOINPUT) without `input`, 127 without ffmpeg.
+# fails. 64 (EX_USAGE) for a wrong setting, 66 (EX_NOINPUT) without `input`, 75 (EX_TEMPFAIL) if
+# `input` does not have the MD5, 127 without ffmpeg.
 # Otherwise that of ffmpeg, if it is killed, or lacks memory or disk space.
 # The name of an empty file, such as `seconds-10.026_missing-4.010_gap-3.008-4.010_lavf-59.27.100`,
 # states what was verified. tasks/media/verification.py reads it.
-# Requires only sh, awk, df, od, rm and wc. The shell never parses a value a second time.
+# Requires only sh, awk, df, od, rm and wc. Without md5sum, it does not compare the MD5.
+# The shell never parses a value a second time.
 set -u
 
 # The start task copies an ffmpeg from storage into this folder.
@@ -377,6 +380,13 @@ check() {
     } >>measures
 }
 
+# Whether `input` is another version than the planned one. A blob can be replaced after the plan.
+is_replaced() {
+    [ -n "${SOURCE_MD5-}" ] && command -v md5sum >/dev/null || return 1
+    digest=$(md5sum <input) || return 1
+    [ "${digest%% *}" != "$SOURCE_MD5" ]
+}
+
 [ -n "${OUTPUT-}" ] || fail 64 "OUTPUT must name the file to write"
 # Without the preset's arguments ffmpeg would convert to something else, without an error.
 [ -n "${FFMPEG_ARGUMENTS-}" ] || fail 64 "FFMPEG_ARGUMENTS must hold the preset's arguments"
@@ -391,6 +401,7 @@ for claim in "$SOUND" "$PICTURE"; do
 done
 command -v ffmpeg >/dev/null || fail 127 "ffmpeg is not on this node's PATH ($PATH)"
 [ -f input ] || fail 66 "no file named input in $PWD"
+! is_replaced || fail 75 "the source was replaced after the run planned it. Run again"
 for left in progress messages measures sound pictures packets times written seconds-* "./$OUTPUT"; do
     if [ -e "$left" ] || [ -h "$left" ]; then rm -f "$left"; fi
 done

@@ -194,11 +194,14 @@ async def find_blobs(service: "BlobServiceClient", address: str) -> AsyncIterato
 
 
 def _blob_source(blob: "ListedBlob", *, container: str, root: str) -> Source:
+    md5 = b64decode(blob.md5).hex()
     return Source(
         name=blob.name.removeprefix(root).lstrip("/"),
         location=f"{AZURE}{container}/{blob.name}",
         size_bytes=blob.size_bytes,
-        version=b64decode(blob.md5).hex() or blob.etag,
+        version=md5 or blob.etag,
+        etag=blob.etag,
+        md5=md5,
     )
 
 

@@ -106,7 +106,8 @@ def expected_seconds(media: Media, preset: Preset) -> float | None:
 def source_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
     """Return the ffmpeg arguments that depend on the source. They follow those of the preset.
 
-    A conversion's key does not include them: they depend only on the content and the preset.
+    A conversion's key does not include them: they depend only on the content and the version of the
+    preset. To change these rules, raise the versions of the presets that they concern.
     """
     arguments = _TAG_ARGUMENTS.get(media.format, ())
     if preset.holds_24_bits and not media.has_24_bits and "-sample_fmt" not in preset.arguments:

@@ -30,7 +30,7 @@ from tasks.parameters import Pool, Request
 from tasks.results.lanes import UNPAID
 from tasks.results.progress import Progress, headline
 from tasks.results.run_report import Report
-from tasks.results.text import printable
+from tasks.results.text import labels, printable
 
 PROGRESS, FILES, REPORT = (
     "convert-progress",
@@ -104,7 +104,7 @@ def table_rows(files: Iterable[FileResult]) -> list[dict[str, Any]]:
     found = ranked[:TABLE_ROWS]
     return [
         {
-            "file": escape_cell(file.source),
+            "file": escape_cell(label),
             "state": file.state.replace("_", " "),
             "output or reason": escape_cell(file.output_or_reason),
             "seconds": "" if file.seconds is None else f"{file.seconds:.1f}",
@@ -113,7 +113,7 @@ def table_rows(files: Iterable[FileResult]) -> list[dict[str, Any]]:
             "tries": str(file.attempts),
             "node": file.node or "",
         }
-        for file in found
+        for file, label in zip(found, labels(found), strict=True)
     ]
 
 
@@ -187,9 +187,10 @@ def pool_rows(report: Report, pool: Pool) -> Iterator[tuple[str, str]]:
 def failure_lines(missing: Sequence[FileResult]) -> Iterator[str]:
     yield "\n## Files that are not converted\n"
     yield "| file | state | reason |\n|---|---|---|"
-    for file in missing[:FAILURES]:
+    listed = missing[:FAILURES]
+    for file, label in zip(listed, labels(listed), strict=True):
         reason = escape_markdown(file.reason or "")
-        yield f"| {escape_markdown(file.source)} | {file.state.replace('_', ' ')} | {reason} |"
+        yield f"| {escape_markdown(label)} | {file.state.replace('_', ' ')} | {reason} |"
     if len(missing) > FAILURES:
         yield f"\n… and {len(missing) - FAILURES} more: see the table of files or the report file."
 

@@ -53,7 +53,7 @@ class Ledger:
 
 
 def file_results(ledger: Ledger) -> list[FileResult]:
-    """Return one row for each source and preset, sorted by source, then in the order of presets."""
+    """Return one row for each source and preset: by name, then path, then the order of presets."""
     presets = [preset.name for preset in ledger.request.output.chosen]
     refusals = {
         (refusal.source.location, preset): refusal
@@ -73,7 +73,7 @@ def file_results(ledger: Ledger) -> list[FileResult]:
         for conversion in ledger.plan.pending
         if (conversion.source.location, conversion.preset) not in refusals
     ]
-    return sorted(rows, key=lambda row: (row.source, presets.index(row.preset)))
+    return sorted(rows, key=lambda row: (row.source, row.path, presets.index(row.preset)))
 
 
 def last_by_key(
@@ -90,17 +90,31 @@ def last_by_key(
 
 
 def refused_row(refusal: Refusal, preset: str) -> FileResult:
-    return FileResult(refusal.source.name, preset, refusal.output, "failed", reason=refusal.reason)
+    source = refusal.source
+    return FileResult(
+        source.name, preset, refusal.output, "failed", reason=refusal.reason, path=source.location
+    )
 
 
 def skipped_row(conversion: Conversion) -> FileResult:
+    reason, note = "it is already converted", None
+    if conversion.existing == "earlier":
+        version = earlier_version(conversion.preset)
+        reason = f"it was converted by {version}; --force converts it again"
+        note = f"{version} converted it"
     return FileResult(
         conversion.source.name,
         conversion.preset,
         conversion.output,
         "skipped",
-        reason="it is already converted",
+        reason=reason,
+        path=conversion.source.location,
+        note=note,
     )
+
+
+def earlier_version(preset: str) -> str:
+    return f"an earlier version of preset {preset}"
 
 
 def pending_row(
@@ -127,7 +141,18 @@ def pending_row(
         started_at=last.started_at if last else None,
         ended_at=last.ended_at if last else None,
         key=conversion.key,
+        path=conversion.source.location,
+        note=note_on_output(conversion) if state == "converted" else None,
     )
+
+
+def note_on_output(conversion: Conversion) -> str | None:
+    """Return which earlier output a new one has replaced, if any."""
+    if conversion.existing == "outdated":
+        return "it replaced an earlier output: the source or the options have changed"
+    if conversion.existing == "earlier":
+        return f"it replaced the output of {earlier_version(conversion.preset)}"
+    return None
 
 
 def decide_state(
@@ -138,7 +163,11 @@ def decide_state(
     The only proof of a conversion is an output with its key.
     """
     if ledger.request.run.dry_run:
-        return "not_started", "it would be converted"
+        is_outdated = conversion.existing == "outdated"
+        note = " again: the source or the options have changed" if is_outdated else ""
+        return "not_started", f"it would be converted{note}"
+    if problem := ledger.evidence.source_problems.get(conversion.key):
+        return "failed", problem
     exists = conversion.key in ledger.evidence.sizes
     # With --force, the output may be from an earlier run: then the batch task counts, too.
     is_new = not ledger.request.run.force or (batch_result and batch_result.state == "succeeded")

@@ -704,8 +704,9 @@ function showFiles() {
     name, class: `number ${more}`.trim(), key: (n) => files[column][n],
     text: (n) => (files[column][n] === null ? "" : text(files[column][n])),
   });
+  const remarks = (n) => [files.note[n], ...files.warnings[n].map((text) => `warning: ${text}`)].filter(Boolean);
   const outputOrReason = (n) => (["converted", "skipped"].includes(files.state[n])
-    ? [files.output[n], ...files.warnings[n].map((text) => `(warning: ${text})`)].join(" ") : files.reason[n]) ?? "";
+    ? [files.output[n], ...remarks(n).map((text) => `(${text})`)].join(" ") : files.reason[n]) ?? "";
   const columns = [
     { name: "File", class: "text", key: (n) => files.source[n], text: (n) => printable(files.source[n]) },
     hasPresets ? { name: "Preset", key: (n) => files.preset[n], text: (n) => files.preset[n] } : null,

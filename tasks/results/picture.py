@@ -18,7 +18,7 @@ from tasks.results.timeline import Timeline
 FOLDER = Path(__file__).parent
 COLUMNS = (
     *("source", "preset", "output", "state", "reason", "attempts", "seconds"),
-    *("source_seconds", "output_bytes", "warnings"),
+    *("source_seconds", "output_bytes", "note", "warnings"),
 )
 VALUES_PER_PIECE = 1000
 DATA = "{{data}}"
@@ -153,7 +153,7 @@ def path_beside(report: Path) -> Path:
     return picture if picture != report else report.with_name(f"{report.name}.html")
 
 
-def is_ours(path: Path) -> bool:
+def is_picture(path: Path) -> bool:
     """Return whether a file is a picture of a run, which a later one may replace."""
     with path.open("rb") as file:
         return GENERATOR in file.read(500)

@@ -1,10 +1,12 @@
 """The report of a run: its model, how it is built from the ledger, and its JSON."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, get_args
 
 from tasks.media.addresses import is_blob
@@ -14,6 +16,9 @@ from tasks.results.cost import Estimate, estimate, share_cost
 from tasks.results.lanes import JOB, POOL, Activity, Lane
 from tasks.results.ledger import DONE, Ledger, file_results
 from tasks.results.timeline import Record, Timeline, build_timeline
+
+# How the JSON of each report begins, also if a tool has formatted it again.
+OPENING = re.compile(rb'\s*{\s*"run":\s*{\s*"id":\s*"[0-9a-f]{32}",\s*"presets":\s*\[')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +154,12 @@ class Report:
         yield ',\n  "files": '
         yield from json_lines(self.files)
         yield "\n}\n"
+
+
+def is_report(path: Path) -> bool:
+    """Return whether a file is the report of a run, which a later one may replace."""
+    with path.open("rb") as file:
+        return OPENING.match(file.read(500)) is not None
 
 
 def json_values(part: RunInfo | RunSummary) -> dict[str, Any]:

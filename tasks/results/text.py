@@ -1,9 +1,20 @@
 """Names, counts and times in a form for people."""
 
+from collections.abc import Sequence
+
+from tasks.models import FileResult
+
 
 def printable(text: str) -> str:
     """Return a name with escaped control characters: they could move the cursor or reverse text."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def labels(files: Sequence[FileResult]) -> list[str]:
+    """Return the name of each source, or its path if another source here has the same name."""
+    first: dict[str, str] = {}
+    shared = {f.source for f in files if first.setdefault(f.source, f.path) != f.path}
+    return [file.path if file.source in shared else file.source for file in files]
 
 
 def counted(count: int, noun: str) -> str:

@@ -2,12 +2,13 @@
 
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, expect
-from records import NOW, ONE, a_ledger, a_plan
+from records import NOW, ONE, a_ledger, a_plan, proof_of
 from runs import a_big_report, picture_of
 
 from browser import DESKTOP, Window, open_window
@@ -199,6 +200,17 @@ async def test_a_run_with_nothing_to_convert_shows_no_job_and_no_pool(
     notes = window.page.locator("#notes")
     await expect(notes).to_contain_text("Node time counts")
     assert not re.search(r"\bnull\b|\bpool\b", await notes.inner_text())
+    check_silent(window)
+
+
+async def test_an_output_is_shown_with_its_note(window: Window, tmp_path: Path) -> None:
+    path = tmp_path / "noted.html"
+    replaced = replace(ONE, existing="outdated")
+    ledger = a_ledger(plan=a_plan(replaced), evidence=proof_of(replaced))
+    path.write_bytes(picture_of(build_report(ledger, now=NOW)))
+    await show(window, path)
+    cell = window.page.get_by_role("cell", name="a.mp3 (it replaced an earlier output")
+    await expect(cell).to_be_visible()
     check_silent(window)
 
 

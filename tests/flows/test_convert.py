@@ -15,6 +15,7 @@ import pytest
 from azure.batch import BatchClient, models
 from azure.storage.blob import BlobClient, BlobLeaseClient, BlobServiceClient
 
+from flows.cli.display import print_report
 from flows.convert import convert as convert_flow
 from storage_proxy import Delay, StorageProxy
 from tasks.errors import FilesFailedError, OutputInUseError, PreflightError, UsageError
@@ -178,6 +179,7 @@ async def test_a_changed_source_is_converted_again_to_the_same_output(
     report = await convert(folder)
     assert states(report) == {"a.mp4": "converted"}
     assert outputs(report) == {"a.mp4": "a.mp3"}
+    assert report.files[0].note.startswith("it replaced an earlier output")
 
 
 @pytest.mark.accounts("key", "entra")
@@ -415,6 +417,30 @@ async def test_the_report_file_contains_every_source(
     content = json.loads(path.read_text())
     assert content["summary"]["converted"] == 1
     assert [file["source"] for file in content["files"]] == ["a.mp4"]
+
+
+async def test_a_report_over_a_source_is_refused_and_the_source_is_unchanged(
+    convert: Convert, library: Library
+) -> None:
+    source = library("a.mp4") / "a.mp4"
+    before = source.read_bytes()
+    with pytest.raises(UsageError, match="would be written, but it is a source"):
+        await convert(source, output={"report": str(source)})
+    assert source.read_bytes() == before
+
+
+async def test_sources_of_one_name_are_told_apart_by_their_paths(
+    convert: Convert, library: Library, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = library("one/a.mp4", "two/a.mp4")
+    report = await convert(folder / "one", folder / "two")
+    assert [(row.source, row.path) for row in report.files] == [
+        ("a.mp4", str(folder / "one/a.mp4")),
+        ("a.mp4", str(folder / "two/a.mp4")),
+    ]
+    print_report(report)
+    printed = "".join(capsys.readouterr().out.split())
+    assert all(row.path in printed for row in report.files)
 
 
 async def test_a_folder_without_media_files_is_an_error(convert: Convert, tmp_path: Path) -> None:

@@ -101,9 +101,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def tools_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for PATH with the tools that the runner needs, without sh and ffmpeg."""
+    """A folder for PATH with the tools that the runner uses, without sh and ffmpeg."""
     folder = tmp_path_factory.mktemp("tools")
-    for name in ("awk", "df", "od", "rm", "wc"):
+    for name in ("awk", "df", "md5sum", "od", "rm", "wc"):
         (folder / name).symlink_to(shutil.which(name) or pytest.fail(f"{name} is not installed"))
     return folder
 

@@ -1,6 +1,9 @@
+from dataclasses import replace
+
+import pytest
 from records import MP3
 
-from tasks.media.presets import PRESETS
+from tasks.media.presets import PRESETS, preset_for, with_earlier_versions
 from tasks.naming import batch_task_id, conversion_key, key_and_attempt, lock_id
 
 
@@ -14,10 +17,37 @@ def test_the_key_changes_with_content_output_and_preset() -> None:
     assert len(keys) == 4
 
 
-def test_keys_of_earlier_versions_are_unchanged() -> None:
-    """If these keys change, runs convert whole libraries again."""
-    assert conversion_key("c0", "a.mp3", MP3) == "919b93fddba1a500fd0cedb01462aa08"
-    assert conversion_key("c0", "a.flac", PRESETS["flac"]) == "71dc57d79ef519f262b567d2433b7b1d"
+OPTIONS = ["-ar", "44100", "-af", "volume=2"]
+FIRST_KEYS = {  # of version 1 of each preset, without and with OPTIONS
+    "mp3": ("919b93fddba1a500fd0cedb01462aa08", "67b5ce93980b3cb7e25093133a476df6"),
+    "mp3-320k": ("eb3d330d63bfa9e4c512db590582d679", "259244d91277e375660190a4082a1796"),
+    "m4a": ("aa787f689537fc7f223d387a7d014ce4", "9d8e5cd3a88922a8a64e2b4099de4913"),
+    "opus": ("bc4e1eaef92f349386a6b184057a8861", "753d8a997f0b5019f2369b075c34906a"),
+    "flac": ("71dc57d79ef519f262b567d2433b7b1d", "f270b5cef7e0c2ebfc98c333113b0edf"),
+    "wav": ("4f25d5dee29aec91f257f086529b0331", "5062075b67ae9095446f14d018615718"),
+    "mp4-720p": ("9a8505a8a5a84b2bcbec6709fe1f8404", "a871e3950b99a9343dab878300332cb5"),
+    "webm": ("04d2c4d727c14387f47fbc071ef8412a", "59b9dcad4ec596f006e6c0f0e9eca069"),
+}
+
+
+@pytest.mark.parametrize("name", FIRST_KEYS)
+def test_the_keys_of_the_first_version_of_a_preset_are_unchanged(name: str) -> None:
+    """If these keys change, runs convert whole libraries again, and users pay for it."""
+    found = []
+    for preset in (PRESETS[name], preset_for(name, OPTIONS)):
+        (first,) = (each for each in (preset, *preset.earlier) if each.version == 1)
+        found.append(conversion_key("c0", f"a{preset.suffix}", first))
+    assert tuple(found) == FIRST_KEYS[name], (
+        "Raise the preset's version in tasks/media/presets.py, and add its arguments of version 1"
+        " to _EARLIER_ARGUMENTS."
+    )
+
+
+def test_each_version_of_a_preset_has_its_own_keys() -> None:
+    third = with_earlier_versions(replace(MP3, version=3, earlier=()), {})
+    versions = (third, *third.earlier)
+    assert [each.version for each in versions] == [3, 2, 1]
+    assert len({conversion_key("c0", "a.mp3", each) for each in versions}) == 3
 
 
 def test_a_batch_task_id_contains_the_key_and_the_attempt() -> None:

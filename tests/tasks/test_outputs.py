@@ -1,10 +1,11 @@
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from azure.storage.blob import BlobServiceClient, ContainerClient
+from azure.storage.blob import BlobServiceClient, ContainerClient, ContentSettings
 from records import a_conversion, a_request, a_source, a_ticket
 
 from tasks.azure.clients import blob_service
@@ -12,10 +13,18 @@ from tasks.azure.stamps import stamp_metadata
 from tasks.errors import DownloadError
 from tasks.files import move_aside
 from tasks.media.verification import read_marker
-from tasks.models import BatchResult, Stamp
+from tasks.models import BatchResult, Conversion, Stamp
 from tasks.naming import log_folder
-from tasks.outputs import collect_outputs, download_outputs, is_same, list_outputs, local_target
-from tasks.parameters import Output
+from tasks.outputs import (
+    collect_outputs,
+    download_outputs,
+    is_same,
+    list_outputs,
+    local_target,
+    remove_keys,
+)
+from tasks.parameters import Output, Run
+from tasks.source_versions import REPLACED
 
 
 @pytest.fixture
@@ -74,6 +83,72 @@ async def test_evidence_comes_from_outputs_markers_and_logs(
     assert found.tails["k2-1"].endswith("x\ufffd the end")
     assert len(found.tails["k2-1"]) < 4096
     assert (found.tails["k3-1"], found.tails["k4-1"]) == ("", "")
+
+
+@pytest.fixture
+def planned(blobs: BlobServiceClient, containers: tuple[str, str]) -> Conversion:
+    """Return a conversion of a blob that has been replaced since."""
+    blobs.create_container(containers[1])
+    media = blobs.create_container(f"media-{containers[0]}")
+    blob = media.get_blob_client("a.mp4")
+    etag = blob.upload_blob(b"planned")["etag"].strip('"')
+    md5 = bytes(blob.get_blob_properties().content_settings.content_md5 or b"").hex()
+    blob.upload_blob(b"another", overwrite=True)
+    location = f"az://{media.container_name}/a.mp4"
+    return a_conversion(a_source(location=location, version=md5, etag=etag, md5=md5))
+
+
+async def test_an_output_of_a_replaced_source_is_not_believed_and_loses_only_its_key(
+    planned: Conversion, container: ContainerClient, containers: tuple[str, str]
+) -> None:
+    metadata = stamp_metadata(planned) | {"Own": "1 < 2"}
+    settings = ContentSettings(content_type="audio/mpeg")
+    output = container.upload_blob(
+        planned.output, b"mp3", metadata=metadata, content_settings=settings
+    )
+    results = [BatchResult(planned.key, 1, "succeeded")]
+    given: Any = {"ticket": a_ticket(), "request": a_request(containers)}
+    for _ in range(2):  # the second time as after an error: the key is gone, but not the reason
+        found = await collect_outputs.fn([planned], results, **given)
+        assert found.sizes == {}
+        assert found.source_problems == {planned.key: REPLACED}
+    properties = output.get_blob_properties()
+    del metadata["convertkey"]
+    assert properties.metadata == metadata
+    assert properties.content_settings.content_type == "audio/mpeg"
+    assert output.download_blob().readall() == b"mp3"
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        BatchResult("", 1, "failed", exit_code=75, code="FailureExitCode"),
+        BatchResult("", 1, "failed", exit_code=1, code="FailureExitCode"),
+    ],
+)
+async def test_the_output_of_an_earlier_run_keeps_its_key_if_a_forced_conversion_fails(
+    planned: Conversion,
+    container: ContainerClient,
+    containers: tuple[str, str],
+    result: BatchResult,
+) -> None:
+    output = container.upload_blob(planned.output, b"mp3", metadata=stamp_metadata(planned))
+    request = a_request(containers, run=Run(force=True))
+    results = [replace(result, key=planned.key)]
+    await collect_outputs.fn([planned], results, ticket=a_ticket(), request=request)
+    assert output.get_blob_properties().metadata["convertkey"] == planned.key
+
+
+async def test_an_output_that_was_written_again_meanwhile_keeps_its_key(
+    container: ContainerClient,
+) -> None:
+    container.upload_blob("a.mp3", b"mp3", metadata={"convertkey": "new"})
+    async with blob_service() as service:
+        outputs = service.get_container_client(container.container_name)
+        await remove_keys(outputs, {"a.mp3": "old", "none.mp3": "old"})
+    assert container.get_blob_client("a.mp3").get_blob_properties().metadata == {
+        "convertkey": "new"
+    }
 
 
 async def test_outputs_are_downloaded_completely_into_their_folders(

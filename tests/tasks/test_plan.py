@@ -2,7 +2,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from azure.storage.blob import BlobServiceClient
@@ -15,12 +15,11 @@ from tasks.media.output_names import safe_name
 from tasks.media.presets import PRESETS
 from tasks.media.sandbox import ProbeProcess
 from tasks.media.streams import Media, Stream, UnreadableMedia
-from tasks.models import Claim, Conversion, Plan, Refusal, Stamp
+from tasks.models import Claim, Conversion, Existing, Plan, Refusal, Stamp
 from tasks.parameters import Run
 from tasks.plan import (
     apply_probe,
     confirm_plan,
-    is_done,
     list_and_warm,
     make_plan,
     probe_all,
@@ -31,18 +30,16 @@ from tasks.plan import (
 )
 
 
-def test_a_conversion_is_done_if_its_output_has_its_key() -> None:
-    conversion = a_conversion()
-    assert is_done(conversion, {"a.mp3": Stamp(conversion.key, "/library/a.mp4")})
-    assert not is_done(conversion, {"a.mp3": Stamp("0" * 32, "/library/a.mp4")})
-    assert not is_done(conversion, {"b.mp3": Stamp(conversion.key, "/library/a.mp4")})
+def test_a_conversion_is_done_if_this_or_an_earlier_version_made_its_output() -> None:
+    none, current, earlier, outdated = (a_conversion(existing=e) for e in get_args(Existing))
+    all_four = (none, current, earlier, outdated)
+    assert separate_done(all_four, run=Run()) == ((current, earlier), (none, outdated))
 
 
 def test_nothing_is_done_with_force() -> None:
-    conversion = a_conversion()
-    outputs = {"a.mp3": Stamp(conversion.key, "")}
-    assert separate_done([conversion], outputs=outputs, run=Run()) == ((conversion,), ())
-    assert separate_done([conversion], outputs=outputs, run=Run(force=True)) == ((), (conversion,))
+    conversion = a_conversion(existing="current")
+    assert separate_done([conversion], run=Run()) == ((conversion,), ())
+    assert separate_done([conversion], run=Run(force=True)) == ((), (conversion,))
 
 
 def test_an_updated_plan_drops_what_was_converted_meanwhile_and_keeps_probed_values() -> None:
@@ -52,7 +49,7 @@ def test_an_updated_plan_drops_what_was_converted_meanwhile_and_keeps_probed_val
     outputs = {one.output: Stamp(one.key, one.source.location, preset="mp3")}
     updated = update_plan(plan, a_request(), outputs=outputs)
     assert updated.pending == (other,)
-    assert updated.done == (one,)
+    assert updated.done == (replace(one, existing="current"),)
     assert updated.refused == (refusal,)
 
 

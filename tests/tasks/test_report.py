@@ -1,6 +1,7 @@
 """The files that the report stage writes."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from records import a_conversion, a_ledger, a_plan, a_request, a_source
 from tasks.errors import ReportUnwrittenError
 from tasks.models import Diagnosis
 from tasks.report import write_report
-from tasks.results.run_report import Report, json_values
+from tasks.results.run_report import Report, is_report, json_values
 
 DIAGNOSIS = Diagnosis("DeadlinePassed", "The deadline has passed.", "", "Run again.")
 
@@ -46,6 +47,52 @@ def test_a_users_file_with_the_name_of_the_picture_is_kept_aside(tmp_path: Path)
     write_report(a_ledger(request=request))
     assert (tmp_path / "index.html~").read_text() == "the user's own"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["index.html", "index.html~", "index.json"]
+
+
+def test_a_users_file_with_the_name_of_the_report_is_kept_aside(tmp_path: Path) -> None:
+    report = tmp_path / "r.json"
+    request = a_request(output={"report": str(report)})
+    for content in ('{"run": 1}', "media"):
+        report.write_text(content)
+        write_report(a_ledger(request=request))
+    assert (tmp_path / "r.json~").read_text() == '{"run": 1}'
+    assert (tmp_path / "r.json~2").read_text() == "media"
+    assert is_report(report)
+
+
+def test_the_report_of_an_earlier_run_is_replaced_also_if_it_was_formatted_again(
+    tmp_path: Path,
+) -> None:
+    report = tmp_path / "r.json"
+    request = a_request(output={"report": str(report)})
+    write_report(a_ledger(request=request))
+    report.write_text(json.dumps(json.loads(report.read_text()), separators=(",", ":")))
+    write_report(a_ledger(request=request))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["r.html", "r.json"]
+
+
+@pytest.mark.parametrize("target", ["a report", "a file", "nowhere"])
+def test_a_link_with_the_name_of_the_report_is_kept_aside_and_its_target_is_unchanged(
+    tmp_path: Path, target: str
+) -> None:
+    write_report(a_ledger(request=a_request(output={"report": str(tmp_path / "a report")})))
+    (tmp_path / "a file").write_text("the user's own")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    report = tmp_path / "r.json"
+    report.symlink_to(target)
+    write_report(a_ledger(request=a_request(output={"report": str(report)})))
+    assert not report.is_symlink()
+    assert str((tmp_path / "r.json~").readlink()) == target
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_file_that_cannot_be_read_is_kept_aside(tmp_path: Path) -> None:
+    if not os.geteuid():
+        pytest.skip("root can read every file")
+    report = tmp_path / "r.json"
+    report.touch(mode=0o200)
+    write_report(a_ledger(request=a_request(output={"report": str(report)})))
+    assert (tmp_path / "r.json~").exists()
 
 
 def test_without_a_report_path_no_file_is_written(

@@ -1,12 +1,20 @@
+import os
 import sys
 from pathlib import Path
 
 import pytest
-from records import a_conversion, a_file
+from records import a_conversion, a_file, a_source
 
 from tasks.errors import UsageError
+from tasks.media.sources import find_local_files
 from tasks.parameters import Output, Request
-from tasks.request_checks import check_downloads, check_overlap, check_request, is_writable
+from tasks.request_checks import (
+    check_downloads,
+    check_overlap,
+    check_report,
+    check_request,
+    is_writable,
+)
 
 
 def test_a_request_without_sources_is_an_error() -> None:
@@ -62,6 +70,46 @@ def test_a_download_that_would_overwrite_its_source_is_refused(tmp_path: Path) -
     ):
         check_downloads([a_conversion(source, output="a.mp4")], output)
     check_downloads([a_conversion(source, output="a.mp4")], Output())
+
+
+@pytest.mark.parametrize("report", ["a.mp4", "sub/../a.mp4", "link.json", "hard.json", "pipe.mp4"])
+def test_a_report_that_would_replace_a_source_is_refused(tmp_path: Path, report: str) -> None:
+    a_file(tmp_path / "a.mp4")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "link.json").symlink_to("a.mp4")
+    (tmp_path / "hard.json").hardlink_to(tmp_path / "a.mp4")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    sources = [*find_local_files(str(tmp_path))]
+    with pytest.raises(UsageError, match=r"would be written, but it is a source\. Choose another"):
+        check_report(sources, Output(report=str(tmp_path / report)))
+
+
+def test_a_report_whose_picture_would_replace_a_source_is_refused(tmp_path: Path) -> None:
+    source = a_file(tmp_path / "a.html")
+    with pytest.raises(UsageError, match=r"With the report .*a\.json, .*a\.html would be written"):
+        check_report([source], Output(report=str(tmp_path / "a.json")))
+
+
+def test_a_report_beside_the_sources_is_accepted(tmp_path: Path) -> None:
+    sources = [a_file(tmp_path / "a.mp4"), a_source(location="az://media/r.json")]
+    twin = a_file(tmp_path / "twin.json")
+    found = (tmp_path / "a.mp4").stat()
+    os.utime(twin.location, ns=(found.st_atime_ns, found.st_mtime_ns))  # size and time are equal
+    for name in ("r.json", "twin.json", "new/r.json"):
+        check_report(sources, Output(report=str(tmp_path / name)))
+    check_report(sources, Output())
+
+
+@pytest.mark.parametrize("report", ["out/talks/a.mp3", "link/talks/a.mp3", "out/talks"])
+def test_a_report_that_would_replace_a_download_is_refused(tmp_path: Path, report: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "link").symlink_to("out")
+    conversion = a_conversion(a_source("talks/a.mp4"))
+    folder = str(tmp_path / "out")
+    with pytest.raises(UsageError, match="which is where the report would be written"):
+        check_downloads([conversion], Output(download_to=folder, report=str(tmp_path / report)))
+    beside = Output(download_to=folder, report=f"{folder}/talks/r.json")
+    check_downloads([conversion], beside)
 
 
 def test_a_folder_is_writable_if_it_exists_or_can_be_created(tmp_path: Path) -> None:

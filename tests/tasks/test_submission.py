@@ -81,6 +81,7 @@ def test_a_batch_task_has_what_the_runner_needs() -> None:
         "OUTPUT": "output.mp3",
         "SOUND": "0.000 3.142 -",
         "PICTURE": "",
+        "SOURCE_MD5": "",
         "FFMPEG_ARGUMENTS": "\n".join((*MP3.arguments, *particular)),
     }
     assert batch_task.id == batch_task_id(a_conversion().key, 2)
@@ -104,6 +105,17 @@ def test_an_output_is_uploaded_on_success_under_its_name_with_its_stamp() -> Non
         ("../std*.txt", "taskfailure"),
         ("seconds-*", "tasksuccess"),
     ]
+
+
+def test_the_node_gets_the_planned_md5_of_a_blob_and_its_output_the_planned_etag() -> None:
+    source = a_source(location="az://media/a.mp4", etag="0x8D", md5="d41d8cd98f")
+    batch_task = written(a_conversion(source))
+    settings = {s.name: s.value for s in batch_task.environment_settings or []}
+    assert settings["SOURCE_MD5"] == "d41d8cd98f"
+    target = (batch_task.output_files or [])[0].destination.container
+    assert target
+    headers = {h.name: h.value for h in target.upload_headers or []}
+    assert headers["x-ms-meta-convertsourceetag"] == "0x8D"
 
 
 def test_all_logs_are_uploaded_if_uploads_are_kept() -> None:

@@ -1,3 +1,4 @@
+import asyncio
 import os
 import tracemalloc
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
 from records import a_conversion, a_file, a_request, a_source, a_ticket
 
+from storage_proxy import Delay, StorageProxy
 from tasks.models import Conversion, Refusal, Ticket
 from tasks.naming import input_blob
 from tasks.uploads import CHANGED, missing_inputs, upload_wave
@@ -85,6 +87,30 @@ async def test_a_file_of_the_same_length_but_another_time_has_changed(
     os.utime(tmp_path / "a.mp4", ns=(0, 0))
     (refused,) = await upload(conversion)
     assert refused.reason == CHANGED
+    assert uploaded(inputs) == {}
+
+
+async def test_a_file_that_changes_while_it_is_uploaded_is_refused_and_its_blob_deleted(
+    upload: Any, inputs: ContainerClient, tmp_path: Path, storage_faults: StorageProxy
+) -> None:
+    conversion = a_conversion(a_file(tmp_path / "a.mp4", b"planned"))
+    storage_faults.order(Delay(method="PUT", blob="*/inputs/*", seconds=1, times=1))
+    uploading = asyncio.create_task(upload(conversion))
+    while not storage_faults.requests:
+        await asyncio.wait([uploading], timeout=0.05)
+    (tmp_path / "a.mp4").write_bytes(b"another")
+    assert [refusal.reason for refusal in await uploading] == [CHANGED]
+    assert [r.method for r in storage_faults.requests] == ["PUT", "DELETE"]
+    assert uploaded(inputs) == {}
+
+
+async def test_what_an_earlier_try_left_of_a_changed_file_is_deleted(
+    upload: Any, inputs: ContainerClient, tmp_path: Path
+) -> None:
+    conversion = a_conversion(a_file(tmp_path / "a.mp4"))
+    inputs.upload_blob(input_blob(TICKET.lock_id, "c0"), b"something else")
+    (tmp_path / "a.mp4").write_bytes(b"something else")
+    assert [refusal.reason for refusal in await upload(conversion)] == [CHANGED]
     assert uploaded(inputs) == {}
 
 

@@ -1,13 +1,21 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.media.presets import PRESETS, PresetName, preset_for
+from tasks.media.presets import (
+    PRESETS,
+    Preset,
+    PresetName,
+    preset_for,
+    with_earlier_versions,
+    with_options,
+)
 
 
 def value_of(option: str, arguments: tuple[str, ...]) -> str:
@@ -28,6 +36,23 @@ def test_the_presets_import_no_slow_module() -> None:
     code = "import tasks.media.presets, sys; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
     assert not {b"av", b"prefect", b"pydantic"} & set(modules.split())
+
+
+def test_earlier_versions_have_their_own_arguments_or_those_of_the_next_version() -> None:
+    preset = Preset("p", ".mp3", "audio/mpeg", ("audio",), ("-ar", "4"), version=4)
+    made = with_earlier_versions(preset, {("p", 2): ("-ar", "2"), ("other", 3): ("-ar", "3")})
+    assert [(each.version, each.arguments[1]) for each in made.earlier] == [
+        (3, "4"),
+        (2, "2"),
+        (1, "2"),
+    ]
+
+
+def test_options_are_added_to_earlier_versions_too() -> None:
+    old = ("-b:a", "1k", "-af", "volume=3")
+    preset = with_earlier_versions(replace(PRESETS["mp3"], version=2), {("mp3", 1): old})
+    (first,) = with_options(preset, ["-af", "volume=2"]).earlier
+    assert first.arguments == ("-b:a", "1k", "-af", "volume=2,volume=3")
 
 
 def test_a_preset_without_options_is_unchanged() -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -199,6 +200,62 @@ def test_a_row_has_all_that_is_known_about_its_file() -> None:
     assert (row.source, row.output, row.state) == ("a.mp4", "a.mp3", "converted")
     assert (row.attempts, row.node, row.exit_code, row.seconds) == (3, "n", 0, 1.5)
     assert (row.source_seconds, row.output_seconds, row.output_bytes) == (3.5, 3.4, 9)
+
+
+OUTDATED, EARLIER = (replace(ONE, existing=existing) for existing in ("outdated", "earlier"))
+
+
+@pytest.mark.parametrize(
+    ("conversion", "note"),
+    [
+        (ONE, None),
+        (replace(ONE, existing="current"), None),
+        (OUTDATED, "it replaced an earlier output: the source or the options have changed"),
+        (EARLIER, "it replaced the output of an earlier version of preset mp3"),
+    ],
+)
+def test_the_row_of_a_new_output_says_which_earlier_output_it_replaced(
+    conversion: Conversion, note: str | None
+) -> None:
+    (row,) = file_results(a_ledger(plan=a_plan(conversion), evidence=proof_of(conversion)))
+    assert (row.state, row.reason, row.note) == ("converted", None, note)
+    assert row.output_or_reason == ("a.mp3" if note is None else f"a.mp3 ({note})")
+
+
+def test_the_row_of_a_skipped_file_says_that_an_earlier_version_converted_it() -> None:
+    (row,) = file_results(a_ledger(plan=a_plan(done=(EARLIER,))))
+    assert row.reason == (
+        "it was converted by an earlier version of preset mp3; --force converts it again"
+    )
+    assert row.output_or_reason == "a.mp3 (an earlier version of preset mp3 converted it)"
+
+
+def test_the_row_of_a_file_that_is_not_converted_has_no_note() -> None:
+    (row,) = file_results(a_ledger(plan=a_plan(OUTDATED)))
+    assert (row.state, row.note) == ("not_started", None)
+
+
+def test_a_dry_run_says_which_files_it_would_convert_again() -> None:
+    ledger = a_ledger(plan=a_plan(OUTDATED), request=a_request(run=Run(dry_run=True)))
+    (row,) = file_results(ledger)
+    assert row.reason == "it would be converted again: the source or the options have changed"
+
+
+def test_a_row_that_was_converted_from_another_source_has_failed() -> None:
+    results = a_batch_result("succeeded"), a_batch_result("failed", exit_code=75)
+    for found in results:
+        ledger = a_ledger(evidence=Evidence({}, {}, {}, source_problems={ONE.key: "replaced"}))
+        assert decide_state(ONE, found, ledger) == ("failed", "replaced")
+
+
+def test_rows_of_sources_with_one_name_are_sorted_by_path() -> None:
+    sources = [a_source(location=f"/{folder}/a.mp4") for folder in "yx"]
+    pending, done, bad = (
+        a_conversion(s, output=f"{n}.mp3") for n, s in enumerate([*sources, ONE.source])
+    )
+    plan = a_plan(pending, done=(done,), refused=(Refusal(bad.source, "bad"),))
+    rows = file_results(a_ledger(plan=plan))
+    assert [row.path for row in rows] == ["/library/a.mp4", "/x/a.mp4", "/y/a.mp4"]
 
 
 def test_all_existing_outputs_can_be_downloaded() -> None:

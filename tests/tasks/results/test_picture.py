@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from runs import HOSTILE, a_big_report, picture_of
 
-from tasks.results.picture import fingerprint, is_ours, path_beside
+from tasks.results.picture import fingerprint, is_picture, path_beside
 
 
 class Parts(HTMLParser):
@@ -82,5 +82,5 @@ def test_a_picture_of_ours_is_recognised(tmp_path: Path) -> None:
     ours, other = tmp_path / "a.html", tmp_path / "b.html"
     ours.write_bytes(picture_of(a_big_report(files=3)))
     other.write_text("<!doctype html><title>mine</title>")
-    assert is_ours(ours)
-    assert not is_ours(other)
+    assert is_picture(ours)
+    assert not is_picture(other)
