@@ -99,7 +99,9 @@ READ_PACKETS='
         split($0, field, ",")
         stream = field[1] + 0; size = field[5]; is_zero = field[6] ~ /0x00000000/
         if ((field[3] + field[4]) * unit[stream] > last_end) last_end = (field[3] + field[4]) * unit[stream]
-        if (stream >= copies) { if (!is_zero) bytes += size; next }
+        # A larger packet of MP3 is not a frame, but what lies between two.
+        if (is_zero || (codec == "mp3" && stream == 0 && size > 2881)) junk += size
+        if (stream >= copies) { bytes += is_zero ? 0 : size; next }
         packets[stream]++; zeros[stream] += is_zero
         at = field[3] * unit[stream]; gap = at - end[stream]
         if (stream == 0 && packets[0] > 1 && gap > 0.05) {
@@ -110,27 +112,32 @@ READ_PACKETS='
         before = size
         next
     }
-    /\[(error|fatal)\]/ && !/monoton|partial file|chapter|Invalid data found when processing input$/ { errors++ }
+    /^\[(in#|matroska|mov|avi|flv|asf|mpeg|ogg|mxf|caf).*\[error\]/ && !/partial file|prematurely|chapter/ { errors++ }
     /demuxer -> ist_index:/ && match($0, /pkt_dts_time:-?[0-9.]+/) {
         at = substr($0, RSTART + 13, RLENGTH - 13) + 0
         is_audio = /type:audio/
         match($0, /ist_index:[0-9:]+/); track = substr($0, RSTART, RLENGTH)
         if (is_audio && !chosen) { chosen = track; start = at; last = at }
-        if (track != chosen) { if (!is_audio) other = at; next }
+        if (track != chosen) { if (!is_audio) others[++count] = at; next }
         gap = at - last - step
+        is_bridged = 0
+        for (n = 1; gap > 0.1 && n <= count; n++)
+            if (others[n] > last + gap / 2 && others[n] < at - 0.05) is_bridged = 1
+        if (is_bridged) bridged += gap
         if (gap < -0.5 || gap > pause) {
             if (++jumps <= 3) words = words sprintf("_jump-%.3f-%.3f", last + step - start, gap)
-            if (gap > 0) { jumped += gap; if (other > last + 1 && other < at - 1) continues = 1 }
+            if (gap > 0) { jumped += gap; if (is_bridged) continues = 1 }
             start += gap
         } else if (gap < 1) step = at - last
-        last = at
+        last = at; count = 0
     }
     END {
         if (jumps > 3) words = words "_jumps-" jumps
-        pictures = copies - has_sound ? has_sound : -1
+        pictures = copies > has_sound ? has_sound + 0 : -1
         printf "last %.3f\n", last_end
+        printf "bridged %.3f\n", bridged
         printf "packets %d\nzeros %d\nbytes %.0f\nerrors %d\njumped %.3f\njumps %s\ncontinues %d\n", \
-            packets[0], zeros[0], bytes, errors, jumped, words, continues
+            packets[0], zeros[0], bytes - (codec == "mp3" ? junk : 0), errors, jumped, words, continues
         printf "picture_packets %d\npicture_packets_end %.3f\n", packets[pictures], end[pictures]
         print "is_sparse", (codec ~ /^(opus|amr)/ && gaps && !large && small * 2 >= gaps)
     }'
@@ -168,12 +175,13 @@ JUDGE='
         if (m["sound_end"] == "-" && share < 0.8)
             fail(sprintf("the source is damaged: %d %% of its bytes cannot be read", 100 - 100 * share))
         is_junk = m["format"] == "raw" && 1 - share > missing / whole / 2
-        if (tail && m["filled"] < 0.5 && !undecoded && !m["zeros"] && !is_junk) fail_cut(end, whole)
-        is_damaged = undecoded || is_junk || m["zeros"] > 2 || m["errors"] || share < (m["format"] == "ts" ? 0.75 : 0.8) \
-            || (m["format"] == "raw" && m["filled"] > 0.5 && !m["is_sparse"])
+        if (tail && m["filled"] < 0.5 && !undecoded && !m["zeros"] && !is_junk && !m["errors"]) fail_cut(end, whole)
+        is_damaged = undecoded || is_junk || m["zeros"] > 2 || (m["format"] == "raw" && m["filled"] > 0.5 && !m["is_sparse"])
+        # Other streams continue in a clean gap. Damage interrupts all.
+        if (m["bridged"] < missing / 2 && (m["errors"] || share < (m["format"] == "ts" ? 0.75 : 0.8))) is_damaged = 1
         if (is_damaged && missing > 0.1 * whole)
             fail(sprintf("the source is damaged: %.2f s of %.2f s are missing", missing, whole))
-        if (tail && !undecoded) fail_cut(end, whole)
+        if (tail && !is_damaged) fail_cut(end, whole)
         if (m["first"] > m["late"] + 1) decide("again " m["first"] " " m["pause"])
         if (missing && is_damaged) words = words sprintf("_damaged-%.3f", missing)
         else if (!m["is_sparse"]) words = words m["gaps"]
@@ -182,10 +190,10 @@ JUDGE='
         if (!m["pictures"]) fail("no picture can be decoded: the source is damaged")
         whole = m["picture_end"]
         tail = whole == "-" ? 0 : whole - m["jumped"] - m["pictures_end"]
-        if (tail < tolerance(whole) && !m["corrupt"]) return
+        if (tail < tolerance(whole) && !m["corrupt"] && !m["undecoded"]) return
         if (!m["is_explained"]) decide("explain")
         all = m["picture_packets"]
-        lost = m["corrupt"] ? all - m["pictures"] : 0
+        lost = m["corrupt"] || m["undecoded"] ? all - m["pictures"] : 0
         if (lost <= 2) lost = 0
         bad = lost + m["corrupt"]
         if (bad > all) bad = all
@@ -347,16 +355,26 @@ read_messages() {
             out_time_us=*) written=$value ;;
         esac
     done <progress
-    corrupt=0
+    corrupt=0 errors=0 kind=
     while IFS= read -r line; do
+        count=1
         case $line in
-            *'corrupt decoded frame'*) corrupt=$((corrupt + 1)) ;;
+            *'Last message repeated '*) count=${line##*repeated } count=${count%% *} ;;
+            *'corrupt decoded frame'*) kind=corrupt ;;
+            *'rror while decoding'* | *'submitting packet to decoder'*) kind=error ;;
+            *) kind= ;;
+        esac
+        case $kind in
+            corrupt) corrupt=$((corrupt + count)) ;;
+            error) errors=$((errors + count)) ;;
+        esac
+        case $line in
             *'corrupt input packet'* | *'File ended prematurely'* | *'partial file'*)
                 case "$SOUND $PICTURE" in *' - '*) echo 'is_short 1' ;; esac
                 ;;
         esac
     done <messages
-    printf 'written_microseconds %s\ncorrupt %s\n' "${written:-0}" "$corrupt"
+    printf 'written_microseconds %s\ncorrupt %s\nundecoded %s\n' "${written:-0}" "$corrupt" "$errors"
 }
 
 # Lists the packets of the source, and the times that they have in it: ffmpeg closes some jumps.
