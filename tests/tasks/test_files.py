@@ -128,7 +128,7 @@ async def test_a_pattern_finds_no_files_outside_allowed_folders(
     (allowed / "secret" / "a.mp4").write_text("secret")
     (allowed / "media" / "sub").mkdir()
     (allowed / "media" / "link").symlink_to(allowed / "secret")
-    with pytest.raises(UsageError, match="No media files found|outside the folders"):
+    with pytest.raises(UsageError, match=r"No media files found|outside the folders"):
         await make_plan.fn(Request(sources=[f"{allowed}/media/{pattern}"]))
 
 

@@ -117,7 +117,7 @@ class Executor:
         try:
             if files:
                 folder = node_files.task_folder(node.folder, task.job.id, task.id)
-                await self.transfers.upload(files, folder=folder, node_folder=node.folder)
+                await self.transfers.upload(files, folder=folder)
         except TransferError as error:
             return Outcome(exit_code=outcome.exit_code, failure=outcome.failure or error.failure)
         return outcome
