@@ -61,10 +61,16 @@ def _expand_glob(pattern: Path, ignored: Ignored) -> Iterator[Source]:
 
 
 def _fixed_part(pattern: Path) -> Path:
-    """Return the folder above the first wildcard. Outputs mirror the paths below it."""
-    parts = pattern.parts
-    first = next((n for n, part in enumerate(parts) if glob.has_magic(part)), len(parts))
-    return Path(*parts[:first])
+    """Return the folder above the first wildcard. Outputs mirror the paths below it.
+
+    A folder that exists is no wildcard, even if its name looks like one: `Show [2026]`.
+    """
+    fixed = Path()
+    for part in pattern.parts:
+        if glob.has_magic(part) and not os.path.lexists(fixed / part):
+            break
+        fixed /= part
+    return fixed
 
 
 def search_roots(patterns: Iterable[str]) -> Iterator[Path]:

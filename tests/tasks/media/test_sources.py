@@ -61,6 +61,11 @@ def test_an_existing_file_whose_name_looks_like_a_glob_is_not_expanded(library: 
     assert found(library / "a[1].mp4") == ["a[1].mp4"]
 
 
+def test_an_existing_folder_whose_name_looks_like_a_glob_is_not_expanded(library: Path) -> None:
+    (library / "talks").rename(library / "talks [2026]")
+    assert found(library / "talks [2026]" / "*.MKV") == ["Day 1.MKV"]
+
+
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [
