@@ -15,14 +15,20 @@ ConvertError                    the root
 
 from typing import Any
 
+from tasks.results.text import printable_lines
+
 
 class ConvertError(Exception):
-    """The root of all errors that the pipeline raises on purpose."""
+    """The root of all errors that the pipeline raises on purpose.
+
+    Logs, terminals and Prefect show its text, which may have names in it: control characters are
+    escaped.
+    """
 
     def __init__(self, problem: str, remedy: str) -> None:
-        super().__init__(problem, remedy)
-        self.problem = problem
-        self.remedy = remedy
+        self.problem = printable_lines(problem)
+        self.remedy = printable_lines(remedy)
+        super().__init__(self.problem, self.remedy)
 
     def __str__(self) -> str:
         return f"{self.problem} {self.remedy}"

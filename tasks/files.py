@@ -1,12 +1,14 @@
 """Local files: written completely or not at all, and only in allowed folders."""
 
+import errno
 import logging
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -14,12 +16,19 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from tasks.azure.settings import ENV_FILE
 from tasks.errors import UsageError
 
+SPECIAL = "it is a pipe, a socket or a device"
 logger = logging.getLogger(__name__)
 
 
 @contextmanager
 def open_atomically(target: Path) -> Iterator[IO[bytes]]:
-    """Yield a temporary file. It replaces the target if the block succeeds."""
+    """Yield a temporary file. It replaces the target if the block succeeds.
+
+    Raises:
+        UsageError: The target's folder is not allowed. A link may lead out of an allowed folder.
+        OSError: The file cannot be written, or the target is a pipe, a socket or a device.
+    """
+    check_allowed([target.parent])
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".", delete=False) as file:
         path = Path(file.name)
@@ -27,13 +36,46 @@ def open_atomically(target: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fchmod(file.fileno(), 0o644)
+            if is_special(target):
+                raise FileExistsError(errno.EEXIST, SPECIAL)
             path.replace(target)
         finally:
             path.unlink(missing_ok=True)
 
 
+def is_special(path: Path) -> bool:
+    """Return whether a path is a pipe, a socket or a device, which a file must not replace."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """Open a file to read it. Do not wait, as a pipe would until another program writes to it.
+
+    Raises:
+        OSError: The file cannot be read, or is not a regular file.
+    """
+    file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115  the caller closes it
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "not a regular file")
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def local_path(text: str) -> Path:
     return Path(os.path.expanduser(text))  # noqa: PTH111  pathlib's own fails on an unknown user
+
+
+def real_path(path: str | Path) -> Path:
+    """Return an absolute path without links and `..`. A loop of links ends where it begins."""
+    return Path(os.path.realpath(local_path(str(path))))
 
 
 def move_aside(target: Path) -> None:
@@ -81,9 +123,10 @@ def check_allowed(paths: Iterable[str | Path]) -> None:
     if not roots:
         return
     for path in paths:
-        real = Path(path).expanduser().resolve()
+        real = real_path(path)
         if not any(real.is_relative_to(root) for root in roots):
+            where = "is" if str(real) == str(path) else f"leads to {real}, which is"
             raise UsageError(
-                f"{path} is outside the folders that this deployment allows.",
+                f"{path} {where} outside the folders that this deployment allows.",
                 "Use a folder that the deployment's setting CONVERT_FOLDERS lists.",
             )

@@ -15,6 +15,7 @@ from tasks.errors import UsageError
 from tasks.files import check_allowed
 from tasks.media.addresses import AZURE, is_blob, split_address
 from tasks.media.hashing import hash_sources
+from tasks.media.ignored import Ignored
 from tasks.media.output_names import name_outputs, naming_problem
 from tasks.media.presets import Preset
 from tasks.media.sandbox import ProbeProcess, ProbeResult, probe_each
@@ -41,6 +42,7 @@ from tasks.stage import retry_if_answered, stage
 
 logger = logging.getLogger(__name__)
 LARGEST_UPLOAD_BYTES = 50_000 * BLOCK_BYTES  # a blob has at most 50,000 blocks
+logger = logging.getLogger(__name__)
 
 Conversions = tuple[Conversion, ...]
 Refusals = tuple[Refusal, ...]
@@ -152,22 +154,27 @@ def log_earlier_versions(done: Iterable[Conversion]) -> None:
 
 
 async def find_sources(service: BlobServiceClient, patterns: Sequence[str]) -> list[Source]:
-    """Return all sources, each once, even if several patterns match it."""
+    """Return all sources, each once, even if several patterns match it. Log what is left out."""
     found: dict[str, Source] = {}
-    for pattern in patterns:
-        async for source in find_matching(service, pattern):
+    ignored = Ignored()
+    for pattern in dict.fromkeys(patterns):
+        async for source in find_matching(service, pattern, ignored):
             found.setdefault(source.location, source)
+    if left_out := str(ignored):
+        logger.info("Ignored %s", left_out)
     if not found:
         raise UsageError(f"No media files found in {', '.join(patterns)}.", NAME_A_SOURCE)
     return list(found.values())
 
 
-async def find_matching(service: BlobServiceClient, pattern: str) -> AsyncIterator[Source]:
+async def find_matching(
+    service: BlobServiceClient, pattern: str, ignored: Ignored
+) -> AsyncIterator[Source]:
     if pattern.startswith(AZURE):
-        async for source in find_blobs(service, pattern):
+        async for source in find_blobs(service, pattern, ignored):
             yield source
     else:
-        for source in find_local_files(pattern):
+        for source in find_local_files(pattern, ignored):
             yield source
 
 

@@ -11,7 +11,7 @@ from azure.storage.blob import ContentSettings
 from tasks.azure.clients import blob_service
 from tasks.azure.error_wording import explain
 from tasks.errors import ReportUnwrittenError
-from tasks.files import keep_foreign, local_path, open_atomically
+from tasks.files import keep_foreign, local_path, move_aside, open_atomically
 from tasks.naming import OWN
 from tasks.parameters import Request
 from tasks.results.ledger import DONE, Ledger
@@ -83,7 +83,10 @@ def write_files(report: Report, request: Request) -> None:
 def write_picture(report: Report, path: Path) -> None:
     with open_atomically(path) as file:
         draw(report, file)
-        keep_foreign(path, is_ours=is_picture)
+        if path.is_file():
+            keep_foreign(path, is_ours=is_picture)
+        else:  # the user did not choose this path, so a pipe or a folder is kept aside too
+            move_aside(path)
 
 
 async def store_picture(report: Report, ledger: Ledger) -> None:

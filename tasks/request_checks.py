@@ -2,17 +2,19 @@
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from tasks.errors import UsageError
-from tasks.files import check_allowed, local_path
+from tasks.files import SPECIAL, check_allowed, is_special, local_path, real_path
 from tasks.media.addresses import AZURE, is_blob, split_address
 from tasks.media.sources import NAME_A_SOURCE, check_sources_exist, search_roots
 from tasks.models import Conversion, Source
 from tasks.outputs import local_target
 from tasks.parameters import Output, Request
 from tasks.results.picture import path_beside
+
+NAME_A_REPORT = "Name a file for --report."
 
 
 def check_request(request: Request) -> None:
@@ -38,7 +40,9 @@ def check_targets(output: Output) -> None:
             "Choose another folder for --download-to.",
         )
     if output.report and report.is_dir():
-        raise UsageError(f"The report {report} is a folder.", "Name a file for --report.")
+        raise UsageError(f"The report {report} is a folder.", NAME_A_REPORT)
+    if output.report and is_special(report):
+        raise UsageError(f"The report {report} cannot be written: {SPECIAL}.", NAME_A_REPORT)
     if output.report and not is_writable(report.parent):
         raise UsageError(
             f"{report.parent} is not a writable folder.",
@@ -87,8 +91,8 @@ def overlaps_container(address: str, output: Output) -> bool:
 
 
 def is_inside(path: str, folder: str) -> bool:
-    resolved = local_path(folder).resolve()
-    return resolved.is_dir() and local_path(path).resolve().is_relative_to(resolved)
+    real = real_path(folder)
+    return real.is_dir() and real_path(path).is_relative_to(real)
 
 
 def check_report(sources: Iterable[Source], output: Output) -> None:
@@ -131,25 +135,27 @@ def is_same_file(location: str, found: os.stat_result) -> bool:
         return False
 
 
-def check_downloads(conversions: Iterable[Conversion], output: Output) -> None:
-    """Check that no download would overwrite a source, and the report no download.
+def check_downloads(conversions: Collection[Conversion], output: Output) -> None:
+    """Check that each download has a place of its own in the allowed folders.
 
     Raises:
-        UsageError: A download would overwrite a source, or the report a download.
+        UsageError: A download would overwrite a source, the report would overwrite a download, or a
+            link leads out of an allowed folder.
     """
     if not output.download_to:
         return
-    report = local_path(output.report).resolve() if output.report else None
+    check_allowed({local_target(c.output, output).parent for c in conversions})
+    report = real_path(output.report) if output.report else None
     for conversion in conversions:
         source = conversion.source
-        target = local_target(conversion.output, output).resolve()
+        target = real_path(local_target(conversion.output, output))
         if report and target.is_relative_to(report):
             raise UsageError(
                 f"The output of {source.location!r} would be downloaded to {target}, which is"
                 " where the report would be written.",
                 "Choose another file for --report.",
             )
-        if not is_blob(source) and target == Path(source.location).resolve():
+        if not is_blob(source) and target == real_path(source.location):
             raise UsageError(
                 f"The output of {source.location!r} would be downloaded over the source itself.",
                 "Choose another folder for --download-to.",

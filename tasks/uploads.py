@@ -12,6 +12,7 @@ from azure.storage.blob.aio import BlobClient
 
 from tasks.azure.clients import CONNECTIONS, PUT_BYTES, blob_service
 from tasks.concurrency import map_concurrently
+from tasks.files import open_regular
 from tasks.media.addresses import is_blob
 from tasks.models import Conversion, Refusal, Source, Ticket
 from tasks.naming import OWN, input_blob
@@ -93,7 +94,7 @@ async def upload_any(blob: BlobClient, sources: Iterable[Source]) -> str | None:
 
 async def upload(blob: BlobClient, source: Source) -> str | None:
     """Upload one file. Return the reason if it has changed since it was planned."""
-    with open(source.location, "rb") as file:  # noqa: ASYNC230, PTH123  it does not block; paths are text, see naming.py
+    with open_regular(source.location) as file:
         if has_changed(file, source):
             return CHANGED
         await blob.upload_blob(

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from importlib.metadata import version
+from io import TextIOWrapper
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -18,6 +19,7 @@ from pydantic import ValidationError
 
 from flows.cli.exit_signals import EXIT_SIGNALS
 from flows.cli.garbage import keep_imports
+from flows.cli.messages import say
 from flows.cli.signals import Terminated, run_beside_signals
 from tasks.errors import ConvertError, FilesFailedError, SettingsError, UsageError
 from tasks.parameter_types import BlockName, ContainerName
@@ -69,7 +71,11 @@ for each in (convert_app, sweep_app):
 def main(app: App) -> int:
     """Run a command with the arguments of this process. Return its exit status."""
     words = sys.argv[1:]
+    if isinstance(sys.stdout, TextIOWrapper):
+        # As on standard error: a name must not end the command if the terminal does not know it.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        check_encoding(words)
         command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
         return int(command(*bound.args, **bound.kwargs) or CONVERTED)
     except CycloptsError as error:
@@ -84,6 +90,22 @@ def main(app: App) -> int:
         return complain_of_signal(termination.number)
 
 
+def check_encoding(words: Sequence[str]) -> None:
+    """Check that Prefect can store the arguments. Only names of files can have other bytes.
+
+    Raises:
+        UsageError: An argument is not UTF-8.
+    """
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"The name {word} is not valid UTF-8.",
+                "Rename it, or name the folder that contains it.",
+            ) from error
+
+
 def leave(status: int) -> NoReturn:
     """End this process immediately: Python takes half a second to unload Prefect's modules."""
     for stream in (sys.stdout, sys.stderr):
@@ -93,7 +115,7 @@ def leave(status: int) -> NoReturn:
 
 
 def complain(message: str, *, status: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    say(f"error: {message}")
     return status
 
 
@@ -155,7 +177,7 @@ def sample_clips() -> list[str]:
 
     folder = user_data_path("batch-convert") / "samples"
     make_samples(folder)
-    print(f"No source given: converting the sample clips in {folder}.", file=sys.stderr)
+    say(f"No source given: converting the sample clips in {folder}.")
     return [str(folder)]
 
 

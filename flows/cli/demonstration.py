@@ -17,6 +17,7 @@ from cyclopts import App, Parameter
 from platformdirs import user_data_path
 
 from flows.cli.command import BY_SIGNAL
+from flows.cli.messages import say
 from flows.cli.prefect_api import use_local_api
 from flows.cli.prefect_server import running_server
 from flows.cli.samples import make_samples
@@ -30,6 +31,7 @@ from flows.cli.session import (
 )
 from flows.cli.signals import Terminated, raise_on_signals
 from tasks.errors import ConvertError
+from tasks.results.text import printable
 
 POOL = "local"
 BLOCK = "demo"
@@ -63,15 +65,15 @@ def demo(
 ) -> int:
     folder = (data or user_data_path("batch-convert") / "demo").expanduser().absolute()
     raise_on_signals()
-    print("Starting Prefect's server, the local Azure and a worker …", file=sys.stderr)
+    say("Starting Prefect's server, the local Azure and a worker …")
     with running_demo(folder) as (url, worker):
-        print(guide(url, folder), flush=True)
+        print(guide(url, folder), flush=True)  # noqa: T201  on standard output
         try:
             while worker.poll() is None:
                 time.sleep(POLL_SECONDS)
         except (KeyboardInterrupt, Terminated) as stop:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is ending already
-            print("Stopping everything …", file=sys.stderr)
+            say("Stopping everything …")
             cancel_runs()
             return BY_SIGNAL + (stop.number if isinstance(stop, Terminated) else signal.SIGINT)
     raise ConvertError("The worker stopped.", f"See {folder / 'worker.log'}.")
@@ -195,8 +197,8 @@ def running_worker(
 def guide(url: str, folder: Path) -> str:
     return f"""
 Prefect's UI   {url}
-Library        {folder / "library"}
-Converted      {folder / "converted"}
+Library        {printable(str(folder / "library"))}
+Converted      {printable(str(folder / "converted"))}
 
 Every two minutes, a schedule converts the new files in the library. The first run starts in half a
 minute. Copy your own files into the library: the next run converts only those. After each run,

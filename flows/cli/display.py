@@ -19,7 +19,7 @@ from tasks.results.ledger import DONE
 from tasks.results.listeners import listening
 from tasks.results.progress import Progress, detail, headline
 from tasks.results.run_report import DryRun, Report, RunInfo, RunSummary
-from tasks.results.text import counted, labels, printable
+from tasks.results.text import counted, labels, printable, printable_lines
 
 OURS = ("tasks", "flows", "__main__")
 # The command itself prints the error that ends a run, and the table shows what tasks.report logs.
@@ -60,10 +60,10 @@ class Display:
         self.console = Console(stderr=True)
         self.report: Report | None = None
         self._bar = rich.progress.Progress(
-            TextColumn("Converting"),
+            TextColumn("Converting", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn("{task.fields[detail]}", markup=False),
             console=self.console,
             transient=True,
         )
@@ -93,7 +93,7 @@ class Display:
         if self.console.is_terminal:
             self._move_bar(progress)
         elif self._is_due(progress):
-            self.console.print(headline(progress))
+            print_text(headline(progress), self.console)
             self._shown, self._shown_at = progress, time.monotonic()
 
     def _move_bar(self, progress: Progress) -> None:
@@ -129,7 +129,8 @@ class ConsoleHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         time_of_day = time.strftime("%H:%M:%S", time.localtime(record.created))
         style = "" if record.levelno < logging.WARNING else "yellow"
-        line = Text.assemble((time_of_day, "dim"), " ", (record.getMessage(), style))
+        message = printable_lines(record.getMessage())
+        line = Text.assemble((time_of_day, "dim"), " ", (message, style))
         self._console.print(line, soft_wrap=True)
 
 
@@ -142,25 +143,32 @@ def print_report(report: Report) -> None:
     if rows:
         console.print(file_table(rows, columns(report)))
     if rest := describe_rest(rows, report.files):
-        console.print(rest)
+        print_text(rest, console)
     for line in totals(report):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_text(line, console)
     if dry_run := report.run.dry_run:
         print_checks(dry_run.checks, console)
+
+
+def print_text(text: str, console: Console) -> None:
+    """Print a text as it is, with names in it: nothing in it is markup."""
+    console.print(Text(printable_lines(text)), soft_wrap=True)
 
 
 def print_leftovers(leftovers: Sequence[Leftover], *, are_deleted: bool) -> None:
     console = Console()
     for leftover in leftovers:
         when = leftover.expires_at.isoformat(timespec="minutes")
-        console.print(f"{leftover.kind:8}{leftover.name}  expired {when}", soft_wrap=True)
-    found = counted(len(leftovers), "leftover")
-    if not leftovers:
-        console.print("No leftovers found.")
-    elif are_deleted:
-        console.print(f"Deleted {found}.")
-    else:
-        console.print(f"Found {found}. To delete, run again with --delete.")
+        print_text(f"{leftover.kind:8}{leftover.name}  expired {when}", console)
+    print_text(describe_leftovers(len(leftovers), are_deleted=are_deleted), console)
+
+
+def describe_leftovers(count: int, *, are_deleted: bool) -> str:
+    if not count:
+        return "No leftovers found."
+    if are_deleted:
+        return f"Deleted {counted(count, 'leftover')}."
+    return f"Found {counted(count, 'leftover')}. To delete, run again with --delete."
 
 
 def shown_rows(files: Iterable[FileResult]) -> list[FileResult]:
@@ -274,6 +282,6 @@ def print_checks(checks: Sequence[Check], console: Console) -> None:
     for column in ("check", "state", "what to do"):
         table.add_column(column, overflow="fold")
     for check in checks:
-        advice = Text(" ".join(filter(None, (check.detail, check.remedy))))
-        table.add_row(check.what, CHECK_STATES[check.state], advice)
+        advice = printable_lines(" ".join(filter(None, (check.detail, check.remedy))))
+        table.add_row(Text(check.what), CHECK_STATES[check.state], Text(advice))
     console.print(table)

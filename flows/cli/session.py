@@ -1,7 +1,6 @@
 """What a command needs around its flow: an account, or the local Azure; and a Prefect server."""
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
@@ -9,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.cli.messages import say
 from flows.cli.prefect_api import adopt_prefect_api, use_local_api
 from flows.cli.prefect_server import running_server
 from flows.cli.signals import held_signals, raise_on_signals
@@ -74,14 +74,14 @@ def uses_local_azure(account: str) -> bool:
             installed.
     """
     if account:
-        print(f"Using the accounts of the Prefect block {account}", file=sys.stderr)
+        say(f"Using the accounts of the Prefect block {account}")
         return False
     if not Environment().is_unset:
         accounts = load_accounts()
-        print(f"Using the Batch account at {accounts.batch_endpoint}", file=sys.stderr)
+        say(f"Using the Batch account at {accounts.batch_endpoint}")
         return False
     check_local_azure()
-    print("No Azure account is configured: using the local Azure …", file=sys.stderr)
+    say("No Azure account is configured: using the local Azure …")
     return True
 
 

@@ -14,6 +14,7 @@ from prefect import task
 from prefect.cache_policies import INPUTS, TASK_SOURCE
 
 from tasks.concurrency import map_in_threads
+from tasks.files import open_regular
 from tasks.media.addresses import is_blob
 from tasks.models import Source
 from tasks.stage import unvisited
@@ -78,7 +79,7 @@ async def hash_files(versions: list[FileVersion]) -> str:
 def _hash_file(path: str, stop: threading.Event) -> str:
     digest = hashlib.sha256()
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  see naming.py
+        with open_regular(path) as file:
             while not stop.is_set() and (chunk := file.read(CHUNK_BYTES)):
                 digest.update(chunk)
     except OSError:

@@ -8,13 +8,16 @@ import os
 import stat
 from base64 import b64decode
 from collections.abc import AsyncIterator, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.errors import UsageError
 from tasks.files import local_path
 from tasks.media.addresses import AZURE, split_address
-from tasks.media.output_names import split_suffix
+from tasks.media.ignored import Ignored
+from tasks.media.suffixes import is_media
+from tasks.media.walk import Found, walk
 from tasks.models import Source
 
 if TYPE_CHECKING:  # the command checks sources before it imports slow modules
@@ -24,57 +27,12 @@ if TYPE_CHECKING:  # the command checks sources before it imports slow modules
 
 NAME_A_SOURCE = "Name a file, a folder, a glob or az://container/prefix with media files."
 UNREADABLE = "unreadable: "  # starts the version of an unreadable source; the reason follows
-MEDIA_SUFFIXES = frozenset(
-    [
-        ".3g2",
-        ".3gp",
-        ".aac",
-        ".ac3",
-        ".aif",
-        ".aiff",
-        ".amr",
-        ".asf",
-        ".avi",
-        ".caf",
-        ".f4v",
-        ".flac",
-        ".flv",
-        ".m2ts",
-        ".m4a",
-        ".m4b",
-        ".m4v",
-        ".mka",
-        ".mkv",
-        ".mov",
-        ".mp2",
-        ".mp3",
-        ".mp4",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".mxf",
-        ".oga",
-        ".ogg",
-        ".ogv",
-        ".opus",
-        ".spx",
-        ".ts",
-        ".vob",
-        ".wav",
-        ".webm",
-        ".wma",
-        ".wmv",
-        ".wv",
-    ]
-)
 
 
-def is_media(name: str) -> bool:
-    return split_suffix(name)[1].lower() in MEDIA_SUFFIXES
-
-
-def find_local_files(pattern: str) -> Iterator[Source]:
+def find_local_files(pattern: str, ignored: Ignored | None = None) -> Iterator[Source]:
     """Yield the file at a path, or the media files that a folder or a glob contains at any depth.
+
+    What the walk leaves out is added to `ignored`.
 
     Raises:
         UsageError: The pattern is empty or matches nothing.
@@ -82,33 +40,37 @@ def find_local_files(pattern: str) -> Iterator[Source]:
     if not pattern:
         raise UsageError("The name of a source is empty.", NAME_A_SOURCE)
     path = local_path(pattern)
+    ignored = ignored or Ignored()
     if os.path.isdir(path):  # noqa: PTH112  pathlib raises if it lacks permission
-        yield from _walk_folder(path, root=path)
+        yield from _sources_of(walk(str(path)), root=path, ignored=ignored)
     elif os.path.lexists(path):
         yield _local_source(str(path), root=path.parent)
     elif glob.has_magic(pattern):
-        yield from _expand_glob(pattern)
+        yield from _expand_glob(path, ignored)
     else:
         raise UsageError(f"There is no file or folder {pattern!r}.", "Check the name.")
 
 
-def _expand_glob(pattern: str) -> Iterator[Source]:
-    root = _fixed_part(local_path(pattern))
-    found = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))  # noqa: PTH111, PTH207  pathlib rejects absolute patterns
-    if not found:
-        raise UsageError(f"No file matches {pattern!r}.", "Check the pattern.")
-    for match in found:
-        if os.path.isdir(match):  # noqa: PTH112  as above
-            yield from _walk_folder(Path(match), root=root)
-        elif is_media(match):
-            yield _local_source(match, root=root)
+def _expand_glob(pattern: Path, ignored: Ignored) -> Iterator[Source]:
+    root = _fixed_part(pattern)
+    matches = walk(str(root), pattern.parts[len(root.parts) :])
+    first = next(matches, None) if os.path.isdir(root) else None  # noqa: PTH112  as above
+    if not first:
+        raise UsageError(f"No file matches {str(pattern)!r}.", "Check the pattern.")
+    yield from _sources_of(chain([first], matches), root=root, ignored=ignored)
 
 
 def _fixed_part(pattern: Path) -> Path:
-    """Return the folder above the first wildcard. Outputs mirror the paths below it."""
-    parts = pattern.parts
-    first = next((n for n, part in enumerate(parts) if glob.has_magic(part)), len(parts))
-    return Path(*parts[:first])
+    """Return the folder above the first wildcard. Outputs mirror the paths below it.
+
+    A folder that exists is no wildcard, even if its name looks like one: `Show [2026]`.
+    """
+    fixed = Path()
+    for part in pattern.parts:
+        if glob.has_magic(part) and not os.path.lexists(fixed / part):
+            break
+        fixed /= part
+    return fixed
 
 
 def search_roots(patterns: Iterable[str]) -> Iterator[Path]:
@@ -117,20 +79,20 @@ def search_roots(patterns: Iterable[str]) -> Iterator[Path]:
         yield path if os.path.lexists(path) else _fixed_part(path)
 
 
-def _walk_folder(folder: Path, *, root: Path) -> Iterator[Source]:
-    """Yield the media files in a folder at any depth.
-
-    Links to files are followed. Links to folders are not, because they may form a loop. A folder
-    that cannot be listed is yielded as an unreadable source.
-    """
-    unread: list[OSError] = []
-    for parent, folders, names in os.walk(folder, onerror=unread.append):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if is_media(name) and not name.startswith("."):
-                yield _local_source(f"{parent}/{name}", root=root)
-    for error in unread:
-        yield _unreadable(error.filename, str(error.strerror), root=root)
+def _sources_of(walked: Iterable[Found], *, root: Path, ignored: Ignored) -> Iterator[Source]:
+    """Yield the media files, and as unreadable sources the folders that cannot be listed."""
+    for found in walked:
+        match found.kind:
+            case "file" if is_media(found.path):
+                yield _local_source(found.path, root=root)
+            case "file":
+                ignored.add_file(found.path)
+            case "hidden file":
+                ignored.add_hidden_file()
+            case "unlisted folder":
+                yield _unreadable(found.path, found.reason, root=root)
+            case kind:
+                ignored.add_folder(kind)
 
 
 def _local_source(path: str, *, root: Path) -> Source:
@@ -169,8 +131,10 @@ def _plain(path: str) -> str:
     return start + "/".join(part for part in path.split("/") if part not in ("", "."))
 
 
-async def find_blobs(service: "BlobServiceClient", address: str) -> AsyncIterator[Source]:
-    """Yield the media blobs under `az://container/prefix`.
+async def find_blobs(
+    service: "BlobServiceClient", address: str, ignored: Ignored | None = None
+) -> AsyncIterator[Source]:
+    """Yield the media blobs under `az://container/prefix`, by the same names as in a folder.
 
     Raises:
         UsageError: The container does not exist.
@@ -181,16 +145,30 @@ async def find_blobs(service: "BlobServiceClient", address: str) -> AsyncIterato
 
     container, prefix = split_address(address)
     root = prefix if prefix.endswith("/") else prefix.rpartition("/")[0]
+    ignored = ignored or Ignored()
     try:
         async for blob in list_blobs(service.get_container_client(container), prefix):
-            # Some tools create a blob with a trailing slash for each folder.
-            if is_media(blob.name) or (blob.name == prefix and not prefix.endswith("/")):
+            if _is_source(blob.name, prefix=prefix, ignored=ignored):
                 yield _blob_source(blob, container=container, root=root)
     except ResourceNotFoundError:
         raise UsageError(
             f"The container {container!r} of {address!r} does not exist.",
             "Check its name and the storage account.",
         ) from None
+
+
+def _is_source(blob: str, *, prefix: str, ignored: Ignored) -> bool:
+    if blob.endswith("/"):  # some tools create such a blob for each folder
+        return False
+    if blob == prefix:
+        return True
+    if "/." in f"{prefix[-1:] or '/'}{blob[len(prefix) :]}":
+        ignored.add_hidden_file()
+        return False
+    if not is_media(blob):
+        ignored.add_file(blob)
+        return False
+    return True
 
 
 def _blob_source(blob: "ListedBlob", *, container: str, root: str) -> Source:

@@ -16,6 +16,7 @@ from tasks.media.addresses import AZURE
 from tasks.parameters import Output
 from tasks.results.ledger import DONE
 from tasks.results.run_report import Report, json_values
+from tasks.results.text import printable
 
 CONVERTED = "batch-convert.run.converted"
 FAILED = "batch-convert.run.failed"
@@ -37,7 +38,7 @@ def describe(report: Report) -> dict[str, Any]:
         "headline": report.headline,
         "summary": json_values(report.summary),
         "diagnosis": diagnosis.code if diagnosis else None,
-        "files": list(missing)[:NAMES],
+        "files": [printable(name) for name in list(missing)[:NAMES]],
     }
 
 

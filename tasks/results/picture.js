@@ -17,7 +17,7 @@ const STATES = {
   interrupted: "interrupted",
 };
 const BAR_STATES = { succeeded: "converted", failed: "failed", running: "interrupted" };
-const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+const HIDDEN = /[\p{C}\p{Zl}\p{Zp}]/gu; // as in text.py
 
 const count = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
 const percent = (share) => (share === null ? "–" : `${Math.round(share * 100)} %`);
@@ -79,7 +79,7 @@ function showHead() {
   byId("when").textContent = [
     new Date(run.started_at).toLocaleString("en-GB", { dateStyle: "long", timeStyle: "medium" }),
     `run ${run.id}`,
-    `outputs in the container ${run.container}${run.prefix ? `/${run.prefix}` : ""}`,
+    `outputs in the container ${run.container}${run.prefix ? printable(`/${run.prefix}`) : ""}`,
   ].join(" · ");
   showFigures(summary);
   byId("summary").textContent = summaryText(summary);

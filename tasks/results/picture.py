@@ -10,6 +10,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import IO, Any
 
+from tasks.files import open_regular
 from tasks.results.critical_path import Step
 from tasks.results.lanes import Bar, Lane, StagePeriod
 from tasks.results.run_report import Report, json_values
@@ -155,5 +156,8 @@ def path_beside(report: Path) -> Path:
 
 def is_picture(path: Path) -> bool:
     """Return whether a file is a picture of a run, which a later one may replace."""
-    with path.open("rb") as file:
-        return GENERATOR in file.read(500)
+    try:
+        with open_regular(path) as file:
+            return GENERATOR in file.read(500)
+    except OSError:
+        return False

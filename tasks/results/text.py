@@ -1,13 +1,30 @@
 """Names, counts and times in a form for people."""
 
+import unicodedata
 from collections.abc import Sequence
 
 from tasks.models import FileResult
 
 
 def printable(text: str) -> str:
-    """Return a name with escaped control characters: they could move the cursor or reverse text."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    """Return a text in one line, with what could move the cursor or reverse the text escaped.
+
+    These are control characters, line breaks, invalid bytes, and invisible characters.
+    """
+    if text.isprintable():
+        return text
+    return "".join(map(_printable_character, text))
+
+
+def _printable_character(char: str) -> str:
+    is_plain = char.isprintable() or unicodedata.category(char) == "Zs"  # spaces of any width
+    return char if is_plain else repr(char)[1:-1]
+
+
+def printable_lines(text: str) -> str:
+    """Return the same for a text of several lines. An indent shows that they belong together."""
+    first, *rest = (printable(line.expandtabs()) for line in text.split("\n"))
+    return "\n".join([first, *(line if line.startswith(" ") else f"  {line}" for line in rest)])
 
 
 def labels(files: Sequence[FileResult]) -> list[str]:

@@ -1,5 +1,6 @@
 """The picture of a run in a browser: small and large, light and dark, with pointer and keyboard."""
 
+import json
 import re
 import time
 from dataclasses import replace
@@ -96,6 +97,9 @@ async def test_hostile_names_are_shown_as_text(window: Window, many: Path) -> No
     assert "pwned" not in await window.page.title()
     await window.page.get_by_label("Search").fill("right")
     await expect(rows.first).to_contain_text("right\\u202eto left")
+    hidden = "\x1b\n\x9b\u061c\u200f\u2066\u2028\ufeff\udcff"
+    shown = await window.page.evaluate(f"printable({json.dumps(hidden)})")
+    assert shown == "".join(f"\\u{ord(char):04x}" for char in hidden)
     check_silent(window)
 
 

@@ -17,8 +17,10 @@ from azure.storage.blob import BlobClient, BlobLeaseClient, BlobServiceClient
 
 from flows.cli.display import print_report
 from flows.convert import convert as convert_flow
+from media import CLIP_SUFFIXES
 from storage_proxy import Delay, StorageProxy
 from tasks.errors import FilesFailedError, OutputInUseError, PreflightError, UsageError
+from tasks.media.suffixes import SUFFIXES
 from tasks.naming import OWN, lock_blob, lock_id
 from tasks.parameters import Limits, Node, Output, Pool, Run
 from tasks.results.listeners import listening
@@ -47,6 +49,35 @@ async def test_a_run_uses_the_accounts_of_the_block_that_it_names(
     )
     assert states(report) == {"a.mp4": "converted"}
     assert (tmp_path / "out" / "a.mp3").stat().st_size > 0
+
+
+# Each suffix, with one of the same format that clips may have. The tests cannot make every format.
+OF_SAME_FORMAT = {
+    suffix: min(CLIP_SUFFIXES.intersection(suffixes))
+    for suffixes in SUFFIXES.values()
+    for suffix in suffixes
+    if CLIP_SUFFIXES.intersection(suffixes)
+}
+
+
+@pytest.mark.parametrize(
+    "suffixes",
+    [
+        [".aifc", ".au", ".divx", ".eac3", ".mod", ".mpga", ".qt", ".tta", ".w64", ".weba"],
+        pytest.param(list(OF_SAME_FORMAT), marks=pytest.mark.slow),
+    ],
+    ids=["some", "all"],
+)
+async def test_a_folder_converts_every_format(
+    convert: Convert, clip: Callable[..., Path], suffixes: list[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "library"
+    folder.mkdir()
+    for suffix in suffixes:
+        shutil.copy(clip(OF_SAME_FORMAT[suffix]), folder / f"a{suffix}")
+    report = await convert(folder)
+    assert states(report) == {f"a{suffix}": "converted" for suffix in suffixes}
+    assert all(file.output_seconds == pytest.approx(2, abs=0.2) for file in report.files)
 
 
 @pytest.mark.accounts("key", "entra")
@@ -365,13 +396,18 @@ def of_container(proxy: StorageProxy, container: str) -> list[tuple[str, str]]:
 
 
 async def test_a_dry_run_reports_the_work_and_changes_nothing(
-    convert: Convert, library: Library, blobs: BlobServiceClient, containers: tuple[str, str]
+    convert: Convert,
+    library: Library,
+    blobs: BlobServiceClient,
+    containers: tuple[str, str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     report = await convert(
-        library("a.mp4", "b.mp4", "c.mp4"),
+        library("a.mp4", "b.mp4", "c.mp4", "d.jpg", "e"),
         run=Run(dry_run=True),
         limits=Limits(price_per_node_hour=2),
     )
+    assert "Ignored 2 files: 1 .jpg, 1 without a suffix" in caplog.messages
     assert report.run.dry_run.conversions == 3
     assert report.run.dry_run.uploads == 3
     assert report.run.dry_run.spot_nodes == 2

@@ -31,8 +31,12 @@ class _Container:
 
 _CONTAINERS = {
     ".aac": _Container("adts", "", "aac"),
+    ".ac3": _Container("ac3", "", "ac3"),
+    ".aiff": _Container("aiff", "", "pcm_s16be"),
+    ".au": _Container("au", "", "pcm_s16be"),
     ".avi": _Container("avi", "mpeg4", "libmp3lame"),
     ".caf": _Container("caf", "", "pcm_s16le"),
+    ".eac3": _Container("eac3", "", "eac3"),
     ".flac": _Container("flac", "", "flac"),
     ".flv": _Container("flv", "libx264", "aac"),
     ".m4a": _Container("mp4", "", "aac"),
@@ -43,10 +47,13 @@ _CONTAINERS = {
     ".mpg": _Container("mpeg", "mpeg2video", "mp2"),
     ".ogg": _Container("ogg", "", "libopus"),
     ".ts": _Container("mpegts", "libx264", "aac"),
+    ".tta": _Container("tta", "", "tta"),
     ".w64": _Container("w64", "", "pcm_s16le"),
     ".wav": _Container("wav", "", "pcm_s16le"),
     ".webm": _Container("webm", "libvpx", "libopus"),
+    ".wv": _Container("wv", "", "wavpack"),
 }
+CLIP_SUFFIXES = frozenset(_CONTAINERS)
 
 
 @dataclass(frozen=True)

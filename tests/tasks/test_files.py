@@ -1,10 +1,11 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tasks.errors import UsageError
-from tasks.files import check_allowed, open_atomically
+from tasks.files import check_allowed, is_special, open_atomically, open_regular
 from tasks.parameters import Output, Request
 from tasks.plan import check_request, make_plan
 
@@ -38,6 +39,28 @@ def test_buffered_content_is_written_before_a_file_gets_its_name(tmp_path: Path)
     assert target.stat().st_size == 1
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/null")])
+def test_a_pipe_or_a_device_is_not_replaced(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    target = tmp_path / "r.json"
+    make(target)
+    with (
+        pytest.raises(OSError, match="it is a pipe, a socket or a device"),
+        open_atomically(target),
+    ):
+        pass
+    assert is_special(target)
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_pipe_is_not_opened_for_reading(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="not a regular file"):
+        open_regular(tmp_path / "pipe")
+    (tmp_path / "file").write_bytes(b"x")
+    with open_regular(tmp_path / "file") as file:
+        assert file.read() == b"x"
+
+
 @pytest.fixture
 def allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder. Only `media` and `out` in it are allowed."""
@@ -69,6 +92,25 @@ def test_a_link_to_a_folder_that_is_not_allowed_is_refused(allowed: Path) -> Non
         check_allowed([allowed / "media" / "link.mp4"])
 
 
+def test_no_file_is_written_through_a_link_out_of_an_allowed_folder(allowed: Path) -> None:
+    (allowed / "out" / "link").symlink_to(allowed / "secret")
+    for target in ("link/a.mp3", "link/new/a.mp3"):
+        with (
+            pytest.raises(UsageError, match=r"out/link.* leads to .*secret.*, which is outside"),
+            open_atomically(allowed / "out" / target),
+        ):
+            pass
+    assert list((allowed / "secret").iterdir()) == []
+
+
+def test_a_loop_of_links_is_in_the_folder_where_it_begins(allowed: Path) -> None:
+    for folder in ("media", "secret"):
+        (allowed / folder / "loop").symlink_to("loop")
+    check_allowed([allowed / "media" / "loop"])
+    with pytest.raises(UsageError, match="outside the folders"):
+        check_allowed([allowed / "secret" / "loop"])
+
+
 @pytest.mark.parametrize("source", ["secret", "secret/*.mp4", "media/../secret/*", "media/link/*"])
 def test_sources_outside_allowed_folders_are_refused_before_they_are_looked_up(
     allowed: Path, source: str
@@ -86,7 +128,7 @@ async def test_a_pattern_finds_no_files_outside_allowed_folders(
     (allowed / "secret" / "a.mp4").write_text("secret")
     (allowed / "media" / "sub").mkdir()
     (allowed / "media" / "link").symlink_to(allowed / "secret")
-    with pytest.raises(UsageError, match="outside the folders"):
+    with pytest.raises(UsageError, match=r"No media files found|outside the folders"):
         await make_plan.fn(Request(sources=[f"{allowed}/media/{pattern}"]))
 
 

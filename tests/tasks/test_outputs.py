@@ -10,7 +10,7 @@ from records import a_conversion, a_request, a_source, a_ticket
 
 from tasks.azure.clients import blob_service
 from tasks.azure.stamps import stamp_metadata
-from tasks.errors import DownloadError
+from tasks.errors import DownloadError, UsageError
 from tasks.files import move_aside
 from tasks.media.verification import read_marker
 from tasks.models import BatchResult, Conversion, Stamp
@@ -195,6 +195,30 @@ async def test_a_file_at_the_target_of_a_download_is_renamed(
     assert target.read_bytes() == b"mp3"
     assert target.with_name("a.mp3~").read_bytes() == b"user's"
     assert target.with_name("a.mp3~2").read_bytes() == b"foreign"
+
+
+async def test_a_pipe_at_the_target_of_a_download_is_renamed(
+    download: Any, container: ContainerClient, tmp_path: Path
+) -> None:
+    container.upload_blob("a.mp3", b"mp3")
+    (tmp_path / "out").mkdir()
+    os.mkfifo(tmp_path / "out" / "a.mp3")
+    await download("a.mp3")
+    assert (tmp_path / "out" / "a.mp3").read_bytes() == b"mp3"
+    assert (tmp_path / "out" / "a.mp3~").is_fifo()
+
+
+async def test_no_output_is_downloaded_through_a_link_out_of_the_allowed_folders(
+    download: Any, container: ContainerClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container.upload_blob("talks/a.mp3", b"mp3")
+    for folder in ("out", "secret"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "out" / "talks").symlink_to(tmp_path / "secret")
+    monkeypatch.setenv("CONVERT_FOLDERS", str(tmp_path / "out"))
+    with pytest.raises(UsageError, match="outside the folders that this deployment allows"):
+        await download("talks/a.mp3")
+    assert list((tmp_path / "secret").iterdir()) == []
 
 
 def test_a_broken_link_is_renamed_as_well(tmp_path: Path) -> None:

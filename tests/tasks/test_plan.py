@@ -20,6 +20,7 @@ from tasks.parameters import Run
 from tasks.plan import (
     apply_probe,
     confirm_plan,
+    find_sources,
     list_and_warm,
     make_plan,
     probe_all,
@@ -207,6 +208,27 @@ async def test_every_source_is_in_exactly_one_part_of_the_plan(
         "a.mp4": pytest.approx(2, abs=0.1),
         "b.mp4": pytest.approx(2, abs=0.1),
     }
+
+
+async def test_a_line_counts_what_the_search_left_out(
+    blobs: BlobServiceClient,
+    containers: tuple[str, str],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    blobs.create_container(containers[1]).upload_blob("talks/c.jpg", b"")
+    a_file(tmp_path / "a.mp4", b"x")
+    a_file(tmp_path / "b.jpg", b"")
+    (tmp_path / "folder").symlink_to(tmp_path)
+    caplog.set_level("INFO", logger="tasks")
+    patterns = [str(tmp_path), f"{tmp_path}/*.mp4", str(tmp_path), f"az://{containers[1]}"]
+    async with blob_service() as service:
+        await find_sources(service, patterns)
+    assert caplog.messages == ["Ignored 2 files: 2 .jpg; 1 linked folder"]
+    caplog.clear()
+    async with blob_service() as service:
+        await find_sources(service, [f"{tmp_path}/*.mp4"])
+    assert caplog.messages == []
 
 
 async def test_probing_a_blob_is_retried_if_storage_is_busy(

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,25 @@ def test_a_file_that_cannot_be_read_is_kept_aside(tmp_path: Path) -> None:
     report.touch(mode=0o200)
     write_report(a_ledger(request=a_request(output={"report": str(report)})))
     assert (tmp_path / "r.json~").exists()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/null")])
+def test_a_pipe_or_a_folder_with_the_name_of_the_picture_is_kept_aside(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    report, picture = tmp_path / "index.json", tmp_path / "index.html"
+    make(picture)
+    write_report(a_ledger(request=a_request(output={"report": str(report)})))
+    assert picture.read_bytes().startswith(b"<!")
+    assert not (tmp_path / "index.html~").is_file()
+
+
+def test_a_pipe_in_place_of_the_report_is_an_error_that_has_the_report(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "r.json")
+    request = a_request(output={"report": str(tmp_path / "r.json")})
+    with pytest.raises(ReportUnwrittenError, match=r"it is a pipe, a socket or a device") as caught:
+        write_report(a_ledger(request=request))
+    assert caught.value.report.summary.files == 1
 
 
 def test_without_a_report_path_no_file_is_written(

@@ -112,6 +112,26 @@ def test_a_report_that_would_replace_a_download_is_refused(tmp_path: Path, repor
     check_downloads([conversion], beside)
 
 
+def test_a_download_through_a_link_out_of_the_allowed_folders_is_refused_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "talks").symlink_to("/etc")
+    monkeypatch.setenv("CONVERT_FOLDERS", str(tmp_path))
+    output = Output(download_to=str(tmp_path / "out"))
+    check_downloads([a_conversion(output="a.mp3")], output)
+    with pytest.raises(UsageError, match=r"out/talks leads to /etc, which is outside"):
+        check_downloads([a_conversion(output="talks/a.mp3")], output)
+
+
+def test_a_loop_of_links_as_a_source_does_not_stop_the_checks(tmp_path: Path) -> None:
+    (tmp_path / "loop.mp4").symlink_to("loop.mp4")
+    output = Output(download_to=str(tmp_path / "out"))
+    check_request(Request(sources=[str(tmp_path / "loop.mp4")], output=output))
+    source = a_source(location=str(tmp_path / "loop.mp4"))
+    check_downloads([a_conversion(source, output="a.mp3")], output)
+
+
 def test_a_folder_is_writable_if_it_exists_or_can_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert is_writable(tmp_path)
@@ -137,6 +157,8 @@ def test_an_empty_source_is_refused_and_not_read_as_this_folder() -> None:
         ({"download_to": "file"}, r"file is not a writable folder"),
         ({"download_to": "file/below"}, r"below is not a writable folder"),
         ({"report": "."}, r"is a folder"),
+        ({"report": "pipe"}, r"pipe cannot be written: it is a pipe, a socket or a device\. Name"),
+        ({"report": "/dev/null"}, r"it is a pipe, a socket or a device"),
         ({"report": "file/r.json"}, r"file is not a writable folder"),
     ],
 )
@@ -145,6 +167,7 @@ def test_an_unwritable_target_is_refused_first(
 ) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "a.mp4").touch()
+    os.mkfifo(tmp_path / "pipe")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=problem):
         check_request(Request(sources=["a.mp4"], output=Output(**output)))

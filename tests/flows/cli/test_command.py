@@ -159,6 +159,27 @@ def test_an_empty_folder_ends_with_status_2_and_says_so(run: Run, tmp_path: Path
     assert "Traceback" not in ended.stderr
 
 
+def test_a_name_that_is_not_utf_8_ends_with_status_2_and_one_clear_line(
+    run: Run, tmp_path: Path
+) -> None:
+    name = os.fsdecode(b"\xff.mp4")
+    (tmp_path / name).touch()
+    ended = run(name)
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        "error: The name \\udcff.mp4 is not valid UTF-8."
+        " Rename it, or name the folder that contains it.\n"
+    )
+
+
+def test_a_terminal_without_the_characters_of_a_name_shows_them_escaped(
+    run: Run, library: Library
+) -> None:
+    ended = run(library("é→.mp4"), "--dry-run", PYTHONIOENCODING="ascii")
+    assert ended.returncode == 0, ended.stderr
+    assert "\\xe9\\u2192.mp4" in ended.stdout
+
+
 def test_failed_files_end_with_status_1_and_a_row_with_the_reason(
     run: Run, library: Library, containers: tuple[str, str]
 ) -> None:

@@ -1,11 +1,23 @@
+import logging
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from records import NOW, ONE, a_ledger, a_plan, a_request
+from records import NOW, ONE, a_conversion, a_ledger, a_plan, a_request, a_source
 
-from flows.cli.display import describe_outputs, describe_rest, print_report, shown_rows
-from tasks.models import FileResult, State
+from flows.cli.display import (
+    Display,
+    describe_outputs,
+    describe_rest,
+    print_leftovers,
+    print_report,
+    shown_rows,
+)
+from tasks.leftovers import Leftover
+from tasks.models import Check, Diagnosis, FileResult, State
+from tasks.parameters import Run
+from tasks.results.listeners import publish
+from tasks.results.progress import Progress
 from tasks.results.run_report import build_report
 
 
@@ -55,6 +67,46 @@ def test_a_line_says_where_the_outputs_are_and_how_to_download_them(
 ) -> None:
     run = build_report(a_ledger(), now=NOW).run
     assert describe_outputs(replace(run, prefix="talks", **values)) == line
+
+
+HOSTILE = "[/b][live]\x1b[31m\u202e\x9b"
+SHOWN = "[/b][live]\\x1b[31m\\u202e\\x9b"
+
+
+def test_a_report_prints_all_text_from_outside_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    ledger = a_ledger(
+        plan=a_plan(done=(a_conversion(a_source(f"{HOSTILE}\nname.mp4")),)),
+        request=a_request(output={"download_to": HOSTILE}),
+        diagnosis=Diagnosis("X", f"{HOSTILE}.", f"Node n printed: {HOSTILE}\nb", "Run."),
+    )
+    print_report(build_report(ledger, now=NOW))
+    printed = capsys.readouterr().out
+    assert f"{SHOWN}\\nname.mp4" in printed
+    assert f"{SHOWN}. Node n printed: {SHOWN}\n  b Run.\n" in printed
+    assert f"Run again to download them to {SHOWN}.\n" in printed
+    assert not any(char in printed for char in "\x1b\u202e\x9b")
+
+
+def test_checks_are_printed_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    check = Check("pools [/b]", "failed", detail=HOSTILE, remedy="Ask.")
+    ledger = a_ledger(request=a_request(run=Run(dry_run=True)), checks=(check,))
+    print_report(build_report(ledger, now=NOW))
+    printed = capsys.readouterr().out
+    assert "pools [/b]" in printed
+    assert f"{SHOWN} Ask." in printed
+
+
+def test_leftovers_are_printed_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    print_leftovers([Leftover("pool", HOSTILE, "", NOW)], are_deleted=False)
+    assert f"pool    {SHOWN}  expired" in capsys.readouterr().out
+
+
+def test_log_lines_and_progress_are_printed_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    with Display().showing():
+        logging.getLogger("tasks.x").warning("%s", f"{HOSTILE}\n12:00:00 forged")
+        publish(Progress(9, 1, 0, 1, 1, None))
+    printed = capsys.readouterr().err
+    assert f" {SHOWN}\n  12:00:00 forged\n1 of 9 files done" in printed
 
 
 def test_brackets_in_a_folders_name_are_printed_unchanged(

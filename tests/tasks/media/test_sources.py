@@ -12,11 +12,11 @@ from tasks.azure.clients import blob_service
 from tasks.errors import UsageError
 from tasks.files import local_path
 from tasks.media.addresses import split_address
+from tasks.media.ignored import Ignored
 from tasks.media.sources import (
     check_sources_exist,
     find_blobs,
     find_local_files,
-    is_media,
     search_roots,
 )
 from tasks.models import Source
@@ -37,6 +37,12 @@ def found(pattern: Path | str) -> list[str]:
     return [source.name for source in find_local_files(str(pattern))]
 
 
+def left_out(pattern: Path | str) -> str:
+    ignored = Ignored()
+    list(find_local_files(str(pattern), ignored))
+    return str(ignored)
+
+
 def test_a_folder_yields_its_media_files_at_any_depth(library: Path) -> None:
     assert found(library) == ["a[1].mp4", "b.mp4", "talks/Day 1.MKV"]
 
@@ -53,6 +59,11 @@ def test_a_named_file_may_have_any_suffix(library: Path) -> None:
 
 def test_an_existing_file_whose_name_looks_like_a_glob_is_not_expanded(library: Path) -> None:
     assert found(library / "a[1].mp4") == ["a[1].mp4"]
+
+
+def test_an_existing_folder_whose_name_looks_like_a_glob_is_not_expanded(library: Path) -> None:
+    (library / "talks").rename(library / "talks [2026]")
+    assert found(library / "talks [2026]" / "*.MKV") == ["Day 1.MKV"]
 
 
 @pytest.mark.parametrize(
@@ -95,10 +106,54 @@ def test_the_home_of_an_unknown_user_is_not_expanded() -> None:
     assert local_path("~/a") == Path.home() / "a"
 
 
-def test_links_to_files_are_followed_and_links_to_folders_are_not(library: Path) -> None:
+@pytest.mark.parametrize("pattern", ["", "**", "**/*", "*"])
+def test_links_to_files_are_followed_and_links_to_folders_are_not(
+    library: Path, pattern: str
+) -> None:
     (library / "link.mp4").symlink_to(library / "b.mp4")
     (library / "loop").symlink_to(library)
-    assert found(library) == ["a[1].mp4", "b.mp4", "link.mp4", "talks/Day 1.MKV"]
+    assert found(library / pattern) == ["a[1].mp4", "b.mp4", "link.mp4", "talks/Day 1.MKV"]
+    assert "1 linked folder" in left_out(library / pattern)
+
+
+def test_a_link_to_a_folder_is_followed_if_it_is_named(library: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(library)
+    assert found(tmp_path / "link") == ["a[1].mp4", "b.mp4", "talks/Day 1.MKV"]
+    assert found(tmp_path / "link" / "*" / "*.MKV") == ["talks/Day 1.MKV"]
+
+
+def test_what_a_search_leaves_out_is_counted_by_suffix(library: Path) -> None:
+    for name in ("a.jpg", "b.JPG", "talks/read me", ".cache/a.mp4"):
+        path = library / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    files = "5 files: 2 .jpg, 1 .txt, 1 hidden, 1 without a suffix"
+    assert left_out(library) == f"{files}; 1 hidden folder"
+    assert left_out(library / "*.jpg") == "1 file: 1 .jpg"
+    assert left_out(library / "b.mp4") == ""
+
+
+@pytest.mark.parametrize("pattern", ["*/*.mp4", "**/*.mp4", "*"])
+def test_a_glob_yields_a_folder_that_it_cannot_list_as_an_unreadable_source(
+    closed_folder: Path, pattern: str
+) -> None:
+    (source,) = find_local_files(str(closed_folder.parent / pattern))
+    refusal = refuse_unusable(source)
+    assert refusal
+    assert (source.name, refusal.reason) == ("closed.d", "cannot be read: Permission denied")
+
+
+def test_a_glob_below_a_folder_that_does_not_exist_matches_nothing(library: Path) -> None:
+    for pattern in ("none/*.mp4", "b.mp4/*.mp4"):
+        with pytest.raises(UsageError, match="No file matches"):
+            found(library / pattern)
+
+
+@pytest.mark.parametrize("name", ["line\nbreak.mp4", "\udcff.mp4", "\u202e4pm.mp4", "[b].mp4"])
+def test_a_source_may_have_any_name(library: Path, name: str) -> None:
+    (library / name).write_bytes(b"media")
+    assert name in found(library)
+    assert name in found(library / "*")
 
 
 def test_two_dots_after_a_link_are_the_parent_of_its_target(library: Path, tmp_path: Path) -> None:
@@ -199,14 +254,6 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
-    [("a.mp4", True), ("A.MKV", True), ("a.txt", False), ("mp4", False), ("folder.mp4/", False)],
-)
-def test_the_suffix_decides_what_is_media(name: str, expected: bool) -> None:  # noqa: FBT001  from a table
-    assert is_media(name) is expected
-
-
-@pytest.mark.parametrize(
     ("address", "expected"),
     [
         ("az://c", ("c", "")),
@@ -249,6 +296,27 @@ async def test_names_of_blobs_are_relative_to_the_folder_of_the_prefix(
     assert await names("/talks") == ["talks/a.mp4", "talks/deep/b.mov", "talks2/c.mp4"]
     assert await names("/talks/a.mp4") == ["a.mp4"]
     assert await names("/talks/x") == ["x"]
+
+
+async def test_blobs_are_left_out_by_the_same_names_as_files(
+    blobs: BlobServiceClient, containers: tuple[str, str]
+) -> None:
+    container = blobs.create_container(containers[0])
+    names = ("talks/", "talks/._a.mp4", "talks/a.mp4", "talks/b.jpg", "talks/.git/c.mp4", ".d.mp4")
+    for name in names:
+        container.upload_blob(name, b"media")
+
+    async def search(address: str) -> tuple[list[str], str]:
+        ignored = Ignored()
+        async with blob_service() as service:
+            found = [s.name async for s in find_blobs(service, address, ignored)]
+        return found, str(ignored)
+
+    address = f"az://{containers[0]}"
+    assert await search(address) == (["talks/a.mp4"], "4 files: 3 hidden, 1 .jpg")
+    assert await search(f"{address}/talks/") == (["a.mp4"], "3 files: 2 hidden, 1 .jpg")
+    assert await search(f"{address}/talks/.") == (["._a.mp4", ".git/c.mp4"], "")
+    assert await search(f"{address}/.d.mp4") == ([".d.mp4"], "")
 
 
 async def test_a_blob_that_represents_a_folder_is_not_a_source(

@@ -34,6 +34,11 @@ def test_a_file_that_fails_for_two_presets_is_named_once() -> None:
     assert describe(a_report(*twice))["files"] == ["a.mp4"]
 
 
+def test_names_in_an_event_are_escaped() -> None:
+    bad = FileResult("\udcff\x1b.mp4", "mp3", None, "failed")
+    assert describe(a_report(bad))["files"] == ["\\udcff\\x1b.mp4"]
+
+
 @pytest.mark.usefixtures("prefect_server")
 async def test_an_event_has_the_text_of_our_errors_and_only_the_type_of_others() -> None:
     output = Output(container="errors", prefix="talks/")

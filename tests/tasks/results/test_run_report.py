@@ -18,7 +18,7 @@ from records import (
     proof_of,
 )
 
-from tasks.media.sources import is_media
+from tasks.media.suffixes import is_media
 from tasks.models import Check, NodeLife, Refusal, Span
 from tasks.parameters import Limits, Pool, Run
 from tasks.results.lanes import RANKS

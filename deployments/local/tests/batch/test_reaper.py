@@ -36,7 +36,7 @@ def test_groups_that_run_when_the_pipe_closes_are_killed_and_ended_ones_are_not(
     tickets = {}
     for process in (running, ended):
         tickets[process], *_ = reaper.expect()
-        reaper.watch(tickets[process], process.pid)
+        reaper.watch(tickets[process], process.pid, "")
     reaper.forget(tickets[ended])
     reaper.close()
     assert (running.wait(), ended.poll()) == (-signal.SIGKILL, None)
@@ -47,11 +47,11 @@ def test_a_killed_reaper_is_replaced_by_one_that_knows_every_group(
 ) -> None:
     first, second = sleeper(), sleeper()
     reaper = Reaper()
-    reaper.watch(1, first.pid)
+    reaper.watch(1, first.pid, "")
     assert reaper.process
     os.kill(reaper.process.pid, signal.SIGKILL)
     reaper.process.wait()
-    reaper.watch(2, second.pid)
+    reaper.watch(2, second.pid, "")
     reaper.close()
     assert (first.wait(), second.wait()) == (-signal.SIGKILL, -signal.SIGKILL)
 

@@ -197,9 +197,40 @@ def test_a_loop_of_links_fails_the_download_but_not_the_node(lab: Lab, pool: str
 def test_files_outside_the_node_are_not_uploaded(lab: Lab, pool: str, blobs: Blobs) -> None:
     target = blobs.container()
     url = blobs.url(target, permission="w")
-    for pattern in ("link", "l*", "../../../../../../../../../etc/passwd", "/etc/passwd"):
-        lab.run(pool, "ln -s /etc/passwd link", output_files=[output(url, pattern)])
+    outside = (
+        "../../../../../../../../../etc/passwd",
+        "/etc/passwd",
+        "root/etc/pass*",
+        "**/passwd",
+    )
+    for pattern in ("link", "l*", *outside):
+        script = "ln -s /etc/passwd link; ln -s / root"
+        lab.run(pool, script, output_files=[output(url, pattern)])
     assert names(target) == []
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ("rm ../stdout.txt; mkfifo ../stdout.txt; exit 1", "CommandLaunchFailed"),
+        ("rm input; mkfifo input; exit 1", "BlobDownloadMiscError"),
+        ("mkfifo ../fileuploadout.txt", "FileUploadMiscError"),
+    ],
+)
+def test_a_pipe_that_a_task_leaves_fails_the_task_but_does_not_block_the_service(
+    lab: Lab, pool: str, blobs: Blobs, script: str, code: str
+) -> None:
+    container = blobs.container()
+    container.upload_blob("a.mp4", b"x")
+    info = lab.run(
+        pool,
+        script,
+        resource_files=[resource(blobs.url(container, permission="r", blob="a.mp4"))],
+        output_files=[output(blobs.url(container, permission="w"), "*.mp3")],
+        constraints=m.BatchTaskConstraints(max_task_retry_count=1),
+    ).execution_info
+    assert info.failure_info.code == code
+    assert lab.run(pool).execution_info.result == "success"
 
 
 @pytest.mark.parametrize(

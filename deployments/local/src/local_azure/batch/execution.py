@@ -1,12 +1,13 @@
 """One execution of a command on a node: download files, run the process, upload files."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 from local_azure.batch import node_files, scheduler
 from local_azure.batch.clock import Clock
+from local_azure.batch.descendants import Descendants
 from local_azure.batch.fault_kinds import DownloadFailure, UploadFailure
 from local_azure.batch.faults import Faults
 from local_azure.batch.process import LaunchError, Process
@@ -47,6 +48,7 @@ class Executor:
     faults: Faults
     url: str = ""
     """The service's address, from the first request."""
+    descendants: Descendants = field(default_factory=Descendants)
 
     async def run_task(self, task: Task, node: Node) -> Outcome:
         """Run the task once. The caller decides about a retry."""
@@ -97,7 +99,11 @@ class Executor:
             for file in command.files:
                 await self.transfers.download(file, folder=folder / "wd", node_folder=node.folder)
             process = await Process.launch(
-                command.line, folder=folder, environment=command.variables, reaper=self.reaper
+                command.line,
+                folder=folder,
+                environment=command.variables,
+                reaper=self.reaper,
+                descendants=self.descendants,
             )
         except (TransferError, LaunchError) as error:
             return Outcome(failure=error.failure)
@@ -117,7 +123,7 @@ class Executor:
         try:
             if files:
                 folder = node_files.task_folder(node.folder, task.job.id, task.id)
-                await self.transfers.upload(files, folder=folder, node_folder=node.folder)
+                await self.transfers.upload(files, folder=folder)
         except TransferError as error:
             return Outcome(exit_code=outcome.exit_code, failure=outcome.failure or error.failure)
         return outcome

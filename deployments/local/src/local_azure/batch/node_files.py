@@ -21,8 +21,20 @@ def task_folder(root: Path, job_id: str, task_id: str) -> Path:
 
 
 def open_own(path: Path, mode: str) -> IO[Any]:
-    """Open a file of the service in a task's folder. Follow no link that the task left there."""
-    return open(path, mode, opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666))
+    """Open a file of the service in a task's folder.
+
+    Follow no link that the task left there, and do not wait for the reader of a pipe.
+    """
+    return open(path, mode, opener=_open_directly)
+
+
+def _open_directly(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+
+
+def is_special(path: Path) -> bool:
+    """Return whether a path is a pipe, a socket or a device: to open it could take forever."""
+    return path.exists() and not (path.is_file() or path.is_dir())
 
 
 @dataclass(frozen=True, kw_only=True)

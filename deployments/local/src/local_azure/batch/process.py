@@ -8,12 +8,14 @@ import re
 import shlex
 import signal
 from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
 from local_azure.batch import node_files
 from local_azure.batch.clock import Clock
+from local_azure.batch.descendants import Descendants
 from local_azure.batch.reaper import Reaper
 from local_azure.batch.state import Failure
 
@@ -29,16 +31,26 @@ class LaunchError(Exception):
         super().__init__(failure.message)
 
 
+@dataclass(kw_only=True, eq=False)
 class Process:
-    def __init__(self, process: asyncio.subprocess.Process, *, reaper: Reaper, ticket: int) -> None:
-        self._process = process
-        self._reaper = reaper
-        self._ticket = ticket
-        reaper.watch(ticket, process.pid)
+    process: asyncio.subprocess.Process
+    folder: Path
+    reaper: Reaper
+    descendants: Descendants
+    ticket: int
+
+    def __post_init__(self) -> None:
+        self.reaper.watch(self.ticket, self.process.pid, str(self.folder))
 
     @classmethod
     async def launch(
-        cls, command_line: str, *, folder: Path, environment: Mapping[str, str], reaper: Reaper
+        cls,
+        command_line: str,
+        *,
+        folder: Path,
+        environment: Mapping[str, str],
+        reaper: Reaper,
+        descendants: Descendants,
     ) -> Self:
         """Start the command in `folder`/wd, with stdout.txt and stderr.txt in `folder`."""
         ticket, first_words, pipe = reaper.expect()
@@ -60,22 +72,24 @@ class Process:
                     stderr=stderr,
                     start_new_session=True,
                 )
-                return cls(process, reaper=reaper, ticket=ticket)
         except (OSError, ValueError) as error:
             reaper.forget(ticket)
             raise LaunchError(_launch_failure(error, command_line)) from error
+        return cls(
+            process=process, folder=folder, reaper=reaper, descendants=descendants, ticket=ticket
+        )
 
     async def wait(self, clock: Clock, deadline: datetime | None) -> int | None:
         """Return the exit code (128 + n after signal n), or None if the deadline came first."""
         try:
             if deadline is None:
-                return _exit_code(await self._process.wait())
+                return _exit_code(await self.process.wait())
             return await self._wait_until(clock, deadline)
         finally:
             await _through(self._end_group())
 
     async def _wait_until(self, clock: Clock, deadline: datetime) -> int | None:
-        exited = asyncio.ensure_future(self._process.wait())
+        exited = asyncio.ensure_future(self.process.wait())
         timer = asyncio.ensure_future(clock.sleep_until(deadline))
         try:
             await asyncio.wait({exited, timer}, return_when=asyncio.FIRST_COMPLETED)
@@ -85,18 +99,19 @@ class Process:
             timer.cancel()
 
     async def _end_group(self) -> None:
-        """End the process and all others in its group."""
-        if self._process.returncode is None:
+        """End the process, all others in its group, and its descendants in other groups."""
+        if self.process.returncode is None:
             self._signal(signal.SIGTERM)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), GRACE_SECONDS)
+                await asyncio.wait_for(self.process.wait(), GRACE_SECONDS)
         self._signal(signal.SIGKILL)
-        await self._process.wait()
-        self._reaper.forget(self._ticket)
+        await self.process.wait()
+        await self.descendants.end(self.folder)
+        self.reaper.forget(self.ticket)
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
+            os.killpg(self.process.pid, number)
 
 
 def find_program(words: Sequence[str], *, folder: Path, path: str) -> None:

@@ -5,7 +5,6 @@ Each is one request without the storage SDK, whose pipeline takes five times the
 
 import asyncio
 import base64
-import glob
 import io
 import os
 import ssl
@@ -16,6 +15,7 @@ from typing import IO, TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from local_azure.batch import node_files
+from local_azure.batch.output_patterns import has_wildcard, leads_into, matching_files
 from local_azure.batch.specs import (
     ContainerDestination,
     IdentityReference,
@@ -33,7 +33,6 @@ CHUNK_BYTES = 1 << 20
 LARGEST_PUT_BYTES = 4000 << 20  # of a block: larger files are uploaded in several
 STORAGE_VERSION = "2021-12-02"  # of the REST API; required with tokens
 PAUSES_SECONDS = (0.2, 0.6, 1.8)
-WILDCARDS = frozenset("*?[")
 
 
 class TransferError(Exception):
@@ -78,8 +77,10 @@ class Transfers:
             TransferError: The download failed.
         """
         target = folder / file.file_path
-        if not _leads_into(node_folder, target):
+        if not leads_into(node_folder, target):
             raise TransferError(_download_failure(file, 0, "A link leads out of the node"))
+        if node_files.is_special(target):  # the task's first try left it
+            raise TransferError(_download_failure(file, 0, "A pipe, a socket or a device is there"))
         if failure := await _persist(lambda: self._try_download(file, target)):
             raise TransferError(failure)
         if file.file_mode:
@@ -105,7 +106,7 @@ class Transfers:
             return _download_failure(file, 0, type(error).__name__)
         return None
 
-    async def upload(self, files: Sequence[OutputFile], *, folder: Path, node_folder: Path) -> None:
+    async def upload(self, files: Sequence[OutputFile], *, folder: Path) -> None:
         """Upload the files of a task in `folder`, with logs beside stdout.txt.
 
         Raises:
@@ -119,7 +120,7 @@ class Transfers:
             ):
                 for file in files:
                     try:
-                        async for sent in self._upload_all(file, folder / "wd", node_folder):
+                        async for sent in self._upload_all(file, folder):
                             out.write(f"{sent}\n")
                     except TransferError as error:
                         errors.write(f"{error.failure.code}: {error.failure.message}\n")
@@ -129,13 +130,9 @@ class Transfers:
         if failures:
             raise failures[0]
 
-    async def _upload_all(
-        self, file: OutputFile, working_folder: Path, node_folder: Path
-    ) -> AsyncIterator[str]:
+    async def _upload_all(self, file: OutputFile, folder: Path) -> AsyncIterator[str]:
         """Upload the files that match; yield a line of the log for each."""
-        found = await asyncio.to_thread(
-            matches, file, working_folder=working_folder, node_folder=node_folder
-        )
+        found = await asyncio.to_thread(outputs_of, file, folder=folder)
         to = file.destination.container
         for source, name in found:
             if failure := await _persist(partial(self._try_upload, to, source, name)):
@@ -218,8 +215,8 @@ async def _chunks(data: IO[bytes], size: int) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def matches(file: OutputFile, *, working_folder: Path, node_folder: Path) -> list[tuple[Path, str]]:
-    """Return the files that match, each with the name of its blob.
+def outputs_of(file: OutputFile, *, folder: Path) -> list[tuple[Path, str]]:
+    """Return the files of a task that match, each with the name of its blob.
 
     The destination's path is a folder if the pattern has a wildcard, and the blob's name if not.
 
@@ -227,36 +224,21 @@ def matches(file: OutputFile, *, working_folder: Path, node_folder: Path) -> lis
         TransferError: A pattern without wildcards matches no file.
     """
     pattern, path = file.file_pattern, file.destination.container.path
-    if not WILDCARDS & set(pattern):
-        source = working_folder / pattern
-        if not _is_file_of(node_folder, source):
-            raise TransferError(
-                Failure(
-                    code="FileUploadMiscError",
-                    message="The output file does not exist on the node",
-                    details={"FilePath": pattern},
-                )
+    found = matching_files(pattern, task_folder=folder)
+    if has_wildcard(pattern):
+        return [
+            (source, "/".join(part for part in (path, _blob_name(name)) if part))
+            for source, name in found
+        ]
+    if not found:
+        raise TransferError(
+            Failure(
+                code="FileUploadMiscError",
+                message="The output file does not exist on the node",
+                details={"FilePath": pattern},
             )
-        return [(source, path or _blob_name(pattern))]
-    # pathlib refuses `..`, with which the patterns of logs begin
-    names = glob.glob(pattern, root_dir=working_folder, recursive=True)  # noqa: PTH207  as text
-    return [
-        (source, "/".join(part for part in (path, _blob_name(name)) if part))
-        for name in sorted(names)
-        if _is_file_of(node_folder, source := working_folder / name)
-    ]
-
-
-def _is_file_of(node_folder: Path, path: Path) -> bool:
-    """Return whether the path is a file of the node: links and patterns can lead outside."""
-    return path.is_file() and _leads_into(node_folder, path)
-
-
-def _leads_into(node_folder: Path, path: Path) -> bool:
-    try:
-        return path.resolve().is_relative_to(node_folder)
-    except (OSError, RuntimeError):  # a loop of links
-        return False
+        )
+    return [(found[0][0], path or _blob_name(pattern))]
 
 
 def _blob_name(name: str) -> str:
