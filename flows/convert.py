@@ -163,7 +163,7 @@ async def convert_on_nodes(run: RunState, plan: Plan, *, uploaded: Collection[st
                 max_node_hours=request.limits.max_node_hours,
             ),
         )
-        attempt = next_attempt(attempt, completion)
+        attempt = next_attempt(attempt, completion, retries=request.limits.retries)
     if ticket.owns_pool:
         with suppress(AzureError):  # cleanup tries again, and reports the error
             await release_nodes(ticket, request.cleanup)

@@ -6,8 +6,9 @@
 #   OUTPUT             file to write in the working directory, such as output.mp3
 #   SOURCE_SECONDS     seconds that the output must have; empty: the source does not declare them
 #
-# Exit status: that of ffmpeg if it fails, 65 (EX_DATAERR) if the check fails, 64 (EX_USAGE) for a
-# wrong setting, 66 (EX_NOINPUT) without `input`, 127 without ffmpeg.
+# Exit status: 65 (EX_DATAERR) if ffmpeg rejects the source or the check fails, that of ffmpeg if it
+# crashes or the node is at fault, 64 (EX_USAGE) for a wrong setting, 66 (EX_NOINPUT) without
+# `input`, 127 without ffmpeg.
 # The name of an empty file, such as `seconds-7.013`, states how many seconds were written.
 # Requires only sh (dash, busybox), df, od, rm and wc. The shell never parses a value a second time.
 set -u
@@ -180,6 +181,11 @@ ffmpeg -hide_banner -nostdin -y -loglevel warning \
 status=$?
 if [ "$status" -ne 0 ]; then
     ! fills_disk || fail "$status" "the output takes more than half of the free disk space"
+    case $status in
+        126 | 127 | 13[2-9] | 143 | 15[23]) ;; # it could not start, or a signal ended it
+        228 | 244 | 251) ;;                    # ENOSPC, ENOMEM, EIO: the node is at fault
+        *) fail 65 "ffmpeg failed with status $status" ;;
+    esac
     fail "$status" "ffmpeg failed with status $status"
 fi
 

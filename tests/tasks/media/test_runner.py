@@ -196,11 +196,25 @@ def test_a_length_that_is_not_decimal_is_refused(
     assert not (result.folder / "pwned").exists()
 
 
-def test_the_exit_status_of_ffmpeg_is_passed_on(node: Callable[..., Node], clip: Clip) -> None:
+def test_a_source_that_ffmpeg_rejects_is_at_fault(node: Callable[..., Node], clip: Clip) -> None:
     result = node(clip(".mp4", audio=0)).run()
-    assert result.status not in (0, EX_DATAERR)
-    assert result.last_line == f"runner: ffmpeg failed with status {result.status}"
+    assert result.status == EX_DATAERR
+    assert re.fullmatch(r"runner: ffmpeg failed with status \d+", result.last_line)
     assert not list(result.folder.glob("seconds-*"))
+
+
+@pytest.mark.parametrize(
+    ("ending", "status"),
+    [("kill -9 $$", 137), ("kill -SEGV $$", 139), ("exit 228", 228), ("exit 1", EX_DATAERR)],
+)
+def test_a_crash_of_ffmpeg_or_a_full_disk_is_not_blamed_on_the_source(
+    tmp_path: Path, tools_folder: Path, ending: str, status: int
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "ffmpeg").write_text(f"#!/bin/sh\n{ending}\n")
+    (tmp_path / "bin" / "ffmpeg").chmod(0o755)
+    (tmp_path / "input").write_bytes(b"content")
+    assert Node(tmp_path, f"{tmp_path}/bin:{tools_folder}").run(seconds=2).status == status
 
 
 def test_an_empty_output_fails(node: Callable[..., Node], clip: Clip) -> None:
