@@ -238,7 +238,9 @@ class Limits(Parameters):
         le=7 * 24 * 60 - 120,
         description="Stop the run after this many minutes, finished or not.",
     )
-    retries: int = Field(1, ge=0, le=10, description="Number of retries for a file that fails.")
+    retries: int = Field(
+        1, ge=0, le=10, description="Number of retries after ffmpeg crashes or is killed."
+    )
     wave_files: int = Field(
         400,
         ge=1,
