@@ -43,12 +43,27 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownFailure:
+    """A conversion whose source was at fault in an earlier run. It is not tried again."""
+
+    conversion: Conversion
+    reason: str
+    failed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """The conversions of a run. Each source, by each preset, is in exactly one of the three."""
+    """The conversions of a run. Each source, by each preset, is in exactly one of the four."""
 
     pending: tuple[Conversion, ...]
     done: tuple[Conversion, ...]
     refused: tuple[Refusal, ...]
+    known_failures: tuple[KnownFailure, ...] = ()
+
+    @property
+    def unprobed(self) -> tuple[Conversion, ...]:
+        """The conversions that need no probe, because they are not tried."""
+        return (*self.done, *(failure.conversion for failure in self.known_failures))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +158,7 @@ class Evidence:
     sizes: Mapping[str, int]  # bytes of each output that exists with its key, by key
     seconds: Mapping[str, float]  # length that was written to the output, by key
     tails: Mapping[str, str]  # last lines that a failed batch task printed, by batch task id
+    ffmpeg_versions: frozenset[str] = frozenset()  # of the nodes, as far as they are known
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +181,7 @@ class FileResult:
     ended_at: datetime | None = None  # end of the last try
     key: str | None = None  # of its conversion
     cost: float | None = None  # its share of the cost of the nodes; None without a price
+    known_since: datetime | None = None  # when it failed in an earlier run; None: not known
 
     @property
     def output_or_reason(self) -> str:

@@ -18,6 +18,7 @@ from tasks.files import local_path, move_aside, open_atomically
 from tasks.models import BatchResult, Conversion, Evidence, Stamp, Ticket
 from tasks.naming import batch_task_id, key_and_attempt, log_folder
 from tasks.parameters import Output, Request
+from tasks.results.runner_output import Marker, read_marker
 from tasks.results.text import counted
 from tasks.stage import stage
 
@@ -62,21 +63,29 @@ async def collect_outputs(
         }
         logs = service.get_container_client(request.cleanup.container)
         own = {key: key for key in keys.values()}  # one string per key, however often it is read
-        seconds = {
-            own[key]: value async for key, value in _list_seconds(logs, folder) if key in own
-        }
+        seconds: dict[str, float] = {}
+        versions: set[str] = set()
+        async for key, marker in _list_markers(logs, folder):
+            if key in own and marker.seconds is not None:
+                seconds[own[key]] = marker.seconds
+                versions.add(marker.ffmpeg_version)
         tails = await map_concurrently(
             lambda name: read_tail(logs, f"{folder}{name}"), failed, at_once=AT_ONCE
         )
-    return Evidence(sizes=sizes, seconds=seconds, tails=dict(zip(failed, tails, strict=True)))
+    return Evidence(
+        sizes=sizes,
+        seconds=seconds,
+        tails=dict(zip(failed, tails, strict=True)),
+        ffmpeg_versions=frozenset(versions - {""}),
+    )
 
 
-async def _list_seconds(logs: ContainerClient, folder: str) -> AsyncIterator[tuple[str, float]]:
-    """Yield the seconds written, by key. They are in the names of marker blobs."""
+async def _list_markers(logs: ContainerClient, folder: str) -> AsyncIterator[tuple[str, Marker]]:
+    """Yield what each batch task states about its output, by key."""
     async for name in list_names(logs, folder):
         batch_task, _, file = name.removeprefix(folder).partition("/")
         if file.startswith("seconds-"):
-            yield key_and_attempt(batch_task)[0], float(file.removeprefix("seconds-"))
+            yield key_and_attempt(batch_task)[0], read_marker(file)
 
 
 async def read_tail(logs: ContainerClient, folder: str) -> str:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from tasks.media.addresses import is_blob
 from tasks.models import Check, Diagnosis, FileResult, NodeKind, State
@@ -45,6 +45,7 @@ class RunInfo:
     download_to: str  # "": no download
     is_fetched: bool  # the outputs are in the download folder
     report: str  # the report file; "": none
+    known_failures: Literal["fail", "warn"]  # what a failure of an earlier run does to this run
     job: str | None  # None: the run ended before it created one
     pool: str | None  # as above
     owns_pool: bool | None  # None: without a pool
@@ -62,6 +63,7 @@ class RunSummary:
     converted: int
     skipped: int
     failed: int
+    known_failures: int  # those of `failed` that failed in an earlier run and were not tried
     not_started: int
     interrupted: int
     files: int
@@ -76,8 +78,10 @@ class RunSummary:
     @property
     def headline(self) -> str:
         """The states that occur, with their counts."""
-        counts = ((state, getattr(self, state)) for state in get_args(State))
-        return ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in counts if n)
+        counts = {state.replace("_", " "): getattr(self, state) for state in get_args(State)}
+        counts["failed"] -= self.known_failures
+        counts["failed in an earlier run"] = self.known_failures
+        return ", ".join(f"{n} {state}" for state, n in counts.items() if n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +132,14 @@ class Report:
 
     @property
     def is_success(self) -> bool:
-        """Whether all files are converted or skipped. For a dry run: whether no check failed."""
+        """Whether all files are converted, skipped, or failures that the run tolerates.
+
+        For a dry run: whether no check failed.
+        """
         if dry_run := self.run.dry_run:
             return all(check.state != "failed" for check in dry_run.checks)
-        return all(file.state in DONE for file in self.files)
+        is_tolerant = self.run.known_failures == "warn"
+        return all(file.state in DONE or (is_tolerant and file.known_since) for file in self.files)
 
     @property
     def headline(self) -> str:
@@ -215,6 +223,7 @@ def describe_run(ledger: Ledger, *, now: datetime) -> RunInfo:
         download_to=request.output.download_to,
         is_fetched=ledger.is_fetched,
         report=request.output.report,
+        known_failures=request.run.known_failures,
         job=ticket.job_id if JOB in begun else None,
         pool=pool_id,
         owns_pool=ticket.owns_pool if pool_id else None,
@@ -273,6 +282,7 @@ def summarise(
         converted=states["converted"],
         skipped=states["skipped"],
         failed=states["failed"],
+        known_failures=sum(file.known_since is not None for file in files),
         not_started=states["not_started"],
         interrupted=states["interrupted"],
         files=len(files),

@@ -43,6 +43,7 @@ def test_the_summary_counts_states_and_adds_up_files() -> None:
         converted=1,
         skipped=1,
         failed=1,
+        known_failures=0,
         not_started=0,
         interrupted=0,
         files=3,
