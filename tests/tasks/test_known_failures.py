@@ -1,19 +1,33 @@
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from azure.storage.blob import BlobServiceClient
-from records import NOW, ONE, a_batch_result, a_conversion, a_ledger, a_plan, a_request, a_source
+from records import (
+    NOW,
+    ONE,
+    a_batch_result,
+    a_conversion,
+    a_ledger,
+    a_plan,
+    a_request,
+    a_source,
+    a_ticket,
+)
 
 from storage_proxy import Refusal, StorageProxy
 from tasks.azure.clients import blob_service
 from tasks.azure.memory_store import StoredMemory
+from tasks.azure.sas import Signer
 from tasks.failure_memory import Memory
 from tasks.known_failures import learn, lesson_of, recall, remember, separate_known, tools_of
 from tasks.models import Evidence, KnownFailure
 from tasks.naming import batch_task_id, memory_container
 from tasks.parameters import Request, Run
+from tasks.plan import confirm_plan
 from tasks.results.ledger import Ledger
+from tasks.submission import TaskWriter
 
 TAIL = "[mov @ 0x1] partial file\nrunner-version: lavf 59.27.100\nrunner: the source is cut short"
 REASON = "the source is cut short (ffmpeg: partial file)"
@@ -114,6 +128,25 @@ async def test_what_another_run_remembers_meanwhile_is_kept(
     await remember.fn(lesson, request)
     assert set((await recalled(request)).memory.failures) == {ONE.key, OTHER.key}
     assert blobs.get_container_client(memory_container(containers[1])).exists()
+
+
+@pytest.mark.usefixtures("account")
+async def test_what_another_run_remembers_while_this_one_waits_for_the_lock_is_not_tried(
+    containers: tuple[str, str],
+) -> None:
+    request = a_request(containers)
+    lesson = lesson_of(a_failure(request=request), at=datetime.now(UTC))
+    await remember.fn(lesson, request)
+    confirmed = await confirm_plan.fn(a_plan(ONE, OTHER), request)
+    assert confirmed.pending == (OTHER,)
+    assert [failure.conversion for failure in confirmed.known_failures] == [ONE]
+
+
+def test_nodes_get_no_access_to_the_memory() -> None:
+    signer = Signer("https://s", "s", NOW, "a2V5", None)
+    request = a_request()
+    writer = TaskWriter(access=signer, ticket=a_ticket(now=NOW), request=request)
+    assert memory_container(request.cleanup.container) not in str(writer.write(ONE, 1))
 
 
 def test_the_tools_change_with_the_runner_and_with_where_nodes_get_ffmpeg() -> None:
