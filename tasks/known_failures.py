@@ -28,7 +28,7 @@ from tasks.job import RUNNER
 from tasks.models import Conversion, KnownFailure
 from tasks.naming import batch_task_id, lock_id, memory_blob, memory_container, runner_version
 from tasks.parameters import Request
-from tasks.results.ledger import Ledger, failure_reason, last_by_key
+from tasks.results.ledger import Ledger, failure_reason
 from tasks.results.runner_output import printed_version
 from tasks.results.text import counted
 from tasks.stage import stage, unvisited
@@ -104,19 +104,15 @@ def lesson_of(ledger: Ledger, *, at: datetime) -> Lesson:
 
 
 def entries(ledger: Ledger, tools: Tools, *, at: datetime) -> Iterator[tuple[str, Entry]]:
-    """Yield an entry for each conversion whose last batch task says that its source is at fault."""
-    for key, result in last_by_key(ledger.batch_results)[0].items():
-        if cause_of(result) != "source":
-            continue
-        tail = ledger.evidence.tails.get(batch_task_id(key, result.attempt), "")
-        reason = shortened(failure_reason(result, tail))
-        yield (
-            key,
-            Entry(
-                reason=reason,
+    """Yield an entry for each conversion whose source is at fault."""
+    for result in ledger.batch_results:
+        if cause_of(result) == "source":  # then it was its last attempt
+            tail = ledger.evidence.tails.get(batch_task_id(result.key, result.attempt), "")
+            entry = Entry(
+                reason=shortened(failure_reason(result, tail)),
                 failed_at=at,
                 runner=tools.runner,
                 origin=tools.origin,
                 ffmpeg=printed_version(tail),
-            ),
-        )
+            )
+            yield result.key, entry

@@ -53,7 +53,7 @@ async def read_memory(service: BlobServiceClient, container: str, blob: str) -> 
 async def _read(client: BlobClient, *, place: str) -> StoredMemory:
     stream = await client.download_blob()
     if not is_own(stream.properties.metadata):
-        warn(f"{place} is ignored: no run created it.")
+        warn(f"{place} is ignored: no run created it. Rename it to remember failures.")
         return StoredMemory(is_writable=False)
     return parse_memory(await stream.readall(), etag=stream.properties.etag, place=place)
 

@@ -110,6 +110,26 @@ async def test_a_memory_that_is_not_ours_breaks_no_run_and_is_kept(
     assert container.download_blob(name).readall() == b"mine"
 
 
+def test_the_exit_status_is_1_for_a_known_failure_and_0_if_the_command_only_warns_of_it(
+    started: Callable[..., Any], tmp_path: Path, cut: bytes
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "cut.mp4").write_bytes(cut)
+
+    def end(*flags: str) -> tuple[int, str]:
+        process = started("in", *flags)
+        printed, _ = process.communicate(timeout=120)
+        return process.returncode, printed
+
+    assert end()[0] == 1
+    assert end()[0] == 1
+    status, printed = end("--known-failures", "warn")
+    assert (status, "1 failed in an earlier run in " in printed) == (0, True), printed
+    status, printed = end("--exclude", "*.part.mp4", "--exclude", "cut.*")
+    assert (status, "--exclude leaves out all sources." in printed) == (2, True), printed
+    assert "--exclude '*.part.mp4' leaves out no further source." in printed
+
+
 CRASHING_ONCE = """#!/bin/sh
 seen=$AZ_BATCH_NODE_SHARED_DIR/seen
 case $* in

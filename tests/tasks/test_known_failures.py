@@ -66,12 +66,6 @@ def test_a_run_does_not_learn_from_crashes_transfers_and_wrong_settings(status: 
     assert lesson_of(a_failure(status), at=NOW).failures == {}
 
 
-def test_only_the_last_attempt_says_whether_the_source_is_at_fault() -> None:
-    first = a_batch_result("failed", exit_code=65, code="FailureExitCode")
-    last = a_batch_result("succeeded", attempt=2)
-    assert lesson_of(a_failure(batch_results=(first, last)), at=NOW).failures == {}
-
-
 @pytest.mark.usefixtures("account")
 async def test_a_remembered_source_is_known_unless_the_run_tries_it_again(
     containers: tuple[str, str], in_flow: Any
