@@ -18,7 +18,7 @@ from azure.core.exceptions import AzureError
 from prefect import flow, get_client, runtime
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
-from prefect.states import Cancelled, Failed
+from prefect.states import Cancelled, Completed, Failed
 
 from tasks.azure.account_block import named_accounts
 from tasks.azure.settings import using_accounts
@@ -37,6 +37,7 @@ from tasks.interruption import (
     unless_cancelled,
 )
 from tasks.job import make_job
+from tasks.known_failures import learn
 from tasks.lock import hold_lock
 from tasks.models import Plan
 from tasks.outputs import collect_outputs, download_outputs
@@ -78,6 +79,7 @@ async def end_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
 )
 async def convert(  # noqa: D417  Prefect's form takes the other descriptions from their models
     sources: list[str],
+    exclude: list[str] = [],  # noqa: B006  Prefect's form shows a list; it is never changed
     output: Output = Output(),
     run: Run = Run(),
     pool: Pool = Pool(),
@@ -92,6 +94,7 @@ async def convert(  # noqa: D417  Prefect's form takes the other descriptions fr
 
     Args:
         sources: Files, folders, globs or az://container/prefix.
+        exclude: Globs of sources to leave out, such as '*.part.mp4' or 'drafts/**'.
 
     Raises:
         FilesFailedError: Some files are not converted. The error has the report.
@@ -100,6 +103,7 @@ async def convert(  # noqa: D417  Prefect's form takes the other descriptions fr
     """
     request = Request(
         sources=sources,
+        exclude=exclude,
         output=output,
         run=run,
         pool=pool,
@@ -163,13 +167,14 @@ async def convert_on_nodes(run: RunState, plan: Plan, *, uploaded: Collection[st
                 max_node_hours=request.limits.max_node_hours,
             ),
         )
-        attempt = next_attempt(attempt, completion)
+        attempt = next_attempt(attempt, completion, retries=request.limits.retries)
     if ticket.owns_pool:
         with suppress(AzureError):  # cleanup tries again, and reports the error
             await release_nodes(ticket, request.cleanup)
     run.evidence = await collect_outputs(
         unvisited(plan.pending), unvisited(run.batch_results), ticket=ticket, request=request
     )
+    await learn(run.ledger())  # which sources are at fault
 
 
 async def plan_beside_preflight(run: RunState) -> Plan:
@@ -200,7 +205,7 @@ async def report(run: RunState) -> Report | State[Any]:
         return Cancelled(message=made.headline, data=made)  # Prefect accepts no other end now
     announce_report(made)
     if made.is_success:
-        return made
+        return Completed(message=made.headline, data=made)
     failure = FilesFailedError(f"{made.headline}.", "The report has the reasons.", made)
     return Failed(message=made.headline, data=failure)
 

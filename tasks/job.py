@@ -48,7 +48,6 @@ def job_spec(ticket: Ticket, request: Request, *, now: datetime) -> models.Batch
         priority=request.pool.priority,
         constraints=models.BatchJobConstraints(
             max_wall_clock_time=max(ticket.deadline - now, LEAST_WALL_CLOCK),
-            max_task_retry_count=request.limits.retries,
         ),
         all_tasks_complete_mode=models.BatchAllTasksCompleteMode.NO_ACTION,
         task_failure_mode=models.BatchTaskFailureMode.NO_ACTION,

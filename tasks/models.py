@@ -71,12 +71,27 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownFailure:
+    """A conversion whose source was at fault in an earlier run. It is not tried again."""
+
+    conversion: Conversion
+    reason: str
+    failed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """The conversions of a run. Each source, by each preset, is in exactly one of the three."""
+    """The conversions of a run. Each source, by each preset, is in exactly one of the four."""
 
     pending: tuple[Conversion, ...]
     done: tuple[Conversion, ...]
     refused: tuple[Refusal, ...]
+    known_failures: tuple[KnownFailure, ...] = ()
+
+    @property
+    def unprobed(self) -> tuple[Conversion, ...]:
+        """The conversions that need no probe, because they are not tried."""
+        return (*self.done, *(failure.conversion for failure in self.known_failures))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +188,7 @@ class Evidence:
     tails: Mapping[str, str]  # last lines that a failed batch task printed, by batch task id
     # By key: why what was converted is not the content that was planned.
     source_problems: Mapping[str, str] = field(default_factory=dict)
+    ffmpeg_versions: frozenset[str] = frozenset()  # of the nodes, as far as they are known
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +215,7 @@ class FileResult:
     cost: float | None = None  # its share of the cost of the nodes; None without a price
     path: str = ""  # where the source is: an absolute path, or az://container/blob
     note: str | None = None  # what is worth knowing about the output; None: nothing
+    known_since: datetime | None = None  # when it failed in an earlier run; None: not known
 
     @property
     def output_or_reason(self) -> str:

@@ -11,6 +11,8 @@ from tasks.media.presets import Preset
 
 OWNER = "batch-convert"  # marks everything that runs create
 OWN = {"owner": OWNER}  # the same as metadata of a blob or a container
+LONGEST_CONTAINER = 63  # characters in the name of a container
+MEMORY = "-failures"
 
 
 def conversion_key(content: str, output: str, preset: Preset) -> str:
@@ -56,8 +58,21 @@ def input_blob(lock: str, content: str) -> str:
     return f"{lock}/inputs/{content}"
 
 
+def runner_version(script: bytes) -> str:
+    return hashlib.sha256(script).hexdigest()[:16]
+
+
 def runner_blob(lock: str, script: bytes) -> str:
-    return f"{lock}/runner-{hashlib.sha256(script).hexdigest()[:16]}.sh"
+    return f"{lock}/runner-{runner_version(script)}.sh"
+
+
+def memory_container(container: str) -> str:
+    """Return where failures are remembered. Nodes can write to `container`, but not to this one."""
+    return f"{container[: LONGEST_CONTAINER - len(MEMORY)].rstrip('-')}{MEMORY}"
+
+
+def memory_blob(lock: str) -> str:
+    return f"{lock}.json"
 
 
 def log_folder(lock: str, run_id: str) -> str:

@@ -16,7 +16,7 @@ from tasks.azure.stamps import KEY_METADATA, read_stamp, without_key
 from tasks.concurrency import map_concurrently
 from tasks.errors import DownloadError
 from tasks.files import local_path, move_aside, open_atomically
-from tasks.media.verification import MARKER, Verified, read_marker
+from tasks.media.verification import Verified, read_marker
 from tasks.models import BatchResult, Conversion, Evidence, Stamp, Ticket
 from tasks.naming import batch_task_id, key_and_attempt, log_folder
 from tasks.parameters import Output, Request
@@ -81,6 +81,7 @@ async def collect_outputs(
         verified=verified,
         tails=dict(zip(failed, tails, strict=True)),
         source_problems=problems,
+        ffmpeg_versions=frozenset({found.version for found in verified.values()} - {""}),
     )
 
 
@@ -133,8 +134,8 @@ async def _list_verified(logs: ContainerClient, folder: str) -> AsyncIterator[tu
     """Yield what nodes verified, by key. It is in the names of marker blobs."""
     async for name in list_names(logs, folder):
         batch_task, _, file = name.removeprefix(folder).partition("/")
-        if file.startswith(MARKER):
-            yield key_and_attempt(batch_task)[0], read_marker(file)
+        if found := read_marker(file):
+            yield key_and_attempt(batch_task)[0], found
 
 
 async def read_tail(logs: ContainerClient, folder: str) -> str:

@@ -85,7 +85,18 @@ class Run(Parameters):
         description="Check the accounts and show what the run would do, without doing it.",
     )
     force: Switch = Field(
-        default=False, description="Convert files again that are already converted."
+        default=False,
+        description="Convert all files, even those that are converted or failed in an earlier run.",
+    )
+    retry_failed: Switch = Field(
+        default=False,
+        description="Try sources again that an earlier run could not convert. Without it, they"
+        " cost nothing for 30 days.",
+    )
+    known_failures: Literal["fail", "warn"] = Field(
+        "fail",
+        description="Sources that failed in an earlier run and are not tried again: fail this run,"
+        " or only warn.",
     )
     account: BlockName = Field(
         "",
@@ -238,7 +249,9 @@ class Limits(Parameters):
         le=7 * 24 * 60 - 120,
         description="Stop the run after this many minutes, finished or not.",
     )
-    retries: int = Field(1, ge=0, le=10, description="Number of retries for a file that fails.")
+    retries: int = Field(
+        1, ge=0, le=10, description="Number of retries after ffmpeg crashes or is killed."
+    )
     wave_files: int = Field(
         400,
         ge=1,
@@ -280,6 +293,11 @@ class Request(Parameters):
     """All parameters of one run."""
 
     sources: list[str] = Field(description="Files, folders, globs or az://container/prefix.")
+    exclude: list[str] = Field(
+        [],
+        description="Globs of sources to leave out, such as '*.part.mp4' or 'drafts/**'. On the"
+        " command line, repeat the flag for each.",
+    )
     output: Output = Output()
     run: Run = Run()
     pool: Pool = Pool()

@@ -13,7 +13,9 @@ from tasks.azure.sas import Signer, make_signer
 from tasks.concurrency import cancel_all
 from tasks.errors import UsageError
 from tasks.files import check_allowed
+from tasks.known_failures import separate_known
 from tasks.media.addresses import AZURE, is_blob, split_address
+from tasks.media.exclusion import without_excluded
 from tasks.media.hashing import hash_sources
 from tasks.media.ignored import Ignored
 from tasks.media.output_names import name_outputs, naming_problem
@@ -57,7 +59,8 @@ async def make_plan(request: Request) -> Plan:
     """
     check_request(request)
     async with blob_service() as service, ProbeProcess() as prober:
-        sources = await find_sources(service, request.sources)
+        found = await find_sources(service, request.sources)
+        sources = without_excluded(found, request.exclude)
         check_allowed(source.location for source in sources if not is_blob(source))
         check_report(sources, request.output)
         readable, unusable = separate_unusable(sources)
@@ -70,8 +73,10 @@ async def make_plan(request: Request) -> Plan:
         check_downloads(named, request.output)
         done, missing = separate_done(named, run=request.run)
         log_earlier_versions(done)
-        pending, unfit = await probe_all(service, missing, request.output.chosen, first=prober)
-    return Plan(pending=pending, done=done, refused=(*unusable, *unread, *misfits, *unfit))
+        known, untried = await separate_known(service, missing, request)
+        pending, unfit = await probe_all(service, untried, request.output.chosen, first=prober)
+    refused = (*unusable, *unread, *misfits, *unfit)
+    return Plan(pending=pending, done=done, refused=refused, known_failures=known)
 
 
 @stage("confirm")
@@ -82,16 +87,22 @@ async def confirm_plan(plan: Plan, request: Request) -> Plan:
         outputs = await list_outputs(service, output.container, output.prefix)
         # In a thread: for 400,000 files this takes as long as the lock's lease is valid.
         updated = await asyncio.to_thread(update_plan, plan, request, outputs=outputs)
-        unprobed = {(c.source, c.preset) for c in plan.done}
-        lost = [c for c in updated.pending if (c.source, c.preset) in unprobed]
+        failures, pending = await separate_known(service, updated.pending, request)
+        unprobed = {(c.source, c.preset) for c in plan.unprobed}
+        lost = [c for c in pending if (c.source, c.preset) in unprobed]
         probed, unfit = await probe_all(service, lost, output.chosen)
-    known = (c for c in updated.pending if (c.source, c.preset) not in unprobed)
-    return replace(updated, pending=(*known, *probed), refused=(*updated.refused, *unfit))
+    known = (c for c in pending if (c.source, c.preset) not in unprobed)
+    return Plan(
+        pending=(*known, *probed),
+        done=updated.done,
+        refused=(*updated.refused, *unfit),
+        known_failures=failures,
+    )
 
 
 def update_plan(plan: Plan, request: Request, *, outputs: Mapping[str, Stamp]) -> Plan:
     """Return the plan with new names and states. Hashes and probed values are kept."""
-    known = {(c.source, c.preset): c for c in (*plan.pending, *plan.done)}
+    known = {(c.source, c.preset): c for c in (*plan.pending, *plan.unprobed)}
     contents = {c.source: c.content for c in known.values()}
     named = name_all(contents, request.output, outputs)
     planned = (

@@ -10,6 +10,7 @@ from tasks.files import SPECIAL, check_allowed, is_special, local_path, real_pat
 from tasks.media.addresses import AZURE, is_blob, split_address
 from tasks.media.sources import NAME_A_SOURCE, check_sources_exist, search_roots
 from tasks.models import Conversion, Source
+from tasks.naming import memory_container
 from tasks.outputs import local_target
 from tasks.parameters import Output, Request
 from tasks.results.picture import path_beside
@@ -30,6 +31,16 @@ def check_request(request: Request) -> None:
     check_overlap(request.sources, request.output)
     check_allowed(path for path in (request.output.download_to, request.output.report) if path)
     check_targets(request.output)
+    check_containers(request)
+
+
+def check_containers(request: Request) -> None:
+    """Check that nodes will not write where failures are remembered."""
+    if request.output.container == memory_container(request.cleanup.container):
+        raise UsageError(
+            f"The container {request.output.container!r} is reserved for failures to remember.",
+            "Choose another --container or another --cleanup.container.",
+        )
 
 
 def check_targets(output: Output) -> None:

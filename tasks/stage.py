@@ -34,6 +34,7 @@ StageName = Literal[  # in the order of a run
     "completion",
     "release",
     "outputs",
+    "remember",
     "cleanup",
     "download",
     "report",

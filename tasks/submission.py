@@ -131,7 +131,7 @@ class TaskWriter:
             "environmentSettings": self._environment(conversion),
             "resourceFiles": [self._runner, self._input(conversion)],
             "outputFiles": [self._output(conversion), *self._logs(name)],
-            "constraints": {"retentionTime": RETENTION},
+            "constraints": {"retentionTime": RETENTION, "maxTaskRetryCount": 0},  # see next_attempt
         }
 
     @cached_property

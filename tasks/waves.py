@@ -10,7 +10,7 @@ from typing import Any
 
 from azure.core.exceptions import AzureError
 
-from tasks.azure.batch_results import is_service_fault
+from tasks.causes import retryable
 from tasks.completion import Completion, find_completion
 from tasks.concurrency import cancel_all
 from tasks.models import Conversion, Plan, Refusal
@@ -19,7 +19,6 @@ from tasks.stage import unvisited
 from tasks.submission import TASKS_PER_REQUEST, submit_wave
 from tasks.uploads import is_missing, upload_wave
 
-ATTEMPTS = 2  # the second is for what a failed transfer or a lost node spoilt
 FIRST_WAVE_FILES = 8
 GROWTH = 4  # from wave to wave, up to the limit of the parameters
 WAVE_SECONDS = 5  # to upload a wave: nodes wait for the whole of it
@@ -27,7 +26,7 @@ WAVE_SECONDS = 5  # to upload a wave: nodes wait for the whole of it
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The conversions that a run sends at its first or second attempt."""
+    """The conversions that a run sends at its first or a later attempt."""
 
     number: int
     conversions: Sequence[Conversion]
@@ -38,17 +37,19 @@ def first_attempt(plan: Plan, *, present: Collection[str]) -> Attempt:
     return Attempt(1, plan.pending, present)
 
 
-def next_attempt(attempt: Attempt, completion: Completion) -> Attempt | None:
-    """Return what is sent again, from scratch: conversions that Batch's own faults spoilt."""
-    spoilt = {
-        result.key
-        for result in completion.batch_results
-        if result.attempt == attempt.number and is_service_fault(result)
-    }
-    conversions = [c for c in attempt.conversions if c.key in spoilt]
-    if completion.diagnosis or not conversions or attempt.number == ATTEMPTS:
+def next_attempt(attempt: Attempt, completion: Completion, *, retries: int) -> Attempt | None:
+    """Return the conversions to send again as new batch tasks, or None if there are none.
+
+    Batch itself retries none: it would also retry sources that can never be converted.
+    """
+    causes = retryable(completion.batch_results, attempt=attempt.number, retries=retries)
+    conversions = [c for c in attempt.conversions if c.key in causes]
+    if completion.diagnosis or not conversions:
         return None
-    return Attempt(attempt.number + 1, conversions, present=())  # a missing upload may be the fault
+    # If a transfer failed, the upload itself may be missing. Before a crash it was there.
+    suspect = {c.content for c in conversions if causes[c.key] == "transfer"}
+    present = {c.content for c in conversions} - suspect
+    return Attempt(attempt.number + 1, conversions, present)
 
 
 async def watched(

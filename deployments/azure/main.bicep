@@ -35,7 +35,7 @@ param outputContainer string = 'output'
 
 @description('Container for uploads, locks and logs of runs: the parameter cleanup.container of the pipeline.')
 @minLength(3)
-@maxLength(63)
+@maxLength(54)
 param inputContainer string = 'input'
 
 @description('Containers of this storage account with your own sources (az://container/prefix). Missing ones are created. Runs may read them.')
@@ -75,6 +75,7 @@ param budgetStart string = utcNow('yyyy-MM-01')
 var suffix = uniqueString(resourceGroup().id)
 var tags = { owner: 'batch-convert' }
 var workContainers = [inputContainer, outputContainer]
+var memoryContainer = '${inputContainer}-failures'
 
 // Ids of built-in roles: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
 var batchDataContributor = '6aaa78f1-f7de-44ca-8722-c64a23943cae'
@@ -126,6 +127,13 @@ resource work 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-06
     properties: { publicAccess: 'None' }
   }
 ]
+
+// Runs remember here which sources cannot be converted. Nodes must not write to it.
+resource memory 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-06-01' = {
+  parent: blobs
+  name: memoryContainer
+  properties: { publicAccess: 'None' }
+}
 
 resource sources 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-06-01' = [
   for name in sourceContainers: {
@@ -190,7 +198,7 @@ resource runsSignatures 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-// Runs: all blobs in the two containers of the pipeline, read only in the containers of sources.
+// Runs: all blobs in the three containers of the pipeline, read only in the containers of sources.
 resource runsWork 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   for (name, index) in workContainers: {
     scope: work[index]
@@ -202,6 +210,16 @@ resource runsWork 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
     }
   }
 ]
+
+resource runsMemory 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: memory
+  name: guid(storage.id, memoryContainer, principalId, blobDataContributor)
+  properties: {
+    principalId: principalId
+    principalType: principalType
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', blobDataContributor)
+  }
+}
 
 resource runsSources 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   for (name, index) in sourceContainers: {

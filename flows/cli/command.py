@@ -34,6 +34,7 @@ DEFAULT_CONTAINER = Cleanup().container
 CONVERT, SWEEP = "flows.convert:convert", "flows.sweep:sweep"  # the entrypoints of the flows
 FOR_RUNS = ("flows.cli.display", "fastapi.encoders")  # Prefect needs the latter for parameters
 FLAT = Parameter(name="*")
+SOURCES = Group("Sources", sort_key=1)
 OUTPUT = Group("Output", sort_key=2)
 
 
@@ -51,7 +52,7 @@ convert_app = App(
     help_format="plaintext",
     version_flags=["--version"],
     version=lambda: version("batch-convert"),
-    group_arguments=Group("Sources", sort_key=1),
+    group_arguments=SOURCES,
     default_parameter=Parameter(negative=()),
 )
 sweep_app = App(
@@ -148,6 +149,15 @@ def convert(
             help=f"{Request.model_fields['sources'].description} Default: five sample clips."
         ),
     ],
+    exclude: Annotated[
+        list[str],
+        Parameter(
+            metavar="GLOB",
+            show_default=False,
+            group=SOURCES,
+            help=Request.model_fields["exclude"].description,
+        ),
+    ] = [],  # noqa: B006  it is never changed
     output: Annotated[Output, FLAT, Parameter(group=OUTPUT)] = Output(),
     run: Annotated[Run, FLAT, Parameter(group=OUTPUT)] = Run(),
     pool: Annotated[Pool, Parameter(group=Group("Pool", sort_key=3))] = Pool(),
@@ -161,6 +171,7 @@ def convert(
     check_sources_exist(sources)
     request = Request(
         sources=list(sources) or sample_clips(),
+        exclude=exclude,
         output=output,
         run=run,
         pool=pool,

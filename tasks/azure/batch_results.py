@@ -17,7 +17,6 @@ from tasks.naming import key_and_attempt
 SELECT = ["id", "state", "creationTime", "executionInfo", "nodeInfo"]
 PAGES = 40  # a page has 1/40 of the results, so that buffers stay small beside the results
 MIN_PAGE_SIZE, MAX_PAGE_SIZE = 250, 1000  # batch tasks of 5 KB each until they are read
-SERVICE_FAULTS = ("Blob", "FileUpload", "Node", "DiskFull")  # prefixes of Batch's failure codes
 
 
 async def has_unfinished(batch: BatchClient, job_id: str) -> bool:
@@ -78,8 +77,3 @@ def to_result(batch_task: Mapping[str, Any]) -> BatchResult:
 def read_time(text: str | None) -> datetime | None:
     """Return a time of Batch. Python drops its seventh decimal place."""
     return datetime.fromisoformat(text) if text else None
-
-
-def is_service_fault(batch_result: BatchResult) -> bool:
-    """Return whether a transfer or the node failed. Batch does not retry these by itself."""
-    return batch_result.state == "failed" and batch_result.code.startswith(SERVICE_FAULTS)

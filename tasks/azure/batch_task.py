@@ -52,6 +52,7 @@ class OutputFile(TypedDict):
 
 class Constraints(TypedDict):
     retentionTime: str  # ISO 8601
+    maxTaskRetryCount: int
 
 
 class BatchTask(TypedDict):

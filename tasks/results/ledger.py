@@ -12,6 +12,7 @@ from tasks.models import (
     Diagnosis,
     Evidence,
     FileResult,
+    KnownFailure,
     NodeLife,
     Plan,
     Refusal,
@@ -21,11 +22,10 @@ from tasks.models import (
 )
 from tasks.naming import batch_task_id
 from tasks.parameters import Request
+from tasks.results.runner_output import REASON_PREFIX, VERSION_PREFIX
 
 DONE = ("converted", "skipped")
 FFMPEG_LINES = 3  # of ffmpeg's messages to quote in a reason
-RUNNER_PREFIX = "runner: "  # of the reasons that runner.sh prints
-VERSION_PREFIX = "runner-version: "  # of the line that names ffmpeg's version
 FFMPEG_CONTEXT = re.compile(r"\[[^]]* @ 0x[0-9a-f]+\] ?")  # a memory address has no meaning here
 
 
@@ -63,6 +63,7 @@ def file_results(ledger: Ledger) -> list[FileResult]:
     last_results, earlier_tries = last_by_key(ledger.batch_results)
     rows = [refused_row(refusal, preset) for (_, preset), refusal in refusals.items()]
     rows += [skipped_row(conversion) for conversion in ledger.plan.done]
+    rows += [known_row(failure) for failure in ledger.plan.known_failures]
     rows += [
         pending_row(
             conversion,
@@ -115,6 +116,20 @@ def skipped_row(conversion: Conversion) -> FileResult:
 
 def earlier_version(preset: str) -> str:
     return f"an earlier version of preset {preset}"
+
+
+def known_row(failure: KnownFailure) -> FileResult:
+    conversion, day = failure.conversion, failure.failed_at.date().isoformat()
+    return FileResult(
+        conversion.source.name,
+        conversion.preset,
+        conversion.output,
+        "failed",
+        reason=f"{failure.reason} (in an earlier run, {day}; --retry-failed tries again)",
+        key=conversion.key,
+        path=conversion.source.location,
+        known_since=failure.failed_at,
+    )
 
 
 def pending_row(
@@ -191,9 +206,8 @@ def decide_without_output(batch_result: BatchResult | None, ledger: Ledger) -> t
 def failure_reason(batch_result: BatchResult, tail: str) -> str:
     """Return the message of runner.sh or of Batch, followed by the last messages of ffmpeg."""
     lines = [line for line in tail.splitlines() if line.strip()]
-    reasons = [line.removeprefix(RUNNER_PREFIX) for line in lines if is_of_runner(line)]
+    reasons = [line.removeprefix(REASON_PREFIX) for line in lines if line.startswith(REASON_PREFIX)]
     messages = [FFMPEG_CONTEXT.sub("", line) for line in lines if not is_of_runner(line)]
-    messages = [line for line in messages if not line.startswith(VERSION_PREFIX)]
     if batch_result.code != "FailureExitCode" or not lines:
         reasons = [
             ": ".join(filter(None, (batch_result.code, batch_result.message))) or "it failed"
@@ -204,4 +218,4 @@ def failure_reason(batch_result: BatchResult, tail: str) -> str:
 
 
 def is_of_runner(line: str) -> bool:
-    return line.startswith(RUNNER_PREFIX)
+    return line.startswith((REASON_PREFIX, VERSION_PREFIX))

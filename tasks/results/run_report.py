@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from tasks.media.addresses import is_blob
 from tasks.models import Check, Diagnosis, FileResult, NodeKind, State
@@ -50,6 +50,7 @@ class RunInfo:
     download_to: str  # "": no download
     is_fetched: bool  # the outputs are in the download folder
     report: str  # the report file; "": none
+    known_failures: Literal["fail", "warn"]  # what a failure of an earlier run does to this run
     job: str | None  # None: the run ended before it created one
     pool: str | None  # as above
     owns_pool: bool | None  # None: without a pool
@@ -67,6 +68,7 @@ class RunSummary:
     converted: int
     skipped: int
     failed: int
+    known_failures: int  # those of `failed` that failed in an earlier run and were not tried
     not_started: int
     interrupted: int
     with_warnings: int  # of those that are converted
@@ -82,9 +84,13 @@ class RunSummary:
     @property
     def headline(self) -> str:
         """The states that occur, with their counts."""
-        counts = [(state.replace("_", " "), getattr(self, state)) for state in get_args(State)]
-        counts.insert(1, ("with a warning", self.with_warnings))  # after "converted"
-        return ", ".join(f"{n} {name}" for name, n in counts if n)
+        counts = {state.replace("_", " "): getattr(self, state) for state in get_args(State)}
+        counts["failed"] -= self.known_failures
+        counts["failed in an earlier run"] = self.known_failures
+        headline = [f"{n} {name}" for name, n in counts.items() if n]
+        if self.with_warnings:
+            headline.insert(1, f"{self.with_warnings} with a warning")  # after "converted"
+        return ", ".join(headline)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +141,14 @@ class Report:
 
     @property
     def is_success(self) -> bool:
-        """Whether all files are converted or skipped. For a dry run: whether no check failed."""
+        """Whether all files are converted, skipped, or failures that the run tolerates.
+
+        For a dry run: whether no check failed.
+        """
         if dry_run := self.run.dry_run:
             return all(check.state != "failed" for check in dry_run.checks)
-        return all(file.state in DONE for file in self.files)
+        is_tolerant = self.run.known_failures == "warn"
+        return all(file.state in DONE or (is_tolerant and file.known_since) for file in self.files)
 
     @property
     def headline(self) -> str:
@@ -228,6 +238,7 @@ def describe_run(ledger: Ledger, *, now: datetime) -> RunInfo:
         download_to=request.output.download_to,
         is_fetched=ledger.is_fetched,
         report=request.output.report,
+        known_failures=request.run.known_failures,
         job=ticket.job_id if JOB in begun else None,
         pool=pool_id,
         owns_pool=ticket.owns_pool if pool_id else None,
@@ -286,6 +297,7 @@ def summarise(
         converted=states["converted"],
         skipped=states["skipped"],
         failed=states["failed"],
+        known_failures=sum(file.known_since is not None for file in files),
         not_started=states["not_started"],
         interrupted=states["interrupted"],
         with_warnings=sum(bool(file.warnings) for file in files),

@@ -111,6 +111,13 @@ def test_mp3_is_scheduled_nightly_and_flac_weekly() -> None:
         assert presets == {"nightly-mp3": ["mp3"], "weekly-flac": ["flac"]}
 
 
+def test_scheduled_runs_tolerate_failures_of_earlier_runs() -> None:
+    for name in ("convert-local", "convert-azure"):
+        for schedule in DEPLOYMENTS[name].schedules:
+            merged = DEPLOYMENTS[name].parameters | schedule.parameters
+            assert merged["run"] == {"known_failures": "warn"}
+
+
 def test_the_sweep_deletes_and_the_work_pool_names_the_account() -> None:
     assert DEPLOYMENTS["sweep-azure"].parameters == {"dry_run": False}
     for deployment in DEPLOYMENTS.values():

@@ -32,7 +32,9 @@ class RunnerResult:
     def verified(self) -> Verified:
         (marker,) = self.folder.glob("seconds-*")
         assert marker.stat().st_size == 0
-        return read_marker(marker.name)
+        found = read_marker(marker.name)
+        assert found
+        return found
 
     @property
     def seconds(self) -> float:

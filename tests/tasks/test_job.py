@@ -10,7 +10,7 @@ from records import NOW, a_request, a_ticket
 from tasks.errors import PoolError
 from tasks.job import RUNNER, job_spec, make_job
 from tasks.naming import runner_blob
-from tasks.parameters import Limits, Pool
+from tasks.parameters import Pool
 
 
 def test_a_job_ends_by_itself_at_the_deadline() -> None:
@@ -26,11 +26,9 @@ def test_a_job_that_is_created_late_has_a_minute() -> None:
     assert spec.constraints.max_wall_clock_time == timedelta(minutes=1)
 
 
-def test_a_job_has_the_runs_priority_and_retries_and_stays_open() -> None:
-    request = a_request(pool=Pool(priority=7), limits=Limits(retries=3))
-    spec = job_spec(a_ticket(now=NOW), request, now=NOW)
-    assert spec.constraints
-    assert (spec.priority, spec.constraints.max_task_retry_count) == (7, 3)
+def test_a_job_has_the_runs_priority_and_stays_open() -> None:
+    spec = job_spec(a_ticket(now=NOW), a_request(pool=Pool(priority=7)), now=NOW)
+    assert spec.priority == 7
     assert spec.all_tasks_complete_mode == models.BatchAllTasksCompleteMode.NO_ACTION
 
 

@@ -4,7 +4,8 @@ import pytest
 from records import MP3
 
 from tasks.media.presets import PRESETS, preset_for, with_earlier_versions
-from tasks.naming import batch_task_id, conversion_key, key_and_attempt, lock_id
+from tasks.naming import batch_task_id, conversion_key, key_and_attempt, lock_id, memory_container
+from tasks.parameters import Cleanup
 
 
 def test_the_key_changes_with_content_output_and_preset() -> None:
@@ -56,3 +57,9 @@ def test_a_batch_task_id_contains_the_key_and_the_attempt() -> None:
 
 def test_the_lock_does_not_depend_on_a_slash_after_the_prefix() -> None:
     assert lock_id("output", "talks") == lock_id("output", "talks/") != lock_id("output", "")
+
+
+def test_the_container_for_failures_has_a_valid_name_of_its_own() -> None:
+    for name in ("abc", "input", "a" * 63, "a-" * 31 + "a", "a" * 53 + "-b"):
+        made = memory_container(name)
+        assert Cleanup(container=made).container != name

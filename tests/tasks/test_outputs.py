@@ -71,7 +71,9 @@ async def test_evidence_comes_from_outputs_markers_and_logs(
     container.upload_blob(other.output, b"foreign", metadata=stamp_metadata(one))
     ticket, logs = a_ticket(), blobs.create_container(containers[1])
     folder = log_folder(ticket.lock_id, ticket.run_id)
-    logs.upload_blob(f"{folder}{one.key}-1/seconds-7.013_missing-2.000_damaged-2.000", b"")
+    marker = "seconds-7.013_missing-2.000_damaged-2.000_lavf-59.27.100"
+    logs.upload_blob(f"{folder}{one.key}-1/{marker}", b"")
+    logs.upload_blob(f"{folder}{one.key}-2/seconds-", b"")
     logs.upload_blob(f"{folder}k2-1/stderr.txt", b"x" * 5000 + b"\xff the end\n")
     logs.upload_blob(f"{folder}k3-1/stderr.txt", b"")
     batch_results = [BatchResult(f"k{n}", 1, "failed") for n in (2, 3, 4)]
@@ -79,7 +81,8 @@ async def test_evidence_comes_from_outputs_markers_and_logs(
         [one, other], batch_results, ticket=ticket, request=a_request(containers)
     )
     assert found.sizes == {one.key: 3}
-    assert found.verified == {one.key: read_marker("seconds-7.013_missing-2.000_damaged-2.000")}
+    assert found.verified == {one.key: read_marker(marker)}
+    assert found.ffmpeg_versions == {"59.27.100"}
     assert found.tails["k2-1"].endswith("x\ufffd the end")
     assert len(found.tails["k2-1"]) < 4096
     assert (found.tails["k3-1"], found.tails["k4-1"]) == ("", "")

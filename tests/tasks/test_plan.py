@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import pytest
 from azure.storage.blob import BlobServiceClient
-from records import a_conversion, a_file, a_request, a_source
+from records import NOW, a_conversion, a_file, a_request, a_source
 
 from storage_proxy import Refusal as Busy
 from storage_proxy import StorageProxy
@@ -15,7 +15,7 @@ from tasks.media.output_names import safe_name
 from tasks.media.presets import PRESETS
 from tasks.media.sandbox import ProbeProcess
 from tasks.media.streams import Media, Stream, UnreadableMedia
-from tasks.models import Claim, Conversion, Existing, Plan, Refusal, Stamp
+from tasks.models import Claim, Conversion, Existing, KnownFailure, Plan, Refusal, Stamp
 from tasks.parameters import Run
 from tasks.plan import (
     apply_probe,
@@ -52,6 +52,16 @@ def test_an_updated_plan_drops_what_was_converted_meanwhile_and_keeps_probed_val
     assert updated.pending == (other,)
     assert updated.done == (replace(one, existing="current"),)
     assert updated.refused == (refusal,)
+
+
+def test_known_failures_keep_their_names_and_are_looked_up_again() -> None:
+    known = KnownFailure(a_conversion(), "it is cut short", NOW)
+    plan = Plan((), (), (), known_failures=(known,))
+    assert update_plan(plan, a_request(), outputs={}).pending == (known.conversion,)
+    stamp = Stamp(known.conversion.key, known.conversion.source.location, preset="mp3")
+    updated = update_plan(plan, a_request(), outputs={known.conversion.output: stamp})
+    existing = replace(known.conversion, existing="current")
+    assert (updated.done, updated.known_failures) == ((existing,), ())
 
 
 async def test_a_large_plan_does_not_block_the_event_loop_while_it_is_confirmed(

@@ -17,6 +17,12 @@ from tasks.request_checks import (
 )
 
 
+def test_outputs_are_not_written_where_failures_are_remembered() -> None:
+    output = Output(container="input-failures")
+    with pytest.raises(UsageError, match="'input-failures' is reserved for failures"):
+        check_request(Request(sources=["az://media"], output=output))
+
+
 def test_a_request_without_sources_is_an_error() -> None:
     with pytest.raises(UsageError, match="No source is given"):
         check_request(Request(sources=[]))

@@ -146,6 +146,12 @@ def test_a_batch_tasks_folder_is_kept_for_five_minutes() -> None:
     assert constraints.retention_time == timedelta(minutes=5)
 
 
+def test_batch_itself_retries_no_batch_task() -> None:
+    constraints = written(a_conversion()).constraints
+    assert constraints
+    assert constraints.max_task_retry_count == 0
+
+
 def test_nodes_reach_all_blobs_by_the_pools_identity() -> None:
     access = IdentityAccess("https://s", "/subscriptions/i")
     batch_task = written(a_conversion(), by=replace(writer(), access=access))

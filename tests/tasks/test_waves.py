@@ -4,8 +4,9 @@ from collections.abc import Sequence
 import pytest
 from records import a_conversion, a_source
 
-from tasks.models import Conversion
-from tasks.waves import Pace, next_pace, next_wave, upload_bytes
+from tasks.completion import Completion
+from tasks.models import BatchResult, Conversion, Diagnosis
+from tasks.waves import Attempt, Pace, next_attempt, next_pace, next_wave, upload_bytes
 
 MB = 1_000_000
 
@@ -53,3 +54,17 @@ def test_what_is_in_storage_already_takes_no_time_to_upload() -> None:
     given = [upload_bytes(c, {there.content}) for c in (here, there, in_container)]
     assert given == [MB, 0, 0]
     assert next_pace(8, uploaded_bytes=0, seconds=60) == Pace(32, math.inf)
+
+
+def test_the_next_attempt_uploads_again_only_what_a_failed_transfer_may_have_lost() -> None:
+    crashed, lost, rejected = films(MB, MB, MB)
+    results = (
+        BatchResult(crashed.key, 1, "failed", exit_code=139, code="FailureExitCode"),
+        BatchResult(lost.key, 1, "failed", code="BlobNotFound"),
+        BatchResult(rejected.key, 1, "failed", exit_code=65, code="FailureExitCode"),
+    )
+    first = Attempt(1, (crashed, lost, rejected), present=())
+    second = next_attempt(first, Completion(results, None), retries=1)
+    assert second == Attempt(2, [crashed, lost], present={crashed.content})
+    ended = Completion(results, Diagnosis("DeadlinePassed", "", "", ""))
+    assert next_attempt(first, ended, retries=1) is None

@@ -21,6 +21,7 @@ from azure.mgmt.storage import StorageManagementClient
 from bicep import Bicep, arguments, called, entries, literal, misfits, text, walk
 from local_azure.batch.images import SUPPORTED
 from tasks.azure.settings import SETTINGS, Environment, check_environment
+from tasks.naming import memory_container
 from tasks.parameters import Cleanup, Limits, Node, Output, Pool
 from tasks.pool import start_task
 
@@ -163,6 +164,7 @@ def test_roles_are_the_documented_ones_with_the_narrowest_scopes() -> None:
         "runsBatch": (runner, "batchDataContributor", "batch"),
         "runsSignatures": (runner, "blobDelegator", "storage"),
         "runsWork": (runner, "blobDataContributor", "work[index]"),
+        "runsMemory": (runner, "blobDataContributor", "memory"),
         "runsSources": (runner, "blobDataReader", "sources[index]"),
         "nodesWork": (nodes, "blobDataContributor", "work[index]"),
         "nodesSources": (nodes, "blobDataReader", "sources[index]"),
@@ -185,6 +187,8 @@ def test_the_pipeline_accepts_the_settings_that_the_template_outputs() -> None:
 def test_containers_are_the_defaults_of_the_pipeline_and_only_inputs_are_deleted() -> None:
     assert literal(PARAMETERS["inputContainer"].value) == Cleanup().container
     assert literal(PARAMETERS["outputContainer"].value) == Output().container
+    memory = text(MAIN.of("variable")["memoryContainer"].value).strip("'")
+    assert memory == memory_container("${inputContainer}")
     prefixes = [
         text(entry.named_children[-1])
         for entry in walk(RESOURCES["lifecycle"].node)

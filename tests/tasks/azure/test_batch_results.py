@@ -5,7 +5,7 @@ import pytest
 from azure.batch import models
 from records import NOW
 
-from tasks.azure.batch_results import is_service_fault, results_per_page, to_result
+from tasks.azure.batch_results import results_per_page, to_result
 from tasks.models import BatchResult
 
 
@@ -51,21 +51,3 @@ def test_a_success_has_its_node_its_tries_and_its_seconds() -> None:
         started_at=NOW,
         ended_at=NOW + timedelta(seconds=1.5),
     )
-
-
-@pytest.mark.parametrize(
-    ("fault", "expected"),
-    [
-        ("BlobNotFound", True),
-        ("FileUploadMiscError", True),
-        ("DiskFull", True),
-        ("FailureExitCode", False),
-        ("TaskEnded", False),
-    ],
-)
-def test_failed_transfers_and_nodes_are_faults_of_the_service(
-    fault: str,
-    expected: bool,  # noqa: FBT001  a table
-) -> None:
-    assert is_service_fault(BatchResult("k", 1, "failed", code=fault)) is expected
-    assert not is_service_fault(BatchResult("k", 1, "running", code=fault))

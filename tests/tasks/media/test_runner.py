@@ -178,26 +178,25 @@ def test_a_claim_that_is_not_decimal_is_refused(
     assert not (result.folder / "pwned").exists()
 
 
-def test_a_source_that_ffmpeg_cannot_convert_is_at_fault(
-    node: Callable[..., Node], clip: Clip
-) -> None:
+def test_a_source_that_ffmpeg_rejects_is_at_fault(node: Callable[..., Node], clip: Clip) -> None:
     result = node(clip(".mp4", audio=0)).run()
     assert result.status == EX_DATAERR
     assert re.fullmatch(r"runner: ffmpeg failed with status \d+", result.last_line)
     assert not list(result.folder.glob("seconds-*"))
 
 
-@pytest.mark.parametrize("status", [134, 137, 139, 228, 244])
-def test_the_exit_status_of_ffmpeg_is_passed_on_if_the_node_may_be_at_fault(
-    clip: Clip, tmp_path: Path, tools_folder: Path, status: int
+@pytest.mark.parametrize(
+    ("ending", "status"),
+    [("kill -9 $$", 137), ("kill -SEGV $$", 139), ("exit 228", 228), ("exit 1", EX_DATAERR)],
+)
+def test_a_crash_of_ffmpeg_or_a_full_disk_is_not_blamed_on_the_source(
+    tmp_path: Path, tools_folder: Path, ending: str, status: int
 ) -> None:
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "ffmpeg").write_text(f"#!/bin/sh\nexit {status}\n")
+    (tmp_path / "bin" / "ffmpeg").write_text(f"#!/bin/sh\n{ending}\n")
     (tmp_path / "bin" / "ffmpeg").chmod(0o755)
-    shutil.copyfile(clip(".wav"), tmp_path / "input")
-    result = Node(tmp_path, f"{tmp_path}/bin:{tools_folder}").run()
-    assert result.status == status
-    assert result.last_line == f"runner: ffmpeg failed with status {status}"
+    (tmp_path / "input").write_bytes(b"content")
+    assert Node(tmp_path, f"{tmp_path}/bin:{tools_folder}").run().status == status
 
 
 def test_an_empty_output_fails(node: Callable[..., Node], clip: Clip) -> None:

@@ -11,6 +11,14 @@ def test_a_marker_states_the_length_of_a_whole_output() -> None:
 
 
 @pytest.mark.parametrize(
+    "name",
+    ["", "seconds-", "seconds-nan", "seconds-1e999", "seconds--1", "stderr.txt", "seconds-1\n"],
+)
+def test_a_name_that_no_runner_wrote_is_no_marker(name: str) -> None:
+    assert read_marker(name) is None
+
+
+@pytest.mark.parametrize(
     ("words", "warnings"),
     [
         (

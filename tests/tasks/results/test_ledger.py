@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from records import (
+    NOW,
     ONE,
     a_batch_result,
     a_conversion,
@@ -16,7 +17,16 @@ from records import (
 )
 
 from tasks.media.presets import PRESETS
-from tasks.models import BatchResult, Conversion, Diagnosis, Evidence, Plan, Refusal, State
+from tasks.models import (
+    BatchResult,
+    Conversion,
+    Diagnosis,
+    Evidence,
+    KnownFailure,
+    Plan,
+    Refusal,
+    State,
+)
 from tasks.parameters import Run
 from tasks.results.ledger import decide_state, failure_reason, file_results
 
@@ -91,6 +101,7 @@ EXIT = a_batch_result("failed", code="FailureExitCode", message="The task exited
     ("found", "tail", "expected"),
     [
         (EXIT, "runner: it is cut short\n", "it is cut short"),
+        (EXIT, "runner-version: lavf 59.27.100\nrunner: it is cut short", "it is cut short"),
         (
             EXIT,
             "[mp3 @ 0x55d0c0ffee] bad header\nrunner: it is cut short",
@@ -262,3 +273,15 @@ def test_all_existing_outputs_can_be_downloaded() -> None:
     done, other = a_conversion(a_source("b.mp4")), a_conversion(a_source("c.mp4"))
     ledger = a_ledger(plan=a_plan(ONE, other, done=(done,)), evidence=proof_of(ONE))
     assert sorted(ledger.converted) == ["a.mp3", "b.mp3"]
+
+
+def test_a_known_failure_fails_with_the_day_of_the_earlier_run_and_the_flag_that_tries_again() -> (
+    None
+):
+    plan = a_plan(known_failures=(KnownFailure(ONE, "it is cut short", NOW),))
+    (row,) = file_results(a_ledger(plan=plan))
+    assert (row.state, row.attempts, row.known_since) == ("failed", 0, NOW)
+    assert (
+        row.reason == "it is cut short (in an earlier run, 2026-11-22; --retry-failed tries again)"
+    )
+    assert (row.output, row.key) == (ONE.output, ONE.key)

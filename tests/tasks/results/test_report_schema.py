@@ -20,7 +20,7 @@ from records import (
 )
 from runs import a_big_report
 
-from tasks.models import Check, Diagnosis, Refusal, Span
+from tasks.models import Check, Diagnosis, KnownFailure, Refusal, Span
 from tasks.parameters import Limits, Pool, Run
 from tasks.results import report_schema
 from tasks.results.run_report import Report, build_report
@@ -51,6 +51,10 @@ def validate(report: Any) -> None:
         pytest.param(a_report(plan=a_plan()), id="no-files"),
         pytest.param(
             a_report(plan=a_plan(refused=(Refusal(a_source(), "it has no audio"),))), id="failed"
+        ),
+        pytest.param(
+            a_report(plan=a_plan(known_failures=(KnownFailure(ONE, "bad", NOW),))),
+            id="known-failure",
         ),
         pytest.param(
             a_report(

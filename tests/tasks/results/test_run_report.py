@@ -19,7 +19,7 @@ from records import (
 )
 
 from tasks.media.suffixes import is_media
-from tasks.models import Check, NodeLife, Refusal, Span
+from tasks.models import Check, KnownFailure, NodeLife, Refusal, Span
 from tasks.parameters import Limits, Pool, Run
 from tasks.results.lanes import RANKS
 from tasks.results.run_report import Report, RunSummary, build_report, picture_name
@@ -43,6 +43,7 @@ def test_the_summary_counts_states_and_adds_up_files() -> None:
         converted=1,
         skipped=1,
         failed=1,
+        known_failures=0,
         not_started=0,
         interrupted=0,
         with_warnings=0,
@@ -81,6 +82,22 @@ def test_with_a_price_the_run_and_each_file_have_a_cost() -> None:
 def test_a_run_succeeds_if_all_files_are_converted_or_skipped() -> None:
     assert a_report(batch_results=(a_batch_result("succeeded"),), evidence=proof_of(ONE)).is_success
     assert not a_report().is_success
+
+
+def test_known_failures_fail_the_run_unless_it_only_warns_of_them() -> None:
+    known = KnownFailure(a_conversion(a_source("b.mp4")), "bad", NOW)
+    done = a_conversion(a_source("c.mp4"))
+    tolerant = a_request(run=Run(known_failures="warn"))
+    plan = a_plan(done=(done,), known_failures=(known,))
+    assert not a_report(plan=plan).is_success
+    report = a_report(plan=plan, request=tolerant)
+    assert report.is_success
+    assert report.headline == "1 skipped, 1 failed in an earlier run"
+    assert (report.summary.failed, report.summary.known_failures) == (1, 1)
+    new = Refusal(a_source("d.mp4"), "bad")
+    mixed = a_plan(refused=(new,), known_failures=(known,))
+    assert a_report(plan=mixed).headline == "1 failed, 1 failed in an earlier run"
+    assert not a_report(plan=mixed, request=tolerant).is_success
 
 
 def test_a_dry_run_predicts_uploads_nodes_and_conversions() -> None:

@@ -109,6 +109,17 @@ def test_a_failing_task_is_retried_up_to_its_limit(lab: Lab, pool: str) -> None:
     assert info.last_retry_time is not None
 
 
+def test_a_task_with_constraints_of_its_own_does_not_inherit_the_retries_of_its_job(
+    lab: Lab, pool: str
+) -> None:
+    job_id = lab.job(pool, constraints=m.BatchJobConstraints(max_task_retry_count=2))
+    own = m.BatchTaskConstraints(retention_time=timedelta(minutes=5))
+    task = lab.completed(job_id, lab.task(job_id, "exit 1", constraints=own))
+    assert task.constraints.max_task_retry_count == task.execution_info.retry_count == 0
+    inheriting = lab.completed(job_id, lab.task(job_id, "exit 1"))
+    assert inheriting.execution_info.retry_count == 2
+
+
 def test_a_retry_that_succeeds_is_a_success(lab: Lab, pool: str) -> None:
     script = 'seen=$AZ_BATCH_NODE_SHARED_DIR/seen; test -e "$seen" || { touch "$seen"; exit 1; }'
     for_ever = m.BatchTaskConstraints(max_task_retry_count=-1)

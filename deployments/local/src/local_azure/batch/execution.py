@@ -65,7 +65,7 @@ class Executor:
             folder=folder,
             variables=variables,
             files=files,
-            limit=task.spec.constraints.max_wall_clock_time,
+            limit=task.constraints.max_wall_clock_time,
         )
         outcome = await self._run(command, node)
         following = scheduler.after_exit(

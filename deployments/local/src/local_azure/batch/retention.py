@@ -18,7 +18,7 @@ class Retention:
 
     def keep(self, task: Task) -> None:
         """Note when the files of a completed task are to be deleted."""
-        due = earliest(self._clock.now(), task.spec.constraints.retention_time)
+        due = earliest(self._clock.now(), task.constraints.retention_time)
         if due is not None and task.folder is not None:
             heapq.heappush(self._due, (due, task.serial, task))
             if self._due[0][2] is task:

@@ -254,7 +254,7 @@ class JobTerminate(Spec):
 class TaskConstraints(Spec):
     max_wall_clock_time: WallClock = FOREVER
     retention_time: Duration = WEEK
-    max_task_retry_count: Retries | None = None
+    max_task_retry_count: Retries = 0  # not the job's: that is for tasks without constraints
 
 
 class TaskChange(Spec):
@@ -270,7 +270,7 @@ class TaskSpec(Spec):
     resource_files: Several[ResourceFile] | None = None
     output_files: Several[OutputFile] | None = None
     environment_settings: Several[Setting] | None = None
-    constraints: TaskConstraints = TaskConstraints()
+    constraints: TaskConstraints | None = None
     required_slots: Annotated[int, Field(ge=1, le=256)] = 1
     user_identity: UserIdentity | None = None
     affinity_info: Refused = None

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from local_azure.batch.history import History
 from local_azure.batch.scheduler import earliest
-from local_azure.batch.specs import JobConstraints, JobSpec, PoolSpec, TaskSpec
+from local_azure.batch.specs import JobConstraints, JobSpec, PoolSpec, TaskConstraints, TaskSpec
 from local_azure.batch.wire import new_etag
 
 _serials = itertools.count(1)
@@ -196,9 +196,14 @@ class Task(Record):
         return self.spec.id
 
     @property
+    def constraints(self) -> TaskConstraints:
+        """Its own constraints, or the defaults with the retries of its job."""
+        retries = self.job.constraints.max_task_retry_count
+        return self.spec.constraints or TaskConstraints(maxTaskRetryCount=retries)
+
+    @property
     def max_retries(self) -> int:
-        own = self.spec.constraints.max_task_retry_count
-        return self.job.constraints.max_task_retry_count if own is None else own
+        return self.constraints.max_task_retry_count
 
     def move(self, state: StrEnum, now: datetime) -> None:
         self.job.count(self, -1)

@@ -195,9 +195,7 @@ def task(url: str) -> View[Task]:
         "resourceFiles": lambda task: _items(task.spec.resource_files),
         "outputFiles": lambda task: _items(task.spec.output_files),
         "environmentSettings": lambda task: _items(task.spec.environment_settings),
-        "constraints": lambda task: (
-            task.spec.constraints.wire() | {"maxTaskRetryCount": task.max_retries}
-        ),
+        "constraints": lambda task: task.constraints,
         "requiredSlots": lambda task: task.spec.required_slots,
         "userIdentity": lambda task: task.spec.user_identity or _DEFAULT_USER,
         "executionInfo": execution_info,

@@ -100,8 +100,7 @@ async def replace(request: Request) -> Response:
     task = _changeable(request)
     if task.state is TaskState.COMPLETED:
         raise BatchError("TaskCompleted")
-    changed = constraints or specs.TaskConstraints()
-    task.spec = task.spec.model_copy(update={"constraints": changed})
+    task.spec = task.spec.model_copy(update={"constraints": constraints})
     task.touch(service_of(request).clock.now())
     return _done(request, task, 200)
 
