@@ -84,8 +84,33 @@ READ_SOUND='
 READ_PICTURES='
     /^#tb/ { split($3, part, "/"); unit = part[1] / part[2] }
     /^#/ { next }
-    { split($0, field, ","); pictures++; at = (field[3] + field[4]) * unit; if (at > end) end = at }
-    END { printf "pictures %d\npictures_end %.3f\n", pictures, end }'
+    {
+        split($0, field, ","); at = field[3] * unit
+        gap = at - before
+        if (pictures++ && (gap < -0.1 || gap > pause)) { offset -= gap; if (gap > 0) jumped += gap }
+        before = at
+        if (at + field[4] * unit + offset > end) end = at + field[4] * unit + offset
+    }
+    END { printf "pictures %d\npictures_end %.3f\npictures_jumped %.3f\n", pictures, end, jumped }'
+
+# Reads the progress that ffmpeg reported, then its messages: the time that it wrote last, and what
+# it could not read. If the source does not declare its length, only a warning shows that it ends
+# inside a packet.
+# shellcheck disable=SC2016
+READ_MESSAGES='
+    FNR == 1 { reading++ }
+    reading == 1 && /^out_time_us=[0-9]+$/ { written = substr($0, 13) }
+    reading == 1 { next }
+    /Last message repeated [0-9]+ times/ { if (kind) count[kind] += $4; next }
+    { kind = "" }
+    /corrupt decoded frame/ { kind = "corrupt" }
+    /rror while decoding|submitting packet to decoder/ { kind = "undecoded" }
+    /corrupt input packet|File ended prematurely|partial file/ { kind = "incomplete" }
+    kind { count[kind]++ }
+    END {
+        printf "written_microseconds %.0f\ncorrupt %d\nundecoded %d\n", written, count["corrupt"], count["undecoded"]
+        if (is_open && count["incomplete"]) print "is_short 1"
+    }'
 
 # Reads the packets of the source, then the log with the time of each packet as the source has it.
 # The first streams are copies of the sound and the picture that are converted.
@@ -115,10 +140,11 @@ READ_PACKETS='
     /^\[(in#|matroska|mov|avi|flv|asf|mpeg|ogg|mxf|caf).*\[error\]/ && !/partial file|prematurely|chapter/ { errors++ }
     /demuxer -> ist_index:/ && match($0, /pkt_dts_time:-?[0-9.]+/) {
         at = substr($0, RSTART + 13, RLENGTH - 13) + 0
+        if (!/type:(audio|video)/) next
         is_audio = /type:audio/
         match($0, /ist_index:[0-9:]+/); track = substr($0, RSTART, RLENGTH)
-        if (is_audio && !chosen) { chosen = track; start = at; last = at }
-        if (track != chosen) { if (!is_audio) others[++count] = at; next }
+        if (!chosen && is_audio == has_sound) { chosen = track; start = at; last = at }
+        if (track != chosen) { if (is_audio != has_sound) others[++count] = at; next }
         gap = at - last - step
         is_bridged = 0
         for (n = 1; gap > 0.1 && n <= count; n++)
@@ -190,8 +216,9 @@ JUDGE='
         if (!m["pictures"]) fail("no picture can be decoded: the source is damaged")
         whole = m["picture_end"]
         tail = whole == "-" ? 0 : whole - m["jumped"] - m["pictures_end"]
-        if (tail < tolerance(whole) && !m["corrupt"] && !m["undecoded"]) return
+        if (tail < tolerance(whole) && !m["corrupt"] && !m["undecoded"] && !m["pictures_jumped"]) return
         if (!m["is_explained"]) decide("explain")
+        if (m["has_sound"] && m["pictures_jumped"] && !m["jumped"] && m["pause"] < most) decide("again " m["late"] " " most)
         all = m["picture_packets"]
         lost = m["corrupt"] || m["undecoded"] ? all - m["pictures"] : 0
         if (lost <= 2) lost = 0
@@ -309,10 +336,10 @@ convert() {
     for argument in "$@"; do
         shift
         case $argument in
-            *LATE*PAUSE*)
-                argument=${argument%%LATE*}$late${argument#*LATE}
-                argument=${argument%%PAUSE*}$pause${argument#*PAUSE}
-                ;;
+            *LATE*PAUSE*) argument=${argument%%LATE*}$late${argument#*LATE} ;;
+        esac
+        case $argument in
+            *PAUSE*) argument=${argument%%PAUSE*}$pause${argument#*PAUSE} ;;
         esac
         set -- "$@" "$argument"
     done
@@ -327,6 +354,8 @@ convert() {
 }
 
 fail_conversion() {
+    ! awk '/Unknown encoder|No such filter|Unrecognized option/ { found = 1 } END { exit !found }' messages ||
+        fail 64 "ffmpeg on this node does not have what the preset needs"
     ! fills_disk || fail "$1" "the output takes more than half of the free disk space"
     ! is_fault_of_node "$1" || fail "$1" "ffmpeg failed with status $1"
     fail 65 "ffmpeg failed with status $1"
@@ -335,46 +364,16 @@ fail_conversion() {
 measure_conversion() {
     printf 'late %s\npause %s\n' "$late" "$pause"
     read_head
-    read_messages
+    case "$SOUND $PICTURE" in *' - '*) is_open=1 ;; *) is_open= ;; esac
+    awk -v is_open="$is_open" "$READ_MESSAGES" progress messages
     if [ -n "$SOUND" ]; then
         printf 'has_sound 1\nsound_end %s\n' "${SOUND#* }"
         awk -v far="$MOST_SECONDS" -v late="$late" -v claimed="${SOUND%% *}" -v pause="$pause" "$READ_SOUND" sound
     fi
     if [ -n "$PICTURE" ]; then
         printf 'has_pictures 1\npicture_end %s\n' "${PICTURE#* }"
-        awk "$READ_PICTURES" pictures
+        awk -v pause="$pause" "$READ_PICTURES" pictures
     fi
-}
-
-# What ffmpeg reported: the time that it wrote last, and what it could not read. If the source does
-# not declare its length, only a warning shows that it ends inside a packet.
-read_messages() {
-    while IFS='=' read -r key value; do
-        case $key=$value in
-            out_time_us=*[!0-9]* | out_time_us=) ;;
-            out_time_us=*) written=$value ;;
-        esac
-    done <progress
-    corrupt=0 errors=0 kind=
-    while IFS= read -r line; do
-        count=1
-        case $line in
-            *'Last message repeated '*) count=${line##*repeated } count=${count%% *} ;;
-            *'corrupt decoded frame'*) kind=corrupt ;;
-            *'rror while decoding'* | *'submitting packet to decoder'*) kind=error ;;
-            *) kind= ;;
-        esac
-        case $kind in
-            corrupt) corrupt=$((corrupt + count)) ;;
-            error) errors=$((errors + count)) ;;
-        esac
-        case $line in
-            *'corrupt input packet'* | *'File ended prematurely'* | *'partial file'*)
-                case "$SOUND $PICTURE" in *' - '*) echo 'is_short 1' ;; esac
-                ;;
-        esac
-    done <messages
-    printf 'written_microseconds %s\ncorrupt %s\nundecoded %s\n' "${written:-0}" "$corrupt" "$errors"
 }
 
 # Lists the packets of the source, and the times that they have in it: ffmpeg closes some jumps.
@@ -385,7 +384,7 @@ explain() {
     run_ffmpeg -loglevel level+info -debug_ts -i file:input "$@" -map 0 -ignore_unknown -c copy -f framecrc file:packets 2>times
     {
         echo 'is_explained 1'
-        awk -v has_sound="${SOUND:+1}" -v copies=$(($# / 2)) -v pause="$PAUSE_SECONDS" "$READ_PACKETS" packets times
+        awk -v has_sound="$((${#SOUND} > 0))" -v copies=$(($# / 2)) -v pause="$PAUSE_SECONDS" "$READ_PACKETS" packets times
     } >>measures
 }
 

@@ -77,7 +77,7 @@ class Node:
             text=True,
             errors="replace",
             check=False,
-            timeout=60,
+            timeout=300,
         )
         return RunnerResult(done.returncode, done.stderr, self.folder)
 

@@ -199,6 +199,15 @@ def test_a_crash_of_ffmpeg_or_a_full_disk_is_not_blamed_on_the_source(
     assert Node(tmp_path, f"{tmp_path}/bin:{tools_folder}").run().status == status
 
 
+def test_a_node_whose_ffmpeg_lacks_an_encoder_is_at_fault(
+    node: Callable[..., Node], clip: Clip
+) -> None:
+    result = node(clip(".wav")).run("-c:a", "nosuch")
+    assert result.status == 64
+    assert "Unknown encoder 'nosuch'" in result.stderr
+    assert result.last_line == "runner: ffmpeg on this node does not have what the preset needs"
+
+
 def test_an_empty_output_fails(node: Callable[..., Node], clip: Clip) -> None:
     result = node(clip(".wav")).run("-map", "0:a", "-ss", "9", "-f", "s16le", output="output.raw")
     assert result.status == EX_DATAERR

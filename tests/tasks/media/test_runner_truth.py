@@ -129,7 +129,7 @@ def test_joined_recordings_are_converted_to_their_whole_length(
 
 
 @pytest.mark.parametrize("suffix", [".ts", ".mkv"])
-@pytest.mark.parametrize("preset", ["wav", "m4a"])
+@pytest.mark.parametrize("preset", ["wav", "m4a", "mp4-720p", "webm"])
 def test_a_jump_of_the_clock_is_closed_with_a_warning(
     converter: Converter, clip: Clip, tmp_path: Path, suffix: str, preset: str
 ) -> None:
@@ -142,6 +142,25 @@ def test_a_jump_of_the_clock_is_closed_with_a_warning(
     assert converter.length(preset) == pytest.approx(result.seconds, abs=0.1)
 
 
+@pytest.mark.slow
+def test_a_picture_that_is_shown_for_long_is_no_jump(converter: Converter, clip: Clip) -> None:
+    film = clip(".mkv", audio=704, video=704, frames_per_second=1, lasting=(2, 700, 1))
+    result = converter.convert(film, "mp4-720p")
+    assert (result.status, result.verified.warnings) == (0, ()), result.stderr
+    assert result.seconds == pytest.approx(704, abs=1)
+
+
+def test_a_jump_in_a_film_without_sound_is_closed(
+    converter: Converter, clip: Clip, tmp_path: Path
+) -> None:
+    film = with_jump(clip(".mkv", audio=0, video=8), tmp_path / "jump.mkv", at=3, by=3600)
+    result = converter.convert(film, "mp4-720p")
+    assert result.status == 0, result.stderr
+    assert result.seconds == pytest.approx(8, abs=0.3)
+    assert len(result.verified.warnings) == 1
+
+
+@pytest.mark.slow
 def test_a_long_gap_while_the_film_continues_is_a_pause(
     converter: Converter, clip: Clip, tmp_path: Path
 ) -> None:
