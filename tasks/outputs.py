@@ -16,7 +16,7 @@ from tasks.concurrency import map_concurrently
 from tasks.errors import DownloadError
 from tasks.files import local_path, move_aside, open_atomically
 from tasks.models import BatchResult, Conversion, Evidence, Stamp, Ticket
-from tasks.naming import batch_task_id, key_and_attempt, log_folder
+from tasks.naming import batch_task_id, is_reserved, key_and_attempt, log_folder
 from tasks.parameters import Output, Request
 from tasks.results.text import counted
 from tasks.stage import stage
@@ -38,6 +38,8 @@ async def _list_stamps(
     folder = prefix.rstrip("/") + "/" if prefix else ""
     with suppress(ResourceNotFoundError):
         async for blob in list_blobs(service.get_container_client(container), folder):
+            if is_reserved(blob.name):
+                continue
             yield blob.name, read_stamp(blob.metadata, blob.size_bytes)
 
 
