@@ -18,7 +18,7 @@ from tasks.models import Ticket
 from tasks.naming import LOCKS, OWN, is_own, lock_blob, prefix_tag, read_prefix, record_blob
 from tasks.outages import patiently
 from tasks.parameters import Request
-from tasks.renewal import RENEWAL_SECONDS
+from tasks.renewal import RENEWAL_SECONDS, released
 
 RETRY_SECONDS = 2
 LOOK_SECONDS = 0.5  # between two looks at the locks that overlap
@@ -86,7 +86,7 @@ class Claim:
         try:
             obstacle = await self._take_both()
         except asyncio.CancelledError:
-            await asyncio.shield(self._give_way())
+            await asyncio.shield(released(self._give_way))
             raise
         if obstacle:
             await self._give_way()
@@ -94,6 +94,9 @@ class Claim:
         return obstacle
 
     async def _take_both(self) -> str:
+        # A run that waits only looks: with a lease on its own lock, it would keep others waiting.
+        if others := self._held_by_others(await self._list_overlapping()):
+            return describe(others[0].metadata)
         if not await self._lock.take(self._own):
             return await describe_holder(self._lock)
         found = await self._list_overlapping()
@@ -106,11 +109,10 @@ class Claim:
             return describe(self._held_by_others(found)[0].metadata)
         if not await self._record.take(OWN):
             return await describe_holder(self._record)
-        self.predecessors = tuple(
-            each
-            for each in (*to_predecessors(found), *await self._recorded())
-            if each.job_and_pool["job"] != self._ticket.job_id  # of an earlier try
-        )
+        named = (*to_predecessors(found), *await self._recorded())
+        by_job = {each.job_and_pool["job"]: each for each in named}
+        by_job.pop(self._ticket.job_id, None)  # an earlier try was interrupted
+        self.predecessors = tuple(by_job.values())
         await self._write(holder_metadata(self._ticket))
         return ""
 

@@ -9,17 +9,16 @@ outage prevents that, the run takes it again while the blob still names the run'
 """
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from azure.core.exceptions import AzureError, ResourceNotFoundError
+from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClient
 
 from tasks.azure.clients import blob_service
-from tasks.azure.lease import LEASE_SECONDS, Lease
+from tasks.azure.lease import Lease
 from tasks.azure.listing import list_blobs, list_names
 from tasks.claim import Claim, Predecessor, is_last
 from tasks.errors import UsageError
@@ -27,11 +26,8 @@ from tasks.models import Ticket
 from tasks.naming import OWN, input_blob, is_own, lock_blob, record_blob
 from tasks.outages import patiently
 from tasks.parameters import Request
-from tasks.renewal import Renewal
+from tasks.renewal import Renewal, released
 from tasks.stage import timing
-
-RELEASE_SECONDS = 5  # longer than that is an outage, and the lease expires by itself
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +71,6 @@ async def hold_lock(
             await asyncio.shield(released(claim.abandon if renewal.is_lost else claim.release))
 
 
-async def released(release: Callable[[], Awaitable[None]]) -> None:
-    try:
-        async with asyncio.timeout(RELEASE_SECONDS):
-            await release()
-    except (AzureError, TimeoutError):
-        logger.warning("The lock could not be released. It expires in %s s.", LEASE_SECONDS)
-
-
 async def check_names(service: BlobServiceClient, ticket: Ticket, request: Request) -> None:
     """Check that all blobs with names that are reserved for this run are of runs."""
     places = (
@@ -102,18 +90,17 @@ async def check_names(service: BlobServiceClient, ticket: Ticket, request: Reque
 async def has_predecessor(ticket: Ticket, request: Request) -> bool:
     """Return whether the lock names a run: it is still running, or was stopped."""
     async with blob_service() as service:
-        return await names_a_run(
-            service.get_blob_client(request.output.container, lock_blob(ticket.lock_id))
-        ) or await names_a_run(
-            service.get_blob_client(request.cleanup.container, record_blob(ticket.lock_id))
-        )
+        lock = service.get_blob_client(request.output.container, lock_blob(ticket.lock_id))
+        record = service.get_blob_client(request.cleanup.container, record_blob(ticket.lock_id))
+        return bool(await job_of(lock) or await job_of(record))
 
 
-async def names_a_run(blob: BlobClient) -> bool:
+async def job_of(blob: BlobClient) -> str:
+    """Return the job of the run that a lock or a record names. Empty: none."""
     try:
-        return "job" in ((await blob.get_blob_properties()).metadata or {})
+        return ((await blob.get_blob_properties()).metadata or {}).get("job", "")
     except ResourceNotFoundError:
-        return False
+        return ""
 
 
 async def list_inputs(inputs: ContainerClient, lock_id: str) -> frozenset[str]:
@@ -138,12 +125,21 @@ async def try_lock(lock: Lease | None, record: Lease | None) -> AsyncIterator[bo
         async with Renewal(taken, taken_at=taken_at, take_again=never).running():
             yield True
     finally:
-        is_needed = len(taken) < len(leases) or not (record is None or await is_last(record))
-        for lease in taken:
-            keep = is_needed and await names_a_run(lease.blob)
-            await asyncio.shield(released(lease.release if keep else lease.delete))
+        await asyncio.shield(released(lambda: put_back(lock, record)))
 
 
 async def never() -> bool:
     """Return that a lease cannot be taken again: what it protects can be done later."""
     return False
+
+
+async def put_back(lock: Lease | None, record: Lease | None) -> None:
+    """Release the leases. Delete a record without uploads, and a lock that names no other run."""
+    ended = ""
+    if record and record.is_taken:
+        is_empty = await is_last(record)
+        ended = await job_of(record.blob) if is_empty else ""
+        await (record.delete() if is_empty else record.release())
+    if lock and lock.is_taken:
+        is_needed = await job_of(lock.blob) not in ("", ended)
+        await (lock.release() if is_needed else lock.delete())

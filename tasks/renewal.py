@@ -1,6 +1,7 @@
 """The renewal of leases while a block runs: through outages, until another run has taken one."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,8 +15,10 @@ from tasks.outages import is_too_long
 
 RENEWAL_SECONDS = 10
 RETRY_SECONDS = 2  # after a failed renewal
+RELEASE_SECONDS = 5  # longer than that is an outage, and the lease expires by itself
 # The other parts of a run give up first: their errors say what could not be reached.
 GRACE = timedelta(seconds=LEASE_SECONDS)
+logger = logging.getLogger(__name__)
 
 
 def may_have_expired(*, confirmed_at: datetime, now: datetime) -> bool:
@@ -89,3 +92,12 @@ def _current_task() -> asyncio.Task[object]:
     task = asyncio.current_task()
     assert task is not None  # noqa: S101  a coroutine always runs in a task
     return task
+
+
+async def released(release: Callable[[], Awaitable[None]]) -> None:
+    """Release leases, or log that they will expire."""
+    try:
+        async with asyncio.timeout(RELEASE_SECONDS):
+            await release()
+    except (AzureError, TimeoutError):
+        logger.warning("The lock could not be released. It expires in %s s.", LEASE_SECONDS)

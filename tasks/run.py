@@ -24,6 +24,7 @@ from tasks.models import (
     Ticket,
 )
 from tasks.naming import job_id, lock_id
+from tasks.outages import patiently
 from tasks.parameters import Output, Request
 from tasks.pool import warm_pool_id
 from tasks.results.ledger import Ledger
@@ -146,7 +147,9 @@ async def has_work(run: RunState) -> bool:
     """Return whether there is something to convert, or a stopped run to clean up after."""
     if run.plan is None or not (run.plan.pending or run.plan.done):
         return False
-    return bool(run.plan.pending) or await has_predecessor(run.ticket, run.request)
+    return bool(run.plan.pending) or await patiently(
+        lambda: has_predecessor(run.ticket, run.request)
+    )
 
 
 def lock_wait_seconds(run: RunState) -> float:

@@ -141,6 +141,17 @@ async def test_a_sweep_never_deletes_foreign_jobs_and_blobs(
     assert set(inputs.list_blob_names()) == {"foreign/lock", "foreign/data"}
 
 
+async def test_a_sweep_keeps_a_lock_that_names_another_run_than_what_it_deletes(
+    killed: Killed, blobs: BlobServiceClient, containers: tuple[str, str]
+) -> None:
+    ticket = await killed()
+    lock = blobs.get_blob_client(containers[0], lock_blob(ticket.lock_id))
+    lock.set_blob_metadata(OWN | {"job": "convert-1-later"})
+    swept = await sweep(dry_run=False, container=containers[1])
+    assert kinds_of(ticket, swept) == {"pool", "job", "uploads"}
+    assert lock.get_blob_properties().metadata["job"] == "convert-1-later"
+
+
 async def test_a_sweep_deletes_a_job_whose_containers_do_not_exist_any_more(
     killed: Killed, batch: BatchClient, blobs: BlobServiceClient, containers: tuple[str, str]
 ) -> None:

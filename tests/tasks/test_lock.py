@@ -248,10 +248,12 @@ async def test_a_stopped_run_is_still_named_by_the_lock(
 
 
 def jobs_and_pools(held: HeldLock) -> set[tuple[str, str, str]]:
-    return {
+    found = [
         (each.lock_id, each.job_and_pool["job"], each.job_and_pool["pool"])
         for each in held.predecessors
-    }
+    ]
+    assert len(found) == len(set(found))
+    return set(found)
 
 
 async def fail(holding: Any, then: Callable[[], object]) -> None:
