@@ -29,6 +29,7 @@ from tasks.concurrency import cancel_all
 from tasks.containers import make_containers
 from tasks.errors import ConvertError, FilesFailedError, ReportUnwrittenError
 from tasks.interruption import (
+    ENDED_HERE,
     announced_errors,
     ending_pool_and_job,
     lock_loss_tolerated_at_the_end,
@@ -40,6 +41,7 @@ from tasks.job import make_job
 from tasks.known_failures import learn
 from tasks.lock import hold_lock
 from tasks.models import Plan
+from tasks.outages import patiently
 from tasks.outputs import collect_outputs, download_outputs
 from tasks.parameters import Cleanup, Limits, Node, Output, Pool, Request, Run
 from tasks.plan import confirm_plan, make_plan
@@ -66,8 +68,10 @@ async def end_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
     ticket = issue_ticket(
         request, run_id=flow_run.id.hex, run_count=flow_run.run_count, now=datetime.now(UTC)
     )
+    if ticket.job_id in ENDED_HERE:
+        return
     with using_accounts(await named_accounts(request.run.account)):
-        await clean_up.fn(ticket, request.cleanup, is_finished=False)
+        await patiently(lambda: clean_up.fn(ticket, request.cleanup, is_finished=False))
 
 
 @flow(
@@ -132,13 +136,11 @@ async def run_stages(run: RunState) -> None:
     if await has_work(run):
         await make_containers(request.cleanup.container, request.output.container)
         with lock_loss_tolerated_at_the_end(run):
-            async with hold_lock(
-                ticket, container=request.cleanup.container, wait_seconds=lock_wait_seconds(run)
-            ) as lock:
+            async with hold_lock(ticket, request, wait_seconds=lock_wait_seconds(run)) as lock:
                 run.plan = plan = await confirm_plan(unvisited(plan), request)
-                if lock.predecessor:
-                    await end_predecessor(lock.predecessor, lock_id=ticket.lock_id)
-                async with ending_pool_and_job(run):  # on failure, cancellation and signals
+                for each in lock.predecessors:
+                    await end_predecessor(each.job_and_pool, lock_id=each.lock_id)
+                async with ending_pool_and_job(run, lock):  # on failure, cancellation and signals
                     if plan.pending:
                         await convert_on_nodes(run, plan, uploaded=lock.inputs)
                     await clean_up(ticket, request.cleanup, is_finished=run.diagnosis is None)
@@ -171,8 +173,10 @@ async def convert_on_nodes(run: RunState, plan: Plan, *, uploaded: Collection[st
     if ticket.owns_pool:
         with suppress(AzureError):  # cleanup tries again, and reports the error
             await release_nodes(ticket, request.cleanup)
-    run.evidence = await collect_outputs(
-        unvisited(plan.pending), unvisited(run.batch_results), ticket=ticket, request=request
+    run.note_evidence(
+        await collect_outputs(
+            unvisited(plan.pending), unvisited(run.batch_results), ticket=ticket, request=request
+        )
     )
     await learn(run.ledger())  # which sources are at fault
 

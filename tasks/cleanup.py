@@ -16,7 +16,7 @@ from tasks.azure.clients import batch_client, blob_service
 from tasks.azure.listing import list_pages
 from tasks.azure.tags import read_tags
 from tasks.models import Ticket
-from tasks.naming import OWNER, is_own, lock_blob
+from tasks.naming import OWNER, is_own, record_blob
 from tasks.parameters import Cleanup
 from tasks.pool import scale_to_zero
 from tasks.stage import stage
@@ -117,7 +117,7 @@ async def _unless_gone() -> AsyncIterator[None]:
 
 
 async def delete_inputs(container: ContainerClient, lock_id: str) -> None:
-    """Delete all blobs under the lock that runs created, except the lock itself."""
+    """Delete all blobs under the lock that runs created, except the record."""
     deleted = 0
     async for names in _own_names(container, lock_id):
         for start in range(0, len(names), DELETIONS_PER_REQUEST):
@@ -136,4 +136,4 @@ async def _own_names(container: ContainerClient, lock_id: str) -> AsyncIterator[
     """Yield the names in pages."""
     async for page in list_pages(container, f"{lock_id}/"):
         own = [blob.name for blob in page if is_own(blob.metadata)]
-        yield [name for name in own if name != lock_blob(lock_id)]
+        yield [name for name in own if name != record_blob(lock_id)]

@@ -18,6 +18,7 @@ from tasks.azure.nodes import Roster
 from tasks.azure.snapshots import Snapshot, observe_counts, observe_job, observe_pool, survey
 from tasks.cancellation import Cancellation
 from tasks.models import BatchResult, Diagnosis, Ticket
+from tasks.outages import is_too_long
 from tasks.pool import scale_to_zero
 from tasks.results.artifacts import ProgressArtifact
 from tasks.results.cost import paid_hours
@@ -32,7 +33,6 @@ SHORT_RUN_SECONDS = 120
 LAST_SECONDS = 2
 POLLS_PER_SURVEY = 2.5  # in a minute of waiting: five requests for counts, four for the rest
 STALL_SECONDS = 300  # without a change of the counts before the list is checked
-OUTAGE_SECONDS = 300  # without a response before the run fails: nodes continue to convert
 TAIL_BYTES = 2000
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Watcher:
         self._roster = roster
         self._snapshot = snapshot
         self._surveyed_seconds = -math.inf
-        self._answered_seconds = 0.0
+        self._answered_at = datetime.now(UTC)
         self._moved_seconds = 0.0  # when the counts last changed
         self._warned_codes: set[str] = set()
         self._bar = ProgressArtifact()
@@ -126,9 +126,8 @@ class Watcher:
     async def _poll(self) -> Completion | None:
         try:
             self._snapshot = await self._observe()
-            self._answered_seconds = self._snapshot.elapsed_seconds
             await self._show_progress()
-            return await self._completion() or await diagnose_completion(
+            completion = await self._completion() or await diagnose_completion(
                 self._batch, self._ticket, self._snapshot
             )
         except AzureError as error:
@@ -136,6 +135,8 @@ class Watcher:
                 raise
             self._snapshot = replace(self._snapshot, is_answered=False)
             return None
+        self._answered_at = datetime.now(UTC)
+        return completion
 
     async def _show_progress(self) -> None:
         progress = to_progress(self._snapshot, self._tally)
@@ -143,9 +144,10 @@ class Watcher:
         await self._bar.show(progress, elapsed_seconds=self._snapshot.elapsed_seconds)
 
     def _is_tolerable(self, error: AzureError) -> bool:
-        unanswered_seconds = self._snapshot.elapsed_seconds - self._answered_seconds
-        is_over = diagnose(self._snapshot) is not None
-        return is_transient(error) and unanswered_seconds < OUTAGE_SECONDS and not is_over
+        """Return whether to ask again, also after the deadline: only Batch knows how it ended."""
+        if self._snapshot.is_cancelled or not is_transient(error):
+            return False
+        return not is_too_long(self._answered_at, now=datetime.now(UTC))
 
     async def _observe(self) -> Snapshot:
         elapsed_seconds = self._snapshot.elapsed_seconds

@@ -18,6 +18,9 @@ from tasks.cancellation import CANCELLED, LOOK_SECONDS, is_cancelling
 from tasks.cleanup import clean_up
 from tasks.concurrency import cancel_all
 from tasks.errors import AccountError, OutputInUseError, ReportUnwrittenError
+from tasks.lock import HeldLock
+from tasks.models import Ticket
+from tasks.outages import OUTAGE_SECONDS, patiently
 from tasks.outputs import collect_outputs
 from tasks.parameters import Request
 from tasks.report import write_report
@@ -28,6 +31,8 @@ from tasks.results.run_report import Report
 from tasks.run import RunState
 
 LAST_LOOK_SECONDS = 4  # for an interrupted run to read how far it came
+SIGNAL_SECONDS = 15  # for the cleanup after a signal: whoever sent it may kill the process later
+ENDED_HERE: set[str] = set()  # jobs that this process has tried to end
 logger = logging.getLogger(__name__)
 
 
@@ -91,54 +96,87 @@ def lock_loss_tolerated_at_the_end(run: RunState) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def ending_pool_and_job(run: RunState) -> AsyncIterator[None]:
+async def ending_pool_and_job(run: RunState, lock: HeldLock) -> AsyncIterator[None]:
     """If the block fails or is interrupted, read how far the run came, and end its pool and job."""
     try:
         yield
-    except BaseException:
-        await uninterrupted(break_off(run))
+    except BaseException as reason:
+        # A lost lock cancels the block, too. Only a signal or a user is in a hurry.
+        is_error = isinstance(reason, Exception) or lock.is_lost
+        seconds = OUTAGE_SECONDS if is_error else SIGNAL_SECONDS
+        await uninterrupted(break_off(run, cleanup_seconds=seconds))
         raise
 
 
 async def uninterrupted(ending: Coroutine[Any, Any, None]) -> None:
-    """Finish even if cancelled, then re-raise: this stops resources that cost money."""
+    """Finish even if cancelled, then re-raise: this stops resources that cost money.
+
+    After a cancellation, it has some seconds: in an outage, it would otherwise take minutes.
+    """
     task = asyncio.ensure_future(ending)
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
-        await task
+        await asyncio.wait({task}, timeout=SIGNAL_SECONDS)
+        await cancel_all(task)
         raise
 
 
-async def break_off(run: RunState) -> None:
+async def break_off(run: RunState, *, cleanup_seconds: float) -> None:
     if not run.is_settled:
         run.is_cut_short = True  # the last look finds evidence, but not for all files
-        with suppress(AzureError, TimeoutError):
-            async with asyncio.timeout(LAST_LOOK_SECONDS):
-                await look_last(run)
+        await within(LAST_LOOK_SECONDS, look_last(run))
+    ENDED_HERE.add(run.ticket.job_id)
     try:
-        await clean_up.fn(run.ticket, run.request.cleanup, is_finished=False)
-    except AzureError as error:
-        logger.error(  # noqa: TRY400  the traceback says no more
-            "%s The pool %s and the job %s may still exist. They end by themselves at %s.",
-            explain(error).problem,
-            run.ticket.pool_id,
-            run.ticket.job_id,
-            run.ticket.deadline.isoformat(timespec="seconds"),
-        )
+        async with asyncio.timeout(cleanup_seconds):
+            await patiently(lambda: clean_up.fn(run.ticket, run.request.cleanup, is_finished=False))
+    except (AzureError, TimeoutError, asyncio.CancelledError) as error:
+        log_unended(run.ticket, error)
+        if isinstance(error, asyncio.CancelledError):
+            raise
+    else:
+        if not run.evidence:  # the last look was during an outage, which has ended
+            await within(LAST_LOOK_SECONDS, look_at_outputs(run))
+
+
+async def within(seconds: float, look: Coroutine[Any, Any, None]) -> None:
+    """Look for this long, and do without what it would find if it takes longer or fails."""
+    with suppress(AzureError, TimeoutError):
+        async with asyncio.timeout(seconds):
+            await look
+
+
+def log_unended(ticket: Ticket, error: BaseException) -> None:
+    reason = explain(error).problem if isinstance(error, AzureError) else "Batch did not respond."
+    logger.error(
+        "%s The pool %s and the job %s may still exist. They end by themselves at %s.",
+        reason,
+        ticket.pool_id,
+        ticket.job_id,
+        ticket.deadline.isoformat(timespec="seconds"),
+    )
 
 
 async def look_last(run: RunState) -> None:
     """Read results and outputs of the batch tasks.
 
-    Fetch both before setting either: a succeeded task without its output would count as failed.
+    Fetch both before noting either: a succeeded task without its output would count as failed.
     """
     async with batch_client() as batch:
         results = await list_results(batch, run.ticket.job_id)
         await run.roster.look(batch, run.ticket.pool_id, now=datetime.now(UTC))
-    pending = run.plan.pending if run.plan else ()
-    evidence = await collect_outputs.fn(pending, results, ticket=run.ticket, request=run.request)
-    run.batch_results, run.evidence = results, evidence
+    evidence = await collect_outputs.fn(
+        run.pending, results, ticket=run.ticket, request=run.request
+    )
+    run.note_results(results)
+    run.note_evidence(evidence)
+
+
+async def look_at_outputs(run: RunState) -> None:
+    """Read the outputs, after the job has been deleted with the results of its batch tasks."""
+    run.evidence = await collect_outputs.fn(
+        run.pending, run.batch_results, ticket=run.ticket, request=run.request
+    )
 
 
 async def unless_cancelled(run: RunState, pipeline: Coroutine[Any, Any, None]) -> None:

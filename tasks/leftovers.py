@@ -12,14 +12,15 @@ from typing import Literal
 
 from azure.batch.aio import BatchClient
 from azure.core.exceptions import ResourceNotFoundError
-from azure.storage.blob.aio import ContainerClient
+from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
 from tasks.azure.clients import batch_client, blob_service
+from tasks.azure.lease import Lease
 from tasks.azure.tags import WARM, read_tags
 from tasks.cleanup import delete_inputs, delete_job, delete_pool
 from tasks.lock import try_lock
-from tasks.naming import OWNER, lock_blob
-from tasks.stage import stage
+from tasks.naming import OWNER, lock_blob, record_blob
+from tasks.stage import FEW, retry_if_answered, stage
 
 GOING = ("deleting",)
 OPEN = ("active", "disabling", "disabled", "terminating")  # batch tasks may be running
@@ -32,9 +33,10 @@ class Leftover:
     name: str
     lock_id: str
     expires_at: datetime
+    output_container: str = ""  # which contains the lock; empty: an earlier version left it
 
 
-@stage("find leftovers")
+@stage("find leftovers", retries=FEW, retry_condition=retry_if_answered)
 async def find_leftovers(container: str, *, now: datetime) -> tuple[Leftover, ...]:
     """Return all expired pools, jobs and uploads of runs."""
     async with batch_client() as batch, blob_service() as service:
@@ -59,22 +61,22 @@ async def _tagged(batch: BatchClient) -> AsyncIterator[Leftover]:
 
 
 async def _uploads(container: ContainerClient) -> AsyncIterator[Leftover]:
-    """Yield the uploads of stopped runs. Their locks, beside the uploads, have an expiry."""
+    """Yield the uploads of stopped runs. The records beside them have an expiry."""
     if not await container.exists():
         return
     async for folder in container.walk_blobs():
         lock_id = folder.name.rstrip("/")
-        tags = await _lock_tags(container, lock_id)
+        tags = await _recorded_tags(container, lock_id)
         if item := to_leftover("uploads", f"{container.container_name}/{lock_id}", tags):
             yield item
 
 
-async def _lock_tags(container: ContainerClient, lock_id: str) -> dict[str, str]:
+async def _recorded_tags(container: ContainerClient, lock_id: str) -> dict[str, str]:
     try:
-        lock = await container.get_blob_client(lock_blob(lock_id)).get_blob_properties()
+        record = await container.get_blob_client(record_blob(lock_id)).get_blob_properties()
     except ResourceNotFoundError:
         return {}
-    return (lock.metadata or {}) | {"lock": lock_id}
+    return (record.metadata or {}) | {"lock": lock_id}
 
 
 def to_leftover(
@@ -87,7 +89,8 @@ def to_leftover(
         expires_at = datetime.fromisoformat(tags.get("expires_at", ""))
     except ValueError:
         return None
-    return Leftover(kind, name, tags["lock"], expires_at.astimezone(UTC))
+    container = tags.get("output", "")
+    return Leftover(kind, name, tags["lock"], expires_at.astimezone(UTC), container)
 
 
 @stage("delete leftovers")
@@ -97,7 +100,9 @@ async def delete_leftovers(container: str, leftovers: Iterable[Leftover]) -> tup
     async with batch_client() as batch, blob_service() as service:
         inputs = service.get_container_client(container)
         for leftover in leftovers:
-            async with try_lock(inputs, leftover.lock_id) as is_free:
+            lock = await _lease(service, leftover.output_container, lock_blob(leftover.lock_id))
+            record = await _lease(service, container, record_blob(leftover.lock_id))
+            async with try_lock(lock, record) as is_free:
                 if not is_free:
                     logger.info(
                         "Kept the %s %s: a run holds its lock", leftover.kind, leftover.name
@@ -106,6 +111,12 @@ async def delete_leftovers(container: str, leftovers: Iterable[Leftover]) -> tup
                 await _delete(leftover, batch, inputs)
                 deleted.append(leftover)
     return tuple(deleted)
+
+
+async def _lease(service: BlobServiceClient, container: str, blob: str) -> Lease | None:
+    """Return a lease to take, or None if the container does not exist."""
+    client = service.get_container_client(container) if container else None
+    return Lease(client, blob) if client and await client.exists() else None
 
 
 async def _delete(leftover: Leftover, batch: BatchClient, inputs: ContainerClient) -> None:

@@ -100,6 +100,7 @@ class Ticket:
 
     run_id: str  # 32 hex digits
     lock_id: str  # 16 hex digits; equal for all runs with the same output container and prefix
+    output_container: str  # which contains the lock
     job_id: str
     pool_id: str
     owns_pool: bool

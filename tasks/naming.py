@@ -6,6 +6,7 @@ takes twice the time.
 
 import hashlib
 from collections.abc import Mapping
+from urllib.parse import quote, unquote
 
 from tasks.media.presets import Preset
 
@@ -13,6 +14,7 @@ OWNER = "batch-convert"  # marks everything that runs create
 OWN = {"owner": OWNER}  # the same as metadata of a blob or a container
 LONGEST_CONTAINER = 63  # characters in the name of a container
 MEMORY = "-failures"
+LOCKS = ".batch-convert-locks/"  # the folder of all locks in an output container
 
 
 def conversion_key(content: str, output: str, preset: Preset) -> str:
@@ -51,7 +53,30 @@ def is_own(metadata: Mapping[str, str] | None) -> bool:
 
 
 def lock_blob(lock: str) -> str:
+    """Return the lock's name in the output container. No output has it: outputs have suffixes."""
+    return f"{LOCKS}{lock}"
+
+
+def record_blob(lock: str) -> str:
+    """Return the name of the blob that says, beside the uploads, which run they belong to.
+
+    In earlier versions, this blob was the lock. For one release, runs hold a lease on it too.
+    """
     return f"{lock}/lock"
+
+
+def is_reserved(name: str) -> bool:
+    """Return whether a blob of an output container is a lock and not an output."""
+    return name.startswith(LOCKS)
+
+
+def prefix_tag(prefix: str) -> dict[str, str]:
+    """Return the metadata of a lock that says which folder of the container it locks."""
+    return {"prefix": quote(prefix.strip("/"))}
+
+
+def read_prefix(metadata: Mapping[str, str]) -> str:
+    return unquote(metadata.get("prefix", ""))
 
 
 def input_blob(lock: str, content: str) -> str:

@@ -18,7 +18,7 @@ from tasks.errors import DownloadError
 from tasks.files import local_path, move_aside, open_atomically
 from tasks.media.verification import Verified, read_marker
 from tasks.models import BatchResult, Conversion, Evidence, Stamp, Ticket
-from tasks.naming import batch_task_id, key_and_attempt, log_folder
+from tasks.naming import batch_task_id, is_reserved, key_and_attempt, log_folder
 from tasks.parameters import Output, Request
 from tasks.results.text import counted
 from tasks.source_versions import find_source_problems
@@ -42,6 +42,8 @@ async def _list_stamps(
     folder = prefix.rstrip("/") + "/" if prefix else ""
     with suppress(ResourceNotFoundError):
         async for blob in list_blobs(service.get_container_client(container), folder):
+            if is_reserved(blob.name):
+                continue
             yield blob.name, read_stamp(blob.metadata, blob.size_bytes)
 
 

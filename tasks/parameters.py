@@ -264,7 +264,8 @@ class Limits(Parameters):
         90,
         ge=0,
         le=86400,
-        description="Seconds to wait for another run that converts into the same output.",
+        description="Seconds to wait for another run that converts into the same folder, or into"
+        " one around or inside it.",
     )
     max_node_hours: Amount = Field(
         0, description="Start no more conversions after this many node hours. 0: no limit."
@@ -277,9 +278,7 @@ class Limits(Parameters):
 class Cleanup(Parameters):
     """What the run deletes when it ends."""
 
-    container: ContainerName = Field(
-        "input", description="Blob container for uploads, logs and locks."
-    )
+    container: ContainerName = Field("input", description="Blob container for uploads and logs.")
     inputs: Keep = Field(
         "delete", description="Delete or keep uploads and logs. Interrupted runs always keep them."
     )

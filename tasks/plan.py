@@ -40,9 +40,8 @@ from tasks.outputs import list_outputs
 from tasks.parameters import Output, Request, Run
 from tasks.request_checks import check_downloads, check_report, check_request
 from tasks.results.text import counted
-from tasks.stage import retry_if_answered, stage
+from tasks.stage import FEW, retry_if_answered, stage
 
-logger = logging.getLogger(__name__)
 LARGEST_UPLOAD_BYTES = 50_000 * BLOCK_BYTES  # a blob has at most 50,000 blocks
 logger = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ Conversions = tuple[Conversion, ...]
 Refusals = tuple[Refusal, ...]
 
 
-@stage("plan", retry_condition=retry_if_answered)
+@stage("plan", retries=FEW, retry_condition=retry_if_answered)
 async def make_plan(request: Request) -> Plan:
     """Find, hash, name and probe the sources.
 

@@ -149,13 +149,14 @@ async def check_storage(
     service: BlobServiceClient, request: Request, ticket: Ticket
 ) -> ChecksAndSkews:
     outputs, inputs = request.output.container, request.cleanup.container
-    listed, deleted, signed = await asyncio.gather(
+    listed, *deleted, signed = await asyncio.gather(
         send(lambda: list_one(service.get_container_client(outputs))),
         send(lambda: service.get_blob_client(inputs, ABSENT).delete_blob(**ONCE)),
+        send(lambda: service.get_blob_client(outputs, ABSENT).delete_blob(**ONCE)),  # the lock
         send(lambda: make_signer(service, until=ticket.deadline + CLOCK_SKEW)),
     )
     checks = [check_answers("storage account", [listed])]
-    answers = [listed, deleted, signed]
+    answers = [listed, *deleted, signed]
     if not listed.is_granted:
         rest = ("reading, writing", "deleting")
         return [*checks, *(unchecked(what, "Storage") for what in rest)], skews(answers)
@@ -169,7 +170,7 @@ async def check_storage(
         answers += tried
         checks.append(check_answers("reading, writing", tried[:3]))
         checks += [check_ffmpeg(answer, request) for answer in tried[3:]]
-    checks.append(check_answers("deleting", [deleted]))
+    checks.append(check_answers("deleting", deleted))
     return checks, skews(answers)
 
 

@@ -8,11 +8,23 @@ from typing import Any
 
 from prefect import runtime
 
+from tasks.azure.lease import LEASE_SECONDS
 from tasks.azure.nodes import Roster
-from tasks.lock import LEASE_SECONDS, RETRY_SECONDS, has_predecessor
+from tasks.claim import RETRY_SECONDS
+from tasks.lock import has_predecessor
 from tasks.media.addresses import AZURE
-from tasks.models import BatchResult, Check, Diagnosis, Evidence, Plan, Refusal, Ticket
+from tasks.models import (
+    BatchResult,
+    Check,
+    Conversion,
+    Diagnosis,
+    Evidence,
+    Plan,
+    Refusal,
+    Ticket,
+)
 from tasks.naming import job_id, lock_id
+from tasks.outages import patiently
 from tasks.parameters import Output, Request
 from tasks.pool import warm_pool_id
 from tasks.results.ledger import Ledger
@@ -38,6 +50,7 @@ class RunState:
     roster: Roster = field(default_factory=Roster)
     is_watched: bool = False  # while batch tasks run, the watcher looks for a cancellation
     refusals: list[Refusal] = field(default_factory=list)
+    unread: set[str] = field(default_factory=set)  # keys that were submitted, and no more is known
     batch_results: tuple[BatchResult, ...] = ()
     diagnosis: Diagnosis | None = None
     evidence: Evidence | None = None
@@ -51,6 +64,19 @@ class RunState:
             return False
         return self.evidence is not None or not (self.plan and self.plan.pending)
 
+    @property
+    def pending(self) -> tuple[Conversion, ...]:
+        return self.plan.pending if self.plan else ()
+
+    def note_results(self, results: tuple[BatchResult, ...]) -> None:
+        """Note what Batch knows. Whether an output is there, only storage knows."""
+        self.batch_results = results
+        self.unread = {result.key for result in results if result.state == "succeeded"}
+
+    def note_evidence(self, evidence: Evidence) -> None:
+        self.evidence = evidence
+        self.unread = set()
+
     def ledger(self) -> Ledger:
         """Return all that is known, for a report."""
         return Ledger(
@@ -60,6 +86,7 @@ class RunState:
             refusals=tuple(self.refusals),
             batch_results=self.batch_results,
             evidence=self.evidence or Evidence({}, {}, {}),
+            unread=frozenset(self.unread),
             diagnosis=self.diagnosis,
             spans=tuple(self.stages.spans),
             nodes=self.roster.nodes,
@@ -84,6 +111,7 @@ def issue_ticket(request: Request, *, run_id: str, run_count: int, now: datetime
     return Ticket(
         run_id=run_id,
         lock_id=lock_id(request.output.container, request.output.prefix),
+        output_container=request.output.container,
         job_id=name,
         pool_id=shared_pool or name,
         owns_pool=not shared_pool,
@@ -119,12 +147,13 @@ async def has_work(run: RunState) -> bool:
     """Return whether there is something to convert, or a stopped run to clean up after."""
     if run.plan is None or not (run.plan.pending or run.plan.done):
         return False
-    container = run.request.cleanup.container
-    return bool(run.plan.pending) or await has_predecessor(run.ticket, container=container)
+    return bool(run.plan.pending) or await patiently(
+        lambda: has_predecessor(run.ticket, run.request)
+    )
 
 
 def lock_wait_seconds(run: RunState) -> float:
     """Return how long to wait for the lock: not long, if there is nothing to convert."""
     if run.plan and run.plan.pending:
         return run.request.limits.lock_wait_seconds
-    return LEASE_SECONDS + RETRY_SECONDS
+    return LEASE_SECONDS + 2 * RETRY_SECONDS

@@ -13,12 +13,13 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, StateDetails, TaskRun
 from prefect.states import Completed
-from prefect.tasks import Task, exponential_backoff
+from prefect.tasks import Task
 from prefect.utilities.annotations import opaque
 
 from tasks.azure.api_errors import is_transient
 from tasks.azure.error_wording import explain
 from tasks.models import Span
+from tasks.outages import PAUSES_SECONDS, Outage
 
 StageName = Literal[  # in the order of a run
     "plan",
@@ -43,7 +44,8 @@ StageName = Literal[  # in the order of a run
 ]
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
-RETRIES = 3
+MANY = 100  # retries: the length of an outage ends them
+FEW = 3
 logger = logging.getLogger(__name__)
 
 
@@ -70,6 +72,7 @@ class StageLog:
 
 
 _current_log: ContextVar[StageLog | None] = ContextVar("stage log", default=None)
+_current_outage: ContextVar[Outage | None] = ContextVar("outage", default=None)
 
 
 @contextmanager
@@ -108,6 +111,7 @@ class Stage(Generic[Parameters, Result]):
         log = current_log()
         earlier = log.latest
         run: Any = self.task
+        _current_outage.set(Outage())  # a new one for each call, which is a task run
         with log.timing(str(self.task.task_run_name).format(**kwargs)):
             # Without `opaque`, Prefect visits each part of a state three times.
             wait_for = [opaque(state) for state in earlier]
@@ -121,13 +125,13 @@ def stage(
     name: StageName,
     run_name: str = "",
     *,
-    retries: int = RETRIES,
+    retries: int = MANY,
     retry_condition: Callable[[Task[..., Any], TaskRun, State[Any]], bool] | None = None,
 ) -> Callable[[Callable[Parameters, Coroutine[Any, Any, Result]]], Stage[Parameters, Result]]:
     """Turn a function into a stage.
 
     What stages create is outside Prefect, so nothing is cached: a retry must not receive a pool
-    that is gone. By default, only transient errors are retried.
+    that is gone. By default, transient errors are retried for some minutes.
 
     Args:
         name: The name of the Prefect task.
@@ -146,7 +150,7 @@ def stage(
             cache_policy=NO_CACHE,
             persist_result=False,
             retries=retries,
-            retry_delay_seconds=exponential_backoff(backoff_factor=2),
+            retry_delay_seconds=list(PAUSES_SECONDS),
             retry_jitter_factor=0.5,
             retry_condition_fn=retry_condition or retry_if_transient,
         )(function)
@@ -166,12 +170,16 @@ def unvisited(value: Result) -> Result:
 
 def retry_if_transient(
     task: Task[..., Any],  # noqa: ARG001  Prefect passes all three
-    task_run: TaskRun,  # noqa: ARG001  as above
+    task_run: TaskRun,
     state: State[Any],
 ) -> bool:
-    """Return whether the same request may succeed later."""
+    """Return whether the same request may succeed later, and the outage is not too long yet."""
     error = state.data
     if not isinstance(error, AzureError) or not is_transient(error):
+        return False
+    outage, now = _current_outage.get() or Outage(), datetime.now(UTC)
+    attempted_at = task_run.state.timestamp if task_run.state else now
+    if not outage.is_tolerable(attempted_at=attempted_at, now=now):
         return False
     logger.warning("%s Retrying.", explain(error).problem)
     return True

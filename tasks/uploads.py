@@ -31,9 +31,11 @@ async def upload_wave(
     wave: int,
     ticket: Ticket,
     request: Request,
-    present: Collection[str],
+    present: set[str],
 ) -> tuple[Refusal, ...]:
-    """Upload the contents that are not `present` yet, each once.
+    """Upload the contents that are not `present` yet, each once, and add them to `present`.
+
+    So a retry after an outage continues where this one stopped.
 
     Returns:
         A refusal for each source that is unreadable or has changed since it was planned.
@@ -46,7 +48,10 @@ async def upload_wave(
 
         async def send(content: str) -> str | None:
             blob = inputs.get_blob_client(input_blob(ticket.lock_id, content))
-            return await upload_any(blob, missing[content])
+            reason = await upload_any(blob, missing[content])
+            if reason is None:
+                present.add(content)
+            return reason
 
         reasons = await map_concurrently(send, missing, at_once=request.limits.uploads_at_once)
     failed = {content: reason for content, reason in zip(missing, reasons, strict=True) if reason}

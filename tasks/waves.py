@@ -69,7 +69,8 @@ async def watched(
         completion = found
     finally:
         run.is_watched = False
-    run.batch_results, run.diagnosis = completion.batch_results, completion.diagnosis
+    run.note_results(completion.batch_results)
+    run.diagnosis = completion.diagnosis
     return completion
 
 
@@ -119,7 +120,7 @@ async def send_wave(
     )
     seconds = time.monotonic() - started
     ready = without(wave, refused)
-    present.update(c.content for c in ready)
+    run.unread.update(c.key for c in ready)  # at an error, Batch may have accepted some
     refused += await submit_wave(
         unvisited(ready), wave=number, attempt=attempt, ticket=ticket, request=request
     )

@@ -2,10 +2,17 @@
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
-from azure.storage.blob import BlobServiceClient, ContainerClient, LinearRetry
+from azure.storage.blob import (
+    BlobClient,
+    BlobServiceClient,
+    ContainerClient,
+    LinearRetry,
+    generate_blob_sas,
+)
 
 from storage_proxy import Bandwidth, Delay, Drop, Refusal, StorageProxy
 
@@ -50,6 +57,29 @@ def test_blocks_leases_and_deletions_pass(container: ContainerClient) -> None:
     lease.release()
     blob.delete_blob()
     assert not blob.exists()
+
+
+def test_an_outage_of_the_run_lasts_until_it_is_withdrawn_and_nodes_do_not_notice_it(
+    storage_faults: StorageProxy, container: ContainerClient
+) -> None:
+    blob = container.get_blob_client("a")
+    blob.upload_blob(b"a")
+    token = generate_blob_sas(
+        str(container.account_name),
+        container.container_name,
+        "a",
+        account_key=container.credential.account_key,
+        permission="r",
+        expiry=datetime.now(UTC) + timedelta(hours=1),
+    )
+    outage = Drop(when="before", sender="run")
+    storage_faults.order(outage)
+    for _ in range(3):
+        with pytest.raises(BROKEN):
+            blob.download_blob()
+    assert BlobClient.from_blob_url(f"{blob.url}?{token}").download_blob().readall() == b"a"
+    storage_faults.withdraw(outage)
+    assert blob.download_blob().readall() == b"a"
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])

@@ -28,12 +28,12 @@ param principalType string = 'User'
 @description('Allow account keys in addition to Microsoft Entra ID. Anyone with a key has full access.')
 param keys bool = false
 
-@description('Container for converted files: the parameter output.container of the pipeline.')
+@description('Container for converted files and locks: the parameter output.container of the pipeline.')
 @minLength(3)
 @maxLength(63)
 param outputContainer string = 'output'
 
-@description('Container for uploads, locks and logs of runs: the parameter cleanup.container of the pipeline.')
+@description('Container for uploads and logs of runs: the parameter cleanup.container of the pipeline.')
 @minLength(3)
 @maxLength(54)
 param inputContainer string = 'input'

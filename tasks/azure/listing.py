@@ -32,6 +32,15 @@ class ListedBlob:
     metadata: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class LeasableBlob:
+    """A blob in a listing, and whether a lease on it is in force."""
+
+    name: str
+    is_leased: bool
+    metadata: Mapping[str, str]
+
+
 async def list_blobs(
     container: "ContainerClient", prefix: str = "", *, min_page_size: int = MIN_PAGE_SIZE
 ) -> AsyncIterator[ListedBlob]:
@@ -60,6 +69,12 @@ async def list_names(container: "ContainerClient", prefix: str) -> AsyncIterator
     async for page in pages:
         for name in page:
             yield name
+
+
+async def list_leases(container: "ContainerClient", prefix: str) -> list[LeasableBlob]:
+    """Return the few blobs under a prefix, with the states of their leases."""
+    pages = _list(container, prefix, read_lease, include=["metadata"], min_page_size=MIN_PAGE_SIZE)
+    return [blob async for page in pages for blob in page]
 
 
 async def _list(
@@ -106,11 +121,23 @@ def read_name(blob: Element) -> str:
     return unquote(name) if is_encoded else name
 
 
+def read_lease(blob: Element) -> LeasableBlob:
+    return LeasableBlob(
+        name=read_name(blob),
+        is_leased=blob.findtext("Properties/LeaseStatus") == "locked",  # not if it has expired
+        metadata=read_metadata(blob),
+    )
+
+
+def read_metadata(blob: Element) -> dict[str, str]:
+    return {item.tag: item.text or "" for item in blob.iterfind("Metadata/*")}
+
+
 def read_blob(blob: Element) -> ListedBlob:
     return ListedBlob(
         name=read_name(blob),
         size_bytes=int(blob.findtext("Properties/Content-Length", "0")),
         etag=blob.findtext("Properties/Etag", "").strip('"'),
         md5=blob.findtext("Properties/Content-MD5", ""),
-        metadata={item.tag: item.text or "" for item in blob.iterfind("Metadata/*")},
+        metadata=read_metadata(blob),
     )

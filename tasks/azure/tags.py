@@ -19,6 +19,7 @@ def tags(ticket: Ticket) -> list[models.BatchMetadataItem]:
         "owner": OWNER,
         "run": ticket.run_id,
         "lock": ticket.lock_id,
+        "output": ticket.output_container,
         "expires_at": ticket.deadline.astimezone(UTC).isoformat(timespec="seconds"),
     }
     return to_metadata(values)

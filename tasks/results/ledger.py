@@ -39,6 +39,7 @@ class Ledger:
     refusals: tuple[Refusal, ...] = ()
     batch_results: tuple[BatchResult, ...] = ()
     evidence: Evidence
+    unread: frozenset[str] = frozenset()  # keys that were submitted, and no more is known
     diagnosis: Diagnosis | None = None
     spans: tuple[Span, ...] = ()
     nodes: tuple[NodeLife, ...] = ()
@@ -186,7 +187,11 @@ def decide_state(
     exists = conversion.key in ledger.evidence.sizes
     # With --force, the output may be from an earlier run: then the batch task counts, too.
     is_new = not ledger.request.run.force or (batch_result and batch_result.state == "succeeded")
-    return ("converted", None) if exists and is_new else decide_without_output(batch_result, ledger)
+    if exists and is_new:
+        return "converted", None
+    if conversion.key in ledger.unread:
+        return "interrupted", "submitted; its result could not be read"
+    return decide_without_output(batch_result, ledger)
 
 
 def decide_without_output(batch_result: BatchResult | None, ledger: Ledger) -> tuple[State, str]:

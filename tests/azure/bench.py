@@ -272,6 +272,7 @@ def issue_ticket(prefix: str, timeout: timedelta) -> Ticket:
     return Ticket(
         run_id=run_id,
         lock_id=run_id[:16],
+        output_container="output",
         job_id=f"{prefix}-{run_id}",
         pool_id=f"{prefix}-{run_id}",
         owns_pool=True,

@@ -16,7 +16,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from azure.batch import BatchClient
-from azure.storage.blob import BlobServiceClient
+from azure.storage.blob import BlobServiceClient, ContainerClient
 from prefect import get_client
 from prefect.client.schemas.actions import (
     DeploymentScheduleUpdate,
@@ -33,7 +33,7 @@ from heard import listening_for
 from local_azure.testing import LocalStack
 from tasks.naming import job_id
 from tasks.parameters import Pool
-from workers import PREFECT, running_worker, serving
+from workers import PREFECT, Worker, running_worker, serving
 
 PATIENCE_SECONDS = 120
 OUTPUT = "az://output"
@@ -161,29 +161,62 @@ async def retry(server: str, run: UUID) -> None:
 
 
 @pytest.fixture
-def served(environment: dict[str, str]) -> Iterator[None]:
+def served(environment: dict[str, str]) -> Iterator[Worker]:
     """Serve the deployments of the work pool azure from one process, without a worker."""
-    with serving(pool="azure", environment=environment):
-        yield
+    with serving(pool="azure", environment=environment) as served:
+        yield served
+
+
+@pytest.fixture
+def media(blobs: BlobServiceClient) -> ContainerClient:
+    """Return the container of the deployment convert-azure."""
+    container = blobs.get_container_client("media")
+    if not container.exists():
+        container.create_container()
+    return container
+
+
+def announce_arrival(prefix: str) -> None:
+    emit_event(
+        "media.arrived",
+        resource={
+            "prefect.resource.id": f"az://media/{prefix}",
+            "container": "media",
+            "prefix": prefix,
+        },
+    )
 
 
 @pytest.mark.usefixtures("served")
 async def test_an_event_about_arrived_media_starts_a_run(
-    blobs: BlobServiceClient, home: Path
+    blobs: BlobServiceClient, media: ContainerClient, home: Path
 ) -> None:
-    media = blobs.create_container("media")
     for folder in ("talks", "others"):
         media.upload_blob(f"{folder}/2026/a.mp4", (home / "Media/talks/day 1.mp4").read_bytes())
     async with listening_for(ENDED, about=f"{OUTPUT}/talks/2026") as next_event:
-        emit_event(
-            "media.arrived",
-            resource={
-                "prefect.resource.id": "az://media/talks/2026",
-                "container": "media",
-                "prefix": "talks/2026",
-            },
-        )
+        announce_arrival("talks/2026")
         assert (await next_event()).payload["headline"] == "1 converted"
     outputs = blobs.get_container_client("output")
     assert outputs.get_blob_client("talks/2026/a.mp3").exists()
     assert not outputs.get_blob_client("others/2026/a.mp3").exists()
+
+
+async def test_a_run_for_arrived_media_waits_for_the_nightly_run_and_finds_its_files_converted(
+    served: Worker, media: ContainerClient, blobs: BlobServiceClient, home: Path, order: Any
+) -> None:
+    media.upload_blob("night/a.mp4", (home / "Media/talks/day 1.mp4").read_bytes())
+    order("boot", seconds=10)
+    async with get_client() as client:
+        nightly = (await client.read_deployment_by_name("convert/convert-azure")).id
+    async with (
+        listening_for(ENDED, about=OUTPUT) as next_nightly,
+        listening_for(ENDED, about=f"{OUTPUT}/night") as next_arrival,
+    ):
+        run = await started(nightly, {"output": {"presets": ["mp3"]}})
+        served.read_until("Created the job")
+        announce_arrival("night")
+        waiting = served.read_until("Waiting for another run that is using this output")
+        assert job_id(run.hex, run_count=1) in waiting.splitlines()[-1]
+        assert "converted" in (await next_nightly()).payload["headline"]
+        assert (await next_arrival()).payload["headline"] == "1 skipped"
+    assert blobs.get_blob_client("output", "night/a.mp3").exists()

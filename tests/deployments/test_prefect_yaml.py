@@ -136,12 +136,21 @@ def test_arrived_media_is_converted_into_the_folder_of_the_nightly_run() -> None
     assert flow_of(deployment).validate_parameters(deployment.parameters | rendered)
 
 
+def test_a_run_for_arrived_media_can_wait_for_a_nightly_run_and_then_has_as_much_time() -> None:
+    deployment = DEPLOYMENTS["convert-azure"]
+    (trigger,) = deployment.triggers
+    assert trigger.parameters
+    nightly, arrived = (p["limits"] for p in (deployment.parameters, trigger.parameters))
+    assert arrived["lock_wait_seconds"] >= nightly["deadline_minutes"] * 60
+    assert arrived["deadline_minutes"] >= 2 * nightly["deadline_minutes"]
+
+
 def render(value: Any, context: dict[str, Any]) -> Any:
     if isinstance(value, dict):
         return {name: render(each, context) for name, each in value.items()}
     if isinstance(value, list):
         return [render(each, context) for each in value]
-    return render_user_template_sync(value, context)
+    return render_user_template_sync(value, context) if isinstance(value, str) else value
 
 
 def test_a_work_pool_without_deployments_is_an_error_that_lists_the_others() -> None:

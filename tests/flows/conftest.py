@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.batch import BatchClient
+from azure.storage.blob import BlobServiceClient
 
 from flows.cli.samples import make_samples
 from programs import CONVERT
+from scenes import FILES, Scene
 from tasks.azure.account_block import AzureAccounts
 from tasks.azure.settings import SETTINGS
 from tasks.errors import FilesFailedError
@@ -110,8 +113,10 @@ def started(
     def start(
         *words: str | Path, environment: dict[str, str] | None = None
     ) -> subprocess.Popen[str]:
+        flags = {"--container": containers[0], "--cleanup.container": containers[1]}
+        missing = [part for flag in flags.items() if flag[0] not in words for part in flag]
         process = subprocess.Popen(
-            [*CONVERT, *words, "--container", containers[0], "--cleanup.container", containers[1]],
+            [*CONVERT, *words, *missing],
             cwd=tmp_path,
             env=environment or os.environ | account,
             stdout=subprocess.PIPE,
@@ -126,3 +131,15 @@ def started(
     for process in processes:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def scene(
+    started: Any,
+    library: Callable[..., Path],
+    batch: BatchClient,
+    blobs: BlobServiceClient,
+    containers: tuple[str, str],
+) -> Scene:
+    source = library(*(f"{number}.mp4" for number in range(FILES)))
+    return Scene(started, source, batch, blobs, containers)

@@ -79,8 +79,8 @@ async def test_a_cancelled_script_stops_within_thirty_seconds_and_cleans_up(
 async def test_a_script_can_be_cancelled_while_it_waits_for_the_lock(
     started: Any, source: Path, containers: tuple[str, str], blobs: BlobServiceClient
 ) -> None:
-    inputs = blobs.create_container(containers[1])
-    lock = inputs.upload_blob(lock_blob(lock_id(containers[0], "")), b"", metadata=OWN)
+    outputs = blobs.create_container(containers[0])
+    lock = outputs.upload_blob(lock_blob(lock_id(containers[0], "")), b"", metadata=OWN)
     lock.acquire_lease(-1)
     process = started(source, "--limits.lock-wait-seconds", "600")
     read_until(process.stdout, "Waiting for another run")

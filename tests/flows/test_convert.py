@@ -21,7 +21,7 @@ from media import CLIP_SUFFIXES
 from storage_proxy import Delay, StorageProxy
 from tasks.errors import FilesFailedError, OutputInUseError, PreflightError, UsageError
 from tasks.media.suffixes import SUFFIXES
-from tasks.naming import OWN, lock_blob, lock_id
+from tasks.naming import OWN, lock_blob, lock_id, record_blob
 from tasks.parameters import Limits, Node, Output, Pool, Run
 from tasks.results.listeners import listening
 from tasks.results.progress import Progress
@@ -361,7 +361,7 @@ async def test_a_lock_that_is_lost_during_cleanup_does_not_fail_the_run(
     storage_faults: StorageProxy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tasks.lock.RENEWAL_SECONDS", 0.05)
+    monkeypatch.setattr("tasks.renewal.RENEWAL_SECONDS", 0.05)
     storage_faults.order(Delay(method="POST", comp="batch", seconds=3))
     running = asyncio.create_task(convert(library("a.mp4")))
     while not any(request.comp == "batch" for request in storage_faults.requests):
@@ -379,7 +379,7 @@ async def test_a_lock_that_is_lost_while_files_convert_fails_the_run(
     storage_faults: StorageProxy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tasks.lock.RENEWAL_SECONDS", 0.05)
+    monkeypatch.setattr("tasks.renewal.RENEWAL_SECONDS", 0.05)
     running = asyncio.create_task(convert(library("a.mp4")))
     while not any("/inputs/" in request.blob for request in storage_faults.requests):
         await asyncio.wait([running], timeout=0.05)
@@ -608,12 +608,18 @@ def encoder_of(ffmpeg: Path, folder: Path) -> str:
         return str(media.metadata["encoder"])
 
 
+@pytest.mark.parametrize(
+    "place", [(0, lock_blob), (1, record_blob)], ids=["lock", "earlier version"]
+)
 async def test_a_second_run_with_the_same_output_stops_and_names_the_first(
-    convert: Convert, library: Library, blobs: BlobServiceClient, containers: tuple[str, str]
+    convert: Convert,
+    library: Library,
+    blobs: BlobServiceClient,
+    containers: tuple[str, str],
+    place: tuple[int, Callable[[str], str]],
 ) -> None:
-    blob = blobs.create_container(containers[1]).get_blob_client(
-        lock_blob(lock_id(containers[0], ""))
-    )
+    container = blobs.create_container(containers[place[0]])
+    blob = container.get_blob_client(place[1](lock_id(containers[0], "")))
     blob.upload_blob(b"", metadata=OWN | {"job": "convert-1-other", "since": "noon"})
     lease = blob.acquire_lease(lease_duration=60)
     with pytest.raises(OutputInUseError, match="convert-1-other, started noon"):
@@ -621,6 +627,7 @@ async def test_a_second_run_with_the_same_output_stops_and_names_the_first(
     lease.release()
     report = await convert(library("a.mp4"))
     assert states(report) == {"a.mp4": "converted"}
+    assert not blob.exists()
 
 
 async def test_a_script_that_calls_the_flow_gets_an_error_with_the_report(

@@ -14,7 +14,7 @@ from tasks.containers import make_containers
 from tasks.job import make_job
 from tasks.leftovers import Leftover
 from tasks.models import Ticket
-from tasks.naming import OWN, input_blob, lock_blob
+from tasks.naming import OWN, input_blob, lock_blob, record_blob
 from tasks.parameters import Cleanup, Node, Pool, Request
 from tasks.pool import make_pool, warm_pool_id
 
@@ -27,15 +27,16 @@ def killed(
 ) -> Callable[..., object]:
     """Return a function that creates what a run leaves if it is killed while it converts."""
     assert account
-    inputs = blobs.create_container(containers[1])
+    outputs, inputs = (blobs.create_container(name) for name in containers)
 
-    async def leave(*, expired: bool = True) -> Ticket:
+    async def leave(*, expired: bool = True, is_old: bool = False) -> Ticket:
         now = datetime.now(UTC)
         name = f"convert-1-{uuid.uuid4().hex}"
         deadline = now + timedelta(minutes=-5 if expired else 5)
         ticket = Ticket(
             run_id=uuid.uuid4().hex,
             lock_id=uuid.uuid4().hex[:16],
+            output_container=containers[0],
             job_id=name,
             pool_id=name,
             owns_pool=True,
@@ -46,8 +47,11 @@ def killed(
         await make_pool.fn(ticket, Pool(), files=1)
         await make_job.fn(ticket, request)
         inputs.upload_blob(input_blob(ticket.lock_id, "0" * 64), b"media", metadata=OWN)
-        tags = {"owner": "batch-convert", "expires_at": deadline.isoformat()}
-        inputs.upload_blob(lock_blob(ticket.lock_id), b"", metadata=tags)
+        tags = OWN | {"job": name, "expires_at": deadline.isoformat()}
+        if not is_old:
+            outputs.upload_blob(lock_blob(ticket.lock_id), b"", metadata=tags)
+            tags |= {"output": containers[0]}
+        inputs.upload_blob(record_blob(ticket.lock_id), b"", metadata=tags)
         return ticket
 
     return leave
@@ -74,14 +78,20 @@ async def test_a_dry_run_lists_everything_that_a_killed_run_left_and_deletes_not
 
 
 @pytest.mark.accounts("key", "entra")
+@pytest.mark.parametrize("is_old", [False, True], ids=["this version", "earlier version"])
 async def test_a_sweep_deletes_everything_that_a_killed_run_left(
-    killed: Killed, batch: BatchClient, blobs: BlobServiceClient, containers: tuple[str, str]
+    killed: Killed,
+    batch: BatchClient,
+    blobs: BlobServiceClient,
+    containers: tuple[str, str],
+    is_old: bool,  # noqa: FBT001  a parameter of the test
 ) -> None:
-    ticket = await killed()
+    ticket = await killed(is_old=is_old)
     swept = await sweep(dry_run=False, container=containers[1])
     assert kinds_of(ticket, swept) == {"pool", "job", "uploads"}
     assert ticket.pool_id not in remaining(batch)
-    assert list(blobs.get_container_client(containers[1]).list_blob_names()) == []
+    for container in containers:
+        assert list(blobs.get_container_client(container).list_blob_names()) == []
     assert await sweep(container=containers[1]) == ()
 
 
@@ -93,14 +103,22 @@ async def test_a_sweep_keeps_what_has_not_expired(
     assert ticket.pool_id in remaining(batch)
 
 
+@pytest.mark.parametrize(
+    "place", [(0, lock_blob), (1, record_blob)], ids=["lock", "earlier version"]
+)
 async def test_a_sweep_keeps_what_belongs_to_a_run_that_holds_its_lock(
-    killed: Killed, batch: BatchClient, blobs: BlobServiceClient, containers: tuple[str, str]
+    killed: Killed,
+    batch: BatchClient,
+    blobs: BlobServiceClient,
+    containers: tuple[str, str],
+    place: tuple[int, Callable[[str], str]],
 ) -> None:
-    ticket = await killed()
-    lock = blobs.get_blob_client(containers[1], lock_blob(ticket.lock_id))
+    ticket = await killed(is_old=place[0] == 1)
+    lock = blobs.get_blob_client(containers[place[0]], place[1](ticket.lock_id))
     lease = lock.acquire_lease(lease_duration=60)
     assert kinds_of(ticket, await sweep(dry_run=False, container=containers[1])) == set()
     assert ticket.pool_id in remaining(batch)
+    assert lock.exists()
     lease.release()
 
 
@@ -121,6 +139,28 @@ async def test_a_sweep_never_deletes_foreign_jobs_and_blobs(
     await sweep(dry_run=False, container=containers[1])
     assert foreign in remaining(batch)
     assert set(inputs.list_blob_names()) == {"foreign/lock", "foreign/data"}
+
+
+async def test_a_sweep_keeps_a_lock_that_names_another_run_than_what_it_deletes(
+    killed: Killed, blobs: BlobServiceClient, containers: tuple[str, str]
+) -> None:
+    ticket = await killed()
+    lock = blobs.get_blob_client(containers[0], lock_blob(ticket.lock_id))
+    lock.set_blob_metadata(OWN | {"job": "convert-1-later"})
+    swept = await sweep(dry_run=False, container=containers[1])
+    assert kinds_of(ticket, swept) == {"pool", "job", "uploads"}
+    assert lock.get_blob_properties().metadata["job"] == "convert-1-later"
+
+
+async def test_a_sweep_deletes_a_job_whose_containers_do_not_exist_any_more(
+    killed: Killed, batch: BatchClient, blobs: BlobServiceClient, containers: tuple[str, str]
+) -> None:
+    ticket = await killed()
+    for container in containers:
+        blobs.delete_container(container)
+    swept = await sweep(dry_run=False, container=containers[1])
+    assert kinds_of(ticket, swept) == {"pool", "job"}
+    assert ticket.pool_id not in remaining(batch)
 
 
 async def test_a_sweep_uses_the_accounts_of_a_named_block(

@@ -53,6 +53,7 @@ def a_ticket(*, now: datetime | None = None, **values: Any) -> Ticket:
     given = {
         "run_id": run_id,
         "lock_id": run_id[:16],
+        "output_container": "output",
         "job_id": f"convert-1-{run_id}",
         "pool_id": f"convert-1-{run_id}",
         "owns_pool": True,

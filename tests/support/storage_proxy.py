@@ -44,11 +44,18 @@ class Fault:
     """Pattern for `container/name`, percent-decoded."""
     comp: str = "*"
     """Pattern for the query parameter that names the operation: `lease`, `block`, `list`, …"""
+    sender: Literal["*", "run", "node"] = "*"
+    """Who sends the request: a run, which signs it, or a node, which has a SAS token."""
     times: int | None = None
     chance: float = 1.0
 
-    def fits(self, *, method: str, blob: str, comp: str) -> bool:
-        given = ((method, self.method), (blob, self.blob), (comp, self.comp))
+    def fits(self, *, method: str, blob: str, comp: str, sender: str = "run") -> bool:
+        given = (
+            (method, self.method),
+            (blob, self.blob),
+            (comp, self.comp),
+            (sender, self.sender),
+        )
         return all(fnmatch.fnmatchcase(value, pattern) for value, pattern in given)
 
 
@@ -156,6 +163,11 @@ class StorageProxy:
         with self._lock:
             self._active.append(ActiveFault(fault, fault.times))
 
+    def withdraw(self, fault: Fault) -> None:
+        """Stop applying a fault that was ordered."""
+        with self._lock:
+            self._active = [each for each in self._active if each.fault is not fault]
+
     def seed(self, seed: int) -> None:
         """Make the faults that occur by chance reproducible from here on."""
         self._random.seed(seed)
@@ -165,17 +177,20 @@ class StorageProxy:
         with self._lock:
             self._active.clear()
 
-    def faults_for(self, *, method: str, blob: str, comp: str) -> RequestFaults:
+    def faults_for(
+        self, *, method: str, blob: str, comp: str, sender: str = "run"
+    ) -> RequestFaults:
         """Record the request and return its faults. Each one counts against its `times`."""
         with self._lock:
             self.requests.append(RecordedRequest(method, blob, comp, time.monotonic()))
-            chosen = [each for each in self._active if self._applies(each, method, blob, comp)]
+            request = {"method": method, "blob": blob, "comp": comp, "sender": sender}
+            chosen = [each for each in self._active if self._applies(each, **request)]
             self._active = [each for each in self._active if each.times_left != 0]
             return RequestFaults(chosen)
 
-    def _applies(self, active: ActiveFault, method: str, blob: str, comp: str) -> bool:
+    def _applies(self, active: ActiveFault, **request: str) -> bool:
         fault = active.fault
-        if not fault.fits(method=method, blob=blob, comp=comp):
+        if not fault.fits(**request):
             return False
         if self._random.random() >= fault.chance:
             return False
@@ -184,10 +199,12 @@ class StorageProxy:
         return True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        query = parse_qs(scope["query_string"].decode())
         faults = self.faults_for(
             method=scope["method"],
             blob=unquote(scope["raw_path"].decode()).split("/", 2)[-1],
-            comp=parse_qs(scope["query_string"].decode()).get("comp", [""])[0],
+            comp=query.get("comp", [""])[0],
+            sender="node" if "sig" in query else "run",
         )
         drop = faults.first(Drop)
         if delay := faults.first(Delay):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from azure.batch import BatchClient, models
-from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from hypothesis import given
 from hypothesis import strategies as st
 from records import a_ticket
@@ -281,6 +281,25 @@ async def test_the_watch_ends_at_the_deadline(batch: BatchClient, run: Ticket) -
     completion = await watch(late, submit(batch, run, "true", "true"))
     assert completion.diagnosis
     assert completion.diagnosis.code == "DeadlinePassed"
+
+
+async def test_the_watch_asks_how_the_run_ended_also_if_the_deadline_passes_in_an_outage(
+    batch: BatchClient, run: Ticket, order: Any
+) -> None:
+    order("answer", status=503, retryAfter=0, operation="GET /jobs/*", times=12)
+    late = replace(run, deadline=datetime.now(UTC))
+    completion = await watch(late, submit(batch, run, "true", "true"))
+    assert completion.diagnosis
+    assert completion.diagnosis.code == "DeadlinePassed"
+
+
+async def test_results_that_cannot_be_listed_end_the_watch_after_minutes(
+    batch: BatchClient, run: Ticket, order: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.outages.OUTAGE_SECONDS", 3)
+    order("answer", status=503, retryAfter=0, operation="GET /jobs/*/tasks")
+    with pytest.raises(HttpResponseError, match="ServerBusy"):
+        await watch(run, submit(batch, run, "true"))
 
 
 @pytest.mark.parametrize("is_closed", [True, False])

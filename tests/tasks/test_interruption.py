@@ -108,3 +108,25 @@ async def test_an_ending_finishes_before_its_cancellation_is_raised() -> None:
     with pytest.raises(asyncio.CancelledError):
         await ending
     assert ended.is_set()
+
+
+async def test_an_ending_that_takes_too_long_is_given_up_some_seconds_after_a_cancellation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tasks.interruption.SIGNAL_SECONDS", 0.1)
+    begun, given_up = asyncio.Event(), asyncio.Event()
+
+    async def end() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up.set()
+
+    ending = asyncio.create_task(uninterrupted(end()))
+    await begun.wait()
+    ending.cancel()
+    async with asyncio.timeout(LOST_SECONDS):
+        with pytest.raises(asyncio.CancelledError):
+            await ending
+    assert given_up.is_set()

@@ -4,7 +4,17 @@ import pytest
 from records import MP3
 
 from tasks.media.presets import PRESETS, preset_for, with_earlier_versions
-from tasks.naming import batch_task_id, conversion_key, key_and_attempt, lock_id, memory_container
+from tasks.naming import (
+    batch_task_id,
+    conversion_key,
+    is_reserved,
+    key_and_attempt,
+    lock_blob,
+    lock_id,
+    memory_container,
+    prefix_tag,
+    read_prefix,
+)
 from tasks.parameters import Cleanup
 
 
@@ -63,3 +73,15 @@ def test_the_container_for_failures_has_a_valid_name_of_its_own() -> None:
     for name in ("abc", "input", "a" * 63, "a-" * 31 + "a", "a" * 53 + "-b"):
         made = memory_container(name)
         assert Cleanup(container=made).container != name
+
+
+def test_a_lock_has_no_suffix_of_an_output_or_a_source() -> None:
+    name = lock_blob(lock_id("output", "talks"))
+    assert is_reserved(name)
+    assert "." not in name.rpartition("/")[2]
+
+
+def test_a_lock_says_in_ascii_which_folder_it_locks() -> None:
+    tag = prefix_tag("it's é/2024/")
+    assert tag["prefix"].isascii()
+    assert read_prefix(tag) == "it's é/2024"

@@ -70,6 +70,7 @@ def test_a_pool_has_the_runs_tags_and_a_formula() -> None:
         "owner": "batch-convert",
         "run": ticket.run_id,
         "lock": ticket.lock_id,
+        "output": "output",
         "expires_at": "2026-11-22T12:01:00+00:00",
     }
     assert (spec.enable_auto_scale, spec.auto_scale_formula) == (True, "formula")

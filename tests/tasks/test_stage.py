@@ -14,6 +14,7 @@ from azure.core.exceptions import (
 )
 from prefect import get_client, runtime
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import TaskRun
 from prefect.states import Failed
 
 from tasks.stage import (
@@ -179,7 +180,8 @@ async def test_the_plain_function_of_a_stage_runs_without_a_flow() -> None:
 
 def decide(condition: Callable[..., bool], error: Exception) -> bool:
     unused: Any = None
-    return condition(unused, unused, Failed(data=error))
+    task_run = TaskRun(task_key="key", dynamic_key="0")
+    return condition(unused, task_run, Failed(data=error))
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobServiceClient, ContainerClient
 from records import a_conversion, a_file, a_request, a_source, a_ticket
 
+import storage_proxy
 from storage_proxy import Delay, StorageProxy
 from tasks.models import Conversion, Refusal, Ticket
 from tasks.naming import input_blob
+from tasks.parameters import Limits
 from tasks.uploads import CHANGED, missing_inputs, upload_wave
 
 TICKET = a_ticket()
@@ -29,7 +32,7 @@ def upload(inputs: ContainerClient, containers: tuple[str, str]) -> Any:
 
     async def run(*conversions: Conversion, present: tuple[str, ...] = ()) -> tuple[Refusal, ...]:
         given: Any = {"wave": 1, "ticket": TICKET, "request": a_request(containers)}
-        return await upload_wave.fn(conversions, present=present, **given)
+        return await upload_wave.fn(conversions, present=set(present), **given)
 
     return run
 
@@ -153,3 +156,26 @@ async def test_a_large_file_is_uploaded_in_blocks_with_bounded_memory(
     blocks, _ = blob.get_block_list()
     assert {block.size for block in blocks} == {4 * MEBIBYTE}
     assert peak_bytes < 24 * MEBIBYTE
+
+
+async def test_a_retry_after_an_outage_uploads_only_what_is_missing(
+    inputs: ContainerClient,
+    containers: tuple[str, str],
+    storage_faults: StorageProxy,
+    tmp_path: Path,
+) -> None:
+    wave = [
+        a_conversion(a_file(tmp_path / f"{number}.mp4"), content=f"c{number}")
+        for number in range(3)
+    ]
+    limits = Limits(uploads_at_once=1)
+    given: Any = {"wave": 1, "ticket": TICKET, "request": a_request(containers, limits=limits)}
+    present: set[str] = set()
+    storage_faults.order(storage_proxy.Refusal(status=403, blob="*/c1", times=1))
+    with pytest.raises(HttpResponseError):
+        await upload_wave.fn(wave, present=present, **given)
+    assert present == {"c0"}
+    storage_faults.requests.clear()
+    assert await upload_wave.fn(wave, present=present, **given) == ()
+    assert [request.blob[-2:] for request in storage_faults.requests] == ["c1", "c2"]
+    assert list(uploaded(inputs)) == ["c0", "c1", "c2"]

@@ -7,7 +7,15 @@ from azure.storage.blob import BlobBlock, BlobServiceClient
 
 from storage_proxy import Drop, Fault, Refusal, StorageProxy
 from tasks.azure.clients import blob_service
-from tasks.azure.listing import ListedBlob, list_blobs, list_names, list_pages, read_blob
+from tasks.azure.listing import (
+    ListedBlob,
+    list_blobs,
+    list_leases,
+    list_names,
+    list_pages,
+    read_blob,
+    read_lease,
+)
 
 
 async def listed(container: str, prefix: str = "", *, min_page_size: int = 2) -> list[ListedBlob]:
@@ -49,6 +57,32 @@ async def test_only_names_with_the_prefix_are_listed_in_pages(
         names = [name async for name in list_names(client, "a/")]
     assert [[blob.name for blob in page] for page in pages] == [["a/1", "a/2"], ["a/3"]]
     assert names == ["a/1", "a/2", "a/3"]
+
+
+async def test_a_listing_of_leases_says_which_are_in_force(
+    blobs: BlobServiceClient, containers: tuple[str, str]
+) -> None:
+    container = blobs.create_container(containers[0])
+    for name in ("free", "held", "released", "broken"):
+        container.upload_blob(name, b"", metadata={"owner": "we"})
+    container.get_blob_client("held").acquire_lease(15)
+    container.get_blob_client("released").acquire_lease(15).release()
+    container.get_blob_client("broken").acquire_lease(15).break_lease(0)
+    async with blob_service() as service:
+        found = await list_leases(service.get_container_client(containers[0]), "")
+    assert [blob.name for blob in found if blob.is_leased] == ["held"]
+    assert [blob.metadata for blob in found] == [{"owner": "we"}] * 4
+
+
+@pytest.mark.parametrize(("status", "is_leased"), [("locked", True), ("unlocked", False)])
+def test_a_lease_that_has_expired_is_not_in_force(
+    status: str,
+    is_leased: bool,  # noqa: FBT001  a table
+) -> None:
+    blob = Element("Blob")
+    properties = SubElement(blob, "Properties")
+    SubElement(properties, "LeaseStatus").text = status
+    assert read_lease(blob).is_leased is is_leased
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,28 @@ def test_an_output_with_another_key_does_not_count() -> None:
     assert decide_state(ONE, a_batch_result("succeeded"), ledger)[0] == "failed"
 
 
+UNREAD = ("interrupted", "submitted; its result could not be read")
+
+
+@pytest.mark.parametrize("found", [None, a_batch_result("succeeded"), a_batch_result("running")])
+def test_a_conversion_whose_result_could_not_be_read_is_interrupted(
+    found: BatchResult | None,
+) -> None:
+    ledger = a_ledger(unread=frozenset({ONE.key}), diagnosis=DIAGNOSIS)
+    assert decide_state(ONE, found, ledger) == UNREAD
+
+
+def test_a_conversion_whose_result_could_not_be_read_is_converted_if_its_output_exists() -> None:
+    ledger = a_ledger(unread=frozenset({ONE.key}), evidence=proof_of(ONE))
+    assert decide_state(ONE, None, ledger) == ("converted", None)
+
+
+def test_a_second_attempt_whose_result_could_not_be_read_has_not_failed() -> None:
+    ledger = a_ledger(unread=frozenset({ONE.key}))
+    first = a_batch_result("failed", code="BlobDownloadMiscError")
+    assert decide_state(ONE, first, ledger) == UNREAD
+
+
 def test_the_diagnosis_is_the_reason_for_files_that_it_stopped() -> None:
     ledger = a_ledger(diagnosis=DIAGNOSIS)
     assert decide_state(ONE, None, ledger) == ("not_started", "The deadline has passed.")

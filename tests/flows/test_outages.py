@@ -1,0 +1,168 @@
+"""Runs through an outage: for a while, neither account responds to the run. Nodes work on.
+
+CI tests outages of 20 seconds. Those in which the lock's lease expires are marked slow.
+"""
+
+import logging
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from threading import Timer
+from typing import Any
+
+import pytest
+from azure.batch import BatchClient
+from azure.core.rest import HttpRequest
+
+from local_azure.pytest_plugin import FAULTS
+from scenes import FILES, STAGES, Scene
+from storage_proxy import Delay, Drop, Fault, StorageProxy
+from tasks.errors import AccountError
+from tasks.results.listeners import listening
+from tasks.results.progress import Progress
+from tasks.results.run_report import Report
+
+Outage = Callable[..., AbstractContextManager[None]]
+SECONDS = [
+    20,
+    pytest.param(60, marks=pytest.mark.slow),
+    pytest.param(240, marks=pytest.mark.slow),
+]
+UNREACHABLE = Drop(when="before", sender="run")
+UNREAD = "submitted; its result could not be read"
+
+
+@pytest.fixture
+def outage(storage_faults: StorageProxy, batch: BatchClient, order: Any) -> Outage:
+    """Return a function that breaks the connections of runs to both accounts during a block."""
+
+    def end() -> None:
+        storage_faults.withdraw(UNREACHABLE)
+        batch.send_request(HttpRequest("DELETE", FAULTS)).raise_for_status()
+
+    @contextmanager
+    def unreachable(seconds: float | None = None) -> Iterator[None]:
+        order("drop", when="before")
+        storage_faults.order(UNREACHABLE)
+        timer = Timer(seconds, end) if seconds else None
+        if timer:
+            timer.start()
+        try:
+            yield
+        finally:
+            if timer:
+                timer.join()
+            else:
+                end()
+
+    return unreachable
+
+
+@pytest.mark.parametrize("seconds", SECONDS)
+@pytest.mark.parametrize("stage", ["uploads", "converting", "outputs"])
+def test_a_run_converts_all_files_and_cleans_up_although_both_accounts_are_unreachable(
+    scene: Scene, outage: Outage, stage: str, seconds: float
+) -> None:
+    process = scene.start(environment=dict(os.environ))
+    scene.wait_for(process, STAGES[stage])
+    with outage(seconds):
+        rest, _ = process.communicate(timeout=seconds + 120)
+    assert process.returncode == 0, rest
+    assert re.search(rf"^{FILES} converted in", rest, re.MULTILINE), rest
+    assert "Traceback" not in rest
+    assert "cannot be reached" in rest or "does not answer" in rest
+    scene.check_end()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_an_outage_ends_a_run_within_half_a_minute(
+    scene: Scene, outage: Outage, number: signal.Signals
+) -> None:
+    process = scene.start(environment=dict(os.environ))
+    scene.wait_for(process, STAGES["converting"])
+    with outage():
+        sent_at = time.monotonic()
+        process.send_signal(number)
+        rest, _ = process.communicate(timeout=60)
+        assert time.monotonic() - sent_at < 40
+    assert process.returncode == 128 + number
+    assert "may still exist. They end by themselves at " in rest
+    assert "Traceback" not in rest
+    assert scene.left_in_batch() != set()
+    rest, _ = scene.start().communicate(timeout=150)
+    assert re.search(r"^.*converted.* in", rest, re.MULTILINE), rest
+    scene.check_end()
+
+
+async def test_files_whose_results_cannot_be_read_are_interrupted_and_not_called_unstarted(
+    convert: Any,
+    library: Any,
+    outage: Outage,
+    storage_faults: StorageProxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tasks.outages.OUTAGE_SECONDS", 2)
+    monkeypatch.setattr("tasks.interruption.OUTAGE_SECONDS", 2)
+    storage_faults.order(Delay(sender="node", method="GET", seconds=3))
+    reports: list[Any] = []
+    begun: list[Fault] = []
+    with ExitStack() as outages:
+
+        def begin(event: object) -> None:
+            if isinstance(event, Progress) and event.running and UNREACHABLE not in begun:
+                begun.append(UNREACHABLE)
+                outages.enter_context(outage())
+
+        with listening(begin), listening(reports.append), pytest.raises(AccountError):
+            await convert(library("a.mp4", "b.mp4"))
+    (report,) = [each for each in reports if isinstance(each, Report)]
+    assert {(file.state, file.reason) for file in report.files} == {("interrupted", UNREAD)}
+
+
+class Restore(logging.Handler):
+    """Ends an outage once the cleanup after a failed run has made its first attempt."""
+
+    def __init__(self, outages: ExitStack) -> None:
+        super().__init__()
+        self._outages = outages
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "Retrying." in record.getMessage():
+            self._outages.close()
+
+
+async def test_files_that_were_converted_are_reported_as_such_once_the_cleanup_reaches_storage(
+    convert: Any,
+    library: Any,
+    outage: Outage,
+    storage_faults: StorageProxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tasks.outages.OUTAGE_SECONDS", 2)
+    storage_faults.order(Delay(sender="node", method="GET", seconds=2))
+    reports: list[Any] = []
+    begun: list[Fault] = []
+    with ExitStack() as outages, handling("tasks.outages", Restore(outages)):
+
+        def begin(event: object) -> None:
+            if isinstance(event, Progress) and event.running and UNREACHABLE not in begun:
+                begun.append(UNREACHABLE)
+                outages.enter_context(outage())
+
+        with listening(begin), listening(reports.append), pytest.raises(AccountError):
+            await convert(library("a.mp4", "b.mp4"))
+    (report,) = [each for each in reports if isinstance(each, Report)]
+    assert {file.state for file in report.files} == {"converted"}
+
+
+@contextmanager
+def handling(name: str, handler: logging.Handler) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
