@@ -76,9 +76,14 @@ def claim(media: Media, preset: Preset, kind: StreamKind) -> Claim | None:
         return None
     start_seconds = stream.start_seconds - _skipped_seconds(media, preset)
     seconds = media.seconds if stream.seconds is None and media.is_single else stream.seconds
-    if not seconds or seconds < 0:  # a file of one packet may end before it starts
-        return Claim(start_seconds, None, media.seconds)
-    return Claim(start_seconds, start_seconds + seconds)
+    if not is_length(seconds):
+        return Claim(start_seconds, None, media.seconds if is_length(media.seconds) else None)
+    return Claim(start_seconds, start_seconds + (seconds or 0))
+
+
+def is_length(seconds: float | None) -> bool:
+    """Return whether a length is known. A file of one packet may end before it starts."""
+    return seconds is not None and seconds > 0
 
 
 def _skipped_seconds(media: Media, preset: Preset) -> float:
@@ -100,7 +105,7 @@ def expected_seconds(media: Media, preset: Preset) -> float | None:
         return max(ends)
     # The whole source is as long as its longest stream, so this holds only if all are mapped.
     present = [stream for stream in (media.audio, media.video) if stream]
-    return (media.seconds or None) if len(claims) == len(present) else None
+    return media.seconds if len(claims) == len(present) and is_length(media.seconds) else None
 
 
 def source_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
