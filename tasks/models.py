@@ -25,7 +25,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class Extent:
     """Where the sound or the picture of an output starts and ends, as its source declares it."""
 
     start_seconds: float
@@ -55,8 +55,8 @@ class Conversion:
     preset: str  # name
     seconds: float | None = None  # expected length of the output; None if the source has no length
     arguments: tuple[str, ...] = ()  # of ffmpeg, for this source, in addition to the preset's
-    sound: Claim | None = None  # None: the output has no sound
-    picture: Claim | None = None  # None: the output has no pictures
+    sound: Extent | None = None  # None: the output has no sound
+    picture: Extent | None = None  # None: the output has no pictures
     existing: Existing = "none"
 
 

@@ -29,9 +29,9 @@ from tasks.media.sources import (
 )
 from tasks.media.streams import (
     UnreadableMedia,
-    claim,
     exceeded_limit,
     expected_seconds,
+    extent,
     missing_stream,
     source_arguments,
 )
@@ -282,6 +282,6 @@ def apply_probe(conversion: Conversion, found: ProbeResult, preset: Preset) -> C
         conversion,
         seconds=expected_seconds(found, preset),
         arguments=source_arguments(found, preset),
-        sound=claim(found, preset, "audio"),
-        picture=claim(found, preset, "video"),
+        sound=extent(found, preset, "audio"),
+        picture=extent(found, preset, "video"),
     )

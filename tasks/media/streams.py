@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from tasks.media.ffmpeg_options import StreamKind
 from tasks.media.input_limits import MOST_PIXELS, MOST_SECONDS
 from tasks.media.presets import Preset
-from tasks.models import Claim
+from tasks.models import Extent
 
 FRONT_COVER = "Cover (front)"  # as ID3, FLAC and FFmpeg name it
 _TAG_ARGUMENTS = {
@@ -69,7 +69,7 @@ class UnreadableMedia(Exception):  # noqa: N818  the name describes the source
     """A source that cannot be probed. The message is the reason, and contains no address."""
 
 
-def claim(media: Media, preset: Preset, kind: StreamKind) -> Claim | None:
+def extent(media: Media, preset: Preset, kind: StreamKind) -> Extent | None:
     """Return where a stream starts and ends in the output, or None if the output has none."""
     stream = media.stream(kind) if kind in preset.streams else None
     if stream is None:
@@ -77,8 +77,8 @@ def claim(media: Media, preset: Preset, kind: StreamKind) -> Claim | None:
     start_seconds = stream.start_seconds - _skipped_seconds(media, preset)
     seconds = media.seconds if stream.seconds is None and media.is_single else stream.seconds
     if not is_length(seconds):
-        return Claim(start_seconds, None, media.seconds if is_length(media.seconds) else None)
-    return Claim(start_seconds, start_seconds + (seconds or 0))
+        return Extent(start_seconds, None, media.seconds if is_length(media.seconds) else None)
+    return Extent(start_seconds, start_seconds + (seconds or 0))
 
 
 def is_length(seconds: float | None) -> bool:
@@ -99,13 +99,13 @@ def _skipped_seconds(media: Media, preset: Preset) -> float:
 
 def expected_seconds(media: Media, preset: Preset) -> float | None:
     """Return the seconds that the output must have. None: the source does not declare them."""
-    claims = [found for kind in preset.streams if (found := claim(media, preset, kind))]
-    ends = [found.end_seconds for found in claims if found.end_seconds is not None]
-    if ends and len(ends) == len(claims):
+    extents = [found for kind in preset.streams if (found := extent(media, preset, kind))]
+    ends = [found.end_seconds for found in extents if found.end_seconds is not None]
+    if ends and len(ends) == len(extents):
         return max(ends)
     # The whole source is as long as its longest stream, so this holds only if all are mapped.
     present = [stream for stream in (media.audio, media.video) if stream]
-    return media.seconds if len(claims) == len(present) and is_length(media.seconds) else None
+    return media.seconds if len(extents) == len(present) and is_length(media.seconds) else None
 
 
 def source_arguments(media: Media, preset: Preset) -> tuple[str, ...]:

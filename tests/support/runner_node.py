@@ -7,13 +7,13 @@ from pathlib import Path
 
 from tasks.media.presets import PRESETS, Preset
 from tasks.media.probe import probe
-from tasks.media.streams import claim, source_arguments
+from tasks.media.streams import extent, source_arguments
 from tasks.media.verification import Verified, read_marker
-from tasks.models import Claim
+from tasks.models import Extent
 
 RUNNER = Path(__file__).parents[2] / "tasks" / "media" / "runner.sh"
 EX_DATAERR = 65
-UNKNOWN = Claim(0, None)
+UNKNOWN = Extent(0, None)
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,16 @@ class Node:
             *preset.arguments,
             *source_arguments(media, preset),
             output=f"output{preset.suffix}",
-            sound=claim(media, preset, "audio"),
-            picture=claim(media, preset, "video"),
+            sound=extent(media, preset, "audio"),
+            picture=extent(media, preset, "video"),
         )
 
     def run(
         self,
         *arguments: str,
         output: str = "output.mp3",
-        sound: Claim | str | None = UNKNOWN,
-        picture: Claim | str | None = None,
+        sound: Extent | str | None = UNKNOWN,
+        picture: Extent | str | None = None,
     ) -> RunnerResult:
         done = subprocess.run(
             [*self.shell, str(RUNNER)],
@@ -86,8 +86,8 @@ class Node:
         arguments: tuple[str, ...] = PRESETS["mp3"].arguments,
         *,
         output: str = "output.mp3",
-        sound: Claim | str | None = UNKNOWN,
-        picture: Claim | str | None = None,
+        sound: Extent | str | None = UNKNOWN,
+        picture: Extent | str | None = None,
     ) -> Mapping[str, str]:
         return {
             "PATH": self.path,

@@ -15,7 +15,7 @@ from tasks.media.output_names import safe_name
 from tasks.media.presets import PRESETS
 from tasks.media.sandbox import ProbeProcess
 from tasks.media.streams import Media, Stream, UnreadableMedia
-from tasks.models import Claim, Conversion, Existing, KnownFailure, Plan, Refusal, Stamp
+from tasks.models import Conversion, Existing, Extent, KnownFailure, Plan, Refusal, Stamp
 from tasks.parameters import Run
 from tasks.plan import (
     apply_probe,
@@ -126,7 +126,7 @@ def test_only_outputs_that_azure_cannot_store_are_refused() -> None:
 def test_a_probed_conversion_has_the_expected_seconds_or_a_reason() -> None:
     film = Media(audio=Stream(2.5), video=Stream(2), seconds=2.5)
     assert apply_probe(a_conversion(), film, PRESETS["mp3"]) == a_conversion(
-        seconds=2.5, sound=Claim(0, 2.5)
+        seconds=2.5, sound=Extent(0, 2.5)
     )
     silent = replace(film, audio=None)
     refused = apply_probe(a_conversion(), silent, PRESETS["mp3"])

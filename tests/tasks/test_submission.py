@@ -11,7 +11,7 @@ from records import MP3, NOW, a_conversion, a_request, a_source, a_ticket
 from tasks.azure.batch_task import BatchTask
 from tasks.azure.clients import batch_client
 from tasks.azure.sas import IdentityAccess, Signer
-from tasks.models import Claim, Conversion, Ticket
+from tasks.models import Conversion, Extent, Ticket
 from tasks.naming import batch_task_id
 from tasks.submission import (
     TASKS_PER_REQUEST,
@@ -74,7 +74,7 @@ def test_a_sources_name_is_not_in_a_command_line() -> None:
 
 def test_a_batch_task_has_what_the_runner_needs() -> None:
     particular = ("-sample_fmt", "s16")
-    sound = Claim(0, 3.14159)
+    sound = Extent(0, 3.14159)
     batch_task = written(a_conversion(arguments=particular, sound=sound), attempt=2)
     settings = {s.name: s.value for s in batch_task.environment_settings or []}
     assert settings == {

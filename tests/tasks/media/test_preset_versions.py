@@ -10,7 +10,7 @@ from runner_node import Node
 
 from tasks.media.presets import PRESETS, Preset
 from tasks.media.streams import Media, Stream, source_arguments
-from tasks.models import Claim
+from tasks.models import Extent
 
 FORMATS = ("", "ogg", "mov,mp4,m4a,3gp,3g2,mj2")
 KINDS = [
@@ -37,8 +37,8 @@ def ffmpeg_commands(node: Node, preset: Preset, arguments: tuple[str, ...]) -> I
         *preset.arguments,
         *arguments,
         output=f"output{preset.suffix}",
-        sound=Claim(0, 2),
-        picture=Claim(0, 2) if "video" in preset.streams else None,
+        sound=Extent(0, 2),
+        picture=Extent(0, 2) if "video" in preset.streams else None,
     )
     assert result.status == 0, result.stderr
     for line in result.stderr.splitlines():

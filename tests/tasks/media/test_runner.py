@@ -10,7 +10,7 @@ from runner_node import EX_DATAERR, RUNNER, Node, RunnerResult
 from tasks.media.presets import PRESETS
 from tasks.media.probe import probe
 from tasks.media.streams import expected_seconds
-from tasks.models import Claim
+from tasks.models import Extent
 
 SHELLS = [["/bin/sh"], ["dash"], ["busybox", "sh"], ["bash", "--posix"]]
 
@@ -149,7 +149,7 @@ def test_a_source_that_cannot_be_decoded_fails(node: Callable[..., Node], clip: 
 def test_a_source_that_is_longer_than_it_declares_is_converted_whole(
     node: Callable[..., Node], clip: Clip
 ) -> None:
-    result = node(clip(".mp4", audio=7, video=10)).run(sound=Claim(0, 4.9))
+    result = node(clip(".mp4", audio=7, video=10)).run(sound=Extent(0, 4.9))
     assert (result.status, result.verified.warnings) == (0, ()), result.stderr
     assert result.seconds == pytest.approx(7, abs=0.1)
 
@@ -159,7 +159,7 @@ def test_a_source_may_be_half_a_second_shorter_than_it_declares(
     node: Callable[..., Node], clip: Clip, end_seconds: float, status: int
 ) -> None:
     preset = PRESETS["wav"]
-    result = node(clip(".wav")).run(*preset.arguments, output="o.wav", sound=Claim(0, end_seconds))
+    result = node(clip(".wav")).run(*preset.arguments, output="o.wav", sound=Extent(0, end_seconds))
     assert result.status == status
 
 
