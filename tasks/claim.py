@@ -117,7 +117,7 @@ class Claim:
         return ""
 
     def _next_step(self, found: Sequence[LeasableBlob], *, asked_at: datetime) -> Step:
-        folders = [read_prefix(blob.metadata) for blob in self._held_by_others(found)]
+        folders = [read_prefix(blob.metadata) or "" for blob in self._held_by_others(found)]
         return next_step(self._folder, folders, asked_at=asked_at, now=datetime.now(UTC))
 
     async def _list_overlapping(self) -> list[LeasableBlob]:
@@ -125,8 +125,12 @@ class Claim:
         return [
             blob
             for blob in await list_leases(self._outputs, LOCKS)
-            if is_own(blob.metadata) and overlaps(self._folder, read_prefix(blob.metadata))
+            if is_own(blob.metadata) and (self._is_lock(blob) or self._overlaps(blob))
         ]
+
+    def _overlaps(self, blob: LeasableBlob) -> bool:
+        folder = read_prefix(blob.metadata)
+        return folder is not None and overlaps(self._folder, folder)
 
     def _is_lock(self, blob: LeasableBlob) -> bool:
         return blob.name == lock_blob(self._ticket.lock_id)

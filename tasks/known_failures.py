@@ -56,8 +56,11 @@ async def recall(service: BlobServiceClient, request: Request) -> StoredMemory:
 
 
 def memory_place(request: Request) -> tuple[str, str]:
-    """Return the container and the name of the memory's blob."""
-    lock = lock_id(request.output.container, request.output.prefix)
+    """Return the container and the name of the memory's blob.
+
+    It is one for all prefixes: keys contain the whole name of the output.
+    """
+    lock = lock_id(request.output.container, "")
     return memory_container(request.cleanup.container), memory_blob(lock)
 
 
@@ -75,7 +78,7 @@ async def learn(ledger: Ledger) -> None:
 
 @stage("remember")
 async def remember(lesson: Lesson, request: Request) -> None:
-    """Update the memory. The lock keeps other runs away, except those with another lock."""
+    """Update the memory. Other runs into the container may do so at the same time."""
     async with blob_service() as service:
         for _ in range(TRIES):
             stored = await recall(service, request)
@@ -83,8 +86,8 @@ async def remember(lesson: Lesson, request: Request) -> None:
             if memory == stored.memory or not stored.is_writable:
                 return
             if await write_memory(service, *memory_place(request), stored=stored, memory=memory):
-                known = counted(len(memory.failures), "source")
-                logger.info("Remembered: %s that cannot be converted", known)
+                new = counted(len(lesson.failures), "failed conversion")
+                logger.info("Remembered %s, %d in all", new, len(memory.failures))
                 return
     logger.warning("Failures of this run are not remembered: another run changes the memory.")
 

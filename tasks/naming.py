@@ -75,8 +75,9 @@ def prefix_tag(prefix: str) -> dict[str, str]:
     return {"prefix": quote(prefix.strip("/"))}
 
 
-def read_prefix(metadata: Mapping[str, str]) -> str:
-    return unquote(metadata.get("prefix", ""))
+def read_prefix(metadata: Mapping[str, str]) -> str | None:
+    """Return the folder that a lock names. None: it names none, as the one that a sweep makes."""
+    return unquote(metadata["prefix"]) if "prefix" in metadata else None
 
 
 def input_blob(lock: str, content: str) -> str:

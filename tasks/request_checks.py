@@ -38,7 +38,8 @@ def check_containers(request: Request) -> None:
     """Check that nodes will not write where failures are remembered."""
     if request.output.container == memory_container(request.cleanup.container):
         raise UsageError(
-            f"The container {request.output.container!r} is reserved for failures to remember.",
+            f"The container {request.output.container!r} is reserved for the memory of known"
+            " failures.",
             "Choose another --container or another --cleanup.container.",
         )
 

@@ -145,7 +145,7 @@ def short_source(source: str) -> str:
 
 async def has_work(run: RunState) -> bool:
     """Return whether there is something to convert, or a stopped run to clean up after."""
-    if run.plan is None or not (run.plan.pending or run.plan.done):
+    if run.plan is None or not (run.plan.pending or run.plan.unprobed):
         return False
     return bool(run.plan.pending) or await patiently(
         lambda: has_predecessor(run.ticket, run.request)

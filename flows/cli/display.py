@@ -220,7 +220,7 @@ def row(file: FileResult, label: str) -> dict[str, Text]:
 def totals(report: Report) -> Iterator[str]:
     run, summary = report.run, report.summary
     if run.dry_run:
-        yield from describe_dry_run(run.dry_run, failed=summary.failed)
+        yield from describe_dry_run(run.dry_run, summary)
         return
     if summary.failed == len(report.files):
         yield "None of the sources could be converted."
@@ -256,11 +256,14 @@ def describe_node_hours(summary: RunSummary) -> str:
     return f"Node hours: {parts}{cost}."
 
 
-def describe_dry_run(dry_run: DryRun, *, failed: int) -> Iterator[str]:
+def describe_dry_run(dry_run: DryRun, summary: RunSummary) -> Iterator[str]:
+    refused = f"{summary.failed - summary.known_failures} not convertible"
+    if summary.known_failures:
+        refused += f", {summary.known_failures} failed in an earlier run"
     uploads = f"{counted(dry_run.uploads, 'file')} ({decimal(dry_run.upload_bytes)}) to upload"
     yield (
         f"Dry run: {dry_run.conversions} to convert, {dry_run.skipped} skipped,"
-        f" {failed} not convertible; {uploads}."
+        f" {refused}; {uploads}."
     )
     if not dry_run.conversions:
         return

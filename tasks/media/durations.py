@@ -10,12 +10,17 @@ if TYPE_CHECKING:
 
 # Bare streams do not declare a length: FFmpeg divides their size by their bit rate.
 _BARE_FORMATS = frozenset({"aac", "ac3", "amr", "dts", "eac3"})
+_ASF, _MATROSKA = "asf", "matroska,webm"
 _MICROSECONDS = 1_000_000
 
 
 def read_stream(container: "InputContainer", stream: "AvStream") -> Stream:
     start_seconds = _start_seconds(stream) - (container.start_time or 0) / _MICROSECONDS
-    return Stream(_stream_seconds(container, stream), max(0.0, start_seconds))
+    start_seconds = max(0.0, start_seconds)
+    seconds = _stream_seconds(container, stream)
+    if seconds is not None and container.format.name == _ASF:
+        seconds -= start_seconds  # it declares where the file ends
+    return Stream(seconds, start_seconds)
 
 
 def whole_seconds(container: "InputContainer") -> float | None:
@@ -38,9 +43,11 @@ def is_guessed(container: "InputContainer") -> bool:
 def _stream_seconds(container: "InputContainer", stream: "AvStream") -> float | None:
     if is_guessed(container):
         return None
+    if container.format.name == _MATROSKA:  # FFmpeg may take the length of another stream
+        return _tagged_seconds(stream)
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
-    return _tagged_seconds(stream)
+    return None
 
 
 def _tagged_seconds(stream: "AvStream") -> float | None:

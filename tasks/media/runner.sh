@@ -13,9 +13,9 @@
 #   SOURCE_MD5         MD5 of the planned source, in hex. Empty: it is not compared.
 #
 # Exit status: 65 (EX_DATAERR) if the source is at fault: ffmpeg cannot convert it, or the check
-# fails. 64 (EX_USAGE) for a wrong setting, 66 (EX_NOINPUT) without `input`, 75 (EX_TEMPFAIL) if
-# `input` does not have the MD5, 127 without ffmpeg.
-# Otherwise that of ffmpeg, if it is killed, or lacks memory or disk space.
+# fails. 64 (EX_USAGE) for a wrong setting, 66 (EX_NOINPUT) without `input`, 74 (EX_IOERR) if the
+# node lacks memory or disk space, 75 (EX_TEMPFAIL) if `input` does not have the MD5, 127 without
+# ffmpeg. Otherwise that of ffmpeg, if it is killed.
 # The name of an empty file, such as `seconds-10.026_missing-4.010_gap-3.008-4.010_lavf-59.27.100`,
 # states what was verified. tasks/media/verification.py reads it.
 # Requires only sh, awk, df, od, rm and wc. Without md5sum, it does not compare the MD5.
@@ -187,6 +187,10 @@ JUDGE='
     }
     function judge_sound(    whole, tail, is_damaged, is_junk, undecoded, share) {
         if (!m["frames"]) fail("no sound can be decoded: the source is damaged")
+        # The declared start is not that of the sound, so the declared end may not be its end.
+        if (m["first"] > m["claimed"] + 1 && m["sound_end"] != "-") {
+            rest["sound_end"] = m["sound_end"]; m["sound_end"] = "-"
+        }
         end = m["end"]; whole = m["sound_end"] == "-" ? end : m["sound_end"] - m["jumped"]
         tail = whole - end
         if (tail < tolerance(whole)) { tail = 0; whole = end }
@@ -220,7 +224,7 @@ JUDGE='
         tail = whole == "-" ? 0 : whole - m["jumped"] - m["pictures_end"]
         if (tail < tolerance(whole) && !m["corrupt"] && !m["undecoded"] && !m["pictures_jumped"]) return
         if (!m["is_explained"]) decide("explain")
-        if (m["has_sound"] && m["pictures_jumped"] && !m["jumped"] && m["pause"] < most) decide("again " m["late"] " " most)
+        if (has_sound && m["pictures_jumped"] && !m["jumped"] && m["pause"] < most) decide("again " m["late"] " " most)
         all = m["picture_packets"]
         lost = m["corrupt"] || m["undecoded"] ? all - m["pictures"] : 0
         if (lost <= 2) lost = 0
@@ -233,17 +237,18 @@ JUDGE='
     }
     { m[$1] = $2; rest[$1] = $3 }
     END {
+        if (!m["is_measured"]) exit
         written = m["is_checked"] ? m["written"] : m["written_microseconds"] / 1000000
-        if (m["has_sound"]) judge_sound()
-        if (m["has_pictures"]) judge_pictures()
+        if (has_sound) judge_sound()
+        if (has_pictures) judge_pictures()
         if (m["is_short"]) fail_cut(written, "-")
         # Sound that is copied has no filters, and need not be in time.
         wanted = m["is_copied"] ? m["decoded"] : end
         gap = wanted - written
-        if (!m["is_checked"] && (m["has_pictures"] || gap > 0.1 || gap < -0.1)) decide("check")
-        if (m["is_checked"] && m["has_sound"] && wanted - m["written_sound"] > tolerance(wanted))
+        if (!m["is_checked"] && (has_pictures || gap > 0.1 || gap < -0.1)) decide("check")
+        if (m["is_checked"] && has_sound && wanted - m["written_sound"] > tolerance(wanted))
             fail(sprintf("%.2f s were decoded, but the output has %.2f s", wanted, m["written_sound"]))
-        if (m["has_pictures"] && m["pictures_end"] - m["written_pictures"] > tolerance(end))
+        if (has_pictures && m["pictures_end"] - m["written_pictures"] > tolerance(end))
             fail(sprintf("%.2f s of pictures were decoded, but the output has %.2f s", m["pictures_end"], m["written_pictures"]))
         printf "converted seconds-%.3f%s%s%s_lavf-%s\n", written, \
             missing ? sprintf("_missing-%.3f", missing) : "", words, m["jumps"], m["version"]
@@ -296,11 +301,16 @@ fills_disk() {
 }
 
 # Whether a status of ffmpeg means that it was killed, or lacked memory, disk space or a device.
+# Versions before 6 exit with 1 in the latter cases: only their messages tell.
 is_fault_of_node() {
     case $1 in
         12[67] | 13[0-9] | 14[0-3] | 15[23] | 228 | 244 | 251) return 0 ;;
-        *) return 1 ;;
     esac
+    says 'No space left on device|Cannot allocate memory|Input/output error|File too large'
+}
+
+says() {
+    awk -v text="$1" '$0 ~ text { found = 1 } END { exit !found }' messages
 }
 
 # Looks at the first bytes of the source. WAV and AVI declare their size there, and FFmpeg ignores
@@ -354,11 +364,17 @@ convert() {
     status=$?
     [ "$status" -eq 0 ] || fail_conversion "$status"
     [ -s "$OUTPUT" ] || fail 65 "ffmpeg wrote nothing to $OUTPUT"
-    measure_conversion >measures
+    ! says 'No space left on device' || fail 74 "the disk of this node is full"
+    measure_conversion >measures || fail_measuring
+}
+
+# A measure that is missing would look like a source without sound.
+fail_measuring() {
+    fail 74 "this node could not write what it measured"
 }
 
 fail_conversion() {
-    ! awk '/Unknown encoder|No such filter|Unrecognized option/ { found = 1 } END { exit !found }' messages ||
+    ! says 'Unknown encoder|No such filter|Unrecognized option' ||
         fail 64 "ffmpeg on this node does not have what the preset needs"
     ! fills_disk || fail "$1" "the output takes more than half of the free disk space"
     ! is_fault_of_node "$1" || fail "$1" "ffmpeg failed with status $1"
@@ -367,17 +383,20 @@ fail_conversion() {
 
 measure_conversion() {
     printf 'late %s\npause %s\nis_copied %s\n' "$late" "$pause" "$is_copied"
-    read_head
-    case "$SOUND $PICTURE" in *' - '*) is_open=1 ;; *) is_open= ;; esac
-    awk -v is_open="$is_open" "$READ_MESSAGES" progress messages
+    read_head || return 1
+    is_open=
+    case $SOUND in *' - '*) is_open=1 ;; esac
+    case $PICTURE in *' - '*) is_open=1 ;; esac
+    awk -v is_open="$is_open" "$READ_MESSAGES" progress messages || return 1
     if [ -n "$SOUND" ]; then
-        printf 'has_sound 1\nsound_end %s\n' "${SOUND#* }"
-        awk -v far="$MOST_SECONDS" -v late="$late" -v claimed="${SOUND%% *}" -v pause="$pause" "$READ_SOUND" sound
+        printf 'claimed %s\nsound_end %s\n' "${SOUND%% *}" "${SOUND#* }"
+        awk -v far="$MOST_SECONDS" -v late="$late" -v claimed="${SOUND%% *}" -v pause="$pause" "$READ_SOUND" sound || return 1
     fi
     if [ -n "$PICTURE" ]; then
-        printf 'has_pictures 1\npicture_end %s\n' "${PICTURE#* }"
-        awk -v pause="$pause" "$READ_PICTURES" pictures
+        printf 'picture_end %s\n' "${PICTURE#* }"
+        awk -v pause="$pause" "$READ_PICTURES" pictures || return 1
     fi
+    echo 'is_measured 1'
 }
 
 # Lists the packets of the source, and the times that they have in it: ffmpeg closes some jumps.
@@ -388,8 +407,9 @@ explain() {
     run_ffmpeg -loglevel level+info -debug_ts -i file:input "$@" -map 0 -ignore_unknown -c copy -f framecrc file:packets 2>times
     {
         echo 'is_explained 1'
+        [ -s packets ] || echo 'errors 1'
         awk -v has_sound="$((${#SOUND} > 0))" -v copies=$(($# / 2)) -v pause="$PAUSE_SECONDS" "$READ_PACKETS" packets times
-    } >>measures
+    } >>measures || fail_measuring
 }
 
 # Reads what the output contains.
@@ -398,7 +418,7 @@ check() {
     {
         echo 'is_checked 1'
         awk "$READ_OUTPUT" written
-    } >>measures
+    } >>measures || fail_measuring
 }
 
 # Whether `input` is another version than the planned one. A blob can be replaced after the plan.
@@ -418,7 +438,7 @@ for claim in "$SOUND" "$PICTURE"; do
         ' ' | *[!0-9.\ -]* | *[!\ ]-* | *-[!\ ]*) ;;
         ' '[0-9]*' '[0-9-]*' '[0-9-]*) continue ;;
     esac
-    [ -z "$claim" ] || fail 64 "'$claim' is not a start, an end and a whole length in seconds"
+    [ -z "$claim" ] || fail 64 "'$claim' does not have three numbers: a start, an end and a whole length"
 done
 command -v ffmpeg >/dev/null || fail 127 "ffmpeg is not on this node's PATH ($PATH)"
 [ -f input ] || fail 66 "no file named input in $PWD"
@@ -431,7 +451,7 @@ limit_output
 
 convert "${SOUND%% *}" "$PAUSE_SECONDS"
 while :; do
-    verdict=$(awk -v most="$MOST_SECONDS" "$JUDGE" measures)
+    verdict=$(awk -v most="$MOST_SECONDS" -v has_sound="${SOUND:+1}" -v has_pictures="${PICTURE:+1}" "$JUDGE" measures)
     case $verdict in
         explain) explain ;;
         check) check ;;
@@ -443,11 +463,10 @@ while :; do
             : >"${verdict#converted }"
             exit 0
             ;;
-        *)
-            while read -r name value; do
-                [ "$name" != version ] || printf 'runner-version: lavf %s\n' "$value" >&2
-            done <measures
+        'failed '*)
+            awk '$1 == "version" { version = $2 } END { print "runner-version: lavf " version }' measures >&2
             fail 65 "${verdict#failed }"
             ;;
+        *) fail_measuring ;;
     esac
 done

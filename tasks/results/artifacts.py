@@ -197,9 +197,11 @@ def failure_lines(missing: Sequence[FileResult]) -> Iterator[str]:
 
 def warning_lines(warned: Sequence[FileResult]) -> Iterator[str]:
     yield "\n## Files that are converted with a warning\n"
-    yield "| file | warning |\n|---|---|"
-    for file in warned[:FAILURES]:
-        yield f"| {escape_markdown(file.source)} | {escape_markdown(' '.join(file.warnings))} |"
+    yield "| file | preset | warning |\n|---|---|---|"
+    listed = warned[:FAILURES]
+    for file, label in zip(listed, labels(listed), strict=True):
+        warning = escape_markdown(" ".join(file.warnings))
+        yield f"| {escape_markdown(label)} | {file.preset} | {warning} |"
     if len(warned) > FAILURES:
         yield f"\n… and {len(warned) - FAILURES} more: see the table of files or the report file."
 

@@ -16,6 +16,7 @@ const STATES = {
   converted: "converted", skipped: "skipped", failed: "failed", not_started: "not started",
   interrupted: "interrupted",
 };
+const WARNED = "with a warning"; // an outline marks these files
 const BAR_STATES = { succeeded: "converted", failed: "failed", running: "interrupted" };
 const HIDDEN = /[\p{C}\p{Zl}\p{Zp}]/gu; // as in text.py
 
@@ -93,9 +94,7 @@ function showHead() {
 function showFigures(summary) {
   const hours = Object.entries(summary.node_hours).filter(([name]) => name !== "evicted");
   const total = hours.reduce((sum, [, value]) => sum + value, 0);
-  const rest = Object.keys(STATES).filter((state) => state !== "converted" && summary[state]);
-  const counts = rest.map((state) => `${summary[state].toLocaleString("en")} ${STATES[state]}`);
-  if (summary.with_warnings) counts.unshift(`${summary.with_warnings.toLocaleString("en")} with a warning`);
+  const counts = data.headline.split(", ").filter((text) => !text.endsWith(` ${STATES.converted}`));
   const figures = [
     ["Converted", `${summary.converted.toLocaleString("en")} of ${summary.files.toLocaleString("en")}`,
       counts.join(", ")],
@@ -696,6 +695,10 @@ function showNodes() {
 
 let fileTable = null;
 
+const remarks = (n) => [data.files.note[n], ...data.files.warnings[n].map((text) => `warning: ${text}`)].filter(Boolean);
+const outputOrReason = (n) => (["converted", "skipped"].includes(data.files.state[n])
+  ? [data.files.output[n], ...remarks(n).map((text) => `(${text})`)].join(" ") : data.files.reason[n]) ?? "";
+
 function showFiles() {
   const { files } = data;
   const order = ["failed", "interrupted", "not_started", "converted", "skipped"];
@@ -704,9 +707,6 @@ function showFiles() {
     name, class: `number ${more}`.trim(), key: (n) => files[column][n],
     text: (n) => (files[column][n] === null ? "" : text(files[column][n])),
   });
-  const remarks = (n) => [files.note[n], ...files.warnings[n].map((text) => `warning: ${text}`)].filter(Boolean);
-  const outputOrReason = (n) => (["converted", "skipped"].includes(files.state[n])
-    ? [files.output[n], ...remarks(n).map((text) => `(${text})`)].join(" ") : files.reason[n]) ?? "";
   const columns = [
     { name: "File", class: "text", key: (n) => files.source[n], text: (n) => printable(files.source[n]) },
     hasPresets ? { name: "Preset", key: (n) => files.preset[n], text: (n) => files.preset[n] } : null,
@@ -728,13 +728,15 @@ function listenToSearch() {
   const { files } = data;
   const present = Object.keys(STATES).filter((state) => data.summary[state]);
   byId("state").replaceChildren(element("option", { value: "" }, "all"),
-    ...present.map((state) => element("option", { value: state }, STATES[state])));
+    ...present.map((state) => element("option", { value: state }, STATES[state])),
+    ...(data.summary.with_warnings ? [element("option", { value: WARNED }, WARNED)] : []));
   let texts = null;
   const search = () => {
-    texts ??= files.source.map((source, n) => [source, files.output[n], files.reason[n], ...files.warnings[n],
+    texts ??= files.source.map((source, n) => [source, files.output[n], outputOrReason(n),
       nodeName(files.node[n]), files.preset[n]].join("\n").toLowerCase());
     const [state, words] = [byId("state").value, byId("words").value.trim().toLowerCase()];
-    const keep = (n) => (!state || files.state[n] === state) && texts[n].includes(words);
+    const hasState = (n) => (state === WARNED ? files.warnings[n].length > 0 : files.state[n] === state);
+    const keep = (n) => (!state || hasState(n)) && texts[n].includes(words);
     fileTable.filter(state || words ? keep : null);
   };
   let timer = 0;

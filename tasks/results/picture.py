@@ -14,6 +14,7 @@ from tasks.files import open_regular
 from tasks.results.critical_path import Step
 from tasks.results.lanes import Bar, Lane, StagePeriod
 from tasks.results.run_report import Report, json_values
+from tasks.results.text import labels
 from tasks.results.timeline import Timeline
 
 FOLDER = Path(__file__).parent
@@ -98,7 +99,8 @@ def describe(report: Report) -> dict[str, Any]:
         "nodes": tuple(node_values(lane) for lane in timeline.lanes),
         "bars": (bar_values(bar, lanes=lanes, places=places) for bar in all_bars(timeline)),
         "path": (step_values(step, lanes=lanes, bars=on_path) for step in timeline.path),
-        "files": {name: map(attrgetter(name), files) for name in COLUMNS} | {"node": nodes},
+        "files": {name: map(attrgetter(name), files) for name in COLUMNS}
+        | {"source": iter(labels(files)), "node": nodes},
     }
 
 

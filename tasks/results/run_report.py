@@ -74,7 +74,7 @@ class RunSummary:
     with_warnings: int  # of those that are converted
     files: int
     seconds: float  # duration of the run
-    source_seconds: float  # length of all media
+    source_seconds: float  # length of all media; of outputs, where it was measured
     output_bytes: int
     node_hours: Mapping[Activity, float]
     converting_share: float | None  # 0 to 1, of the time of nodes; None: without nodes
@@ -303,13 +303,18 @@ def summarise(
         with_warnings=sum(bool(file.warnings) for file in files),
         files=len(files),
         seconds=round(timeline.seconds, 3),
-        source_seconds=round(sum(file.source_seconds or 0 for file in files), 3),
+        source_seconds=round(sum(media_seconds(file) for file in files), 3),
         output_bytes=sum(file.output_bytes or 0 for file in files),
         node_hours=to_hours(timeline.node_seconds),
         converting_share=to_thousandths(timeline.converting_share),
         slot_share=to_thousandths(timeline.slot_share),
         cost=cost,
     )
+
+
+def media_seconds(file: FileResult) -> float:
+    """Return the length that was measured in the output, or else what the source declares."""
+    return file.output_seconds or file.source_seconds or 0
 
 
 def to_thousandths(share: float | None) -> float | None:

@@ -19,7 +19,7 @@ from tasks.request_checks import (
 
 def test_outputs_are_not_written_where_failures_are_remembered() -> None:
     output = Output(container="input-failures")
-    with pytest.raises(UsageError, match="'input-failures' is reserved for failures"):
+    with pytest.raises(UsageError, match="'input-failures' is reserved for the memory"):
         check_request(Request(sources=["az://media"], output=output))
 
 

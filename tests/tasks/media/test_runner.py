@@ -173,7 +173,7 @@ def test_a_claim_that_is_not_decimal_is_refused(
     assert result.status == 64
     assert (
         result.last_line
-        == f"runner: '{sound}' is not a start, an end and a whole length in seconds"
+        == f"runner: '{sound}' does not have three numbers: a start, an end and a whole length"
     )
     assert not (result.folder / "pwned").exists()
 
@@ -197,6 +197,35 @@ def test_a_crash_of_ffmpeg_or_a_full_disk_is_not_blamed_on_the_source(
     (tmp_path / "bin" / "ffmpeg").chmod(0o755)
     (tmp_path / "input").write_bytes(b"content")
     assert Node(tmp_path, f"{tmp_path}/bin:{tools_folder}").run().status == status
+
+
+@pytest.mark.parametrize("message", ["No space left on device", "Cannot allocate memory"])
+def test_an_ffmpeg_that_only_prints_what_the_node_lacks_is_not_blamed_on_the_source(
+    tmp_path: Path, tools_folder: Path, message: str
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "ffmpeg").write_text(f"#!/bin/sh\necho 'x: {message}' >messages\nexit 1\n")
+    (tmp_path / "bin" / "ffmpeg").chmod(0o755)
+    (tmp_path / "input").write_bytes(b"content")
+    assert Node(tmp_path, f"{tmp_path}/bin:{tools_folder}").run().status == 1
+
+
+@pytest.mark.parametrize("when", ["always", "judge"])
+def test_a_node_that_cannot_measure_does_not_call_a_file_converted(
+    tmp_path: Path, clip: Clip, ffmpeg_folder: Path, tools_folder: Path, when: str
+) -> None:
+    (tmp_path / "bin").mkdir()
+    awk = shutil.which("awk")
+    script = "exit 2"
+    if when == "judge":
+        script = f'case "$*" in *fail_cut*) exit 2 ;; esac; exec {awk} "$@"'
+    (tmp_path / "bin" / "awk").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "bin" / "awk").chmod(0o755)
+    shutil.copyfile(clip(".wav"), tmp_path / "input")
+    result = Node(tmp_path, f"{tmp_path}/bin:{ffmpeg_folder}:{tools_folder}").run()
+    assert result.status == 74
+    assert result.last_line == "runner: this node could not write what it measured"
+    assert not list(tmp_path.glob("seconds-*"))
 
 
 def test_a_node_whose_ffmpeg_lacks_an_encoder_is_at_fault(
