@@ -182,7 +182,7 @@ async def test_18_uploads_run_in_parallel(tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", hole.connection_string)
         async with asyncio.timeout(30):
             refused = await upload_wave.fn(
-                wave, wave=1, ticket=a_ticket(), request=a_request(), present=()
+                wave, wave=1, ticket=a_ticket(), request=a_request(), present=set()
             )
     assert refused == ()
 
