@@ -294,8 +294,7 @@ class Request(Parameters):
     sources: list[str] = Field(description="Files, folders, globs or az://container/prefix.")
     exclude: list[str] = Field(
         [],
-        description="Globs of sources to leave out, such as '*.part.mp4' or 'drafts/**'. On the"
-        " command line, repeat the flag for each.",
+        description="Globs of sources to leave out, such as '*.part.mp4' or 'drafts/**'.",
     )
     output: Output = Output()
     run: Run = Run()

@@ -16,16 +16,14 @@ _MICROSECONDS = 1_000_000
 
 def read_stream(container: "InputContainer", stream: "AvStream") -> Stream:
     start_seconds = _start_seconds(stream) - (container.start_time or 0) / _MICROSECONDS
-    start_seconds = max(0.0, start_seconds)
-    seconds = _stream_seconds(container, stream)
-    if seconds is not None and container.format.name == _ASF:
-        seconds -= start_seconds  # it declares where the file ends
-    return Stream(seconds, start_seconds)
+    return Stream(_stream_seconds(container, stream), max(0.0, start_seconds))
 
 
 def whole_seconds(container: "InputContainer") -> float | None:
     if is_guessed(container) or not container.duration:
         return None
+    if container.format.name == _ASF:  # FFmpeg adds the start of the latest stream
+        return max(float((s.duration or 0) * (s.time_base or 0)) for s in container.streams)
     return container.duration / _MICROSECONDS
 
 
@@ -41,7 +39,7 @@ def is_guessed(container: "InputContainer") -> bool:
 
 
 def _stream_seconds(container: "InputContainer", stream: "AvStream") -> float | None:
-    if is_guessed(container):
+    if is_guessed(container) or container.format.name == _ASF:  # each has that of the whole file
         return None
     if container.format.name == _MATROSKA:  # FFmpeg may take the length of another stream
         return _tagged_seconds(stream)

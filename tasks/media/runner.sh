@@ -170,8 +170,8 @@ READ_PACKETS='
         print "is_sparse", (codec ~ /^(opus|amr)/ && gaps && !large && small * 2 >= gaps)
     }'
 
-# Reads the measures, and prints what to do: explain, again LATE PAUSE, check, converted MARKER, or
-# failed REASON.
+# Reads the measures, and prints what to do: explain, again LATE PAUSE CLOCK, check, converted
+# MARKER, or failed REASON.
 # shellcheck disable=SC2016
 JUDGE='
     function tolerance(seconds) { return seconds > 500 ? seconds / 1000 : 0.5 }
@@ -199,7 +199,10 @@ JUDGE='
         if (!missing && !m["jumped"] && m["back"] < 0.5 && m["sound_end"] != "-" && end - m["sound_end"] < tolerance(end))
             return
         if (!m["is_explained"]) decide("explain")
-        if (m["continues"] && m["pause"] < most) decide("again " m["late"] " " most)
+        if (m["continues"] && m["pause"] < most) decide("again " m["late"] " " most " " m["clock"])
+        # For a film that is joined, ffmpeg may close the step of each stream, one after the other.
+        if (has_pictures && missing && m["jumps"] ~ /--/ && m["clock"] == "ffmpeg")
+            decide("again " m["late"] " " m["pause"] " source")
         undecoded = m["packets"] > m["frames"] + 2
         share = m["bytes"] / m["size"]
         if (m["sound_end"] == "-" && rest["sound_end"] - m["jumped"] - m["last"] > tolerance(rest["sound_end"]))
@@ -214,7 +217,7 @@ JUDGE='
         if (is_damaged && missing > 0.1 * whole)
             fail(sprintf("the source is damaged: %.2f s of %.2f s are missing", missing, whole))
         if (tail && !is_damaged) fail_cut(end, whole)
-        if (m["first"] > m["late"] + 1) decide("again " m["first"] " " m["pause"])
+        if (m["first"] > m["late"] + 1) decide("again " m["first"] " " m["pause"] " " m["clock"])
         if (missing && is_damaged) words = words sprintf("_damaged-%.3f", missing)
         else if (!m["is_sparse"]) words = words m["gaps"]
     }
@@ -224,7 +227,7 @@ JUDGE='
         tail = whole == "-" ? 0 : whole - m["jumped"] - m["pictures_end"]
         if (tail < tolerance(whole) && !m["corrupt"] && !m["undecoded"] && !m["pictures_jumped"]) return
         if (!m["is_explained"]) decide("explain")
-        if (has_sound && m["pictures_jumped"] && !m["jumped"] && m["pause"] < most) decide("again " m["late"] " " most)
+        if (has_sound && m["pictures_jumped"] && !m["jumped"] && m["pause"] < most) decide("again " m["late"] " " most " " m["clock"])
         all = m["picture_packets"]
         lost = m["corrupt"] || m["undecoded"] ? all - m["pictures"] : 0
         if (lost <= 2) lost = 0
@@ -337,10 +340,11 @@ run_ffmpeg() {
         -max_pixels "$MOST_PIXELS" -max_error_rate 1 -dts_delta_threshold "$PAUSE_SECONDS" "$@"
 }
 
-# Converts, and lists each frame that is decoded. The times of the sound are listed far before zero:
+# Converts, and lists each frame that is decoded. Either ffmpeg closes steps of the clock, for all
+# streams together, or (with the clock of the source) the filters do, for each stream. The times of the sound are listed far before zero:
 # `progress` has the largest time of all outputs, which must be that of the conversion.
 convert() {
-    late=$1 pause=$2 is_copied=1
+    late=$1 pause=$2 clock=$3 is_copied=1
     set -f
     IFS=$line_end
     # shellcheck disable=SC2086
@@ -360,7 +364,9 @@ convert() {
     set -- "$@" -t "$MOST_SECONDS" "file:$OUTPUT"
     [ -z "$SOUND" ] || set -- "$@" -map 0:a:0 -c:a pcm_s16le -af "asetpts=PTS-$MOST_SECONDS/TB" -f framecrc file:sound
     [ -z "$PICTURE" ] || set -- "$@" -map 0:V:0 -c:v wrapped_avframe -f framecrc file:pictures
-    FFREPORT=file=messages:level=24 run_ffmpeg -loglevel warning -i file:input -progress progress "$@"
+    set -- -loglevel warning -i file:input -progress progress "$@"
+    [ "$clock" = ffmpeg ] || set -- -copyts -start_at_zero "$@"
+    FFREPORT=file=messages:level=24 run_ffmpeg "$@"
     status=$?
     [ "$status" -eq 0 ] || fail_conversion "$status"
     [ -s "$OUTPUT" ] || fail 65 "ffmpeg wrote nothing to $OUTPUT"
@@ -382,7 +388,7 @@ fail_conversion() {
 }
 
 measure_conversion() {
-    printf 'late %s\npause %s\nis_copied %s\n' "$late" "$pause" "$is_copied"
+    printf 'late %s\npause %s\nclock %s\nis_copied %s\n' "$late" "$pause" "$clock" "$is_copied"
     read_head || return 1
     is_open=
     case $SOUND in *' - '*) is_open=1 ;; esac
@@ -449,7 +455,7 @@ done
 limit_memory
 limit_output
 
-convert "${SOUND%% *}" "$PAUSE_SECONDS"
+convert "${SOUND%% *}" "$PAUSE_SECONDS" ffmpeg
 while :; do
     verdict=$(awk -v most="$MOST_SECONDS" -v has_sound="${SOUND:+1}" -v has_pictures="${PICTURE:+1}" "$JUDGE" measures)
     case $verdict in
@@ -457,7 +463,8 @@ while :; do
         check) check ;;
         'again '*)
             verdict=${verdict#again }
-            convert "${verdict% *}" "${verdict#* }"
+            clock=${verdict##* } verdict=${verdict% *}
+            convert "${verdict% *}" "${verdict#* }" "$clock"
             ;;
         'converted '*)
             : >"${verdict#converted }"

@@ -49,7 +49,7 @@ def test_the_summary_counts_states_and_adds_up_files() -> None:
         with_warnings=0,
         files=3,
         seconds=90.0,
-        source_seconds=3.5,
+        source_seconds=3.4,
         output_bytes=9,
         node_hours=dict.fromkeys(RANKS, 0),
         converting_share=None,
