@@ -185,7 +185,7 @@ JUDGE='
             fail(sprintf("%.2f s were converted: the source is cut short: it ends inside a packet", end))
         fail(sprintf("%.2f s of %.2f s were converted: the source is cut short", end, whole))
     }
-    function judge_sound(    whole, tail, is_damaged, is_junk, undecoded, share) {
+    function judge_sound(    whole, tail, is_whole, is_damaged, is_junk, undecoded, share) {
         if (!m["frames"]) fail("no sound can be decoded: the source is damaged")
         # The declared start is not that of the sound, so the declared end may not be its end.
         if (m["first"] > m["claimed"] + 1 && m["sound_end"] != "-") {
@@ -196,13 +196,15 @@ JUDGE='
         if (tail < tolerance(whole)) { tail = 0; whole = end }
         missing = m["filled"] + tail
         if (missing < 0.5) missing = 0
-        if (!missing && !m["jumped"] && m["back"] < 0.5 && m["sound_end"] != "-" && end - m["sound_end"] < tolerance(end))
-            return
+        is_whole = m["sound_end"] != "-" && !missing && end - m["sound_end"] < tolerance(end)
+        if (is_whole && !m["jumped"] && m["back"] < 0.5) return
         if (!m["is_explained"]) decide("explain")
         if (m["continues"] && m["pause"] < most) decide("again " m["late"] " " most " " m["clock"])
         # For a film that is joined, ffmpeg may close the step of each stream, one after the other.
         if (has_pictures && missing && m["jumps"] ~ /--/ && m["clock"] == "ffmpeg")
             decide("again " m["late"] " " m["pause"] " source")
+        # Signs of damage: packets that gave no frame, packets of zeros, what a demuxer could not
+        # parse, and bytes that are in no packet. The last are legal too, so they prove nothing alone.
         undecoded = m["packets"] > m["frames"] + 2
         share = m["bytes"] / m["size"]
         if (m["sound_end"] == "-" && rest["sound_end"] - m["jumped"] - m["last"] > tolerance(rest["sound_end"]))
@@ -210,10 +212,13 @@ JUDGE='
         if (m["sound_end"] == "-" && share < 0.8 && (m["undecoded"] || m["errors"]))
             fail(sprintf("the source is damaged: %d %% of its bytes cannot be read", 100 - 100 * share))
         is_junk = m["format"] == "raw" && 1 - share > missing / whole / 2
-        if (tail && m["filled"] < 0.5 && !undecoded && !m["zeros"] && !is_junk && !m["errors"]) fail_cut(end, whole)
-        is_damaged = undecoded || is_junk || m["zeros"] > 2 || (m["format"] == "raw" && m["filled"] > 0.5 && !m["is_sparse"])
+        if (tail && m["filled"] < 0.5 && !undecoded && !m["zeros"] && !is_junk && !m["errors"])
+            fail_cut(end, whole)
+        is_damaged = undecoded || is_junk || m["zeros"] > 2 \
+            || (m["format"] == "raw" && m["filled"] > 0.5 && !m["is_sparse"])
         # Other streams continue in a clean gap. Damage interrupts all.
-        if (m["bridged"] < missing / 2 && (m["errors"] || share < (m["format"] == "ts" ? 0.75 : 0.8))) is_damaged = 1
+        if (m["bridged"] < missing / 2 && (m["errors"] || share < (m["format"] == "ts" ? 0.75 : 0.8)))
+            is_damaged = 1
         if (is_damaged && missing > 0.1 * whole)
             fail(sprintf("the source is damaged: %.2f s of %.2f s are missing", missing, whole))
         if (tail && !is_damaged) fail_cut(end, whole)
@@ -227,13 +232,16 @@ JUDGE='
         tail = whole == "-" ? 0 : whole - m["jumped"] - m["pictures_end"]
         if (tail < tolerance(whole) && !m["corrupt"] && !m["undecoded"] && !m["pictures_jumped"]) return
         if (!m["is_explained"]) decide("explain")
-        if (has_sound && m["pictures_jumped"] && !m["jumped"] && m["pause"] < most) decide("again " m["late"] " " most " " m["clock"])
+        # The sound continues: the picture was shown for long.
+        if (has_sound && m["pictures_jumped"] && !m["jumped"] && m["pause"] < most)
+            decide("again " m["late"] " " most " " m["clock"])
         all = m["picture_packets"]
         lost = m["corrupt"] || m["undecoded"] ? all - m["pictures"] : 0
         if (lost <= 2) lost = 0
         bad = lost + m["corrupt"]
         if (bad > all) bad = all
-        if (bad > 0.1 * all) fail(sprintf("the source is damaged: %d of %d pictures cannot be decoded", bad, all))
+        if (bad > 0.1 * all)
+            fail(sprintf("the source is damaged: %d of %d pictures cannot be decoded", bad, all))
         if (whole != "-" && !lost && whole - m["jumped"] - m["picture_packets_end"] > tolerance(whole))
             fail_cut(m["pictures_end"], whole - m["jumped"])
         if (bad) words = words sprintf("_pictures-%d-%d", bad, all)
