@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tasks.media.sync import IN_TIME, PICTURES_IN_TIME
+from tasks.media.sync import IN_TIME
 
 StreamKind = Literal["audio", "video"]
 
@@ -164,9 +164,8 @@ def _with_option(arguments: tuple[str, ...], option: str, value: str) -> tuple[s
 
 
 def _combined(option: str, value: str, preset_value: str) -> str:
-    for first in (IN_TIME, PICTURES_IN_TIME):
-        if preset_value.startswith(first):
-            return f"{first},{value}{preset_value.removeprefix(first)}"
+    if preset_value.startswith(IN_TIME):
+        return f"{IN_TIME},{value}{preset_value.removeprefix(IN_TIME)}"
     return f"{value},{preset_value}" if option in ("-af", "-vf") else value
 
 

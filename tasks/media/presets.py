@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from tasks.media.ffmpeg_options import StreamKind, add_options
-from tasks.media.sync import COUNTED, IN_TIME, PICTURES_IN_TIME
+from tasks.media.sync import COUNTED, IN_TIME
 
 PresetName = Literal["mp3", "mp3-320k", "m4a", "opus", "flac", "wav", "mp4-720p", "webm"]
 
@@ -55,12 +55,11 @@ _OPUS = (
     *("-c:a", "libopus", "-b:a", "128k"),
     *("-af", f"{IN_TIME},{_LAYOUTS},{COUNTED}"),
 )
-_AT_MOST_720 = f"{PICTURES_IN_TIME},scale=w=-2:h='min(720,trunc(ih/2)*2)'"
+_AT_MOST_720 = "scale=w=-2:h='min(720,trunc(ih/2)*2)'"
 # Measured on a 640x360 film: `-deadline good -cpu-used 4` takes four times as long as these options
 # and saves a seventh of the size at the same SSIM. On nodes paid by the hour, time costs more.
 _VP9 = (
     *("-c:v", "libvpx-vp9", "-crf", "32", "-b:v", "0", "-pix_fmt", "yuv420p"),
-    *("-vf", PICTURES_IN_TIME),
     *("-deadline", "realtime", "-cpu-used", "6", "-row-mt", "1"),
 )
 
@@ -122,7 +121,7 @@ def _without_sync(arguments: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _without_filters(chain: str) -> str:
-    for own in (IN_TIME, PICTURES_IN_TIME, COUNTED):
+    for own in (IN_TIME, COUNTED):
         chain = chain.replace(own, "").strip(",")
     return chain
 

@@ -175,6 +175,7 @@ READ_PACKETS='
 # shellcheck disable=SC2016
 JUDGE='
     function tolerance(seconds) { return seconds > 500 ? seconds / 1000 : 0.5 }
+    function least(a, b) { return a + 0 < b + 0 ? a + 0 : b + 0 }
     function decide(what) { print what; exit }
     function fail(reason) { decide("failed " reason) }
     function fail_cut(end, whole) {
@@ -235,6 +236,7 @@ JUDGE='
         # The sound continues: the picture was shown for long.
         if (has_sound && m["pictures_jumped"] && !m["jumped"] && m["pause"] < most)
             decide("again " m["late"] " " most " " m["clock"])
+        if (m["pictures_jumped"] && m["clock"] == "ffmpeg") decide("again " m["late"] " " m["pause"] " source")
         all = m["picture_packets"]
         lost = m["corrupt"] || m["undecoded"] ? all - m["pictures"] : 0
         if (lost <= 2) lost = 0
@@ -249,7 +251,11 @@ JUDGE='
     { m[$1] = $2; rest[$1] = $3 }
     END {
         if (!m["is_measured"]) exit
-        written = m["is_checked"] ? m["written"] : m["written_microseconds"] / 1000000
+        written = m["written_microseconds"] / 1000000
+        if (m["is_checked"]) {
+            written = least(m["written_pictures"], m["pictures_end"])
+            if (m["written_sound"] > written) written = m["written_sound"]
+        }
         if (has_sound) judge_sound()
         if (has_pictures) judge_pictures()
         if (m["is_short"]) fail_cut(written, "-")
@@ -274,15 +280,17 @@ READ_OUTPUT='
     {
         split($0, field, ","); stream = field[1] + 0; type = kind[stream]
         at = field[3] * unit[stream]; lasts = field[4] * unit[stream]
-        if (!packets[type]++ || at < start[type]) start[type] = at
+        step = at > before[type] ? at - before[type] : before[type] - at
+        if (packets[type]++ && step > 0 && (!least[type] || step < least[type])) least[type] = step
+        before[type] = at
         if (at > last[type]) last[type] = at
         if (at + lasts > end[type]) end[type] = at + lasts
     }
     END {
         sound = end["audio"]; pictures = end["video"]
         # The length of the last picture is a guess of the format.
-        if (packets["video"] > 1) pictures = last["video"] + (last["video"] - start["video"]) / (packets["video"] - 1)
-        printf "written_sound %.3f\nwritten_pictures %.3f\nwritten %.3f\n", sound, pictures, (sound > pictures ? sound : pictures)
+        if (packets["video"] > 1) pictures = last["video"] + least["video"]
+        printf "written_sound %.3f\nwritten_pictures %.3f\n", sound, pictures
     }'
 
 # A small file may decode into a huge one. A conversion may use three quarters of the memory and half
@@ -352,7 +360,8 @@ run_ffmpeg() {
 # streams together, or (with the clock of the source) the filters do, for each stream. The times of the sound are listed far before zero:
 # `progress` has the largest time of all outputs, which must be that of the conversion.
 convert() {
-    late=$1 pause=$2 clock=$3 is_copied=1
+    late=$1 pause=$2 clock=$3 is_copied=1 option= closing=
+    [ "$clock" = ffmpeg ] || [ -z "$PICTURE" ] || write_closing
     set -f
     IFS=$line_end
     # shellcheck disable=SC2086
@@ -367,8 +376,11 @@ convert() {
         case $argument in
             *PAUSE*) argument=${argument%%PAUSE*}$pause${argument#*PAUSE} ;;
         esac
+        [ "$option" != -vf ] || argument=${closing:+$closing,}$argument closing=
+        option=$argument
         set -- "$@" "$argument"
     done
+    [ -z "$closing" ] || set -- "$@" -vf "$closing"
     set -- "$@" -t "$MOST_SECONDS" "file:$OUTPUT"
     [ -z "$SOUND" ] || set -- "$@" -map 0:a:0 -c:a pcm_s16le -af "asetpts=PTS-$MOST_SECONDS/TB" -f framecrc file:sound
     [ -z "$PICTURE" ] || set -- "$@" -map 0:V:0 -c:v wrapped_avframe -f framecrc file:pictures
@@ -385,6 +397,13 @@ convert() {
 # A measure that is missing would look like a source without sound.
 fail_measuring() {
     fail 74 "this node could not write what it measured"
+}
+
+# The filter that closes jumps in the times of pictures. ffmpeg loses their rate by it, so it is used
+# only if there are jumps. ld(1) is the last step that was not a jump.
+write_closing() {
+    closing="setpts='if(gt(N,0),st(2,PTS-PREV_INPTS)\
+;if(lt(ld(2)*TB,-0.1)+gt(ld(2)*TB,$pause),st(0,ld(0)-ld(2)+ld(1)),st(1,ld(2))));PTS+ld(0)'"
 }
 
 fail_conversion() {

@@ -1,4 +1,4 @@
-"""The filters that keep sound and pictures in time: silence stays silence, at the start too.
+"""The filters that keep sound in time: silence stays silence, at the start too.
 
 Without them, ffmpeg closes the gaps of a source in MP3, WAV and FLAC. Transcripts and subtitles
 made from the output would not fit.
@@ -18,12 +18,6 @@ IN_TIME = (
     ";if(gt(N,0)*(lt(ld(2)*TB,-0.1)+gt(ld(2)*TB,PAUSE)),st(0,ld(0)-ld(2));st(2,0))"
     ";st(3,ld(1)+max(ld(2),0));st(1,ld(3)+NB_SAMPLES/SR/TB);ld(3)'"
     ",aresample=async=1:first_pts=0,asetpts=N/SR/TB"
-)
-# The same for pictures, whose gaps need no filling. ld(1) is the last step that was not a jump.
-PICTURES_IN_TIME = (
-    "setpts='if(gt(N,0),st(2,PTS-PREV_INPTS)"
-    ";if(lt(ld(2)*TB,-0.1)+gt(ld(2)*TB,PAUSE),st(0,ld(0)-ld(2)+ld(1)),st(1,ld(2))))"
-    ";PTS+ld(0)'"
 )
 COUNTED = "asetpts=NAN"  # the last filter: ffmpeg counts samples where frames have no times
 PAUSE_SECONDS = 600
