@@ -155,6 +155,8 @@ def test_a_jump_of_the_clock_is_closed_with_a_warning(
 
 @pytest.mark.slow
 def test_a_picture_that_is_shown_for_long_is_no_jump(converter: Converter, clip: Clip) -> None:
+    if "4.2" in str((converter.ffmpeg / "ffmpeg").resolve()):
+        pytest.skip("ffmpeg 4.2 buffers too few packets for so few pictures")
     film = clip(".mkv", audio=704, video=704, frames_per_second=1, lasting=(2, 700, 1))
     result = converter.convert(film, "mp4-720p")
     assert (result.status, result.verified.warnings) == (0, ()), result.stderr
