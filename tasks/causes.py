@@ -7,11 +7,12 @@ from typing import Literal
 from tasks.models import BatchResult
 
 Cause = Literal["source", "crash", "transfer", "other"]
+MISMATCH_STATUS = 75  # EX_TEMPFAIL: the source does not have its MD5
 EXIT_CODES: Mapping[int | None, Cause] = {  # those of runner.sh, after `sysexits.h`
     64: "other",  # EX_USAGE: a wrong setting
     65: "source",  # EX_DATAERR: it cannot be decoded, or the check of the output fails
     66: "transfer",  # EX_NOINPUT: the input is missing on the node
-    75: "other",  # EX_TEMPFAIL: the source was replaced after planning, so its key is another
+    MISMATCH_STATUS: "other",  # the source was replaced after planning, so its key is another
     126: "other",  # the shell cannot start ffmpeg
     127: "other",  # there is no ffmpeg
 }

@@ -13,6 +13,7 @@ from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClien
 from tasks.azure.clients import blob_service
 from tasks.azure.listing import list_blobs, list_names
 from tasks.azure.stamps import KEY_METADATA, read_stamp, without_key
+from tasks.causes import MISMATCH_STATUS
 from tasks.concurrency import map_concurrently
 from tasks.errors import DownloadError
 from tasks.files import local_path, move_aside, open_atomically
@@ -26,7 +27,6 @@ from tasks.stage import stage
 
 TAIL_BYTES = 4096
 AT_ONCE = 8
-MISMATCH_STATUS = 75  # exit status of runner.sh if the source does not have its MD5
 COARSEST_TIME_SECONDS = 2  # the resolution of times on FAT
 logger = logging.getLogger(__name__)
 

@@ -8,4 +8,4 @@ FORMATS = (
 )
 # Sources above these limits are damaged, or made to fill memory and disks.
 MOST_PIXELS = 1 << 27  # per picture: 16K video
-MOST_SECONDS = 7 * 24 * 60 * 60  # checked before the run only
+MOST_SECONDS = 7 * 24 * 60 * 60

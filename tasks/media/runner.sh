@@ -31,6 +31,7 @@ export GCONV_PATH=/nonexistent LC_ALL=C
 MOST_PIXELS=134217728
 MOST_SECONDS=604800
 FORMATS=aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,mxf,ogg,tta,w64,wav,wv
+# The same value as in sync.py.
 PAUSE_SECONDS=600 # a longer step of the clock is a jump, unless another stream continues
 
 line_end='

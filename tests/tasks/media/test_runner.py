@@ -22,6 +22,12 @@ def half(path: Path) -> bytes:
     return whole[: len(whole) // 2]
 
 
+def add_program(path: Path, script: str) -> None:
+    path.parent.mkdir()
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
 def converted_seconds(result: RunnerResult) -> float:
     return float(result.last_line.split()[1])
 
@@ -192,9 +198,7 @@ def test_a_source_that_ffmpeg_rejects_is_at_fault(node: Callable[..., Node], cli
 def test_a_crash_of_ffmpeg_or_a_full_disk_is_not_blamed_on_the_source(
     tmp_path: Path, tools_folder: Path, ending: str, status: int
 ) -> None:
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "ffmpeg").write_text(f"#!/bin/sh\n{ending}\n")
-    (tmp_path / "bin" / "ffmpeg").chmod(0o755)
+    add_program(tmp_path / "bin" / "ffmpeg", ending)
     (tmp_path / "input").write_bytes(b"content")
     assert Node(tmp_path, f"{tmp_path}/bin:{tools_folder}").run().status == status
 
@@ -203,9 +207,7 @@ def test_a_crash_of_ffmpeg_or_a_full_disk_is_not_blamed_on_the_source(
 def test_an_ffmpeg_that_only_prints_what_the_node_lacks_is_not_blamed_on_the_source(
     tmp_path: Path, tools_folder: Path, message: str
 ) -> None:
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "ffmpeg").write_text(f"#!/bin/sh\necho 'x: {message}' >messages\nexit 1\n")
-    (tmp_path / "bin" / "ffmpeg").chmod(0o755)
+    add_program(tmp_path / "bin" / "ffmpeg", f"echo 'x: {message}' >messages\nexit 1")
     (tmp_path / "input").write_bytes(b"content")
     assert Node(tmp_path, f"{tmp_path}/bin:{tools_folder}").run().status == 1
 
@@ -214,13 +216,11 @@ def test_an_ffmpeg_that_only_prints_what_the_node_lacks_is_not_blamed_on_the_sou
 def test_a_node_that_cannot_measure_does_not_call_a_file_converted(
     tmp_path: Path, clip: Clip, ffmpeg_folder: Path, tools_folder: Path, when: str
 ) -> None:
-    (tmp_path / "bin").mkdir()
     awk = shutil.which("awk")
     script = "exit 2"
     if when == "judge":
         script = f'case "$*" in *fail_cut*) exit 2 ;; esac; exec {awk} "$@"'
-    (tmp_path / "bin" / "awk").write_text(f"#!/bin/sh\n{script}\n")
-    (tmp_path / "bin" / "awk").chmod(0o755)
+    add_program(tmp_path / "bin" / "awk", script)
     shutil.copyfile(clip(".wav"), tmp_path / "input")
     result = Node(tmp_path, f"{tmp_path}/bin:{ffmpeg_folder}:{tools_folder}").run()
     assert result.status == 74

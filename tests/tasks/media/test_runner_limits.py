@@ -13,8 +13,9 @@ import pytest
 from impostors import PLAYLISTS, Canary, with_external_data
 from runner_node import EX_DATAERR, RUNNER, Node
 
-from tasks.media.input_limits import FORMATS, MOST_PIXELS
+from tasks.media.input_limits import FORMATS, MOST_PIXELS, MOST_SECONDS
 from tasks.media.presets import PRESETS
+from tasks.media.sync import PAUSE_SECONDS
 
 Clip = Callable[..., Path]
 
@@ -114,7 +115,11 @@ def test_ffmpeg_may_use_three_quarters_of_the_memory_and_half_of_the_free_disk_s
 def test_the_runner_and_the_probe_have_the_same_limits() -> None:
     (pixels,) = re.findall(r"^MOST_PIXELS=(.*)$", RUNNER.read_text(), re.MULTILINE)
     (formats,) = re.findall(r"^FORMATS=(.*)$", RUNNER.read_text(), re.MULTILINE)
+    (seconds,) = re.findall(r"^MOST_SECONDS=(.*)$", RUNNER.read_text(), re.MULTILINE)
+    (pause,) = re.findall(r"^PAUSE_SECONDS=(\d+)", RUNNER.read_text(), re.MULTILINE)
     assert int(pixels) == MOST_PIXELS
+    assert int(seconds) == MOST_SECONDS
+    assert int(pause) == PAUSE_SECONDS
     assert tuple(formats.split(",")) == FORMATS
 
 
