@@ -266,10 +266,11 @@ def test_an_upload_fails_if_ordered(
 def test_the_task_of_a_lost_node_runs_on_another_node(lab: Lab, faults: FaultOrders) -> None:
     pool_id = lab.pool(2)
     job_id = lab.job(pool_id)
-    script = "test -e $AZ_BATCH_NODE_ROOT_DIR/../second || sleep 30"
+    first = lab.data / pool_id / "first"
+    script = "mkdir $AZ_BATCH_NODE_ROOT_DIR/../first 2>/dev/null && sleep 30; exit 0"
     task_id = lab.task(job_id, script)
+    until(first.is_dir)
     node_id = lab.state(job_id, task_id, "running").node_info.node_id
-    (lab.data / pool_id / "second").touch()
     faults.order("lose", pool=pool_id, node=node_id)
     task = lab.completed(job_id, task_id)
     assert (task.execution_info.exit_code, task.execution_info.requeue_count) == (0, 1)
