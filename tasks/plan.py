@@ -33,6 +33,7 @@ from tasks.media.streams import (
     expected_seconds,
     extent,
     missing_stream,
+    preferred_arguments,
     source_arguments,
 )
 from tasks.models import Conversion, Plan, Refusal, Source, Stamp
@@ -117,6 +118,8 @@ def with_probed_values(conversion: Conversion, known: Conversion) -> Conversion:
         conversion,
         seconds=known.seconds,
         arguments=known.arguments,
+        preferred_arguments=known.preferred_arguments,
+        warnings=known.warnings,
         sound=known.sound,
         picture=known.picture,
     )
@@ -282,6 +285,8 @@ def apply_probe(conversion: Conversion, found: ProbeResult, preset: Preset) -> C
         conversion,
         seconds=expected_seconds(found, preset),
         arguments=source_arguments(found, preset),
+        preferred_arguments=preferred_arguments(found, preset),
+        warnings=found.warnings,
         sound=extent(found, preset, "audio"),
         picture=extent(found, preset, "video"),
     )

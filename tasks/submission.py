@@ -147,6 +147,7 @@ class TaskWriter:
                 "PICTURE": str(conversion.picture or ""),
                 "SOURCE_MD5": conversion.source.md5,
                 "FFMPEG_ARGUMENTS": "\n".join((*preset.arguments, *conversion.arguments)),
+                "PREFERRED_ARGUMENTS": "\n".join(conversion.preferred_arguments),
             }
         )
 

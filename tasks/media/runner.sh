@@ -5,6 +5,9 @@
 # Settings, from the environment:
 #   FFMPEG_ARGUMENTS   ffmpeg's arguments between input and output, one per line. In the filters of
 #                      sync.py, LATE and PAUSE are replaced with seconds.
+#   PREFERRED_ARGUMENTS  arguments to try first. Empty: none. FFMPEG_ARGUMENTS follow if ffmpeg fails
+#                      with these, or if sound that they copy is not whole and in time.
+#   MOST_BIT_RATE      the most bits per second of sound that the preferred arguments copy
 #   OUTPUT             file to write in the working directory, such as output.mp3
 #   SOUND              "START END WHOLE": seconds at which the sound starts and ends, and at which
 #                      the whole source ends if END is "-". Each is "-" if the source does not
@@ -171,13 +174,16 @@ READ_PACKETS='
         print "is_sparse", (codec ~ /^(opus|amr)/ && gaps && !large && small * 2 >= gaps)
     }'
 
-# Reads the measures, and prints what to do: explain, again LATE PAUSE CLOCK, check, converted
-# MARKER, or failed REASON.
+# Reads the measures, and prints what to do: usual (convert with the usual arguments), explain, again
+# LATE PAUSE CLOCK, check, converted MARKER, or failed REASON.
 # shellcheck disable=SC2016
 JUDGE='
     function tolerance(seconds) { return seconds > 500 ? seconds / 1000 : 0.5 }
     function least(a, b) { return a + 0 < b + 0 ? a + 0 : b + 0 }
-    function decide(what) { print what; exit }
+    function decide(what) {
+        print is_trial && what !~ /^(check|converted)/ ? "usual" : what
+        exit
+    }
     function fail(reason) { decide("failed " reason) }
     function fail_cut(end, whole) {
         if (m["declared_bytes"])
@@ -252,6 +258,7 @@ JUDGE='
     { m[$1] = $2; rest[$1] = $3 }
     END {
         if (!m["is_measured"]) exit
+        is_trial = m["is_trial"] && m["is_copied"]
         written = m["written_microseconds"] / 1000000
         if (m["is_checked"]) {
             written = least(m["written_pictures"], m["pictures_end"])
@@ -263,7 +270,11 @@ JUDGE='
         # Sound that is copied has no filters, and need not be in time.
         wanted = m["is_copied"] ? m["decoded"] : end
         gap = wanted - written
-        if (!m["is_checked"] && (has_pictures || gap > 0.1 || gap < -0.1)) decide("check")
+        if (!m["is_checked"] && (has_pictures || is_trial || gap > 0.1 || gap < -0.1)) decide("check")
+        if (is_trial && (words || missing || m["jumped"] || m["filled"] > 0.05 || m["back"] > 0.05)) decide("usual")
+        if (is_trial && most_bit_rate && m["written_bits"] > 1.02 * most_bit_rate * written) decide("usual")
+        if (is_trial) words = "_copied"
+        if (m["is_fallback"] && has_pictures) words = words "_plain"
         if (m["is_checked"] && has_sound && wanted - m["written_sound"] > tolerance(wanted))
             fail(sprintf("%.2f s were decoded, but the output has %.2f s", wanted, m["written_sound"]))
         if (has_pictures && m["pictures_end"] - m["written_pictures"] > tolerance(end))
@@ -281,6 +292,7 @@ READ_OUTPUT='
     {
         split($0, field, ","); stream = field[1] + 0; type = kind[stream]
         at = field[3] * unit[stream]; lasts = field[4] * unit[stream]
+        if (type == "audio") bits += 8 * field[5]
         step = at > before[type] ? at - before[type] : before[type] - at
         if (packets[type]++ && step > 0 && (!least[type] || step < least[type])) least[type] = step
         before[type] = at
@@ -291,7 +303,7 @@ READ_OUTPUT='
         sound = end["audio"]; pictures = end["video"]
         # The length of the last picture is a guess of the format.
         if (packets["video"] > 1) pictures = last["video"] + least["video"]
-        printf "written_sound %.3f\nwritten_pictures %.3f\n", sound, pictures
+        printf "written_sound %.3f\nwritten_bits %.0f\nwritten_pictures %.3f\n", sound, bits, pictures
     }'
 
 # A small file may decode into a huge one. A conversion may use three quarters of the memory and half
@@ -357,16 +369,29 @@ run_ffmpeg() {
         -max_pixels "$MOST_PIXELS" -max_error_rate 1 -dts_delta_threshold "$PAUSE_SECONDS" "$@"
 }
 
-# Converts, and lists each frame that is decoded. Either ffmpeg closes steps of the clock, for all
+# Converts, and lists each frame that is decoded. If ffmpeg fails with the preferred arguments, it
+# converts with the usual ones. Either ffmpeg closes steps of the clock, for all
 # streams together, or (with the clock of the source) the filters do, for each stream. The times of the sound are listed far before zero:
 # `progress` has the largest time of all outputs, which must be that of the conversion.
 convert() {
+    run_conversion "$@"
+    if [ -n "$is_trial" ] && [ "$status" -ne 0 ] && ! is_fault_of_node "$status"; then
+        is_trial= is_fallback=1 arguments=$FFMPEG_ARGUMENTS
+        run_conversion "$@"
+    fi
+    [ "$status" -eq 0 ] || fail_conversion "$status"
+    [ -s "$OUTPUT" ] || fail 65 "ffmpeg wrote nothing to $OUTPUT"
+    ! says 'No space left on device' || fail 74 "the disk of this node is full"
+    measure_conversion >measures || fail_measuring
+}
+
+run_conversion() {
     late=$1 pause=$2 clock=$3 is_copied=1 option= closing=
     [ "$clock" = ffmpeg ] || [ -z "$PICTURE" ] || write_closing
     set -f
     IFS=$line_end
     # shellcheck disable=SC2086
-    set -- $FFMPEG_ARGUMENTS
+    set -- $arguments
     unset IFS
     set +f
     for argument in "$@"; do
@@ -389,10 +414,6 @@ convert() {
     [ "$clock" = ffmpeg ] || set -- -copyts -start_at_zero "$@"
     FFREPORT=file=messages:level=24 run_ffmpeg "$@"
     status=$?
-    [ "$status" -eq 0 ] || fail_conversion "$status"
-    [ -s "$OUTPUT" ] || fail 65 "ffmpeg wrote nothing to $OUTPUT"
-    ! says 'No space left on device' || fail 74 "the disk of this node is full"
-    measure_conversion >measures || fail_measuring
 }
 
 # A measure that is missing would look like a source without sound.
@@ -416,7 +437,8 @@ fail_conversion() {
 }
 
 measure_conversion() {
-    printf 'late %s\npause %s\nclock %s\nis_copied %s\n' "$late" "$pause" "$clock" "$is_copied"
+    printf 'late %s\npause %s\nclock %s\nis_copied %s\nis_trial %s\nis_fallback %s\n' \
+        "$late" "$pause" "$clock" "$is_copied" "$is_trial" "$is_fallback"
     read_head || return 1
     is_open=
     case $SOUND in *' - '*) is_open=1 ;; esac
@@ -483,11 +505,16 @@ done
 limit_memory
 limit_output
 
+arguments=${PREFERRED_ARGUMENTS:-$FFMPEG_ARGUMENTS} is_trial=${PREFERRED_ARGUMENTS:+1} is_fallback=
 convert "${SOUND%% *}" "$PAUSE_SECONDS" ffmpeg
 while :; do
-    verdict=$(awk -v most="$MOST_SECONDS" -v has_sound="${SOUND:+1}" -v has_pictures="${PICTURE:+1}" "$JUDGE" measures)
+    verdict=$(awk -v most="$MOST_SECONDS" -v most_bit_rate="${MOST_BIT_RATE-}" -v has_sound="${SOUND:+1}" -v has_pictures="${PICTURE:+1}" "$JUDGE" measures)
     case $verdict in
         explain) explain ;;
+        usual)
+            is_trial= arguments=$FFMPEG_ARGUMENTS
+            convert "${SOUND%% *}" "$PAUSE_SECONDS" ffmpeg
+            ;;
         check) check ;;
         'again '*)
             verdict=${verdict#again }

@@ -47,6 +47,7 @@ class Media:
         format: FFmpeg's name for the container format.
         cover: Index of the stream with the cover art, if outputs can keep it.
         has_24_bits: Whether the audio is lossless and has more than 16 bits per sample.
+        warnings: Sentences about what an output cannot keep as it is, for each preset.
     """
 
     audio: Stream | None
@@ -55,6 +56,7 @@ class Media:
     format: str = ""
     cover: int | None = None
     has_24_bits: bool = False
+    warnings: tuple[str, ...] = ()
 
     @property
     def is_single(self) -> bool:
@@ -124,6 +126,15 @@ def source_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
         arguments += ("-disposition:v:0", "attached_pic")
         arguments += ("-metadata:s:v:0", f"comment={FRONT_COVER}")
     return arguments
+
+
+def preferred_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
+    """Return all arguments of a conversion that a node tries first. (): it tries nothing else.
+
+    A node falls back to the usual arguments if its ffmpeg lacks a filter, or if the output would
+    not be whole and in time.
+    """
+    return ()
 
 
 def missing_stream(media: Media, preset: Preset) -> str | None:

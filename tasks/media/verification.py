@@ -18,12 +18,14 @@ class Verified:
             decoded.
         warnings: Sentences about what is missing or was changed.
         version: Version of libavformat, which belongs to that of ffmpeg. "": not known.
+        is_copied: Whether the sound is that of the source, not encoded again.
     """
 
     seconds: float
     missing_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
     version: str = ""
+    is_copied: bool = False
 
 
 def read_marker(name: str) -> Verified | None:
@@ -37,7 +39,8 @@ def read_marker(name: str) -> Verified | None:
     seconds, missing, words, version = found.groups()
     missing_seconds = float(missing or 0)
     warnings = tuple(_sentences(words or "", missing_seconds))
-    return Verified(float(seconds), missing_seconds, warnings, version or "")
+    is_copied = "_copied" in (words or "")
+    return Verified(float(seconds), missing_seconds, warnings, version or "", is_copied)
 
 
 def _sentences(words: str, missing_seconds: float) -> Iterator[str]:
@@ -58,6 +61,11 @@ def _sentences(words: str, missing_seconds: float) -> Iterator[str]:
     for damaged, all_ in re.findall(r"_pictures-(\d+)-(\d+)", words):
         yield (
             f"The source is damaged: {damaged} of its {all_} pictures cannot be decoded completely."
+        )
+    if "_plain" in words:
+        yield (
+            "The pictures are HDR. ffmpeg on the node cannot map them to BT.709, so the output has the"
+            " colours of the source in 8 bits."
         )
     yield from _jumps(words)
 

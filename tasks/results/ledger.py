@@ -20,6 +20,7 @@ from tasks.models import (
     State,
     Ticket,
 )
+from tasks.media.verification import Verified
 from tasks.naming import batch_task_id
 from tasks.parameters import Request
 from tasks.results.runner_output import REASON_PREFIX, VERSION_PREFIX
@@ -152,7 +153,7 @@ def pending_row(
         source_seconds=conversion.seconds,
         output_seconds=verified.seconds if verified else None,
         missing_seconds=verified.missing_seconds if verified else None,
-        warnings=verified.warnings if verified else (),
+        warnings=warnings_about(conversion, verified) if state == "converted" else (),
         output_bytes=size_bytes if state == "converted" else None,
         started_at=last.started_at if last else None,
         ended_at=last.ended_at if last else None,
@@ -160,6 +161,11 @@ def pending_row(
         path=conversion.source.location,
         note=note_on_output(conversion) if state == "converted" else None,
     )
+
+
+def warnings_about(conversion: Conversion, verified: Verified | None) -> tuple[str, ...]:
+    """Return what the plan expected, and what a node found."""
+    return (*conversion.warnings, *(verified.warnings if verified else ()))
 
 
 def note_on_output(conversion: Conversion) -> str | None:
