@@ -31,11 +31,12 @@ class Extent:
     start_seconds: float
     end_seconds: float | None  # None: the source does not declare it
     source_seconds: float | None = None  # then the end of the whole source, if that is declared
+    track: int = 0  # number of the stream among those of its kind in the source
 
     def __str__(self) -> str:
-        """Return it as runner.sh reads it: three numbers, or "-" for an unknown one."""
-        numbers = (self.start_seconds, self.end_seconds, self.source_seconds)
-        return " ".join("-" if number is None else f"{number:.3f}" for number in numbers)
+        """Return it as runner.sh reads it: three times, each "-" if unknown, and the track."""
+        times = (self.start_seconds, self.end_seconds, self.source_seconds)
+        return " ".join([*("-" if t is None else f"{t:.3f}" for t in times), str(self.track)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,8 @@ class Conversion:
     arguments: tuple[str, ...] = ()  # of ffmpeg, for this source, in addition to the preset's
     preferred_arguments: tuple[str, ...] = ()  # all, to try first; (): none
     warnings: tuple[str, ...] = ()  # sentences about what the output will not keep
-    sound: Extent | None = None  # None: the output has no sound
+    track: str | None = None  # its sound track, if the source has several
+    sounds: tuple[Extent, ...] = ()  # one for each sound track of the output
     picture: Extent | None = None  # None: the output has no pictures
     existing: Existing = "none"
 
@@ -218,6 +220,8 @@ class FileResult:
     cost: float | None = None  # its share of the cost of the nodes; None without a price
     path: str = ""  # where the source is: an absolute path, or az://container/blob
     note: str | None = None  # what is worth knowing about the output; None: nothing
+    track: str | None = None  # its sound track, if the source has several
+    copied: bool = False  # the sound is that of the source, not encoded again
     known_since: datetime | None = None  # when it failed in an earlier run; None: not known
 
     @property

@@ -11,6 +11,7 @@ from tasks.azure.transport import trusted_file
 from tasks.media.cover_art import find_cover, is_attached_picture
 from tasks.media.durations import is_guessed, read_stream, whole_seconds
 from tasks.media.input_limits import FORMATS, MOST_PIXELS
+from tasks.media.sounds import read_sounds, text_subtitles
 from tasks.media.streams import Media, Stream, UnreadableMedia
 from tasks.media.truncation import (
     CHECKED_FORMATS,
@@ -23,7 +24,6 @@ from tasks.media.truncation import (
 )
 
 if TYPE_CHECKING:
-    from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
@@ -99,31 +99,27 @@ def _options(location: str) -> dict[str, str]:
 
 
 def _media(container: "InputContainer") -> Media:
-    audio = next(iter(container.streams.audio), None)
+    sounds = read_sounds(container)
     films = (stream for stream in container.streams.video if not is_attached_picture(stream))
     video = next((film for film in films if film.codec_context), None)
-    if audio and audio.codec_context is None:
+    tracks = len(container.streams.audio)
+    if tracks and not sounds:
         raise UnreadableMedia("its audio codec is unknown: the file is damaged or unusual")
-    if audio is None and video is None:
+    if not sounds and video is None:
         raise UnreadableMedia("no audio or video stream")
     return Media(
-        audio=None if audio is None else read_stream(container, audio),
+        sounds=sounds,
         video=None if video is None else _read_video(container, video),
         seconds=whole_seconds(container),
         format=container.format.name,
         cover=find_cover(container),
-        has_24_bits=audio is not None and _has_24_bits(audio),
+        subtitles=text_subtitles(container),
+        tracks=tracks,
     )
 
 
 def _read_video(container: "InputContainer", stream: "VideoStream") -> Stream:
     return replace(read_stream(container, stream), pixels=stream.width * stream.height)
-
-
-def _has_24_bits(stream: "AudioStream") -> bool:
-    context = stream.codec_context
-    # The format is unknown if FFmpeg cannot decode the sound.
-    return bool(context.format and context.codec.lossless and context.format.bits > 16)  # noqa: PLR2004  a size in bits
 
 
 def _reason(error: Exception, location: str) -> str:

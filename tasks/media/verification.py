@@ -64,8 +64,8 @@ def _sentences(words: str, missing_seconds: float) -> Iterator[str]:
         )
     if "_plain" in words:
         yield (
-            "The pictures are HDR. ffmpeg on the node cannot map them to BT.709, so the output has the"
-            " colours of the source in 8 bits."
+            "The pictures are HDR. ffmpeg on the node cannot map them to BT.709, so the output has"
+            " the colours of the source in 8 bits."
         )
     yield from _jumps(words)
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tasks.media.verification import Verified
 from tasks.models import (
     BatchResult,
     Check,
@@ -20,7 +21,6 @@ from tasks.models import (
     State,
     Ticket,
 )
-from tasks.media.verification import Verified
 from tasks.naming import batch_task_id
 from tasks.parameters import Request
 from tasks.results.runner_output import REASON_PREFIX, VERSION_PREFIX
@@ -160,6 +160,8 @@ def pending_row(
         key=conversion.key,
         path=conversion.source.location,
         note=note_on_output(conversion) if state == "converted" else None,
+        track=conversion.track,
+        copied=bool(verified and verified.is_copied),
     )
 
 

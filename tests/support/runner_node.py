@@ -5,9 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.media.copying import most_bit_rate
+from tasks.media.preferred import preferred_arguments
 from tasks.media.presets import PRESETS, Preset
 from tasks.media.probe import probe
-from tasks.media.streams import extent, source_arguments
+from tasks.media.streams import picture_extent, sound_extents, source_arguments
+from tasks.media.tracks import with_main_track
 from tasks.media.verification import Verified, read_marker
 from tasks.models import Extent
 
@@ -51,13 +54,15 @@ class Node:
 
     def convert(self, preset: Preset = PRESETS["mp3"]) -> RunnerResult:
         """Convert the input with what the probe finds in it."""
-        media = probe(str(self.folder / "input"))
+        media = with_main_track(probe(str(self.folder / "input")), preset.choices.languages)
         return self.run(
             *preset.arguments,
             *source_arguments(media, preset),
             output=f"output{preset.suffix}",
-            sound=extent(media, preset, "audio"),
-            picture=extent(media, preset, "video"),
+            sound="\n".join(map(str, sound_extents(media, preset))),
+            picture=picture_extent(media, preset),
+            PREFERRED_ARGUMENTS="\n".join(preferred_arguments(media, preset)),
+            MOST_BIT_RATE=str(most_bit_rate(preset) or ""),
         )
 
     def run(
@@ -66,12 +71,17 @@ class Node:
         output: str = "output.mp3",
         sound: Extent | str | None = UNKNOWN,
         picture: Extent | str | None = None,
+        **settings: str,
     ) -> RunnerResult:
         done = subprocess.run(
             [*self.shell, str(RUNNER)],
             cwd=self.folder,
             env=self.environment(
-                arguments or PRESETS["mp3"].arguments, output=output, sound=sound, picture=picture
+                arguments or PRESETS["mp3"].arguments,
+                output=output,
+                sound=sound,
+                picture=picture,
+                **settings,
             ),
             capture_output=True,
             text=True,
@@ -88,6 +98,7 @@ class Node:
         output: str = "output.mp3",
         sound: Extent | str | None = UNKNOWN,
         picture: Extent | str | None = None,
+        **settings: str,
     ) -> Mapping[str, str]:
         return {
             "PATH": self.path,
@@ -95,4 +106,5 @@ class Node:
             "SOUND": str(sound or ""),
             "PICTURE": str(picture or ""),
             "FFMPEG_ARGUMENTS": "\n".join(arguments),
+            **settings,
         }
