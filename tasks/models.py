@@ -226,9 +226,8 @@ class FileResult:
 
     @property
     def output_or_reason(self) -> str:
-        """The output with its note and warnings. Without an output, the reason why."""
-        if self.state not in ("converted", "skipped"):
-            return self.reason or ""
-        remarks = [f"({self.note})"] if self.note else []
-        remarks += [f"(warning: {text})" for text in self.warnings]
-        return " ".join((self.output or "", *remarks))
+        """The output, or the reason why there is none, with remarks and warnings."""
+        text = self.output if self.state in ("converted", "skipped") else self.reason
+        remarks = (self.note, self.track, "copied" if self.copied else "")
+        warnings = (f"warning: {text}" for text in self.warnings)
+        return " ".join((text or "", *(f"({each})" for each in (*remarks, *warnings) if each)))

@@ -37,7 +37,7 @@ from tasks.media.streams import (
     sound_extents,
     source_arguments,
 )
-from tasks.media.tracks import language_warning, track_note, with_main_track
+from tasks.media.tracks import track_note, track_warning, with_main_track
 from tasks.models import Conversion, Plan, Refusal, Source, Stamp
 from tasks.outputs import list_outputs
 from tasks.parameters import Output, Request, Run
@@ -290,7 +290,7 @@ def apply_probe(conversion: Conversion, found: ProbeResult, preset: Preset) -> C
         seconds=expected_seconds(found, preset),
         arguments=source_arguments(found, preset),
         preferred_arguments=preferred_arguments(found, preset),
-        warnings=(*found.warnings, *filter(None, [language_warning(found, preset)])),
+        warnings=(*found.warnings, *filter(None, [track_warning(found, preset)])),
         track=track_note(found, preset),
         sounds=sound_extents(found, preset),
         picture=picture_extent(found, preset),

@@ -8,7 +8,7 @@ from tasks.media.streams import Media, Sound, source_arguments, taken_sounds
 _COPYABLE = {
     "libmp3lame": ("mp3", {"mp3"}),
     "aac": ("aac", {"mov,mp4,m4a,3gp,3g2,mj2"}),
-    "flac": ("flac", {"flac"}),
+    "flac": ("flac", {"flac", "ogg", "matroska,webm"}),
     "pcm_s16le": ("pcm_s16le", {"wav"}),
     "libopus": ("opus", {"ogg"}),
 }
@@ -26,7 +26,15 @@ def copy_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
     arguments = (*preset.arguments, *source_arguments(media, preset))
     pairs = zip(arguments[::2], arguments[1::2], strict=True)
     kept = (word for pair in pairs if pair[0] not in _OF_ENCODERS for word in pair)
-    return (*kept, "-c:a", "copy")
+    return (*kept, *_header_arguments(taken[0]), "-c:a", "copy")
+
+
+def _header_arguments(sound: Sound) -> tuple[str, ...]:
+    """Leave out the header that MP3 declares its length in, if the source has none.
+
+    It would make decoders skip the first samples.
+    """
+    return ("-write_xing", "0") if (sound.codec, sound.seconds) == ("mp3", None) else ()
 
 
 def is_usual(preset: Preset) -> bool:

@@ -179,7 +179,8 @@ _ALL = (
         ".webm",
         "video/webm",
         ("video", "audio"),
-        (*_VIDEO, *_VP9, *_OPUS),
+        # ffmpeg would not flag the only sound track of a source in TS or AVI as the default.
+        (*_VIDEO, *_VP9, *_OPUS, "-disposition:a:0", "default"),
         holds_tracks=True,
         subtitles="webvtt",
     ),

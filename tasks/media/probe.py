@@ -12,7 +12,7 @@ from tasks.media.cover_art import find_cover, is_attached_picture
 from tasks.media.durations import is_guessed, read_stream, whole_seconds
 from tasks.media.input_limits import FORMATS, MOST_PIXELS
 from tasks.media.sounds import read_sounds, text_subtitles
-from tasks.media.streams import Media, Stream, UnreadableMedia
+from tasks.media.streams import NO_SOUND, Media, Stream, UnreadableMedia
 from tasks.media.truncation import (
     CHECKED_FORMATS,
     HEAD_BYTES,
@@ -103,9 +103,9 @@ def _media(container: "InputContainer") -> Media:
     films = (stream for stream in container.streams.video if not is_attached_picture(stream))
     video = next((film for film in films if film.codec_context), None)
     tracks = len(container.streams.audio)
-    if tracks and not sounds:
-        raise UnreadableMedia("its audio codec is unknown: the file is damaged or unusual")
     if not sounds and video is None:
+        if tracks:
+            raise UnreadableMedia(NO_SOUND)
         raise UnreadableMedia("no audio or video stream")
     return Media(
         sounds=sounds,

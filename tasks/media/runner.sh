@@ -115,6 +115,7 @@ READ_MESSAGES='
     /corrupt decoded frame/ { kind = "corrupt" }
     /rror while decoding|submitting packet to decoder/ { kind = "undecoded" }
     /corrupt input packet|File ended prematurely|partial file/ { kind = "incomplete" }
+    /Error during demuxing: Not yet implemented/ { print "is_unreadable 1" }
     kind { count[kind]++ }
     END {
         printf "written_microseconds %.0f\ncorrupt %d\nundecoded %d\n", written, count["corrupt"], count["undecoded"]
@@ -186,7 +187,7 @@ JUDGE='
     function tolerance(seconds) { return seconds > 500 ? seconds / 1000 : 0.5 }
     function least(a, b) { return a + 0 < b + 0 ? a + 0 : b + 0 }
     function decide(what) {
-        print is_trial && what !~ /^(check|converted)/ ? "usual" : what
+        print is_trial && what ~ /^(again|failed)/ ? "usual" : what
         exit
     }
     function fail(reason) { decide("failed " reason) }
@@ -272,6 +273,9 @@ JUDGE='
         if (has_sound) judge_sound()
         if (has_pictures) judge_pictures()
         if (m["is_short"]) fail_cut(written, "-")
+        # An Ogg file whose second part has other channels or another rate.
+        if (m["is_unreadable"])
+            fail(sprintf("ffmpeg on this node cannot read the source beyond %.2f s: its format changes there", written))
         # Sound that is copied has no filters, and need not be in time.
         wanted = m["is_copied"] ? m["decoded"] : end
         gap = wanted - written

@@ -9,15 +9,17 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
 
+MOST_TRACKS = 64  # a file with more is damaged or malicious
+_LONGEST_TEXT = 64
 _TEXT_SUBTITLES = frozenset({"ass", "mov_text", "ssa", "subrip", "text", "webvtt"})
 
 
 def read_sounds(container: "InputContainer") -> tuple[Sound, ...]:
-    """Return the sound tracks that FFmpeg knows, in their order."""
+    """Return the sound tracks that FFmpeg can decode, in their order."""
     return tuple(
         _read_sound(container, stream, track)
-        for track, stream in enumerate(container.streams.audio)
-        if stream.codec_context
+        for track, stream in enumerate(container.streams.audio[:MOST_TRACKS])
+        if stream.codec_context and stream.codec_context.channels  # 0: it has no packets
     )
 
 
@@ -34,8 +36,8 @@ def _read_sound(container: "InputContainer", stream: "AudioStream", track: int) 
         samples_per_second=context.sample_rate or 0,
         bits_per_second=stream.bit_rate or context.bit_rate or 0,
         has_24_bits=_has_24_bits(stream),
-        language=stream.language or "",
-        title=stream.metadata.get("title", ""),
+        language=(stream.language or "")[:_LONGEST_TEXT],
+        title=stream.metadata.get("title", "")[:_LONGEST_TEXT],
         is_default=bool(stream.disposition & Disposition.default),
         is_commentary=bool(stream.disposition & Disposition.comment),
     )
@@ -50,6 +52,6 @@ def _has_24_bits(stream: "AudioStream") -> bool:
 def text_subtitles(container: "InputContainer") -> tuple[int, ...]:
     return tuple(
         number
-        for number, stream in enumerate(container.streams.subtitles)
+        for number, stream in enumerate(container.streams.subtitles[:MOST_TRACKS])
         if stream.codec_context and stream.codec_context.name in _TEXT_SUBTITLES
     )

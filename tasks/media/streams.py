@@ -7,6 +7,7 @@ from tasks.media.input_limits import MOST_PIXELS, MOST_SECONDS
 from tasks.media.presets import Preset
 from tasks.models import Extent
 
+NO_SOUND = "its sound is empty, or of a codec that ffmpeg does not know"
 FRONT_COVER = "Cover (front)"  # as ID3, FLAC and FFmpeg name it
 _TAG_ARGUMENTS = {
     # These tags describe the container. In the output they would look like tags of the recording.
@@ -14,7 +15,6 @@ _TAG_ARGUMENTS = {
         *("-metadata", "major_brand=", "-metadata", "minor_version="),
         *("-metadata", "compatible_brands="),
     ),
-    "ogg": ("-map_metadata", "0:s:a:0"),  # Ogg stores tags per stream
 }
 
 
@@ -162,7 +162,7 @@ def source_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
     A conversion's key does not include them: they depend only on the content and the version of the
     preset. To change these rules, raise the versions of the presets that they concern.
     """
-    arguments = (*_track_arguments(media, preset), *_TAG_ARGUMENTS.get(media.format, ()))
+    arguments = (*_track_arguments(media, preset), *_tag_arguments(media))
     if (
         preset.holds_24_bits
         and not (media.audio and media.audio.has_24_bits)
@@ -178,10 +178,22 @@ def source_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
     return arguments
 
 
+def _tag_arguments(media: Media) -> tuple[str, ...]:
+    if media.format != "ogg":
+        return _TAG_ARGUMENTS.get(media.format, ())
+    # Ogg stores tags per stream. To map them turns off ffmpeg's own copy of the stream's tags.
+    if media.audio is None:
+        return ("-map_metadata", "0:s:V:0")
+    stream = f"0:s:a:{media.audio.track}"
+    return ("-map_metadata", stream, "-map_metadata:s:a:0", stream)
+
+
 def _track_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
     """Return the arguments that map other sound tracks than the first, and text subtitles."""
     taken = taken_sounds(media, preset)
-    if [sound.track for sound in taken] in ([], [0]) and preset.choices.tracks == "default":
+    if [sound.track for sound in taken] == [0] and preset.choices.tracks == "default":
+        return ()
+    if not taken and not media.tracks:
         return ()
     # `-0:a` removes the track that the preset maps.
     maps = [("-map", "-0:a"), *(("-map", f"0:a:{sound.track}") for sound in taken)]
@@ -198,7 +210,9 @@ def _arguments_for_all(media: Media, preset: Preset) -> tuple[str, ...]:
     subtitles = [("-map", f"0:s:{track}") for track in media.subtitles if preset.subtitles]
     if subtitles:
         subtitles.append(("-c:s", preset.subtitles))
-    return tuple(word for pair in (*filters, *flags, *subtitles) for word in pair)
+    # ffmpeg writes no titles of tracks into a file of its type ipod, which it chooses for .m4a.
+    form = [("-f", "mp4"), ("-brand", "M4A ")] if preset.suffix == ".m4a" else []
+    return tuple(word for pair in (*filters, *flags, *subtitles, *form) for word in pair)
 
 
 def missing_stream(media: Media, preset: Preset) -> str | None:
@@ -206,6 +220,8 @@ def missing_stream(media: Media, preset: Preset) -> str | None:
     needed = preset.streams[0]
     if media.stream(needed):
         return None
+    if needed == "audio" and media.tracks:
+        return NO_SOUND
     return f"no {needed} stream; preset {preset.name} requires one"
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from tasks.media.languages import primary_language
 from tasks.media.presets import Preset
-from tasks.media.streams import Media, Sound, taken_sounds
+from tasks.media.streams import NO_SOUND, Media, Sound, taken_sounds
 
 _LONGEST_TITLE = 40  # characters of a track's title in a report
 
@@ -30,8 +30,14 @@ def _merit(sound: Sound) -> tuple[bool, bool, int, int]:
     return sound.is_commentary, not sound.is_default, -sound.channels, sound.track
 
 
-def language_warning(media: Media, preset: Preset) -> str | None:
-    """Return a sentence if no sound track is in one of the languages that the user prefers."""
+def track_warning(media: Media, preset: Preset) -> str | None:
+    """Return a sentence if the output has no sound, or not in a language that the user prefers."""
+    if media.tracks and not media.sounds:
+        return f"The output has no sound: {NO_SOUND}."
+    return _language_warning(media, preset)
+
+
+def _language_warning(media: Media, preset: Preset) -> str | None:
     taken = taken_sounds(media, preset)
     wanted = [primary_language(language) for language in preset.choices.languages]
     if not (wanted and taken) or _rank(taken[0], wanted) < len(wanted):

@@ -9,12 +9,12 @@ import pytest
 from runner_node import Node
 
 from tasks.media.presets import PRESETS, Preset
-from tasks.media.streams import Media, Stream, source_arguments
+from tasks.media.streams import Media, Sound, source_arguments
 from tasks.models import Extent
 
 FORMATS = ("", "ogg", "mov,mp4,m4a,3gp,3g2,mj2")
 KINDS = [
-    Media(Stream(2), None, 2, format=name, cover=cover, has_24_bits=has_24_bits)
+    Media((Sound(2, has_24_bits=has_24_bits),), None, 2, format=name, cover=cover)
     for name, cover, has_24_bits in product(FORMATS, (None, 2), (False, True))
 ]
 # By preset: its version, and a hash of the ffmpeg commands that make its outputs.
