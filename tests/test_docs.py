@@ -90,7 +90,7 @@ def test_the_page_on_usage_has_a_row_for_every_parameter(
     page = (DOCS / "usage.md").read_text()
     for name, field in model.model_fields.items():
         own = [m.name[0] for m in field.metadata if isinstance(m, Parameter) and m.name]
-        flag = own[0] if own else f"--{prefix}{name.replace('_', '-')}"
+        flag = own[0] if own else f"--{prefix}{(field.alias or name).replace('_', '-')}"
         assert f"| `{flag}` | {shown(field.default)} | {field.description} |" in page
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 MOST_TRACKS = 64  # a file with more is damaged or malicious
 _LONGEST_TEXT = 64
+_UNDETERMINED = "und"  # ISO 639-2
 _TEXT_SUBTITLES = frozenset({"ass", "mov_text", "ssa", "subrip", "text", "webvtt"})
 
 
@@ -36,11 +37,16 @@ def _read_sound(container: "InputContainer", stream: "AudioStream", track: int) 
         samples_per_second=context.sample_rate or 0,
         bits_per_second=stream.bit_rate or context.bit_rate or 0,
         has_24_bits=_has_24_bits(stream),
-        language=(stream.language or "")[:_LONGEST_TEXT],
+        language=_language(stream),
         title=stream.metadata.get("title", "")[:_LONGEST_TEXT],
         is_default=bool(stream.disposition & Disposition.default),
         is_commentary=bool(stream.disposition & Disposition.comment),
     )
+
+
+def _language(stream: "AudioStream") -> str:
+    language = stream.language or ""
+    return "" if language == _UNDETERMINED else language[:_LONGEST_TEXT]
 
 
 def _has_24_bits(stream: "AudioStream") -> bool:

@@ -42,11 +42,8 @@ def _language_warning(media: Media, preset: Preset) -> str | None:
     wanted = [primary_language(language) for language in preset.choices.languages]
     if not (wanted and taken) or _rank(taken[0], wanted) < len(wanted):
         return None
-    found = ", ".join(sound.language or "unknown" for sound in media.sounds)
-    return (
-        f"No sound track is in {' or '.join(preset.choices.languages)}. Its languages are: {found}."
-        f" The output has {_described(taken[0], media)}."
-    )
+    found = ", ".join(dict.fromkeys(sound.language or "unknown" for sound in media.sounds))
+    return f"No sound track is in {' or '.join(preset.choices.languages)}. The source has: {found}."
 
 
 def track_note(media: Media, preset: Preset) -> str | None:

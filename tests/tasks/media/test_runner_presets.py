@@ -41,8 +41,10 @@ CODECS = {
     "mp3-320k": {"audio": "mp3"},
     "m4a": {"audio": "aac"},
     "opus": {"audio": "opus"},
+    "opus-speech": {"audio": "opus"},
     "flac": {"audio": "flac"},
     "wav": {"audio": "pcm_s16le"},
+    "wav-16k": {"audio": "pcm_s16le"},
     "mp4-720p": {"audio": "aac", "video": "h264"},
     "webm": {"audio": "opus", "video": "vp9"},
 }
@@ -62,6 +64,18 @@ def test_each_preset_makes_its_streams(node: Callable[..., Node], clip: Clip, na
     }
     assert made["audio"][1] == pytest.approx(2, abs=0.1)
     assert "video" not in made or made["video"][1] == pytest.approx(2.9, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "samples_per_second"), [("wav-16k", 16_000), ("opus-speech", 48_000)]
+)
+def test_presets_for_speech_make_one_channel(
+    node: Callable[..., Node], clip: Clip, name: str, samples_per_second: int
+) -> None:
+    result = node(clip(".flac", layout="stereo")).convert(PRESETS[name])
+    with av.open(str(result.folder / f"output{PRESETS[name].suffix}")) as made:
+        sound = made.streams.audio[0]
+        assert (sound.layout.name, sound.rate) == ("mono", samples_per_second)
 
 
 @pytest.mark.parametrize(

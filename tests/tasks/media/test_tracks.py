@@ -71,8 +71,7 @@ def test_a_language_that_no_track_has_is_a_warning() -> None:
     found = media(replace(STEREO, language="ger"), replace(SURROUND, language="", title=" Main\n"))
     ordered = with_main_track(found, preset.choices.languages)
     assert track_warning(ordered, preset) == (
-        "No sound track is in fra or spa. Its languages are: unknown, ger."
-        " The output has sound track 2 of 2 (6 channels, “Main”)."
+        "No sound track is in fra or spa. The source has: unknown, ger."
     )
     assert track_warning(found, with_choices(MP3, Choices(languages=("de",)))) is None
     assert track_warning(found, MP3) is None
