@@ -29,12 +29,14 @@ from tasks.media.sources import (
 )
 from tasks.media.streams import (
     UnreadableMedia,
+    encrypted_stream,
     exceeded_limit,
     expected_seconds,
     extent,
     missing_stream,
     preferred_arguments,
     source_arguments,
+    warnings_for,
 )
 from tasks.models import Conversion, Plan, Refusal, Source, Stamp
 from tasks.outputs import list_outputs
@@ -279,14 +281,15 @@ def apply_probe(conversion: Conversion, found: ProbeResult, preset: Preset) -> C
     """Return the conversion with the values that the probe found, or a refusal."""
     if isinstance(found, UnreadableMedia):
         return Refusal(conversion.source, str(found), preset=preset.name)
-    if reason := missing_stream(found, preset) or exceeded_limit(found, preset):
+    checks = (missing_stream, encrypted_stream, exceeded_limit)
+    if reason := next(filter(None, (check(found, preset) for check in checks)), None):
         return Refusal(conversion.source, reason, preset=preset.name)
     return replace(
         conversion,
         seconds=expected_seconds(found, preset),
         arguments=source_arguments(found, preset),
         preferred_arguments=preferred_arguments(found, preset),
-        warnings=found.warnings,
+        warnings=(*found.warnings, *warnings_for(found, preset)),
         sound=extent(found, preset, "audio"),
         picture=extent(found, preset, "video"),
     )

@@ -16,7 +16,8 @@ _MICROSECONDS = 1_000_000
 
 def read_stream(container: "InputContainer", stream: "AvStream") -> Stream:
     start_seconds = _start_seconds(stream) - (container.start_time or 0) / _MICROSECONDS
-    return Stream(_stream_seconds(container, stream), max(0.0, start_seconds))
+    seconds = _stream_seconds(container, stream)
+    return Stream(seconds, max(0.0, start_seconds), channels=_channels(stream))
 
 
 def whole_seconds(container: "InputContainer") -> float | None:
@@ -62,6 +63,10 @@ def _tagged_seconds(stream: "AvStream") -> float | None:
     if "_STATISTICS_WRITING_APP" not in stream.metadata:
         tagged -= _start_seconds(stream)
     return tagged if tagged > 0 else None
+
+
+def _channels(stream: "AvStream") -> int:
+    return getattr(stream.codec_context, "channels", 0)
 
 
 def _start_seconds(stream: "AvStream") -> float:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tasks.media.channels import channel_warnings, mixing_arguments
 from tasks.media.ffmpeg_options import StreamKind
 from tasks.media.input_limits import MOST_PIXELS, MOST_SECONDS
 from tasks.media.presets import Preset
@@ -29,11 +30,15 @@ class Stream:
         seconds: Length of the stream. None: the source does not declare it.
         start_seconds: Start of the stream, from the beginning of the source.
         pixels: Pixels per picture.
+        channels: Channels of sound. 0: not known.
+        is_encrypted: Whether its data are encrypted.
     """
 
     seconds: float | None
     start_seconds: float = 0.0
     pixels: int = 0
+    channels: int = 0
+    is_encrypted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +125,22 @@ def source_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
     if preset.holds_24_bits and not media.has_24_bits and "-sample_fmt" not in preset.arguments:
         # Lossy audio decodes to floats. The encoder would keep 24 bits of noise.
         arguments += ("-sample_fmt", "s16")
+    arguments += mixing_arguments(_channels(media), preset)
     if preset.holds_cover and media.cover is not None:
         # `-0:V?` removes a film that has this index because the node's ffmpeg counts differently.
         arguments += ("-map", f"0:{media.cover}?", "-map", "-0:V?", "-c:v", "copy")
         arguments += ("-disposition:v:0", "attached_pic")
         arguments += ("-metadata:s:v:0", f"comment={FRONT_COVER}")
     return arguments
+
+
+def warnings_for(media: Media, preset: Preset) -> tuple[str, ...]:
+    """Return sentences about what the format of the output cannot keep."""
+    return channel_warnings(_channels(media), preset)
+
+
+def _channels(media: Media) -> int:
+    return media.audio.channels if media.audio else 0
 
 
 def preferred_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
@@ -143,6 +158,17 @@ def missing_stream(media: Media, preset: Preset) -> str | None:
     if media.stream(needed):
         return None
     return f"no {needed} stream; preset {preset.name} requires one"
+
+
+def encrypted_stream(media: Media, preset: Preset) -> str | None:
+    """Return the reason if a stream that the preset converts is encrypted."""
+    names = {"audio": "sound", "video": "pictures"}
+    found = ((kind, media.stream(kind)) for kind in preset.streams)
+    encrypted = [names[kind] for kind, stream in found if stream and stream.is_encrypted]
+    if not encrypted:
+        return None
+    verb = "is" if encrypted == ["sound"] else "are"
+    return f"its {' and '.join(encrypted)} {verb} encrypted (DRM): convert an unencrypted copy"
 
 
 def exceeded_limit(media: Media, preset: Preset) -> str | None:
