@@ -16,8 +16,7 @@ _MICROSECONDS = 1_000_000
 
 def read_stream(container: "InputContainer", stream: "AvStream") -> Stream:
     start_seconds = _start_seconds(stream) - (container.start_time or 0) / _MICROSECONDS
-    seconds = _stream_seconds(container, stream)
-    return Stream(seconds, max(0.0, start_seconds), channels=_channels(stream))
+    return Stream(_stream_seconds(container, stream), max(0.0, start_seconds))
 
 
 def whole_seconds(container: "InputContainer") -> float | None:
@@ -63,10 +62,6 @@ def _tagged_seconds(stream: "AvStream") -> float | None:
     if "_STATISTICS_WRITING_APP" not in stream.metadata:
         tagged -= _start_seconds(stream)
     return tagged if tagged > 0 else None
-
-
-def _channels(stream: "AvStream") -> int:
-    return getattr(stream.codec_context, "channels", 0)
 
 
 def _start_seconds(stream: "AvStream") -> float:

@@ -1,6 +1,6 @@
 """What a probe finds in a source, and what that means for a preset. Pure functions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tasks.media.channels import channel_warnings, mixing_arguments
 from tasks.media.ffmpeg_options import StreamKind
@@ -74,6 +74,13 @@ class Media:
 
 class UnreadableMedia(Exception):  # noqa: N818  the name describes the source
     """A source that cannot be probed. The message is the reason, and contains no address."""
+
+
+def without_lengths(media: Media) -> Media:
+    """Return the media as if the source did not declare how long it is."""
+    audio = media.audio and replace(media.audio, seconds=None)
+    video = media.video and replace(media.video, seconds=None)
+    return replace(media, audio=audio, video=video, seconds=None)
 
 
 def extent(media: Media, preset: Preset, kind: StreamKind) -> Extent | None:
