@@ -51,6 +51,7 @@ _MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
     (0, bytes.fromhex("b7d800203749da11a64e0007e95ead8d"), "WTV", _FILM),
     (0, b"#EXTM3U", "playlist", _LIST),
     (0, b"[playlist]", "playlist", _LIST),
+    (0, b"[Reference]", "playlist", _LIST),
     (0, b"ffconcat version", "playlist", _LIST),
 )
 # Files in a folder are chosen by their suffixes. These would not be converted.
