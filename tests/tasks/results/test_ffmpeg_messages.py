@@ -27,7 +27,7 @@ ADDRESS = "[mov,mp4,m4a,3gp,3g2,mj2 @ 0x55d0c0ffee] "
             "it refers to another file or address",
         ),
         (
-            "[h264 @ 0x1a] Picture size 60000x60000 exceeds specified max pixel count 134217728, see",
+            "[h264 @ 0x1a] Picture size 60000x60000 exceeds specified max pixel count 134217728",
             "its pictures are too large",
         ),
         ("file:output.mp3: No space left on device", "the output: No space left on device"),
