@@ -30,14 +30,16 @@ from tasks.media.sources import (
 )
 from tasks.media.streams import (
     UnreadableMedia,
+    encrypted_stream,
     exceeded_limit,
     expected_seconds,
     missing_stream,
     picture_extent,
     sound_extents,
     source_arguments,
+    warnings_for,
 )
-from tasks.media.tracks import track_note, track_warning, with_main_track
+from tasks.media.tracks import track_note, track_warnings, with_main_track
 from tasks.models import Conversion, Plan, Refusal, Source, Stamp
 from tasks.outputs import list_outputs
 from tasks.parameters import Output, Request, Run
@@ -283,14 +285,15 @@ def apply_probe(conversion: Conversion, found: ProbeResult, preset: Preset) -> C
     if isinstance(found, UnreadableMedia):
         return Refusal(conversion.source, str(found), preset=preset.name)
     found = with_main_track(found, preset.choices.languages)
-    if reason := missing_stream(found, preset) or exceeded_limit(found, preset):
+    checks = (missing_stream, encrypted_stream, exceeded_limit)
+    if reason := next(filter(None, (check(found, preset) for check in checks)), None):
         return Refusal(conversion.source, reason, preset=preset.name)
     return replace(
         conversion,
         seconds=expected_seconds(found, preset),
         arguments=source_arguments(found, preset),
         preferred_arguments=preferred_arguments(found, preset),
-        warnings=(*found.warnings, *filter(None, [track_warning(found, preset)])),
+        warnings=(*found.warnings, *warnings_for(found, preset), *track_warnings(found, preset)),
         track=track_note(found, preset),
         sounds=sound_extents(found, preset),
         picture=picture_extent(found, preset),

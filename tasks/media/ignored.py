@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from tasks.media import unsupported
 from tasks.media.output_names import split_suffix
 from tasks.results.text import counted
 
@@ -43,9 +44,14 @@ class Ignored:
         # One more than the limit is shown by its name: the words for the rest are no shorter.
         most = len(ordered) if len(ordered) == SHOWN_SUFFIXES + 1 else SHOWN_SUFFIXES
         for suffix, number in ordered[:most]:
-            yield f"{number} {suffix}"
+            yield f"{number} {suffix}{_remark(suffix)}"
         if rest := ordered[most:]:
             yield f"{sum(number for _, number in rest)} with {len(rest)} other suffixes"
+
+
+def _remark(suffix: str) -> str:
+    """Return what to add about media files, so that they are not taken for other files."""
+    return " (not supported)" if suffix in unsupported.SUFFIXES else ""
 
 
 def suffix_of(name: str) -> str:

@@ -69,6 +69,7 @@ class Preset:
         holds_tracks: Whether outputs can have several sound tracks.
         subtitles: ffmpeg's codec for text subtitles. "": outputs have none.
         choices: What the user prefers. They are in the key of each output.
+        most_channels: The largest number of channels that outputs can have. None: any.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Preset:
     holds_tracks: bool = False
     subtitles: str = ""
     choices: Choices = _NO_CHOICES
+    most_channels: int | None = 8  # as AAC, Opus and FLAC
 
 
 # `V` selects video without attached pictures (cover art); `v` would include them. For outputs that
@@ -93,6 +95,9 @@ _FASTSTART = ("-movflags", "+faststart")
 _IN_TIME = ("-af", f"{IN_TIME},{COUNTED}")
 # libopus rejects 5.1(side), which films use. aformat picks the nearest layout that it accepts.
 _LAYOUTS = "aformat=channel_layouts=7.1|6.1|5.1|5.0|quad|3.0|stereo|mono"
+# The AAC encoder rejects sound whose layout is not known, such as Speex.
+_AAC_LAYOUTS = "aformat=channel_layouts=7.1|6.1|5.1|5.0|4.0|quad|3.0|2.1|stereo|mono"
+_AAC = ("-af", f"{IN_TIME},{_AAC_LAYOUTS},{COUNTED}")
 _OPUS = (
     *("-c:a", "libopus", "-b:a", "128k"),
     *("-af", f"{IN_TIME},{_LAYOUTS},{COUNTED}"),
@@ -109,7 +114,9 @@ _VP9 = (
 
 def _mp3(name: str, rate: str) -> Preset:
     arguments = (*_AUDIO, "-c:a", "libmp3lame", "-b:a", rate, *_IN_TIME, "-id3v2_version", "3")
-    return Preset(name, ".mp3", "audio/mpeg", ("audio",), arguments, holds_cover=True)
+    return Preset(
+        name, ".mp3", "audio/mpeg", ("audio",), arguments, holds_cover=True, most_channels=2
+    )
 
 
 _ALL = (
@@ -120,7 +127,7 @@ _ALL = (
         ".m4a",
         "audio/mp4",
         ("audio",),
-        (*_AUDIO, "-c:a", "aac", "-b:a", "192k", *_IN_TIME, *_FASTSTART),
+        (*_AUDIO, "-c:a", "aac", "-b:a", "192k", *_AAC, *_FASTSTART),
         holds_cover=True,
         holds_tracks=True,
     ),
@@ -135,6 +142,7 @@ _ALL = (
             *_IN_TIME,
         ),
         version=1,
+        most_channels=1,
     ),
     Preset(
         "flac",
@@ -152,6 +160,7 @@ _ALL = (
         ("audio",),
         # Plain WAV holds at most 4 GiB. ffmpeg writes RF64 if the sound is larger.
         (*_AUDIO, "-c:a", "pcm_s16le", *_IN_TIME, "-rf64", "auto"),
+        most_channels=None,
     ),
     Preset(
         "wav-16k",
@@ -160,6 +169,7 @@ _ALL = (
         ("audio",),
         (*_AUDIO, "-c:a", "pcm_s16le", "-ar", "16000", *_MONO, *_IN_TIME, "-rf64", "auto"),
         version=1,
+        most_channels=1,
     ),
     Preset(
         "mp4-720p",
@@ -169,7 +179,7 @@ _ALL = (
         (
             *_VIDEO,
             *("-c:v", "libx264", "-preset", "fast", "-crf", "23", "-pix_fmt", "yuv420p"),
-            *("-vf", _AT_MOST_720, "-c:a", "aac", "-b:a", "160k", *_IN_TIME, *_FASTSTART),
+            *("-vf", _AT_MOST_720, "-c:a", "aac", "-b:a", "160k", *_AAC, *_FASTSTART),
         ),
         holds_tracks=True,
         subtitles="mov_text",
@@ -195,7 +205,7 @@ def _without_sync(arguments: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _without_filters(chain: str) -> str:
-    for own in (IN_TIME, COUNTED):
+    for own in (IN_TIME, _AAC_LAYOUTS, COUNTED):
         chain = chain.replace(own, "").strip(",")
     return chain
 

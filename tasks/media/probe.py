@@ -8,20 +8,25 @@ from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from tasks.azure.transport import trusted_file
+from tasks.media import asf_header
 from tasks.media.cover_art import find_cover, is_attached_picture
 from tasks.media.durations import is_guessed, read_stream, whole_seconds
+from tasks.media.encryption import SAMPLE_BYTES, SAMPLED_FORMATS, encrypted_streams
 from tasks.media.input_limits import FORMATS, MOST_PIXELS
 from tasks.media.sounds import read_sounds, text_subtitles
-from tasks.media.streams import NO_SOUND, Media, Stream, UnreadableMedia
+from tasks.media.streams import NO_SOUND, Media, Stream, UnreadableMedia, without_lengths
 from tasks.media.truncation import (
     CHECKED_FORMATS,
     HEAD_BYTES,
+    HEADED_FORMATS,
     SIZED_FORMATS,
     TAIL_BYTES,
     declares_more_bytes,
     ends_in_junk,
+    has_size_placeholder,
     is_cut_at_end,
 )
+from tasks.media.unsupported import MAGIC_BYTES, id3_bytes, unsupported_format
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -53,9 +58,9 @@ def probe(location: str) -> Media:
             timeout=(_CONNECT_SECONDS, _READ_SECONDS),
             metadata_errors="replace",
         ) as container:
-            media = _media(container)
+            media = _media(container, location)
             _check_end(container, location)
-            return media
+            return _with_true_length(media, container, location)
     except (av.FFmpegError, OSError, HTTPException) as error:
         if getattr(error, "errno", None) == ENOMEM:
             raise MemoryError from None
@@ -98,28 +103,39 @@ def _options(location: str) -> dict[str, str]:
     return options | {"protocol_whitelist": "http,https,tcp,tls"} | retries | verified
 
 
-def _media(container: "InputContainer") -> Media:
-    sounds = read_sounds(container)
+def _media(container: "InputContainer", location: str) -> Media:
     films = (stream for stream in container.streams.video if not is_attached_picture(stream))
     video = next((film for film in films if film.codec_context), None)
     tracks = len(container.streams.audio)
+    cover = find_cover(container)  # it reads the first packets
+    encrypted = _encrypted_streams(container, location)
+    sounds = read_sounds(container, encrypted)
     if not sounds and video is None:
-        if tracks:
-            raise UnreadableMedia(NO_SOUND)
-        raise UnreadableMedia("no audio or video stream")
+        raise UnreadableMedia(NO_SOUND if tracks else "no audio or video stream")
     return Media(
         sounds=sounds,
-        video=None if video is None else _read_video(container, video),
+        video=None if video is None else _read_video(container, video, encrypted),
         seconds=whole_seconds(container),
         format=container.format.name,
-        cover=find_cover(container),
+        cover=cover,
         subtitles=text_subtitles(container),
         tracks=tracks,
     )
 
 
-def _read_video(container: "InputContainer", stream: "VideoStream") -> Stream:
-    return replace(read_stream(container, stream), pixels=stream.width * stream.height)
+def _encrypted_streams(container: "InputContainer", location: str) -> frozenset[int]:
+    head = tail = b""
+    if container.format.name in SAMPLED_FORMATS:
+        head = _bytes(location, begin=0, end=SAMPLE_BYTES)
+        tail = _bytes(location, begin=max(0, container.size - SAMPLE_BYTES), end=container.size)
+    return encrypted_streams(container, head, tail)
+
+
+def _read_video(
+    container: "InputContainer", stream: "VideoStream", encrypted: frozenset[int]
+) -> Stream:
+    found, pixels = read_stream(container, stream), stream.width * stream.height
+    return replace(found, pixels=pixels, is_encrypted=stream.index in encrypted)
 
 
 def _reason(error: Exception, location: str) -> str:
@@ -127,9 +143,23 @@ def _reason(error: Exception, location: str) -> str:
 
     if not isinstance(error, av.InvalidDataError | av.ArgumentError):
         return f"cannot be read: {getattr(error, 'strerror', None) or type(error).__name__}"
-    if _first_bytes(location)[4:8] == b"ftyp":
+    head = _first_bytes(location)
+    if head[4:8] == b"ftyp":
         return "cut short or damaged: its index (moov) is missing"
-    return "not a media file of a known format"
+    return unsupported_format(head) or "not a media file of a known format"
+
+
+def _with_true_length(media: Media, container: "InputContainer", location: str) -> Media:
+    """Return the media without lengths from a header that its recorder has not completed."""
+    if media.format not in HEADED_FORMATS:
+        return media
+    head = _bytes(location, begin=0, end=HEAD_BYTES)
+    if media.format == "avi":
+        is_unfinished = has_size_placeholder(head, size_bytes=container.size)
+        return without_lengths(media) if is_unfinished else media
+    begin, end = asf_header.last_packet(head)
+    packet = _bytes(location, begin=begin, end=end) if end else b""
+    return replace(media, seconds=asf_header.declared_seconds(head, packet))
 
 
 def _check_end(container: "InputContainer", location: str) -> None:
@@ -153,8 +183,11 @@ def _check_end(container: "InputContainer", location: str) -> None:
 
 
 def _first_bytes(location: str) -> bytes:
+    """Return the first bytes after an ID3v2 tag, or nothing if they cannot be read."""
     try:
-        return _bytes(location, begin=0, end=12)
+        head = _bytes(location, begin=0, end=MAGIC_BYTES)
+        begin = id3_bytes(head)
+        return _bytes(location, begin=begin, end=begin + MAGIC_BYTES) if begin else head
     except (OSError, HTTPException):
         return b""
 

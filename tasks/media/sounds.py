@@ -1,5 +1,7 @@
 """The sound tracks and subtitles that PyAV finds in a source."""
 
+from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tasks.media.durations import read_stream
@@ -15,10 +17,13 @@ _UNDETERMINED = "und"  # ISO 639-2
 _TEXT_SUBTITLES = frozenset({"ass", "mov_text", "ssa", "subrip", "text", "webvtt"})
 
 
-def read_sounds(container: "InputContainer") -> tuple[Sound, ...]:
-    """Return the sound tracks that FFmpeg can decode, in their order."""
+def read_sounds(container: "InputContainer", encrypted: Collection[int]) -> tuple[Sound, ...]:
+    """Return the sound tracks that FFmpeg can decode, in their order.
+
+    `encrypted` has the indexes of streams that are encrypted.
+    """
     return tuple(
-        _read_sound(container, stream, track)
+        replace(_read_sound(container, stream, track), is_encrypted=stream.index in encrypted)
         for track, stream in enumerate(container.streams.audio[:MOST_TRACKS])
         if stream.codec_context and stream.codec_context.channels  # 0: it has no packets
     )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from tasks.media.channels import channel_warnings, sound_filters
 from tasks.media.ffmpeg_options import StreamKind
 from tasks.media.input_limits import MOST_PIXELS, MOST_SECONDS
 from tasks.media.presets import Preset
@@ -29,11 +30,14 @@ class Stream:
         seconds: Length of the stream. None: the source does not declare it.
         start_seconds: Start of the stream, from the beginning of the source.
         pixels: Pixels per picture.
+        channels: Channels of sound. 0: not known.
+        is_encrypted: Whether its data are encrypted.
     """
 
     seconds: float | None
     start_seconds: float = 0.0
     pixels: int = 0
+    is_encrypted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,13 @@ class Media:
 
 class UnreadableMedia(Exception):  # noqa: N818  the name describes the source
     """A source that cannot be probed. The message is the reason, and contains no address."""
+
+
+def without_lengths(media: Media) -> Media:
+    """Return the media as if the source did not declare how long it is."""
+    sounds = tuple(replace(sound, seconds=None) for sound in media.sounds)
+    video = media.video and replace(media.video, seconds=None)
+    return replace(media, sounds=sounds, video=video, seconds=None)
 
 
 def taken_sounds(media: Media, preset: Preset) -> tuple[Sound, ...]:
@@ -170,6 +181,7 @@ def source_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
     ):
         # Lossy audio decodes to floats. The encoder would keep 24 bits of noise.
         arguments += ("-sample_fmt", "s16")
+    arguments += _filter_arguments(media, preset)
     if preset.holds_cover and media.cover is not None:
         # `-0:V?` removes a film that has this index because the node's ffmpeg counts differently.
         arguments += ("-map", f"0:{media.cover}?", "-map", "-0:V?", "-c:v", "copy")
@@ -188,6 +200,21 @@ def _tag_arguments(media: Media) -> tuple[str, ...]:
     return ("-map_metadata", stream, "-map_metadata:s:a:0", stream)
 
 
+def warnings_for(media: Media, preset: Preset) -> tuple[str, ...]:
+    """Return sentences about what the format of the output cannot keep."""
+    channels = max((sound.channels for sound in taken_sounds(media, preset)), default=0)
+    return channel_warnings(channels, preset)
+
+
+def _filter_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
+    """Return the filters of sound tracks for which those of the preset are not enough."""
+    usual = sound_filters(0, preset)
+    chains = [sound_filters(sound.channels, preset) for sound in taken_sounds(media, preset)]
+    if not usual or chains in ([], [usual]):
+        return ()
+    return tuple(w for n, chain in enumerate(chains) for w in (f"-filter:a:{n}", chain))
+
+
 def _track_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
     """Return the arguments that map other sound tracks than the first, and text subtitles."""
     taken = taken_sounds(media, preset)
@@ -203,16 +230,14 @@ def _track_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
 def _arguments_for_all(media: Media, preset: Preset) -> tuple[str, ...]:
     if preset.choices.tracks != "all":
         return ()
-    chain = preset.arguments[preset.arguments.index("-af") + 1] if "-af" in preset.arguments else ""
     numbers = range(len(media.sounds))
-    filters = [(f"-filter:a:{number}", chain) for number in numbers[1:] if chain]
     flags = [(f"-disposition:a:{number}", "0" if number else "default") for number in numbers]
     subtitles = [("-map", f"0:s:{track}") for track in media.subtitles if preset.subtitles]
     if subtitles:
         subtitles.append(("-c:s", preset.subtitles))
     # ffmpeg writes no titles of tracks into a file of its type ipod, which it chooses for .m4a.
     form = [("-f", "mp4"), ("-brand", "M4A ")] if preset.suffix == ".m4a" else []
-    return tuple(word for pair in (*filters, *flags, *subtitles, *form) for word in pair)
+    return tuple(word for pair in (*flags, *subtitles, *form) for word in pair)
 
 
 def missing_stream(media: Media, preset: Preset) -> str | None:
@@ -223,6 +248,17 @@ def missing_stream(media: Media, preset: Preset) -> str | None:
     if needed == "audio" and media.tracks:
         return NO_SOUND
     return f"no {needed} stream; preset {preset.name} requires one"
+
+
+def encrypted_stream(media: Media, preset: Preset) -> str | None:
+    """Return the reason if a stream that the preset converts is encrypted."""
+    film = [media.video] if media.video and "video" in preset.streams else []
+    streams = {"pictures": film, "sound": taken_sounds(media, preset)}
+    encrypted = [name for name, found in streams.items() if any(s.is_encrypted for s in found)]
+    if not encrypted:
+        return None
+    verb = "is" if encrypted == ["sound"] else "are"
+    return f"its {' and '.join(encrypted)} {verb} encrypted (DRM): convert an unencrypted copy"
 
 
 def exceeded_limit(media: Media, preset: Preset) -> str | None:

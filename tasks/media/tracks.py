@@ -26,24 +26,27 @@ def _rank(sound: Sound, wanted: Sequence[str | None]) -> int:
     return wanted.index(language) if language and language in wanted else len(wanted)
 
 
-def _merit(sound: Sound) -> tuple[bool, bool, int, int]:
-    return sound.is_commentary, not sound.is_default, -sound.channels, sound.track
+def _merit(sound: Sound) -> tuple[bool, bool, bool, int, int]:
+    return (
+        sound.is_encrypted,
+        sound.is_commentary,
+        not sound.is_default,
+        -sound.channels,
+        sound.track,
+    )
 
 
-def track_warning(media: Media, preset: Preset) -> str | None:
+def track_warnings(media: Media, preset: Preset) -> tuple[str, ...]:
     """Return a sentence if the output has no sound, or not in a language that the user prefers."""
     if media.tracks and not media.sounds:
-        return f"The output has no sound: {NO_SOUND}."
-    return _language_warning(media, preset)
-
-
-def _language_warning(media: Media, preset: Preset) -> str | None:
+        return (f"The output has no sound: {NO_SOUND}.",)
     taken = taken_sounds(media, preset)
     wanted = [primary_language(language) for language in preset.choices.languages]
     if not (wanted and taken) or _rank(taken[0], wanted) < len(wanted):
-        return None
+        return ()
     found = ", ".join(dict.fromkeys(sound.language or "unknown" for sound in media.sounds))
-    return f"No sound track is in {' or '.join(preset.choices.languages)}. The source has: {found}."
+    languages = " or ".join(preset.choices.languages)
+    return (f"No sound track is in {languages}. The source has: {found}.",)
 
 
 def track_note(media: Media, preset: Preset) -> str | None:

@@ -6,11 +6,14 @@ example because tags follow the last frame.
 
 from collections.abc import Callable, Iterator, Mapping
 
+from tasks.media import asf_header
+
 HEAD_BYTES = 1 << 16
 TAIL_BYTES = 1 << 17  # two of Ogg's largest pages
 _LEAST_FRAMES = 3  # in a row: fewer may be random bytes
 _LEAST_HEADER_BYTES = 4
 _OGG_HEADER_BYTES = 27
+_LEAST_PLACEHOLDER = 0x7FFF_F000  # recorders write sizes of about 2 or 4 GiB
 _MOST_JUNK_BYTES = 8192  # after the last unit: some writers leave a few
 _LARGEST_JUNK_SHARE = 0.05  # of the file
 _MPEG_KBITS = {  # by version (1; 2 and 2.5) and layer: ISO 11172-3, 13818-3
@@ -49,7 +52,15 @@ def declares_more_bytes(format_name: str, head: bytes, *, size_bytes: int) -> bo
     """Return whether the header declares a larger size than the file has."""
     if format_name == "w64":  # Sony Wave64: a GUID, then the size of the file
         return int.from_bytes(head[16:24], "little") > size_bytes
+    if format_name == "asf":
+        return asf_header.last_packet(head)[1] > size_bytes
     return format_name == "caf" and _end_of_chunks(head) > size_bytes
+
+
+def has_size_placeholder(head: bytes, *, size_bytes: int) -> bool:
+    """Return whether a RIFF header has no size, because the recorder could not seek back to it."""
+    declared = int.from_bytes(head[4:8], "little")
+    return declared == 0 or (declared >= _LEAST_PLACEHOLDER and declared > size_bytes)
 
 
 def _end_of_chunks(head: bytes) -> int:
@@ -185,4 +196,5 @@ _ENDS: Mapping[str, Callable[[bytes], int]] = {
     "ogg": _end_of_pages,
 }
 CHECKED_FORMATS = frozenset(_CHECKS)
-SIZED_FORMATS = frozenset({"caf", "w64"})
+SIZED_FORMATS = frozenset({"asf", "caf", "w64"})
+HEADED_FORMATS = frozenset({"asf", "avi"})  # a length in their header may be false

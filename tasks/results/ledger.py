@@ -1,6 +1,5 @@
 """The ledger: all facts about a run, from which each file gets one state and a reason."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,12 +22,12 @@ from tasks.models import (
 )
 from tasks.naming import batch_task_id
 from tasks.parameters import Request
+from tasks.results.ffmpeg_messages import quotable
 from tasks.results.runner_output import REASON_PREFIX, VERSION_PREFIX
 
 DONE = ("converted", "skipped")
 EXPECTED = ("converted", "not_started")  # there is an output, or a dry run expects one
 FFMPEG_LINES = 3  # of ffmpeg's messages to quote in a reason
-FFMPEG_CONTEXT = re.compile(r"\[[^]]* @ 0x[0-9a-f]+\] ?")  # a memory address has no meaning here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,13 +220,13 @@ def failure_reason(batch_result: BatchResult, tail: str) -> str:
     """Return the message of runner.sh or of Batch, followed by the last messages of ffmpeg."""
     lines = [line for line in tail.splitlines() if line.strip()]
     reasons = [line.removeprefix(REASON_PREFIX) for line in lines if line.startswith(REASON_PREFIX)]
-    messages = [FFMPEG_CONTEXT.sub("", line) for line in lines if not is_of_runner(line)]
+    messages = quotable((line for line in lines if not is_of_runner(line)), most=FFMPEG_LINES)
     if batch_result.code != "FailureExitCode" or not lines:
         reasons = [
             ": ".join(filter(None, (batch_result.code, batch_result.message))) or "it failed"
         ]
     reason = reasons[-1] if reasons else f"ffmpeg failed with status {batch_result.exit_code}"
-    quoted = "; ".join(messages[-FFMPEG_LINES:])
+    quoted = "; ".join(messages)
     return f"{reason} (ffmpeg: {quoted})" if quoted else reason
 
 

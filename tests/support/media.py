@@ -49,6 +49,8 @@ _CONTAINERS = {
     ".ts": _Container("mpegts", "libx264", "aac"),
     ".tta": _Container("tta", "", "tta"),
     ".w64": _Container("w64", "", "pcm_s16le"),
+    ".vob": _Container("vob", "mpeg2video", "mp2"),
+    ".wma": _Container("asf", "", "libmp3lame"),  # PyAV cannot open the encoder of WMA
     ".wav": _Container("wav", "", "pcm_s16le"),
     ".webm": _Container("webm", "libvpx", "libopus"),
     ".wv": _Container("wv", "", "wavpack"),

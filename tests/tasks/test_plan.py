@@ -138,6 +138,25 @@ def test_a_probed_conversion_has_the_expected_seconds_or_a_reason() -> None:
     assert refused == Refusal(a_source(), "file not found", preset="mp3")
 
 
+def test_an_encrypted_stream_is_refused_only_if_the_preset_converts_it() -> None:
+    film = Media(sounds=(Sound(2),), video=Stream(2, is_encrypted=True), seconds=2)
+    assert isinstance(apply_probe(a_conversion(), film, PRESETS["mp3"]), Conversion)
+    refused = apply_probe(a_conversion(), film, PRESETS["webm"])
+    reason = "its pictures are encrypted (DRM): convert an unencrypted copy"
+    assert refused == Refusal(a_source(), reason, preset="webm")
+
+
+def test_a_conversion_warns_about_channels_that_are_mixed_down() -> None:
+    surround = Media((Sound(2, channels=6),), None, 2, warnings=("It has odd tags.",))
+    mixed = apply_probe(a_conversion(), surround, PRESETS["mp3"])
+    warning = "Its sound has 6 channels; MP3 holds 2, so they are mixed down."
+    assert isinstance(mixed, Conversion)
+    assert mixed.warnings == ("It has odd tags.", warning)
+    kept = apply_probe(a_conversion(), surround, PRESETS["m4a"])
+    assert isinstance(kept, Conversion)
+    assert kept.warnings == ("It has odd tags.",)
+
+
 def test_oversized_streams_are_refused_only_if_the_preset_converts_them() -> None:
     large = Media(sounds=(Sound(2),), video=Stream(2, pixels=30000 * 30000), seconds=2)
     assert isinstance(apply_probe(a_conversion(), large, PRESETS["mp3"]), Conversion)

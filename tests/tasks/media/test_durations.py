@@ -62,6 +62,8 @@ def test_the_duration_tag_is_a_length_from_mkvmerge_and_an_end_from_ffmpeg(
         (".mkv", {"seekable": False}),
         (".webm", {"seekable": False}),
         (".flv", {"audio": 2, "video": 3}),
+        (".avi", {"seekable": False}),
+        (".wma", {"seekable": False}),
     ],
 )
 def test_a_length_that_the_source_does_not_declare_is_not_guessed(

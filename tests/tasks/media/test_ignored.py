@@ -28,6 +28,11 @@ def test_rare_suffixes_are_counted_together() -> None:
     assert ignored(*names[:6]).endswith(", 1 .s5")
 
 
+def test_media_files_that_cannot_be_converted_are_named() -> None:
+    names = ("a.dsf", "b.DSF", "c.tak", "d.jpg")
+    assert ignored(*names) == "4 files: 2 .dsf (not supported), 1 .jpg, 1 .tak (not supported)"
+
+
 def test_folders_follow_the_files() -> None:
     found = Ignored()
     found.add_hidden_file()

@@ -7,7 +7,7 @@ from tracks import Track, source_with
 from tasks.media.presets import PRESETS, Choices, with_choices
 from tasks.media.probe import probe
 from tasks.media.streams import Media, Sound, Stream, taken_sounds
-from tasks.media.tracks import track_note, track_warning, with_main_track
+from tasks.media.tracks import track_note, track_warnings, with_main_track
 
 MP3, M4A = PRESETS["mp3"], PRESETS["m4a"]
 
@@ -70,11 +70,11 @@ def test_a_language_that_no_track_has_is_a_warning() -> None:
     preset = with_choices(MP3, Choices(languages=("fra", "spa")))
     found = media(replace(STEREO, language="ger"), replace(SURROUND, language="", title=" Main\n"))
     ordered = with_main_track(found, preset.choices.languages)
-    assert track_warning(ordered, preset) == (
-        "No sound track is in fra or spa. The source has: unknown, ger."
+    assert track_warnings(ordered, preset) == (
+        "No sound track is in fra or spa. The source has: unknown, ger.",
     )
-    assert track_warning(found, with_choices(MP3, Choices(languages=("de",)))) is None
-    assert track_warning(found, MP3) is None
+    assert track_warnings(found, with_choices(MP3, Choices(languages=("de",)))) == ()
+    assert track_warnings(found, MP3) == ()
 
 
 def test_a_report_names_the_track_only_where_there_was_a_choice() -> None:
@@ -107,6 +107,6 @@ def test_all_tracks_begin_with_the_main_one() -> None:
 
 def test_a_film_whose_sound_cannot_be_decoded_has_a_warning() -> None:
     silent = Media((), Stream(2), 2, tracks=1)
-    assert track_warning(silent, PRESETS["webm"]) == (
-        "The output has no sound: its sound is empty, or of a codec that ffmpeg does not know."
+    assert track_warnings(silent, PRESETS["webm"]) == (
+        "The output has no sound: its sound is empty, or of a codec that ffmpeg does not know.",
     )

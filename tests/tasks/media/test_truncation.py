@@ -9,6 +9,7 @@ from tasks.media.truncation import (
     CHECKED_FORMATS,
     TAIL_BYTES,
     declares_more_bytes,
+    has_size_placeholder,
     is_cut_at_end,
 )
 
@@ -65,6 +66,22 @@ def test_a_caf_file_of_unknown_length_does_not_declare_more_bytes() -> None:
     sound = b"data" + (-1).to_bytes(8, "big", signed=True) + b"\x12\x34" * 400
     head = b"caff\0\1\0\0" + description + sound
     assert not declares_more_bytes("caf", head, size_bytes=len(head))
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"), [(0, True), (0xFFFF_FFFF, True), (0x7FFF_FFFF, True), (2000, False)]
+)
+def test_a_size_that_a_recorder_has_not_completed_is_a_placeholder(
+    declared: int,
+    expected: bool,  # noqa: FBT001  from a table
+) -> None:
+    head = b"RIFF" + declared.to_bytes(4, "little") + b"AVI "
+    assert has_size_placeholder(head, size_bytes=1000) is expected
+
+
+def test_a_large_file_has_its_true_size() -> None:
+    head = b"RIFF\xf8\xff\xff\x7fAVI "
+    assert not has_size_placeholder(head, size_bytes=0x8000_0000)
 
 
 def test_every_checked_format_may_be_opened() -> None:
