@@ -148,6 +148,7 @@ class TaskWriter:
                 "SOURCE_MD5": conversion.source.md5,
                 "FFMPEG_ARGUMENTS": "\n".join((*preset.arguments, *conversion.arguments)),
                 "PREFERRED_ARGUMENTS": "\n".join(conversion.preferred_arguments),
+                "TAGS": conversion.tags,
             }
         )
 

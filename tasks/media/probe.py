@@ -12,6 +12,7 @@ from tasks.media.cover_art import find_cover, is_attached_picture
 from tasks.media.durations import is_guessed, read_stream, whole_seconds
 from tasks.media.input_limits import FORMATS, MOST_PIXELS
 from tasks.media.streams import Media, Stream, UnreadableMedia
+from tasks.media.tags import RAW, read_tags, write_tags
 from tasks.media.truncation import (
     CHECKED_FORMATS,
     HEAD_BYTES,
@@ -51,7 +52,7 @@ def probe(location: str) -> Media:
             _address(location),
             options=_options(location),
             timeout=(_CONNECT_SECONDS, _READ_SECONDS),
-            metadata_errors="replace",
+            metadata_errors=RAW,
         ) as container:
             media = _media(container)
             _check_end(container, location)
@@ -99,6 +100,7 @@ def _options(location: str) -> dict[str, str]:
 
 
 def _media(container: "InputContainer") -> Media:
+    tags = read_tags(container)
     audio = next(iter(container.streams.audio), None)
     films = (stream for stream in container.streams.video if not is_attached_picture(stream))
     video = next((film for film in films if film.codec_context), None)
@@ -106,13 +108,20 @@ def _media(container: "InputContainer") -> Media:
         raise UnreadableMedia("its audio codec is unknown: the file is damaged or unusual")
     if audio is None and video is None:
         raise UnreadableMedia("no audio or video stream")
+    cover = find_cover(container)
+    pictures = (video, None if cover is None else container.streams[cover])
+    tag_file = write_tags(tags, (*pictures, *container.streams.audio))
     return Media(
         audio=None if audio is None else read_stream(container, audio),
         video=None if video is None else _read_video(container, video),
         seconds=whole_seconds(container),
         format=container.format.name,
-        cover=find_cover(container),
+        cover=cover,
         has_24_bits=audio is not None and _has_24_bits(audio),
+        tags=tag_file.text,
+        has_stream_tags=tag_file.has_streams,
+        has_chapters=tag_file.has_chapters,
+        warnings=tag_file.warnings,
     )
 
 

@@ -8,6 +8,8 @@
 #   PREFERRED_ARGUMENTS  arguments to try first. Empty: none. FFMPEG_ARGUMENTS follow if ffmpeg fails
 #                      with these, or if sound that they copy is not whole and in time.
 #   MOST_BIT_RATE      the most bits per second of sound that the preferred arguments copy
+#   TAGS               a metadata file of ffmpeg, which replaces the tags of the source. Empty: none.
+#                      The arguments name it as input 1.
 #   OUTPUT             file to write in the working directory, such as output.mp3
 #   SOUND              "START END WHOLE": seconds at which the sound starts and ends, and at which
 #                      the whole source ends if END is "-". Each is "-" if the source does not
@@ -402,6 +404,7 @@ run_conversion() {
         case $argument in
             *PAUSE*) argument=${argument%%PAUSE*}$pause${argument#*PAUSE} ;;
         esac
+        [ "$option${TAGS:+=1}" != -map_metadata=1 ] || argument=1
         [ "$option" != -vf ] || argument=${closing:+$closing,}$argument closing=
         option=$argument
         set -- "$@" "$argument"
@@ -410,6 +413,7 @@ run_conversion() {
     set -- "$@" -t "$MOST_SECONDS" "file:$OUTPUT"
     [ -z "$SOUND" ] || set -- "$@" -map 0:a:0 -c:a pcm_s16le -af "asetpts=PTS-$MOST_SECONDS/TB" -f framecrc file:sound
     [ -z "$PICTURE" ] || set -- "$@" -map 0:V:0 -c:v wrapped_avframe -f framecrc file:pictures
+    [ -z "$TAGS" ] || set -- -f ffmetadata -i file:tags "$@"
     set -- -loglevel warning -i file:input -progress progress "$@"
     [ "$clock" = ffmpeg ] || set -- -copyts -start_at_zero "$@"
     FFREPORT=file=messages:level=24 run_ffmpeg "$@"
@@ -487,7 +491,7 @@ is_replaced() {
 [ -n "${OUTPUT-}" ] || fail 64 "OUTPUT must name the file to write"
 # Without the preset's arguments ffmpeg would convert to something else, without an error.
 [ -n "${FFMPEG_ARGUMENTS-}" ] || fail 64 "FFMPEG_ARGUMENTS must hold the preset's arguments"
-SOUND=${SOUND-} PICTURE=${PICTURE-}
+SOUND=${SOUND-} PICTURE=${PICTURE-} TAGS=${TAGS-}
 [ -n "$SOUND$PICTURE" ] || fail 64 "SOUND or PICTURE must say where the source starts and ends"
 for claim in "$SOUND" "$PICTURE"; do
     case " $claim" in
@@ -499,9 +503,10 @@ done
 command -v ffmpeg >/dev/null || fail 127 "ffmpeg is not on this node's PATH ($PATH)"
 [ -f input ] || fail 66 "no file named input in $PWD"
 ! is_replaced || fail 75 "the source was replaced after the run planned it. Run again"
-for left in progress messages measures sound pictures packets times written seconds-* "./$OUTPUT"; do
+for left in tags progress messages measures sound pictures packets times written seconds-* "./$OUTPUT"; do
     if [ -e "$left" ] || [ -h "$left" ]; then rm -f "$left"; fi
 done
+[ -z "$TAGS" ] || printf '%s' "$TAGS" >tags || fail 74 "this node could not write the tags"
 limit_memory
 limit_output
 

@@ -5,19 +5,10 @@ from dataclasses import dataclass
 from tasks.media.ffmpeg_options import StreamKind
 from tasks.media.input_limits import MOST_PIXELS, MOST_SECONDS
 from tasks.media.presets import Preset
+from tasks.media.tag_arguments import CHAPTER_ARGUMENTS, format_arguments, stream_tag_arguments
 from tasks.models import Extent
 
 FRONT_COVER = "Cover (front)"  # as ID3, FLAC and FFmpeg name it
-_TAG_ARGUMENTS = {
-    # These tags describe the container. In the output they would look like tags of the recording.
-    "mov,mp4,m4a,3gp,3g2,mj2": (
-        *("-metadata", "major_brand=", "-metadata", "minor_version="),
-        *("-metadata", "compatible_brands="),
-    ),
-    "ogg": ("-map_metadata", "0:s:a:0"),  # Ogg stores tags per stream
-}
-
-
 _REBASED_FORMATS = frozenset({"mpeg", "mpegts"})
 
 
@@ -47,6 +38,9 @@ class Media:
         format: FFmpeg's name for the container format.
         cover: Index of the stream with the cover art, if outputs can keep it.
         has_24_bits: Whether the audio is lossless and has more than 16 bits per sample.
+        tags: The tags as a metadata file of FFmpeg, if those of the source are not UTF-8.
+        has_stream_tags: Whether `tags` has those of the streams too.
+        has_chapters: Whether `tags` has the chapters too.
         warnings: Sentences about what an output cannot keep as it is, for each preset.
     """
 
@@ -56,6 +50,9 @@ class Media:
     format: str = ""
     cover: int | None = None
     has_24_bits: bool = False
+    tags: str = ""
+    has_stream_tags: bool = False
+    has_chapters: bool = False
     warnings: tuple[str, ...] = ()
 
     @property
@@ -116,7 +113,11 @@ def source_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
     A conversion's key does not include them: they depend only on the content and the version of the
     preset. To change these rules, raise the versions of the presets that they concern.
     """
-    arguments = _TAG_ARGUMENTS.get(media.format, ())
+    arguments = format_arguments(media.format)
+    if media.has_stream_tags:
+        arguments += stream_tag_arguments(has_film="video" in preset.streams)
+    if media.has_chapters:
+        arguments += CHAPTER_ARGUMENTS
     if preset.holds_24_bits and not media.has_24_bits and "-sample_fmt" not in preset.arguments:
         # Lossy audio decodes to floats. The encoder would keep 24 bits of noise.
         arguments += ("-sample_fmt", "s16")

@@ -56,6 +56,7 @@ class Node:
             *preset.arguments,
             *source_arguments(media, preset),
             output=f"output{preset.suffix}",
+            tags=media.tags,
             sound=extent(media, preset, "audio"),
             picture=extent(media, preset, "video"),
         )
@@ -66,13 +67,20 @@ class Node:
         output: str = "output.mp3",
         sound: Extent | str | None = UNKNOWN,
         picture: Extent | str | None = None,
+        tags: str = "",
     ) -> RunnerResult:
         done = subprocess.run(
             [*self.shell, str(RUNNER)],
             cwd=self.folder,
-            env=self.environment(
-                arguments or PRESETS["mp3"].arguments, output=output, sound=sound, picture=picture
-            ),
+            env={
+                **self.environment(
+                    arguments or PRESETS["mp3"].arguments,
+                    output=output,
+                    sound=sound,
+                    picture=picture,
+                ),
+                "TAGS": tags,
+            },
             capture_output=True,
             text=True,
             errors="replace",

@@ -83,6 +83,8 @@ def test_a_batch_task_has_what_the_runner_needs() -> None:
         "PICTURE": "",
         "SOURCE_MD5": "",
         "FFMPEG_ARGUMENTS": "\n".join((*MP3.arguments, *particular)),
+        "PREFERRED_ARGUMENTS": "",
+        "TAGS": "",
     }
     assert batch_task.id == batch_task_id(a_conversion().key, 2)
 
