@@ -12,7 +12,7 @@ from tasks.media.cover_art import find_cover, is_attached_picture
 from tasks.media.durations import is_guessed, read_stream, whole_seconds
 from tasks.media.input_limits import FORMATS, MOST_PIXELS
 from tasks.media.streams import Media, Stream, UnreadableMedia
-from tasks.media.tags import RAW, read_tags, write_tags
+from tasks.media.tag_file import RAW, read_tags, write_tags
 from tasks.media.truncation import (
     CHECKED_FORMATS,
     HEAD_BYTES,

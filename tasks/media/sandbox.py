@@ -131,7 +131,7 @@ def read_answer(line: bytes) -> ProbeResult:
     if reason := answer.get("reason"):
         return UnreadableMedia(reason)
     streams = {kind: answer[kind] and Stream(**answer[kind]) for kind in ("audio", "video")}
-    return Media(**(answer | streams))
+    return Media(**(answer | streams | {"warnings": tuple(answer["warnings"])}))
 
 
 def probe_or_reason(location: str) -> Media | dict[str, str]:

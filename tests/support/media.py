@@ -72,6 +72,7 @@ class _Shape:
     seekable: bool = True
     muxer: tuple[tuple[str, str], ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
+    sound_tags: tuple[tuple[str, str], ...] = ()
     chapters: tuple[str, ...] = ()  # titles; each chapter lasts half a second
 
 
@@ -155,6 +156,7 @@ def _add_video(container: Any, kind: _Container, shape: _Shape) -> Any:
 
 def _add_audio(container: Any, kind: _Container, shape: _Shape) -> Any:
     stream = container.add_stream(kind.audio_codec, rate=_SAMPLES_PER_SECOND, layout=shape.layout)
+    stream.metadata.update(shape.sound_tags)
     stream.codec_context.time_base = Fraction(1, _SAMPLES_PER_SECOND)
     if shape.sample_format:
         stream.codec_context.format = shape.sample_format

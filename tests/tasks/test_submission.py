@@ -75,7 +75,8 @@ def test_a_sources_name_is_not_in_a_command_line() -> None:
 def test_a_batch_task_has_what_the_runner_needs() -> None:
     particular = ("-sample_fmt", "s16")
     sound = Extent(0, 3.14159)
-    batch_task = written(a_conversion(arguments=particular, sound=sound), attempt=2)
+    tags = ";FFMETADATA1\ntitle=长相思\n"
+    batch_task = written(a_conversion(arguments=particular, sound=sound, tags=tags), attempt=2)
     settings = {s.name: s.value for s in batch_task.environment_settings or []}
     assert settings == {
         "OUTPUT": "output.mp3",
@@ -84,7 +85,7 @@ def test_a_batch_task_has_what_the_runner_needs() -> None:
         "SOURCE_MD5": "",
         "FFMPEG_ARGUMENTS": "\n".join((*MP3.arguments, *particular)),
         "PREFERRED_ARGUMENTS": "",
-        "TAGS": "",
+        "TAGS": tags,
     }
     assert batch_task.id == batch_task_id(a_conversion().key, 2)
 

@@ -12,21 +12,21 @@ from tasks.media.presets import PRESETS, Preset
 from tasks.media.streams import Media, Stream, source_arguments
 from tasks.models import Extent
 
-FORMATS = ("", "ogg", "mov,mp4,m4a,3gp,3g2,mj2")
+FORMATS = ("", "ogg", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mxf")
 KINDS = [
     Media(Stream(2), None, 2, format=name, cover=cover, has_24_bits=has_24_bits)
     for name, cover, has_24_bits in product(FORMATS, (None, 2), (False, True))
-]
+] + [Media(Stream(2), None, 2, has_stream_tags=True, has_chapters=True)]
 # By preset: its version, and a hash of the ffmpeg commands that make its outputs.
 FINGERPRINTS = {
-    "mp3": (2, "d9be33f6b12a4886"),
-    "mp3-320k": (2, "737bd418a8bd1408"),
-    "m4a": (2, "f51b05c07f29a147"),
-    "opus": (2, "955a4bef76061db9"),
-    "flac": (2, "7c15e62706ac23fc"),
-    "wav": (2, "927317519b00fd85"),
-    "mp4-720p": (2, "9a088a7bc04819b9"),
-    "webm": (2, "2dad13a1d23ea820"),
+    "mp3": (2, "4dd227be87922825"),
+    "mp3-320k": (2, "aecfdcc909793905"),
+    "m4a": (2, "04b1a7e7777a9ff0"),
+    "opus": (2, "237475abb4f42e19"),
+    "flac": (2, "0ce1d4d16c52317e"),
+    "wav": (2, "c791a9f8dd1fa8bc"),
+    "mp4-720p": (2, "4fbacc57509a4299"),
+    "webm": (2, "978c323832563d2b"),
 }
 
 

@@ -173,7 +173,10 @@ def _line(key: str, value: str) -> tuple[str, bool]:
     fitting = bisect_right(list(sizes), _LINE_BYTES) - 1
     if not start or fitting < 0:
         return "", True
-    return f"{start}={''.join(letters[:fitting])}\n", fitting < len(letters)
+    text = "".join(letters[:fitting])
+    # For ffmpeg, a line break after any backslash is a part of the value.
+    end = " \n" if text.endswith("\\") else "\n"
+    return f"{start}={text}{end}", fitting < len(letters)
 
 
 def _clean(text: str) -> str:
