@@ -18,6 +18,7 @@ ENCODINGS = {
 }
 # Measured on 800 tag sets of songs: with this confidence, 1 of 286 is wrong. All: 18 of 800.
 _SURE = 0.2
+_CONTROLS = bytes({*range(32), 127} - {ord("\n")})  # the detector takes them for binary data
 _FIELD_BYTES = (28, 30)  # of ID3v1, which cuts longer values, also within a letter
 
 
@@ -85,9 +86,8 @@ def _is_japanese(values: Collection[bytes]) -> bool:
 def _detect(values: Sequence[bytes]) -> Encoding | None:
     import chardet
 
-    sample = bytes(byte for byte in b"\n".join(values) if byte >= ord(" ") or byte == ord("\n"))
     found = chardet.detect(
-        sample,
+        b"\n".join(values).translate(None, _CONTROLS),
         compat_names=False,
         include_encodings=(*ENCODINGS, "ascii"),
         no_match_encoding="ascii",

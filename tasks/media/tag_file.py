@@ -22,6 +22,7 @@ MOST_BYTES = 16_384  # of a tag file, which is part of a request to Batch
 _LINE_BYTES = 1000  # ffmpeg 4.2 reads 1,023 bytes of a line
 _MOST_CHAPTERS = 150  # more do not fit
 _MICROSECONDS = 1_000_000
+_WRONG = re.compile("[\udc80-\udcff]")
 
 Tags = dict[str, str]
 
@@ -108,7 +109,7 @@ def _wrong_values(groups: Iterable[Tags]) -> list[bytes]:
 
 
 def _is_wrong(text: str) -> bool:
-    return any("\udc80" <= letter <= "\udcff" for letter in text)
+    return bool(_WRONG.search(text))
 
 
 def _correct(tags: Tags, encoding: Encoding) -> None:
@@ -168,7 +169,7 @@ def _file(groups: Sequence[tuple[str, Tags]]) -> tuple[str, bool]:
 def _line(key: str, value: str) -> tuple[str, bool]:
     """Return the line for a tag, and whether it is cut."""
     start = "".join(map(_escape, _clean(key)))
-    letters = [*map(_escape, _clean(value))]
+    letters = [*map(_escape, _clean(value[: _LINE_BYTES + 1]))]
     sizes = accumulate((len(letter.encode()) for letter in letters), initial=len(start.encode()))
     fitting = bisect_right(list(sizes), _LINE_BYTES) - 1
     if not start or fitting < 0:
@@ -176,7 +177,7 @@ def _line(key: str, value: str) -> tuple[str, bool]:
     text = "".join(letters[:fitting])
     # For ffmpeg, a line break after any backslash is a part of the value.
     end = " \n" if text.endswith("\\") else "\n"
-    return f"{start}={text}{end}", fitting < len(letters)
+    return f"{start}={text}{end}", fitting < len(letters) or len(value) > _LINE_BYTES
 
 
 def _clean(text: str) -> str:
