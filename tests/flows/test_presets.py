@@ -11,7 +11,7 @@ from typing import Any
 import av
 import pytest
 from av.stream import Disposition
-from tagged import with_title
+from tagged import encoded
 
 from tasks.media.presets import PRESETS
 
@@ -119,8 +119,7 @@ async def test_a_decoder_confirms_the_output_of_each_preset(
 async def test_tags_that_are_not_utf8_arrive_as_utf8_with_a_warning_about_the_guess(
     convert: Callable[..., Any], clip: Callable[..., Path], tmp_path: Path
 ) -> None:
-    song = tmp_path / "song.wav"
-    song.write_bytes(with_title(clip, ".wav", "长相思".encode("gbk")))
+    song = clip(".wav", tags=(("title", encoded("长相思", "gbk")),))
     folder = str(tmp_path / "out")
     report = await convert(song, output={"presets": ["mp3", "opus"], "download_to": folder})
     for file in report.files:

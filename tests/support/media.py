@@ -126,7 +126,13 @@ def ffmpeg_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _write(path: Path, kind: _Container, shape: _Shape) -> None:
     target: Any = os.fspath(path) if shape.seekable else _UnseekableFile(path)
-    with av.open(target, "w", format=kind.format, options=dict(shape.muxer)) as container:
+    with av.open(
+        target,
+        "w",
+        format=kind.format,
+        options=dict(shape.muxer),
+        metadata_errors="surrogateescape",
+    ) as container:
         container.metadata.update(shape.tags)
         made: list[tuple[Any, Iterable[Any]]] = []
         if shape.chapters:

@@ -1,27 +1,15 @@
-"""Media files with tags in any encoding: bytes of a clip are replaced, or appended."""
+"""Tags that are not UTF-8. The fixture `clip` writes their bytes; ID3v1 is made here."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-Clip = Callable[..., Path]
+
+def encoded(text: str, encoding: str) -> str:
+    """Return the text for a tag that has these bytes in the file."""
+    return text.encode(encoding).decode(errors="surrogateescape")
 
 
-def with_title(clip: Clip, suffix: str, title: bytes, **shape: object) -> bytes:
-    """Return a clip whose title consists of these bytes."""
-    placeholder = "@" * len(title)
-    return replaced(clip(suffix, tags=(("title", placeholder),), **shape), placeholder, title)
-
-
-def replaced(path: Path, placeholder: str, text: bytes) -> bytes:
-    """Return the file with a text of the same length in the place of a placeholder."""
-    assert len(placeholder) == len(text)
-    content = path.read_bytes()
-    assert placeholder.encode() in content
-    return content.replace(placeholder.encode(), text)
-
-
-def with_id3v1(clip: Clip, title: bytes, artist: bytes = b"") -> bytes:
-    """Return an MP3 file with nothing but an ID3v1 tag."""
+def with_id3v1(clip: Callable[..., Path], title: bytes) -> bytes:
+    """Return an MP3 file without other tags than ID3v1."""
     sound = clip(".mp3", muxer=(("id3v2_version", "0"),)).read_bytes()
-    fields = [title[:30].ljust(30, b"\0"), artist[:30].ljust(30, b"\0"), b"\0" * 64]
-    return sound + b"TAG" + b"".join(fields) + b"\xff"
+    return sound + b"TAG" + title[:30].ljust(30, b"\0") + b"\0" * 94 + b"\xff"
