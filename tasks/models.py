@@ -31,11 +31,12 @@ class Extent:
     start_seconds: float
     end_seconds: float | None  # None: the source does not declare it
     source_seconds: float | None = None  # then the end of the whole source, if that is declared
+    track: int = 0  # number of the stream among those of its kind in the source
 
     def __str__(self) -> str:
-        """Return it as runner.sh reads it: three numbers, or "-" for an unknown one."""
-        numbers = (self.start_seconds, self.end_seconds, self.source_seconds)
-        return " ".join("-" if number is None else f"{number:.3f}" for number in numbers)
+        """Return it as runner.sh reads it: three times, each "-" if unknown, and the track."""
+        times = (self.start_seconds, self.end_seconds, self.source_seconds)
+        return " ".join([*("-" if t is None else f"{t:.3f}" for t in times), str(self.track)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,8 @@ class Conversion:
     preferred_arguments: tuple[str, ...] = ()  # all, to try first; (): none
     tags: str = ""  # a metadata file of FFmpeg, if the tags of the source are not UTF-8
     warnings: tuple[str, ...] = ()  # sentences about what the output will not keep
-    sound: Extent | None = None  # None: the output has no sound
+    track: str | None = None  # its sound track, if the source has several
+    sounds: tuple[Extent, ...] = ()  # one for each sound track of the output
     picture: Extent | None = None  # None: the output has no pictures
     existing: Existing = "none"
 
@@ -219,13 +221,14 @@ class FileResult:
     cost: float | None = None  # its share of the cost of the nodes; None without a price
     path: str = ""  # where the source is: an absolute path, or az://container/blob
     note: str | None = None  # what is worth knowing about the output; None: nothing
+    track: str | None = None  # its sound track, if the source has several
+    copied: bool = False  # the sound is that of the source, not encoded again
     known_since: datetime | None = None  # when it failed in an earlier run; None: not known
 
     @property
     def output_or_reason(self) -> str:
-        """The output with its note and warnings. Without an output, the reason why."""
-        if self.state not in ("converted", "skipped"):
-            return self.reason or ""
-        remarks = [f"({self.note})"] if self.note else []
-        remarks += [f"(warning: {text})" for text in self.warnings]
-        return " ".join((self.output or "", *remarks))
+        """The output, or the reason why there is none, with remarks and warnings."""
+        text = self.output if self.state in ("converted", "skipped") else self.reason
+        remarks = (self.note, self.track, "copied" if self.copied else "")
+        warnings = (f"warning: {text}" for text in self.warnings)
+        return " ".join((text or "", *(f"({each})" for each in (*remarks, *warnings) if each)))

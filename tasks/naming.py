@@ -24,7 +24,7 @@ def conversion_key(content: str, output: str, preset: Preset) -> str:
     sources in streams.py, and those of runner.sh. Keys of version 1 do not contain their version.
     """
     version = () if preset.version == 1 else (f"version {preset.version}",)
-    text = "\0".join((content, output, *version, *preset.arguments))
+    text = "\0".join((content, output, *version, *preset.arguments, *preset.choices.words))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

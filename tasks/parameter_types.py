@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from tasks.media.languages import primary_language
 from tasks.media.presets import PresetName
 
 
@@ -54,6 +55,12 @@ def _without_repeats(presets: list[PresetName]) -> list[PresetName]:
     return presets
 
 
+def _check_language(tag: str) -> str:
+    if primary_language(tag):
+        return tag
+    raise ValueError(f"{tag!r} is not the code of a language: use one such as eng, de or pt-BR")
+
+
 def without_dots(path: str) -> str:
     if {".", ".."}.intersection(path.split("/")):
         raise ValueError(f"{path!r} is not a valid folder in a container: leave out '.' and '..'")
@@ -67,6 +74,12 @@ Presets = Annotated[
     AfterValidator(_without_repeats),
     Field(min_length=1, json_schema_extra={"uniqueItems": True}),
     Parameter(name="--preset", show_default=", ".join),
+]
+Languages = Annotated[
+    list[Annotated[str, AfterValidator(_check_language)]],
+    BeforeValidator(_as_list),
+    Field(json_schema_extra={"uniqueItems": True}),
+    Parameter(name="--language", metavar="CODE", show_default=False),
 ]
 # On the command line, all options are one shell word, which begins with a dash.
 Options = Annotated[

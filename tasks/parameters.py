@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from cyclopts import Parameter
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from tasks.media.presets import Preset, presets_for
+from tasks.media.presets import Choices, Preset, presets_for
 from tasks.parameter_types import (
     Amount,
     BlockName,
@@ -18,6 +18,7 @@ from tasks.parameter_types import (
     File,
     Folder,
     Keep,
+    Languages,
     Minutes,
     Name,
     Nodes,
@@ -39,6 +40,8 @@ class Parameters(BaseModel):
 class Output(Parameters):
     """Output formats, ffmpeg options and the destination."""
 
+    model_config = ConfigDict(validate_by_name=True)
+
     presets: Presets = Field(
         ["mp3"], description="The output formats. On the command line, repeat the flag for each."
     )
@@ -46,6 +49,21 @@ class Output(Parameters):
         [],
         description="Extra ffmpeg options such as '-ar 44100': codecs, rates, channels, quality"
         " and filters that open no file.",
+    )
+    language: Languages = Field(
+        [],
+        description="Preferred languages of the sound track, such as eng. On the command line,"
+        " repeat the flag in order of preference. Empty: the default track.",
+    )
+    tracks: Literal["default", "all"] = Field(
+        "default",
+        description="Sound tracks of each output: the default one, or all of them with the text"
+        " subtitles, where the format can hold them.",
+    )
+    copying: Literal["auto", "never"] = Field(
+        "auto",
+        alias="copy",  # a model of pydantic has a method of this name
+        description="Copy sound that has the preset's format already, or always encode it again.",
     )
     container: ContainerName = Field(
         "output", description="Blob container for the converted files."
@@ -68,13 +86,14 @@ class Output(Parameters):
 
     @model_validator(mode="after")
     def _check_options(self) -> Self:
-        presets_for(self.presets, self.options)
+        self.chosen  # noqa: B018  it checks them
         return self
 
     @property
     def chosen(self) -> tuple[Preset, ...]:
-        """The presets of the run, with `options` applied."""
-        return presets_for(self.presets, self.options)
+        """The presets of the run, with `options` and the choices of tracks applied."""
+        choices = Choices(tuple(self.language), self.tracks, self.copying)
+        return presets_for(self.presets, self.options, choices)
 
 
 class Run(Parameters):

@@ -19,6 +19,7 @@ from tasks.media.exclusion import without_excluded
 from tasks.media.hashing import hash_sources
 from tasks.media.ignored import Ignored
 from tasks.media.output_names import name_outputs, naming_problem
+from tasks.media.preferred import preferred_arguments
 from tasks.media.presets import Preset
 from tasks.media.sandbox import ProbeProcess, ProbeResult, probe_each
 from tasks.media.sources import (
@@ -31,11 +32,12 @@ from tasks.media.streams import (
     UnreadableMedia,
     exceeded_limit,
     expected_seconds,
-    extent,
     missing_stream,
-    preferred_arguments,
+    picture_extent,
+    sound_extents,
     source_arguments,
 )
+from tasks.media.tracks import track_note, track_warning, with_main_track
 from tasks.models import Conversion, Plan, Refusal, Source, Stamp
 from tasks.outputs import list_outputs
 from tasks.parameters import Output, Request, Run
@@ -121,7 +123,8 @@ def with_probed_values(conversion: Conversion, known: Conversion) -> Conversion:
         preferred_arguments=known.preferred_arguments,
         tags=known.tags,
         warnings=known.warnings,
-        sound=known.sound,
+        track=known.track,
+        sounds=known.sounds,
         picture=known.picture,
     )
     return known if updated == known else updated  # no second copy of a large plan in memory
@@ -280,6 +283,7 @@ def apply_probe(conversion: Conversion, found: ProbeResult, preset: Preset) -> C
     """Return the conversion with the values that the probe found, or a refusal."""
     if isinstance(found, UnreadableMedia):
         return Refusal(conversion.source, str(found), preset=preset.name)
+    found = with_main_track(found, preset.choices.languages)
     if reason := missing_stream(found, preset) or exceeded_limit(found, preset):
         return Refusal(conversion.source, reason, preset=preset.name)
     return replace(
@@ -288,7 +292,8 @@ def apply_probe(conversion: Conversion, found: ProbeResult, preset: Preset) -> C
         arguments=source_arguments(found, preset),
         preferred_arguments=preferred_arguments(found, preset),
         tags=found.tags,
-        warnings=found.warnings,
-        sound=extent(found, preset, "audio"),
-        picture=extent(found, preset, "video"),
+        warnings=(*found.warnings, *filter(None, [track_warning(found, preset)])),
+        track=track_note(found, preset),
+        sounds=sound_extents(found, preset),
+        picture=picture_extent(found, preset),
     )

@@ -24,6 +24,7 @@ from tasks.azure.sas import CLOCK_SKEW, NodeAccess, node_access
 from tasks.azure.stamps import stamp_metadata
 from tasks.job import RUNNER
 from tasks.media.addresses import is_blob, split_address
+from tasks.media.copying import most_bit_rate
 from tasks.media.presets import Preset
 from tasks.models import Conversion, Refusal, Ticket
 from tasks.naming import OWN, batch_task_id, input_blob, key_and_attempt, log_folder, runner_blob
@@ -143,11 +144,12 @@ class TaskWriter:
         return as_settings(
             {
                 "OUTPUT": _file(preset),
-                "SOUND": str(conversion.sound or ""),
+                "SOUND": "\n".join(map(str, conversion.sounds)),
                 "PICTURE": str(conversion.picture or ""),
                 "SOURCE_MD5": conversion.source.md5,
                 "FFMPEG_ARGUMENTS": "\n".join((*preset.arguments, *conversion.arguments)),
                 "PREFERRED_ARGUMENTS": "\n".join(conversion.preferred_arguments),
+                "MOST_BIT_RATE": str(most_bit_rate(preset) or ""),
                 "TAGS": conversion.tags,
             }
         )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 _BARE_FORMATS = frozenset({"aac", "ac3", "amr", "dts", "eac3"})
 _ASF, _MATROSKA = "asf", "matroska,webm"
 _MICROSECONDS = 1_000_000
+_OPUS_RATE = 48_000
 
 
 def read_stream(container: "InputContainer", stream: "AvStream") -> Stream:
@@ -44,8 +45,19 @@ def _stream_seconds(container: "InputContainer", stream: "AvStream") -> float | 
     if container.format.name == _MATROSKA:  # FFmpeg may take the length of another stream
         return _tagged_seconds(stream)
     if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
+        return float(stream.duration * stream.time_base) - _skipped_seconds(container, stream)
     return None
+
+
+def _skipped_seconds(container: "InputContainer", stream: "AvStream") -> float:
+    """Return the length of what decoders skip at the start of Opus in Ogg (RFC 7845, 4.2 and 5.1).
+
+    The length that FFmpeg reads from Ogg contains it.
+    """
+    context = stream.codec_context
+    if container.format.name != "ogg" or context is None or context.name != "opus":
+        return 0.0
+    return int.from_bytes((context.extradata or b"")[10:12], "little") / _OPUS_RATE
 
 
 def _tagged_seconds(stream: "AvStream") -> float | None:

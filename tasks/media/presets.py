@@ -8,7 +8,43 @@ from typing import Literal
 from tasks.media.ffmpeg_options import StreamKind, add_options
 from tasks.media.sync import COUNTED, IN_TIME
 
-PresetName = Literal["mp3", "mp3-320k", "m4a", "opus", "flac", "wav", "mp4-720p", "webm"]
+PresetName = Literal[
+    "mp3",
+    "mp3-320k",
+    "m4a",
+    "opus",
+    "opus-speech",
+    "flac",
+    "wav",
+    "wav-16k",
+    "mp4-720p",
+    "webm",
+]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the user prefers in sources with several tracks, or in the preset's own format.
+
+    Attributes:
+        languages: Languages of the sound track, the preferred one first, such as eng.
+        tracks: Whether outputs have one sound track, or all of them and the text subtitles.
+        copy: Whether sound that fits already is copied instead of encoded again.
+    """
+
+    languages: tuple[str, ...] = ()
+    tracks: Literal["default", "all"] = "default"
+    copy: Literal["auto", "never"] = "auto"
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The choices that are not the default, as they are in keys."""
+        languages = (f"languages {' '.join(self.languages)}",) if self.languages else ()
+        tracks = ("tracks all",) if self.tracks == "all" else ()
+        return (*languages, *tracks, *(("copy never",) if self.copy == "never" else ()))
+
+
+_NO_CHOICES = Choices()
 
 
 @dataclass(frozen=True)
@@ -25,11 +61,15 @@ class Preset:
             value.
         version: Part of the key of each output, from version 2 on. Raise it whenever the same
             source would give another output: after a change of `arguments`, of `source_arguments`
-            in streams.py, of the tags that tag_file.py writes, or of what runner.sh adds. If `arguments` change, keep the old ones in
-            _EARLIER_ARGUMENTS. Outputs of earlier versions are skipped until the user forces them.
+            in streams.py, of the tags that tag_file.py writes, or of what runner.sh adds. If
+            `arguments` change, keep the old ones in _EARLIER_ARGUMENTS. Outputs of earlier versions
+            are skipped until the user forces them.
         earlier: The earlier versions of the preset, the newest first.
         holds_cover: Whether outputs keep the cover art of the source.
         holds_24_bits: Whether outputs have 24 bits per sample if the source has more than 16.
+        holds_tracks: Whether outputs can have several sound tracks.
+        subtitles: ffmpeg's codec for text subtitles. "": outputs have none.
+        choices: What the user prefers. They are in the key of each output.
     """
 
     name: str
@@ -41,6 +81,9 @@ class Preset:
     earlier: tuple["Preset", ...] = ()
     holds_cover: bool = False
     holds_24_bits: bool = False
+    holds_tracks: bool = False
+    subtitles: str = ""
+    choices: Choices = _NO_CHOICES
 
 
 # `V` selects video without attached pictures (cover art); `v` would include them. For outputs that
@@ -55,6 +98,7 @@ _OPUS = (
     *("-c:a", "libopus", "-b:a", "128k"),
     *("-af", f"{IN_TIME},{_LAYOUTS},{COUNTED}"),
 )
+_MONO = ("-ac", "1")
 _AT_MOST_720 = "scale=w=-2:h='min(720,trunc(ih/2)*2)'"
 # Measured on a 640x360 film: `-deadline good -cpu-used 4` takes four times as long as these options
 # and saves a seventh of the size at the same SSIM. On nodes paid by the hour, time costs more.
@@ -79,8 +123,20 @@ _ALL = (
         ("audio",),
         (*_AUDIO, "-c:a", "aac", "-b:a", "192k", *_IN_TIME, *_FASTSTART),
         holds_cover=True,
+        holds_tracks=True,
     ),
     Preset("opus", ".opus", "audio/ogg", ("audio",), (*_AUDIO, *_OPUS)),
+    Preset(
+        "opus-speech",
+        ".opus",
+        "audio/ogg",
+        ("audio",),
+        (
+            *(*_AUDIO, "-c:a", "libopus", "-b:a", "24k", "-application", "voip", *_MONO),
+            *_IN_TIME,
+        ),
+        version=1,
+    ),
     Preset(
         "flac",
         ".flac",
@@ -99,6 +155,14 @@ _ALL = (
         (*_AUDIO, "-c:a", "pcm_s16le", *_IN_TIME, "-rf64", "auto"),
     ),
     Preset(
+        "wav-16k",
+        ".wav",
+        "audio/wav",
+        ("audio",),
+        (*_AUDIO, "-c:a", "pcm_s16le", "-ar", "16000", *_MONO, *_IN_TIME, "-rf64", "auto"),
+        version=1,
+    ),
+    Preset(
         "mp4-720p",
         ".mp4",
         "video/mp4",
@@ -108,8 +172,19 @@ _ALL = (
             *("-c:v", "libx264", "-preset", "fast", "-crf", "23", "-pix_fmt", "yuv420p"),
             *("-vf", _AT_MOST_720, "-c:a", "aac", "-b:a", "160k", *_IN_TIME, *_FASTSTART),
         ),
+        holds_tracks=True,
+        subtitles="mov_text",
     ),
-    Preset("webm", ".webm", "video/webm", ("video", "audio"), (*_VIDEO, *_VP9, *_OPUS)),
+    Preset(
+        "webm",
+        ".webm",
+        "video/webm",
+        ("video", "audio"),
+        # ffmpeg would not flag the only sound track of a source in TS or AVI as the default.
+        (*_VIDEO, *_VP9, *_OPUS, "-disposition:a:0", "default"),
+        holds_tracks=True,
+        subtitles="webvtt",
+    ),
 )
 
 
@@ -148,13 +223,15 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 )
 
 
-def presets_for(names: Sequence[str], options: Sequence[str] = ()) -> tuple[Preset, ...]:
+def presets_for(
+    names: Sequence[str], options: Sequence[str] = (), choices: Choices = _NO_CHOICES
+) -> tuple[Preset, ...]:
     """Return the presets with these names, in the order of PRESETS, each with all of the options.
 
     Raises:
-        ValueError: An unknown preset, or an option that `preset_for` rejects for one of them.
+        ValueError: An unknown preset, or an option or choice that one of them rejects.
     """
-    chosen = (preset_for(name, options) for name in names)
+    chosen = (with_choices(preset_for(name, options), choices) for name in names)
     return tuple(sorted(chosen, key=lambda preset: list(PRESETS).index(preset.name)))
 
 
@@ -168,6 +245,21 @@ def preset_for(name: str, options: Sequence[str] = ()) -> Preset:
         raise ValueError(f"unknown preset {name!r}; choose one of {', '.join(PRESETS)}")
     preset = PRESETS[name]
     return with_options(preset, options) if options else preset
+
+
+def with_choices(preset: Preset, choices: Choices) -> Preset:
+    """Return the preset with the user's choices. Earlier versions had none.
+
+    Raises:
+        ValueError: The format of the preset cannot hold all tracks.
+    """
+    if choices.tracks == "all" and not preset.holds_tracks:
+        able = ", ".join(name for name, other in PRESETS.items() if other.holds_tracks)
+        raise ValueError(
+            f"preset {preset.name} holds one sound track: set output.tracks to 'default', or use"
+            f" the presets {able}"
+        )
+    return replace(preset, choices=choices) if choices.words else preset
 
 
 def with_options(preset: Preset, options: Sequence[str]) -> Preset:

@@ -11,7 +11,8 @@ from tasks.azure.transport import trusted_file
 from tasks.media.cover_art import find_cover, is_attached_picture
 from tasks.media.durations import is_guessed, read_stream, whole_seconds
 from tasks.media.input_limits import FORMATS, MOST_PIXELS
-from tasks.media.streams import Media, Stream, UnreadableMedia
+from tasks.media.sounds import read_sounds, text_subtitles
+from tasks.media.streams import NO_SOUND, Media, Stream, UnreadableMedia
 from tasks.media.tag_file import RAW, read_tags, write_tags
 from tasks.media.truncation import (
     CHECKED_FORMATS,
@@ -24,7 +25,6 @@ from tasks.media.truncation import (
 )
 
 if TYPE_CHECKING:
-    from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
@@ -101,23 +101,26 @@ def _options(location: str) -> dict[str, str]:
 
 def _media(container: "InputContainer") -> Media:
     tags = read_tags(container)
-    audio = next(iter(container.streams.audio), None)
+    sounds = read_sounds(container)
     films = (stream for stream in container.streams.video if not is_attached_picture(stream))
     video = next((film for film in films if film.codec_context), None)
-    if audio and audio.codec_context is None:
-        raise UnreadableMedia("its audio codec is unknown: the file is damaged or unusual")
-    if audio is None and video is None:
+    tracks = len(container.streams.audio)
+    if not sounds and video is None:
+        if tracks:
+            raise UnreadableMedia(NO_SOUND)
         raise UnreadableMedia("no audio or video stream")
     cover = find_cover(container)
     pictures = (video, None if cover is None else container.streams[cover])
-    tag_file = write_tags(tags, (*pictures, *container.streams.audio))
+    sound = container.streams.audio
+    tag_file = write_tags(tags, (*pictures, *sound, *container.streams.subtitles))
     return Media(
-        audio=None if audio is None else read_stream(container, audio),
+        sounds=sounds,
         video=None if video is None else _read_video(container, video),
         seconds=whole_seconds(container),
         format=container.format.name,
         cover=cover,
-        has_24_bits=audio is not None and _has_24_bits(audio),
+        subtitles=text_subtitles(container),
+        tracks=tracks,
         tags=tag_file.text,
         has_stream_tags=tag_file.has_streams,
         has_chapters=tag_file.has_chapters,
@@ -127,12 +130,6 @@ def _media(container: "InputContainer") -> Media:
 
 def _read_video(container: "InputContainer", stream: "VideoStream") -> Stream:
     return replace(read_stream(container, stream), pixels=stream.width * stream.height)
-
-
-def _has_24_bits(stream: "AudioStream") -> bool:
-    context = stream.codec_context
-    # The format is unknown if FFmpeg cannot decode the sound.
-    return bool(context.format and context.codec.lossless and context.format.bits > 16)  # noqa: PLR2004  a size in bits
 
 
 def _reason(error: Exception, location: str) -> str:

@@ -4,17 +4,20 @@
 #
 # Settings, from the environment:
 #   FFMPEG_ARGUMENTS   ffmpeg's arguments between input and output, one per line. In the filters of
-#                      sync.py, LATE and PAUSE are replaced with seconds.
+#                      sync.py, LATE and PAUSE are replaced with seconds: the first LATE belongs
+#                      to the first track of SOUND, and so on.
 #   PREFERRED_ARGUMENTS  arguments to try first. Empty: none. FFMPEG_ARGUMENTS follow if ffmpeg fails
-#                      with these, or if sound that they copy is not whole and in time.
-#   MOST_BIT_RATE      the most bits per second of sound that the preferred arguments copy
+#                      with these. If these copy the sound, FFMPEG_ARGUMENTS also follow unless the
+#                      copy is whole, in time, and decodes to the same samples.
+#   MOST_BIT_RATE      most bits per second of sound that is copied. Empty: any number.
 #   TAGS               a metadata file of ffmpeg, which replaces the tags of the source. Empty: none.
 #                      The arguments name it as input 1.
 #   OUTPUT             file to write in the working directory, such as output.mp3
-#   SOUND              "START END WHOLE": seconds at which the sound starts and ends, and at which
-#                      the whole source ends if END is "-". Each is "-" if the source does not
-#                      declare it. Empty: the output has no sound.
-#   PICTURE            the same for the pictures
+#   SOUND              a line "START END WHOLE TRACK" for each track of the output: seconds at which
+#                      its sound starts and ends, seconds at which the whole source ends if END is
+#                      "-", and its number among the sound tracks of the source, from 0. A number is
+#                      "-" if the source does not declare it. Empty: the output has no sound.
+#   PICTURE            one such line for the pictures
 #   SOURCE_MD5         MD5 of the planned source, in hex. Empty: it is not compared.
 #
 # Exit status: 65 (EX_DATAERR) if the source is at fault: ffmpeg cannot convert it, or the check
@@ -114,6 +117,7 @@ READ_MESSAGES='
     /corrupt decoded frame/ { kind = "corrupt" }
     /rror while decoding|submitting packet to decoder/ { kind = "undecoded" }
     /corrupt input packet|File ended prematurely|partial file/ { kind = "incomplete" }
+    /Error during demuxing: Not yet implemented/ { print "is_unreadable 1" }
     kind { count[kind]++ }
     END {
         printf "written_microseconds %.0f\ncorrupt %d\nundecoded %d\n", written, count["corrupt"], count["undecoded"]
@@ -176,14 +180,16 @@ READ_PACKETS='
         print "is_sparse", (codec ~ /^(opus|amr)/ && gaps && !large && small * 2 >= gaps)
     }'
 
-# Reads the measures, and prints what to do: usual (convert with the usual arguments), explain, again
-# LATE PAUSE CLOCK, check, converted MARKER, or failed REASON.
+# Reads the measures of a track, and prints what to do: usual (convert with the usual arguments),
+# explain, again LATE PAUSE CLOCK, check, converted SECONDS MISSING WORDS VERSION, or failed REASON.
+# What was found in earlier tracks is in `seconds`, `missing_before` and `words_before`. Without sound,
+# there is one track for the pictures.
 # shellcheck disable=SC2016
 JUDGE='
     function tolerance(seconds) { return seconds > 500 ? seconds / 1000 : 0.5 }
     function least(a, b) { return a + 0 < b + 0 ? a + 0 : b + 0 }
     function decide(what) {
-        print is_trial && what !~ /^(check|converted)/ ? "usual" : what
+        print is_trial && what ~ /^(again|failed)/ ? "usual" : what
         exit
     }
     function fail(reason) { decide("failed " reason) }
@@ -255,7 +261,7 @@ JUDGE='
             fail(sprintf("the source is damaged: %d of %d pictures cannot be decoded", bad, all))
         if (whole != "-" && !lost && whole - m["jumped"] - m["picture_packets_end"] > tolerance(whole))
             fail_cut(m["pictures_end"], whole - m["jumped"])
-        if (bad) words = words sprintf("_pictures-%d-%d", bad, all)
+        if (bad && track == 1) words = words sprintf("_pictures-%d-%d", bad, all)
     }
     { m[$1] = $2; rest[$1] = $3 }
     END {
@@ -269,20 +275,24 @@ JUDGE='
         if (has_sound) judge_sound()
         if (has_pictures) judge_pictures()
         if (m["is_short"]) fail_cut(written, "-")
+        # An Ogg file whose second part has other channels or another rate.
+        if (m["is_unreadable"])
+            fail(sprintf("ffmpeg on this node cannot read the source beyond %.2f s: its format changes there", written))
         # Sound that is copied has no filters, and need not be in time.
         wanted = m["is_copied"] ? m["decoded"] : end
         gap = wanted - written
         if (!m["is_checked"] && (has_pictures || is_trial || gap > 0.1 || gap < -0.1)) decide("check")
-        if (is_trial && (words || missing || m["jumped"] || m["filled"] > 0.05 || m["back"] > 0.05)) decide("usual")
+        if (is_trial && (!m["is_equal"] || missing || m["jumped"] || m["filled"] > 0.05 || m["back"] > 0.05)) decide("usual")
         if (is_trial && most_bit_rate && m["written_bits"] > 1.02 * most_bit_rate * written) decide("usual")
-        if (is_trial) words = "_copied"
-        if (m["is_fallback"] && has_pictures) words = words "_plain"
         if (m["is_checked"] && has_sound && wanted - m["written_sound"] > tolerance(wanted))
             fail(sprintf("%.2f s were decoded, but the output has %.2f s", wanted, m["written_sound"]))
         if (has_pictures && m["pictures_end"] - m["written_pictures"] > tolerance(end))
             fail(sprintf("%.2f s of pictures were decoded, but the output has %.2f s", m["pictures_end"], m["written_pictures"]))
-        printf "converted seconds-%.3f%s%s%s_lavf-%s\n", written, \
-            missing ? sprintf("_missing-%.3f", missing) : "", words, m["jumps"], m["version"]
+        words = words m["jumps"]
+        if (words && tracks > 1) words = "_track-" track words
+        if (length(words_before words) > 180) words = "_others"
+        printf "converted %.3f %.3f %s %s\n", (written > seconds ? written : seconds), \
+            missing_before + missing, words_before words "_", m["version"]
     }'
 
 # Reads the packets of the output.
@@ -307,6 +317,16 @@ READ_OUTPUT='
         if (packets["video"] > 1) pictures = last["video"] + least["video"]
         printf "written_sound %.3f\nwritten_bits %.0f\nwritten_pictures %.3f\n", sound, bits, pictures
     }'
+
+# Reads the sound that was decoded from the source and from a copy of it. Only the times may differ.
+# shellcheck disable=SC2016
+READ_COPY='
+    FNR == 1 { reading++ }
+    /^#/ { next }
+    { split($0, field, ","); samples = field[4] field[5] field[6] }
+    reading == 1 { expected[++frames] = samples; next }
+    { differs += expected[++copied] != samples }
+    END { print "is_equal", frames == copied && !differs }'
 
 # A small file may decode into a huge one. A conversion may use three quarters of the memory and half
 # of the free disk space. A limit that the shell or the system does not support is not set.
@@ -376,19 +396,24 @@ run_ffmpeg() {
 # streams together, or (with the clock of the source) the filters do, for each stream. The times of the sound are listed far before zero:
 # `progress` has the largest time of all outputs, which must be that of the conversion.
 convert() {
-    run_conversion "$@"
+    lates=$1 pause=$2 clock=$3
+    run_conversion
     if [ -n "$is_trial" ] && [ "$status" -ne 0 ] && ! is_fault_of_node "$status"; then
-        is_trial= is_fallback=1 arguments=$FFMPEG_ARGUMENTS
-        run_conversion "$@"
+        is_trial='' is_fallback=1 arguments=$FFMPEG_ARGUMENTS
+        run_conversion
     fi
     [ "$status" -eq 0 ] || fail_conversion "$status"
     [ -s "$OUTPUT" ] || fail 65 "ffmpeg wrote nothing to $OUTPUT"
     ! says 'No space left on device' || fail 74 "the disk of this node is full"
-    measure_conversion >measures || fail_measuring
+    for n in $numbers; do
+        select_track "$n"
+        measure_conversion >"measures.$n" || fail_measuring
+    done
+    n=1 seconds=0 missing=0 words=''
 }
 
 run_conversion() {
-    late=$1 pause=$2 clock=$3 is_copied=1 option= closing=
+    is_copied=1 option='' closing='' left=$lates
     [ "$clock" = ffmpeg ] || [ -z "$PICTURE" ] || write_closing
     set -f
     IFS=$line_end
@@ -399,7 +424,10 @@ run_conversion() {
     for argument in "$@"; do
         shift
         case $argument in
-            *LATE*PAUSE*) argument=${argument%%LATE*}$late${argument#*LATE} is_copied= ;;
+            *LATE*PAUSE*)
+                argument=${argument%%LATE*}${left%% *}${argument#*LATE} is_copied=''
+                left=${left#* }
+                ;;
         esac
         case $argument in
             *PAUSE*) argument=${argument%%PAUSE*}$pause${argument#*PAUSE} ;;
@@ -411,13 +439,26 @@ run_conversion() {
     done
     [ -z "$closing" ] || set -- "$@" -vf "$closing"
     set -- "$@" -t "$MOST_SECONDS" "file:$OUTPUT"
-    [ -z "$SOUND" ] || set -- "$@" -map 0:a:0 -c:a pcm_s16le -af "asetpts=PTS-$MOST_SECONDS/TB" -f framecrc file:sound
+    for n in ${SOUND:+$numbers}; do
+        select_track "$n"
+        set -- "$@" -map "0:a:${claim##* }" -c:a pcm_s16le -af "asetpts=PTS-$MOST_SECONDS/TB" -f framecrc "file:sound.$n"
+    done
     [ -z "$PICTURE" ] || set -- "$@" -map 0:V:0 -c:v wrapped_avframe -f framecrc file:pictures
     [ -z "$TAGS" ] || set -- -f ffmetadata -i file:tags "$@"
     set -- -loglevel warning -i file:input -progress progress "$@"
     [ "$clock" = ffmpeg ] || set -- -copyts -start_at_zero "$@"
     FFREPORT=file=messages:level=24 run_ffmpeg "$@"
     status=$?
+}
+
+# Sets `claim` to the line of SOUND about a track, and `late` to where its sound starts.
+select_track() {
+    n=$1 claim=$SOUND late=$lates
+    for earlier in $numbers; do
+        [ "$earlier" -lt "$n" ] || break
+        claim=${claim#*"$line_end"} late=${late#* }
+    done
+    claim=${claim%%"$line_end"*} late=${late%% *}
 }
 
 # A measure that is missing would look like a source without sound.
@@ -441,16 +482,15 @@ fail_conversion() {
 }
 
 measure_conversion() {
-    printf 'late %s\npause %s\nclock %s\nis_copied %s\nis_trial %s\nis_fallback %s\n' \
-        "$late" "$pause" "$clock" "$is_copied" "$is_trial" "$is_fallback"
+    printf 'late %s\npause %s\nclock %s\nis_copied %s\nis_trial %s\n' "$late" "$pause" "$clock" "$is_copied" "$is_trial"
     read_head || return 1
     is_open=
     case $SOUND in *' - '*) is_open=1 ;; esac
     case $PICTURE in *' - '*) is_open=1 ;; esac
     awk -v is_open="$is_open" "$READ_MESSAGES" progress messages || return 1
     if [ -n "$SOUND" ]; then
-        printf 'claimed %s\nsound_end %s\n' "${SOUND%% *}" "${SOUND#* }"
-        awk -v far="$MOST_SECONDS" -v late="$late" -v claimed="${SOUND%% *}" -v pause="$pause" "$READ_SOUND" sound || return 1
+        printf 'claimed %s\nsound_end %s\n' "${claim%% *}" "${claim#* }"
+        awk -v far="$MOST_SECONDS" -v late="$late" -v claimed="${claim%% *}" -v pause="$pause" "$READ_SOUND" "sound.$n" || return 1
     fi
     if [ -n "$PICTURE" ]; then
         printf 'picture_end %s\n' "${PICTURE#* }"
@@ -461,24 +501,40 @@ measure_conversion() {
 
 # Lists the packets of the source, and the times that they have in it: ffmpeg closes some jumps.
 explain() {
+    select_track "$n"
     set --
-    [ -z "$SOUND" ] || set -- "$@" -map 0:a:0
+    [ -z "$SOUND" ] || set -- "$@" -map "0:a:${claim##* }"
     [ -z "$PICTURE" ] || set -- "$@" -map 0:V:0
     run_ffmpeg -loglevel level+info -debug_ts -i file:input "$@" -map 0 -ignore_unknown -c copy -f framecrc file:packets 2>times
     {
         echo 'is_explained 1'
         [ -s packets ] || echo 'errors 1'
         awk -v has_sound="$((${#SOUND} > 0))" -v copies=$(($# / 2)) -v pause="$PAUSE_SECONDS" "$READ_PACKETS" packets times
-    } >>measures || fail_measuring
+    } >>"measures.$n" || fail_measuring
 }
 
-# Reads what the output contains.
+# Whether the sound of the output is a copy that the preferred arguments made.
+is_copy() {
+    [ "$is_trial$is_copied" = 11 ]
+}
+
+# Reads what the output contains. Sound that was copied is decoded: it must give the same samples as
+# in the source.
 check() {
-    run_ffmpeg -loglevel error -i "file:$OUTPUT" -map '0:a:0?' -map '0:V:0?' -c copy -f framecrc file:written
+    set -- -map "0:a:$((n - 1))?" -map '0:V:0?' -c copy -f framecrc file:written
+    ! is_copy || set -- "$@" -map "0:a:$((n - 1))?" -c:a pcm_s16le -f framecrc file:copied
+    run_ffmpeg -loglevel error -i "file:$OUTPUT" "$@"
     {
         echo 'is_checked 1'
+        ! is_copy || awk "$READ_COPY" "sound.$n" copied
         awk "$READ_OUTPUT" written
-    } >>measures || fail_measuring
+    } >>"measures.$n" || fail_measuring
+}
+
+judge() {
+    awk -v most="$MOST_SECONDS" -v most_bit_rate="${MOST_BIT_RATE-}" -v has_sound="${SOUND:+1}" \
+        -v has_pictures="${PICTURE:+1}" -v track="$n" -v tracks="$tracks" \
+        -v seconds="$seconds" -v missing_before="$missing" -v words_before="$words" "$JUDGE" "measures.$n"
 }
 
 # Whether `input` is another version than the planned one. A blob can be replaced after the plan.
@@ -493,47 +549,56 @@ is_replaced() {
 [ -n "${FFMPEG_ARGUMENTS-}" ] || fail 64 "FFMPEG_ARGUMENTS must hold the preset's arguments"
 SOUND=${SOUND-} PICTURE=${PICTURE-} TAGS=${TAGS-}
 [ -n "$SOUND$PICTURE" ] || fail 64 "SOUND or PICTURE must say where the source starts and ends"
-for claim in "$SOUND" "$PICTURE"; do
-    case " $claim" in
-        ' ' | *[!0-9.\ -]* | *[!\ ]-* | *-[!\ ]*) ;;
-        ' '[0-9]*' '[0-9-]*' '[0-9-]*) continue ;;
+starts='' numbers='' tracks=0
+IFS=$line_end
+for claim in $SOUND $PICTURE; do
+    case " $claim " in
+        *[!0-9.\ -]* | *[!\ ]-* | *-[!\ ]*) ;;
+        ' '[0-9]*' '[0-9-]*' '[0-9-]*' '[0-9]*' ') continue ;;
     esac
-    [ -z "$claim" ] || fail 64 "'$claim' does not have three numbers: a start, an end and a whole length"
+    fail 64 "'$claim' does not have four numbers: a start, an end, a whole length and a track"
 done
+for claim in ${SOUND:-0}; do
+    tracks=$((tracks + 1))
+    numbers="$numbers $tracks" starts="$starts${claim%% *} "
+done
+unset IFS
 command -v ffmpeg >/dev/null || fail 127 "ffmpeg is not on this node's PATH ($PATH)"
 [ -f input ] || fail 66 "no file named input in $PWD"
 ! is_replaced || fail 75 "the source was replaced after the run planned it. Run again"
-for left in tags progress messages measures sound pictures packets times written seconds-* "./$OUTPUT"; do
+for left in tags progress messages measures.* sound.* pictures packets times written copied seconds-* "./$OUTPUT"; do
     if [ -e "$left" ] || [ -h "$left" ]; then rm -f "$left"; fi
 done
 [ -z "$TAGS" ] || printf '%s' "$TAGS" >tags || fail 74 "this node could not write the tags"
 limit_memory
 limit_output
 
-arguments=${PREFERRED_ARGUMENTS:-$FFMPEG_ARGUMENTS} is_trial=${PREFERRED_ARGUMENTS:+1} is_fallback=
-convert "${SOUND%% *}" "$PAUSE_SECONDS" ffmpeg
-while :; do
-    verdict=$(awk -v most="$MOST_SECONDS" -v most_bit_rate="${MOST_BIT_RATE-}" -v has_sound="${SOUND:+1}" -v has_pictures="${PICTURE:+1}" "$JUDGE" measures)
-    case $verdict in
+arguments=${PREFERRED_ARGUMENTS:-$FFMPEG_ARGUMENTS} is_trial=${PREFERRED_ARGUMENTS:+1} is_fallback=''
+convert "$starts" "$PAUSE_SECONDS" ffmpeg
+while [ "$n" -le "$tracks" ]; do
+    # shellcheck disable=SC2046
+    set -- $(judge)
+    case ${1-} in
         explain) explain ;;
-        usual)
-            is_trial= arguments=$FFMPEG_ARGUMENTS
-            convert "${SOUND%% *}" "$PAUSE_SECONDS" ffmpeg
-            ;;
         check) check ;;
-        'again '*)
-            verdict=${verdict#again }
-            clock=${verdict##* } verdict=${verdict% *}
-            convert "${verdict% *}" "${verdict#* }" "$clock"
+        usual)
+            is_trial='' arguments=$FFMPEG_ARGUMENTS
+            convert "$starts" "$PAUSE_SECONDS" ffmpeg
             ;;
-        'converted '*)
-            : >"${verdict#converted }"
-            exit 0
+        again) convert "$(echo "$lates" | awk -v n="$n" -v late="$2" '{ $n = late; print $0, "" }')" "$3" "$4" ;;
+        converted)
+            seconds=$2 missing=$3 words=${4%_} version=$5
+            n=$((n + 1))
             ;;
-        'failed '*)
-            awk '$1 == "version" { version = $2 } END { print "runner-version: lavf " version }' measures >&2
-            fail 65 "${verdict#failed }"
+        failed)
+            awk '$1 == "version" { version = $2 } END { print "runner-version: lavf " version }' "measures.$n" >&2
+            shift
+            fail 65 "$*"
             ;;
         *) fail_measuring ;;
     esac
 done
+! is_copy || words=_copied$words
+[ -z "$PICTURE" ] || [ -z "$is_fallback" ] || words=_plain$words
+[ "$missing" = 0.000 ] || words=_missing-$missing$words
+: >"seconds-$seconds${words}_lavf-$version"

@@ -15,13 +15,14 @@ from asyncio import StreamReader, StreamWriter
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
 
 from tasks.concurrency import map_concurrently
 from tasks.media.probe import probe
-from tasks.media.streams import Media, Stream, UnreadableMedia
+from tasks.media.streams import Media, Sound, Stream, UnreadableMedia
 
 SECONDS = 60  # for one file
 # Address space. Measured: ten hours of 60 pictures per second need 400 MB, 8K video needs 480 MB.
@@ -32,6 +33,7 @@ REASONS = {
     " the file is damaged or malicious",
     -signal.SIGALRM: f"the media probe takes longer than {SECONDS} seconds",
 }
+LONGEST_ANSWER_BYTES = 1 << 20
 FILES_PER_PROCESS = 64  # with fewer, the start of another child takes longer than it saves
 CRASHED = "the media probe crashed: the file is damaged or malicious"
 BROKEN = 1  # exit status of Python after an uncaught exception
@@ -118,6 +120,7 @@ async def start_child() -> Process:
         stdin=PIPE,
         stdout=PIPE,
         env=environment_without_accounts() | {"PYTHONPATH": os.fspath(PACKAGES)},
+        limit=LONGEST_ANSWER_BYTES,
         start_new_session=True,  # only the parent handles Ctrl-C
     )
 
@@ -130,8 +133,10 @@ def read_answer(line: bytes) -> ProbeResult:
     answer = json.loads(line)
     if reason := answer.get("reason"):
         return UnreadableMedia(reason)
-    streams = {kind: answer[kind] and Stream(**answer[kind]) for kind in ("audio", "video")}
-    return Media(**(answer | streams | {"warnings": tuple(answer["warnings"])}))
+    lists = {name: tuple(value) for name, value in answer.items() if isinstance(value, list)}
+    lists["sounds"] = tuple(Sound(**sound) for sound in answer["sounds"])
+    film = answer["video"] and Stream(**answer["video"])
+    return Media(**(answer | lists | {"video": film}))
 
 
 def probe_or_reason(location: str) -> Media | dict[str, str]:
@@ -162,7 +167,7 @@ def answer_requests(*, seconds: int) -> None:
 
 def to_fields(part: Media | Stream) -> dict[str, Any]:
     # `asdict` copies each value, which takes a fifth of the time of a small file's probe.
-    return {name: getattr(part, name) for name in part.__slots__}
+    return {field.name: getattr(part, field.name) for field in fields(part)}
 
 
 if __name__ == "__main__":

@@ -1,20 +1,26 @@
 """What a probe finds in a source, and what that means for a preset. Pure functions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tasks.media.ffmpeg_options import StreamKind
 from tasks.media.input_limits import MOST_PIXELS, MOST_SECONDS
 from tasks.media.presets import Preset
-from tasks.media.tag_arguments import CHAPTER_ARGUMENTS, format_arguments, stream_tag_arguments
+from tasks.media.tag_arguments import (
+    CHAPTER_ARGUMENTS,
+    format_arguments,
+    ogg_tag_arguments,
+    stream_tag_arguments,
+)
 from tasks.models import Extent
 
+NO_SOUND = "its sound is empty, or of a codec that ffmpeg does not know"
 FRONT_COVER = "Cover (front)"  # as ID3, FLAC and FFmpeg name it
 _REBASED_FORMATS = frozenset({"mpeg", "mpegts"})
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """An audio or video stream of a source.
+    """A stream of a source.
 
     Attributes:
         seconds: Length of the stream. None: the source does not declare it.
@@ -28,37 +34,68 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
+class Sound(Stream):
+    """A sound track of a source that FFmpeg can decode.
+
+    Attributes:
+        track: Its number among the sound tracks of the source, from 0.
+        codec: FFmpeg's name for the codec.
+        bits_per_second: 0: the source does not declare it.
+        has_24_bits: Whether it is lossless and has more than 16 bits per sample.
+        language: As the source has it, such as eng, deu or pt-BR. "": unknown.
+    """
+
+    track: int = 0
+    codec: str = ""
+    channels: int = 0
+    samples_per_second: int = 0
+    bits_per_second: int = 0
+    has_24_bits: bool = False
+    language: str = ""
+    title: str = ""
+    is_default: bool = False
+    is_commentary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Media:
     """The properties of a source that conversions depend on.
 
     Attributes:
-        audio: The first audio stream.
+        sounds: The sound tracks, the one to convert first.
         video: The first video stream. Attached pictures do not count.
         seconds: Length of the whole source. None: the source does not declare it.
         format: FFmpeg's name for the container format.
         cover: Index of the stream with the cover art, if outputs can keep it.
-        has_24_bits: Whether the audio is lossless and has more than 16 bits per sample.
+        subtitles: Numbers of the text subtitles among the subtitles of the source, from 0.
+        tracks: Number of sound tracks, with those that FFmpeg cannot decode.
         tags: The tags as a metadata file of FFmpeg, if those of the source are not UTF-8.
         has_stream_tags: Whether `tags` has those of the streams too.
         has_chapters: Whether `tags` has the chapters too.
         warnings: Sentences about what an output cannot keep as it is, for each preset.
     """
 
-    audio: Stream | None
+    sounds: tuple[Sound, ...]
     video: Stream | None
     seconds: float | None
     format: str = ""
     cover: int | None = None
-    has_24_bits: bool = False
+    subtitles: tuple[int, ...] = ()
+    tracks: int = 0
     tags: str = ""
     has_stream_tags: bool = False
     has_chapters: bool = False
     warnings: tuple[str, ...] = ()
 
     @property
+    def audio(self) -> Sound | None:
+        """The sound track to convert."""
+        return self.sounds[0] if self.sounds else None
+
+    @property
     def is_single(self) -> bool:
-        """Whether there is only sound, or only a film without sound."""
-        return self.audio is None or self.video is None
+        """Whether there is only one sound track, or only a film without sound."""
+        return len(self.sounds) + (self.video is not None) == 1
 
     def stream(self, kind: StreamKind) -> Stream | None:
         return self.audio if kind == "audio" else self.video
@@ -68,11 +105,24 @@ class UnreadableMedia(Exception):  # noqa: N818  the name describes the source
     """A source that cannot be probed. The message is the reason, and contains no address."""
 
 
-def extent(media: Media, preset: Preset, kind: StreamKind) -> Extent | None:
-    """Return where a stream starts and ends in the output, or None if the output has none."""
-    stream = media.stream(kind) if kind in preset.streams else None
-    if stream is None:
-        return None
+def taken_sounds(media: Media, preset: Preset) -> tuple[Sound, ...]:
+    """Return the sound tracks of the output, the main one first."""
+    return media.sounds if preset.choices.tracks == "all" else media.sounds[:1]
+
+
+def sound_extents(media: Media, preset: Preset) -> tuple[Extent, ...]:
+    """Return where each sound track of the output starts and ends."""
+    taken = taken_sounds(media, preset)
+    return tuple(replace(_extent(sound, media, preset), track=sound.track) for sound in taken)
+
+
+def picture_extent(media: Media, preset: Preset) -> Extent | None:
+    """Return where the pictures of the output start and end, or None if it has none."""
+    film = media.video if "video" in preset.streams else None
+    return _extent(film, media, preset) if film else None
+
+
+def _extent(stream: Stream, media: Media, preset: Preset) -> Extent:
     start_seconds = stream.start_seconds - _skipped_seconds(media, preset)
     seconds = media.seconds if stream.seconds is None and media.is_single else stream.seconds
     if not is_length(seconds):
@@ -98,13 +148,15 @@ def _skipped_seconds(media: Media, preset: Preset) -> float:
 
 def expected_seconds(media: Media, preset: Preset) -> float | None:
     """Return the seconds that the output must have. None: the source does not declare them."""
-    extents = [found for kind in preset.streams if (found := extent(media, preset, kind))]
+    mapped = (*sound_extents(media, preset), picture_extent(media, preset))
+    extents = [each for each in mapped if each]
     ends = [found.end_seconds for found in extents if found.end_seconds is not None]
     if ends and len(ends) == len(extents):
         return max(ends)
     # The whole source is as long as its longest stream, so this holds only if all are mapped.
-    present = [stream for stream in (media.audio, media.video) if stream]
-    return media.seconds if len(extents) == len(present) and is_length(media.seconds) else None
+    present = [*media.sounds, *([media.video] if media.video else ())]
+    is_whole = len(extents) == len(present) and is_length(media.seconds)
+    return media.seconds if is_whole else None
 
 
 def source_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
@@ -113,12 +165,12 @@ def source_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
     A conversion's key does not include them: they depend only on the content and the version of the
     preset. To change these rules, raise the versions of the presets that they concern.
     """
-    arguments = format_arguments(media.format)
-    if media.has_stream_tags:
-        arguments += stream_tag_arguments(has_film="video" in preset.streams)
-    if media.has_chapters:
-        arguments += CHAPTER_ARGUMENTS
-    if preset.holds_24_bits and not media.has_24_bits and "-sample_fmt" not in preset.arguments:
+    arguments = (*_track_arguments(media, preset), *_tag_arguments(media, preset))
+    if (
+        preset.holds_24_bits
+        and not (media.audio and media.audio.has_24_bits)
+        and "-sample_fmt" not in preset.arguments
+    ):
         # Lossy audio decodes to floats. The encoder would keep 24 bits of noise.
         arguments += ("-sample_fmt", "s16")
     if preset.holds_cover and media.cover is not None:
@@ -129,13 +181,44 @@ def source_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
     return arguments
 
 
-def preferred_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
-    """Return all arguments of a conversion that a node tries first. (): it tries nothing else.
+def _tag_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
+    arguments = format_arguments(media.format)
+    if media.format == "ogg" and not media.tags:
+        arguments += ogg_tag_arguments(media.audio.track if media.audio else None)
+    if media.has_stream_tags:
+        arguments += stream_tag_arguments(
+            [sound.track for sound in taken_sounds(media, preset)],
+            subtitles=[media.tracks + number for number in media.subtitles],
+            has_film="video" in preset.streams,
+        )
+    return arguments + (CHAPTER_ARGUMENTS if media.has_chapters else ())
 
-    A node falls back to the usual arguments if its ffmpeg lacks a filter, or if the output would
-    not be whole and in time.
-    """
-    return ()
+
+def _track_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
+    """Return the arguments that map other sound tracks than the first, and text subtitles."""
+    taken = taken_sounds(media, preset)
+    if [sound.track for sound in taken] == [0] and preset.choices.tracks == "default":
+        return ()
+    if not taken and not media.tracks:
+        return ()
+    # `-0:a` removes the track that the preset maps.
+    maps = [("-map", "-0:a"), *(("-map", f"0:a:{sound.track}") for sound in taken)]
+    return (*(word for pair in maps for word in pair), *_arguments_for_all(media, preset))
+
+
+def _arguments_for_all(media: Media, preset: Preset) -> tuple[str, ...]:
+    if preset.choices.tracks != "all":
+        return ()
+    chain = preset.arguments[preset.arguments.index("-af") + 1] if "-af" in preset.arguments else ""
+    numbers = range(len(media.sounds))
+    filters = [(f"-filter:a:{number}", chain) for number in numbers[1:] if chain]
+    flags = [(f"-disposition:a:{number}", "0" if number else "default") for number in numbers]
+    subtitles = [("-map", f"0:s:{track}") for track in media.subtitles if preset.subtitles]
+    if subtitles:
+        subtitles.append(("-c:s", preset.subtitles))
+    # ffmpeg writes no titles of tracks into a file of its type ipod, which it chooses for .m4a.
+    form = [("-f", "mp4"), ("-brand", "M4A ")] if preset.suffix == ".m4a" else []
+    return tuple(word for pair in (*filters, *flags, *subtitles, *form) for word in pair)
 
 
 def missing_stream(media: Media, preset: Preset) -> str | None:
@@ -143,6 +226,8 @@ def missing_stream(media: Media, preset: Preset) -> str | None:
     needed = preset.streams[0]
     if media.stream(needed):
         return None
+    if needed == "audio" and media.tracks:
+        return NO_SOUND
     return f"no {needed} stream; preset {preset.name} requires one"
 
 

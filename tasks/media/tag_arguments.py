@@ -1,5 +1,7 @@
 """The ffmpeg arguments for the tags of a source. They contain no text from it."""
 
+from collections.abc import Sequence
+
 _MOV = ("major_brand", "minor_version", "compatible_brands")
 _MOV_STREAM = ("vendor_id",)
 _MXF = (
@@ -29,10 +31,11 @@ _FORMAT_ARGUMENTS = {
     "mov,mp4,m4a,3gp,3g2,mj2": _without("-metadata", _MOV) + _without("-metadata:s", _MOV_STREAM),
     "mxf": _without("-metadata", _MXF) + _without("-metadata:s", _MXF_STREAM),
     "matroska,webm": _without("-metadata:s", _MKVMERGE_STREAM),
-    "ogg": ("-map_metadata", "0:s:a:0"),  # Ogg stores tags per stream
 }
-# Where the tag file has the tags of each stream. tasks/media/probe.py writes them in this order.
-_FILM, _COVER, _SOUND = "1:s:0", "1:s:1", "1:s:2"
+# Where the tag file has the tags of each stream. tasks/media/probe.py writes them in this order:
+# the film, the cover, each sound track, each subtitle track.
+_FILM, _COVER, _FIRST_TRACK = 0, 1, 2
+CHAPTER_ARGUMENTS = ("-map_chapters", "1")  # from the tag file
 
 
 def format_arguments(name: str) -> tuple[str, ...]:
@@ -40,10 +43,23 @@ def format_arguments(name: str) -> tuple[str, ...]:
     return _FORMAT_ARGUMENTS.get(name, ())
 
 
-def stream_tag_arguments(*, has_film: bool) -> tuple[str, ...]:
-    """Return the arguments that take the tags of the streams from the tag file."""
-    picture = _FILM if has_film else _COVER
-    return ("-map_metadata:s:a:0", _SOUND, "-map_metadata:s:v:0", picture)
+def ogg_tag_arguments(track: int | None) -> tuple[str, ...]:
+    """Return the arguments that take the tags from a sound track. Ogg stores tags per stream."""
+    if track is None:
+        return ("-map_metadata", "0:s:V:0")
+    # To map them turns off ffmpeg's own copy of the stream's tags.
+    return ("-map_metadata", f"0:s:a:{track}", "-map_metadata:s:a:0", f"0:s:a:{track}")
 
 
-CHAPTER_ARGUMENTS = ("-map_chapters", "1")  # from the tag file
+def stream_tag_arguments(
+    tracks: Sequence[int], *, subtitles: Sequence[int], has_film: bool
+) -> tuple[str, ...]:
+    """Return the arguments that take the tags of an output's streams from the tag file.
+
+    `tracks` and `subtitles` are numbers of tracks: the sound tracks of the source come first.
+    """
+    sections = {"v:0": _FILM if has_film else _COVER}
+    sections |= {f"a:{number}": _FIRST_TRACK + track for number, track in enumerate(tracks)}
+    sections |= {f"s:{number}": _FIRST_TRACK + track for number, track in enumerate(subtitles)}
+    pairs = ((f"-map_metadata:s:{stream}", f"1:s:{at}") for stream, at in sections.items())
+    return tuple(word for pair in pairs for word in pair)

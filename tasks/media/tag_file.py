@@ -124,8 +124,9 @@ def _read(text: str, encoding: Encoding) -> str:
 
 def _whole(container: "InputContainer") -> Tags:
     """Return the tags of the whole source. Ogg has them in its first stream."""
-    if container.format.name == "ogg" and container.streams.audio:
-        return container.metadata | container.streams.audio[0].metadata
+    streams = (*container.streams.audio, *container.streams.video)
+    if container.format.name == "ogg" and streams:
+        return container.metadata | streams[0].metadata
     return container.metadata
 
 

@@ -38,18 +38,26 @@ def read_marker(name: str) -> Verified | None:
         return None
     seconds, missing, words, version = found.groups()
     missing_seconds = float(missing or 0)
-    warnings = tuple(_sentences(words or "", missing_seconds))
+    warnings = tuple(_warnings(words or "", missing_seconds))
     is_copied = "_copied" in (words or "")
     return Verified(float(seconds), missing_seconds, warnings, version or "", is_copied)
+
+
+def _warnings(words: str, missing_seconds: float) -> Iterator[str]:
+    """Yield the sentences about an output, and those about each of several sound tracks."""
+    whole, *tracks = re.split(r"_track-(\d+)", words)
+    yield from _sentences(whole, missing_seconds)
+    for number, about in zip(tracks[::2], tracks[1::2], strict=True):
+        yield from (f"Track {number}: {text}" for text in _sentences(about, 0))
+    if "_others" in words:
+        yield "Other sound tracks lack sound too, or their clock jumps."
 
 
 def _sentences(words: str, missing_seconds: float) -> Iterator[str]:
     """Yield a sentence for each word. Words that end in s, such as gaps, replace single ones."""
     if several := re.search(r"_gaps-(\d+)", words):
-        yield (
-            f"The source has no sound in {several[1]} places, {missing_seconds:.1f} s in total;"
-            " the output is silent there."
-        )
+        total = f", {missing_seconds:.1f} s in total" if missing_seconds else ""
+        yield f"The source has no sound in {several[1]} places{total}; the output is silent there."
     else:
         for start, length in re.findall(rf"_gap-{_NUMBER}-{_NUMBER}", words):
             yield (
@@ -64,8 +72,8 @@ def _sentences(words: str, missing_seconds: float) -> Iterator[str]:
         )
     if "_plain" in words:
         yield (
-            "The pictures are HDR. ffmpeg on the node cannot map them to BT.709, so the output has the"
-            " colours of the source in 8 bits."
+            "The pictures are HDR. ffmpeg on the node cannot map them to BT.709, so the output has"
+            " the colours of the source in 8 bits."
         )
     yield from _jumps(words)
 

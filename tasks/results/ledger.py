@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tasks.media.verification import Verified
 from tasks.models import (
     BatchResult,
     Check,
@@ -20,12 +21,12 @@ from tasks.models import (
     State,
     Ticket,
 )
-from tasks.media.verification import Verified
 from tasks.naming import batch_task_id
 from tasks.parameters import Request
 from tasks.results.runner_output import REASON_PREFIX, VERSION_PREFIX
 
 DONE = ("converted", "skipped")
+EXPECTED = ("converted", "not_started")  # there is an output, or a dry run expects one
 FFMPEG_LINES = 3  # of ffmpeg's messages to quote in a reason
 FFMPEG_CONTEXT = re.compile(r"\[[^]]* @ 0x[0-9a-f]+\] ?")  # a memory address has no meaning here
 
@@ -153,13 +154,15 @@ def pending_row(
         source_seconds=conversion.seconds,
         output_seconds=verified.seconds if verified else None,
         missing_seconds=verified.missing_seconds if verified else None,
-        warnings=warnings_about(conversion, verified) if state == "converted" else (),
+        warnings=warnings_about(conversion, verified) if state in EXPECTED else (),
         output_bytes=size_bytes if state == "converted" else None,
         started_at=last.started_at if last else None,
         ended_at=last.ended_at if last else None,
         key=conversion.key,
         path=conversion.source.location,
         note=note_on_output(conversion) if state == "converted" else None,
+        track=conversion.track if state in EXPECTED else None,
+        copied=bool(verified and verified.is_copied),
     )
 
 

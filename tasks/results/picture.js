@@ -695,7 +695,7 @@ function showNodes() {
 
 let fileTable = null;
 
-const remarks = (n) => [data.files.note[n], ...data.files.warnings[n].map((text) => `warning: ${text}`)].filter(Boolean);
+const remarks = (n) => [data.files.note[n], data.files.track[n], data.files.copied[n] ? "copied" : "", ...data.files.warnings[n].map((text) => `warning: ${text}`)].filter(Boolean);
 const outputOrReason = (n) => (["converted", "skipped"].includes(data.files.state[n])
   ? [data.files.output[n], ...remarks(n).map((text) => `(${text})`)].join(" ") : data.files.reason[n]) ?? "";
 

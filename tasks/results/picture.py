@@ -20,7 +20,7 @@ from tasks.results.timeline import Timeline
 FOLDER = Path(__file__).parent
 COLUMNS = (
     *("source", "preset", "output", "state", "reason", "attempts", "seconds"),
-    *("source_seconds", "output_bytes", "note", "warnings"),
+    *("source_seconds", "output_bytes", "note", "track", "copied", "warnings"),
 )
 VALUES_PER_PIECE = 1000
 DATA = "{{data}}"

@@ -300,7 +300,7 @@ def summarise(
         known_failures=sum(file.known_since is not None for file in files),
         not_started=states["not_started"],
         interrupted=states["interrupted"],
-        with_warnings=sum(bool(file.warnings) for file in files),
+        with_warnings=sum(bool(file.warnings) for file in files if file.state == "converted"),
         files=len(files),
         seconds=round(timeline.seconds, 3),
         source_seconds=round(sum(media_seconds(file) for file in files), 3),

@@ -71,14 +71,34 @@ def zeroed(source: Path, begin: float, end: float) -> bytes:
 
 def starting_early(ogg: bytes, samples: int) -> bytes:
     """Return Ogg pages whose sound starts, and ends, this many samples earlier."""
+
+    def change(page: bytearray) -> None:
+        if position := int.from_bytes(page[6:14], "little"):
+            page[6:14] = (position - samples).to_bytes(8, "little")
+
+    return _with_each_page(ogg, change)
+
+
+def with_pre_skip(opus: bytes, samples: int) -> bytes:
+    """Return an Opus file in Ogg of which decoders skip this many samples at the start."""
+
+    def change(page: bytearray) -> None:
+        if page[28:36] == b"OpusHead":
+            page[38:40] = samples.to_bytes(2, "little")
+
+    return _with_each_page(opus, change)
+
+
+def _with_each_page(ogg: bytes, change: Callable[[bytearray], None]) -> bytes:
     data, at = bytearray(ogg), 0
     while at < len(data):
         table = data[at + 27 : at + 27 + data[at + 26]]
         end = at + 27 + len(table) + sum(table)
-        if position := int.from_bytes(data[at + 6 : at + 14], "little"):
-            data[at + 6 : at + 14] = (position - samples).to_bytes(8, "little")
-            data[at + 22 : at + 26] = bytes(4)
-            data[at + 22 : at + 26] = _page_checksum(data[at:end]).to_bytes(4, "little")
+        page = data[at:end]
+        change(page)
+        page[22:26] = bytes(4)
+        page[22:26] = _page_checksum(page).to_bytes(4, "little")
+        data[at:end] = page
         at = end
     return bytes(data)
 

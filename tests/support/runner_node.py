@@ -5,9 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.media.copying import most_bit_rate
+from tasks.media.preferred import preferred_arguments
 from tasks.media.presets import PRESETS, Preset
 from tasks.media.probe import probe
-from tasks.media.streams import extent, source_arguments
+from tasks.media.streams import picture_extent, sound_extents, source_arguments
+from tasks.media.tracks import with_main_track
 from tasks.media.verification import Verified, read_marker
 from tasks.models import Extent
 
@@ -51,14 +54,16 @@ class Node:
 
     def convert(self, preset: Preset = PRESETS["mp3"]) -> RunnerResult:
         """Convert the input with what the probe finds in it."""
-        media = probe(str(self.folder / "input"))
+        media = with_main_track(probe(str(self.folder / "input")), preset.choices.languages)
         return self.run(
             *preset.arguments,
             *source_arguments(media, preset),
             output=f"output{preset.suffix}",
-            tags=media.tags,
-            sound=extent(media, preset, "audio"),
-            picture=extent(media, preset, "video"),
+            sound="\n".join(map(str, sound_extents(media, preset))),
+            picture=picture_extent(media, preset),
+            PREFERRED_ARGUMENTS="\n".join(preferred_arguments(media, preset)),
+            MOST_BIT_RATE=str(most_bit_rate(preset) or ""),
+            TAGS=media.tags,
         )
 
     def run(
@@ -67,20 +72,18 @@ class Node:
         output: str = "output.mp3",
         sound: Extent | str | None = UNKNOWN,
         picture: Extent | str | None = None,
-        tags: str = "",
+        **settings: str,
     ) -> RunnerResult:
         done = subprocess.run(
             [*self.shell, str(RUNNER)],
             cwd=self.folder,
-            env={
-                **self.environment(
-                    arguments or PRESETS["mp3"].arguments,
-                    output=output,
-                    sound=sound,
-                    picture=picture,
-                ),
-                "TAGS": tags,
-            },
+            env=self.environment(
+                arguments or PRESETS["mp3"].arguments,
+                output=output,
+                sound=sound,
+                picture=picture,
+                **settings,
+            ),
             capture_output=True,
             text=True,
             errors="replace",
@@ -96,6 +99,7 @@ class Node:
         output: str = "output.mp3",
         sound: Extent | str | None = UNKNOWN,
         picture: Extent | str | None = None,
+        **settings: str,
     ) -> Mapping[str, str]:
         return {
             "PATH": self.path,
@@ -103,4 +107,5 @@ class Node:
             "SOUND": str(sound or ""),
             "PICTURE": str(picture or ""),
             "FFMPEG_ARGUMENTS": "\n".join(arguments),
+            **settings,
         }

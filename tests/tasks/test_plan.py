@@ -14,7 +14,7 @@ from tasks.azure.clients import blob_service
 from tasks.media.output_names import safe_name
 from tasks.media.presets import PRESETS
 from tasks.media.sandbox import ProbeProcess
-from tasks.media.streams import Media, Stream, UnreadableMedia
+from tasks.media.streams import Media, Sound, Stream, UnreadableMedia
 from tasks.models import Conversion, Existing, Extent, KnownFailure, Plan, Refusal, Stamp
 from tasks.parameters import Run
 from tasks.plan import (
@@ -127,11 +127,11 @@ def test_only_outputs_that_azure_cannot_store_are_refused() -> None:
 
 def test_a_probed_conversion_has_the_expected_seconds_or_a_reason() -> None:
     tags = ";FFMETADATA1\ntitle=é\n"
-    film = Media(audio=Stream(2.5), video=Stream(2), seconds=2.5, tags=tags)
+    film = Media(sounds=(Sound(2.5),), video=Stream(2), seconds=2.5, tags=tags)
     assert apply_probe(a_conversion(), film, PRESETS["mp3"]) == a_conversion(
-        seconds=2.5, sound=Extent(0, 2.5), tags=tags
+        seconds=2.5, sounds=(Extent(0, 2.5),), tags=tags
     )
-    silent = replace(film, audio=None)
+    silent = replace(film, sounds=())
     refused = apply_probe(a_conversion(), silent, PRESETS["mp3"])
     reason = "no audio stream; preset mp3 requires one"
     assert refused == Refusal(a_source(), reason, preset="mp3")
@@ -142,12 +142,12 @@ def test_a_probed_conversion_has_the_expected_seconds_or_a_reason() -> None:
 
 
 def test_oversized_streams_are_refused_only_if_the_preset_converts_them() -> None:
-    large = Media(audio=Stream(2), video=Stream(2, pixels=30000 * 30000), seconds=2)
+    large = Media(sounds=(Sound(2),), video=Stream(2, pixels=30000 * 30000), seconds=2)
     assert isinstance(apply_probe(a_conversion(), large, PRESETS["mp3"]), Conversion)
     refused = apply_probe(a_conversion(), large, PRESETS["webm"])
     reason = "its pictures have 900,000,000 pixels; the limit is 134,217,728 (16K)"
     assert refused == Refusal(a_source(), reason, preset="webm")
-    endless = Media(audio=Stream(1e9), video=None, seconds=1e9)
+    endless = Media(sounds=(Sound(1e9),), video=None, seconds=1e9)
     refused = apply_probe(a_conversion(), endless, PRESETS["mp3"])
     reason = "it declares a length of 277,778 hours: the file is damaged"
     assert refused == Refusal(a_source(), reason, preset="mp3")

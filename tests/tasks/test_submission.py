@@ -74,17 +74,19 @@ def test_a_sources_name_is_not_in_a_command_line() -> None:
 
 def test_a_batch_task_has_what_the_runner_needs() -> None:
     particular = ("-sample_fmt", "s16")
-    sound = Extent(0, 3.14159)
+    sound, track = Extent(0, 3.14159), Extent(0.5, 3, track=1)
     tags = ";FFMETADATA1\ntitle=长相思\n"
-    batch_task = written(a_conversion(arguments=particular, sound=sound, tags=tags), attempt=2)
+    conversion = a_conversion(arguments=particular, sounds=(sound, track), tags=tags)
+    batch_task = written(conversion, attempt=2)
     settings = {s.name: s.value for s in batch_task.environment_settings or []}
     assert settings == {
         "OUTPUT": "output.mp3",
-        "SOUND": "0.000 3.142 -",
+        "SOUND": "0.000 3.142 - 0\n0.500 3.000 - 1",
         "PICTURE": "",
         "SOURCE_MD5": "",
         "FFMPEG_ARGUMENTS": "\n".join((*MP3.arguments, *particular)),
         "PREFERRED_ARGUMENTS": "",
+        "MOST_BIT_RATE": "192000",
         "TAGS": tags,
     }
     assert batch_task.id == batch_task_id(a_conversion().key, 2)

@@ -1,5 +1,6 @@
 import functools
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +15,7 @@ from tasks.media import probe as probe_module
 from tasks.media.input_limits import FORMATS
 from tasks.media.presets import PRESETS
 from tasks.media.probe import probe
-from tasks.media.streams import UnreadableMedia, expected_seconds
+from tasks.media.streams import NO_SOUND, UnreadableMedia, expected_seconds, missing_stream
 
 Clip = Callable[..., Path]
 MP3 = PRESETS["mp3"]
@@ -40,13 +41,21 @@ def reason(location: Path | str) -> str:
 def test_only_lossless_audio_of_more_than_16_bits_has_24_bits(
     clip: Clip, suffix: str, shape: dict[str, object], expected: object
 ) -> None:
-    assert probe(str(clip(suffix, **shape))).has_24_bits is expected
+    audio = probe(str(clip(suffix, **shape))).audio
+    assert audio
+    assert audio.has_24_bits is expected
 
 
 def test_an_unknown_audio_codec_is_a_reason(clip: Clip, tmp_path: Path) -> None:
     whole = clip(".mp4").read_bytes()
     (tmp_path / "a.mp4").write_bytes(whole.replace(b"mp4a", b"zzzz").replace(b"esds", b"zzzz"))
-    assert reason(tmp_path / "a.mp4").startswith("its audio codec is unknown")
+    media = probe(str(tmp_path / "a.mp4"))
+    assert missing_stream(media, MP3) == NO_SOUND
+    assert missing_stream(media, PRESETS["webm"]) is None
+    shutil.copy(clip(".m4a"), tmp_path / "a.m4a")
+    sound = (tmp_path / "a.m4a").read_bytes().replace(b"mp4a", b"zzzz").replace(b"esds", b"zzzz")
+    (tmp_path / "a.m4a").write_bytes(sound)
+    assert reason(tmp_path / "a.m4a") == NO_SOUND
 
 
 @pytest.mark.parametrize(

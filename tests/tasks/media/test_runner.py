@@ -170,7 +170,17 @@ def test_a_source_may_be_half_a_second_shorter_than_it_declares(
 
 
 @pytest.mark.parametrize(
-    "sound", ["2,5 3 -", "0 1e3 -", "0 -1 -", "1", "0 1", "$(touch pwned) 2 -", "0 2;ls -"]
+    "sound",
+    [
+        "2,5 3 - 0",
+        "0 1e3 - 0",
+        "0 -1 - 0",
+        "1",
+        "0 1 -",
+        "$(touch pwned) 2 - 0",
+        "0 2;ls - 0",
+        "0 1 - -",
+    ],
 )
 def test_a_claim_that_is_not_decimal_is_refused(
     node: Callable[..., Node], clip: Clip, sound: str
@@ -179,7 +189,8 @@ def test_a_claim_that_is_not_decimal_is_refused(
     assert result.status == 64
     assert (
         result.last_line
-        == f"runner: '{sound}' does not have three numbers: a start, an end and a whole length"
+        == f"runner: '{sound}' does not have four numbers: a start, an end, a whole"
+        " length and a track"
     )
     assert not (result.folder / "pwned").exists()
 

@@ -17,6 +17,7 @@ from damage import (
 )
 from ffmpegs import EACH
 from runner_node import EX_DATAERR, Node, RunnerResult
+from tracks import Track, source_with
 
 from tasks.media.presets import PRESETS
 
@@ -292,3 +293,18 @@ def test_a_whole_recording_is_converted_without_a_warning(
     result = converter.convert(clip(suffix, audio=6))
     assert (result.status, result.verified.warnings) == (0, ()), result.stderr
     assert converter.length() == pytest.approx(6, abs=0.15)
+
+
+def test_joined_recordings_with_other_channels_are_converted_whole_or_fail(
+    converter: Converter, tmp_path: Path
+) -> None:
+    mono, stereo = Track(440, codec="libvorbis"), Track(440, codec="libvorbis", channels=2)
+    parts = [source_with(tmp_path / f"{t.channels}.ogg", t) for t in (mono, stereo)]
+    result = converter.convert(b"".join(part.read_bytes() for part in parts))
+    if result.status == 0:
+        assert converter.length() == pytest.approx(4, abs=0.15)
+    else:
+        assert (
+            result.last_line == "runner: ffmpeg on this node cannot read the source beyond 2.00 s:"
+            " its format changes there"
+        )

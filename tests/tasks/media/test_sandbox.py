@@ -113,7 +113,7 @@ def test_a_huge_cover_is_not_decoded(clip: Clip, tmp_path: Path) -> None:
     lines = subprocess.run(
         [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    assert lines[0].startswith("Stream(seconds=2.0")
+    assert lines[0].startswith("Sound(seconds=2.0")
     assert int(lines[1]) < 128 * 1024  # KiB; the picture has 550 MiB
 
 

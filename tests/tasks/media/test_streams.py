@@ -8,6 +8,7 @@ from tasks.media.presets import PRESETS, preset_for
 from tasks.media.probe import probe
 from tasks.media.streams import (
     Media,
+    Sound,
     Stream,
     exceeded_limit,
     expected_seconds,
@@ -22,11 +23,11 @@ MP3, FLAC, WEBM = PRESETS["mp3"], PRESETS["flac"], PRESETS["webm"]
 @pytest.mark.parametrize(
     ("media", "seconds"),
     [
-        (Media(Stream(7), Stream(10), 10), 7),
-        (Media(Stream(7), None, 7.1), 7),
-        (Media(Stream(None), None, 7.1), 7.1),
-        (Media(Stream(None), Stream(10), 10), None),
-        (Media(Stream(None), None, None), None),
+        (Media((Sound(7),), Stream(10), 10), 7),
+        (Media((Sound(7),), None, 7.1), 7),
+        (Media((Sound(None),), None, 7.1), 7.1),
+        (Media((Sound(None),), Stream(10), 10), None),
+        (Media((Sound(None),), None, None), None),
     ],
 )
 def test_the_mapped_stream_decides_the_expected_length(media: Media, seconds: float | None) -> None:
@@ -35,11 +36,11 @@ def test_the_mapped_stream_decides_the_expected_length(media: Media, seconds: fl
 
 def test_flac_gets_16_bits_unless_the_source_has_24_or_the_user_sets_a_format() -> None:
     s16 = ("-sample_fmt", "s16")
-    assert source_arguments(Media(Stream(7), None, 7), FLAC) == s16
-    assert source_arguments(Media(Stream(7), None, 7, has_24_bits=True), FLAC) == ()
+    assert source_arguments(Media((Sound(7),), None, 7), FLAC) == s16
+    assert source_arguments(Media((Sound(7, has_24_bits=True),), None, 7), FLAC) == ()
     own = preset_for("flac", ["-sample_fmt", "s32"])
-    assert source_arguments(Media(Stream(7), None, 7), own) == ()
-    assert source_arguments(Media(Stream(7), None, 7), MP3) == ()
+    assert source_arguments(Media((Sound(7),), None, 7), own) == ()
+    assert source_arguments(Media((Sound(7),), None, 7), MP3) == ()
 
 
 @pytest.mark.parametrize("suffix", [".mp3", ".m4a"])
@@ -57,7 +58,7 @@ def test_an_audio_preset_requires_an_audio_stream(clip: Clip) -> None:
 
 
 def test_pictures_above_16k_are_refused_only_if_the_preset_maps_video() -> None:
-    huge = Media(Stream(2), Stream(2, pixels=30_000 * 30_000), 2)
+    huge = Media((Sound(2),), Stream(2, pixels=30_000 * 30_000), 2)
     assert exceeded_limit(huge, MP3) is None
     assert (
         exceeded_limit(huge, WEBM)
@@ -66,8 +67,8 @@ def test_pictures_above_16k_are_refused_only_if_the_preset_maps_video() -> None:
 
 
 def test_a_declared_length_of_more_than_a_week_is_refused() -> None:
-    assert exceeded_limit(Media(Stream(MOST_SECONDS), None, None), MP3) is None
+    assert exceeded_limit(Media((Sound(MOST_SECONDS),), None, None), MP3) is None
     assert (
-        exceeded_limit(Media(Stream(1e9), None, None), MP3)
+        exceeded_limit(Media((Sound(1e9),), None, None), MP3)
         == "it declares a length of 277,778 hours: the file is damaged"
     )

@@ -259,7 +259,7 @@ def test_a_tag_file_that_an_earlier_try_left_behind_is_not_used(
     victim = tmp_path.parent / "victim"
     victim.write_text("before")
     (made.folder / "tags").symlink_to(victim)
-    assert made.run(*PRESETS["mp3"].arguments, tags=";FFMETADATA1\ntitle=x\n").status == 0
+    assert made.run(*PRESETS["mp3"].arguments, TAGS=";FFMETADATA1\ntitle=x\n").status == 0
     assert victim.read_text() == "before"
     assert Written(made.folder / "output.mp3").tags["title"] == "x"
     shutil.copyfile(clip(".mp3"), made.folder / "input")

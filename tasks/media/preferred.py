@@ -1,0 +1,14 @@
+"""What a node tries first, before the usual arguments of a conversion."""
+
+from tasks.media.copying import copy_arguments
+from tasks.media.presets import Preset
+from tasks.media.streams import Media
+
+
+def preferred_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
+    """Return all arguments of a conversion that a node tries first. (): it tries nothing else.
+
+    A node falls back to the usual arguments if its ffmpeg lacks a filter, or if a copy would not be
+    whole and in time.
+    """
+    return copy_arguments(media, preset)

@@ -1,0 +1,57 @@
+"""The sound tracks and subtitles that PyAV finds in a source."""
+
+from typing import TYPE_CHECKING
+
+from tasks.media.durations import read_stream
+from tasks.media.streams import Sound
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+
+MOST_TRACKS = 64  # a file with more is damaged or malicious
+_LONGEST_TEXT = 64
+_TEXT_SUBTITLES = frozenset({"ass", "mov_text", "ssa", "subrip", "text", "webvtt"})
+
+
+def read_sounds(container: "InputContainer") -> tuple[Sound, ...]:
+    """Return the sound tracks that FFmpeg can decode, in their order."""
+    return tuple(
+        _read_sound(container, stream, track)
+        for track, stream in enumerate(container.streams.audio[:MOST_TRACKS])
+        if stream.codec_context and stream.codec_context.channels  # 0: it has no packets
+    )
+
+
+def _read_sound(container: "InputContainer", stream: "AudioStream", track: int) -> Sound:
+    from av.stream import Disposition
+
+    context, read = stream.codec_context, read_stream(container, stream)
+    return Sound(
+        seconds=read.seconds,
+        start_seconds=read.start_seconds,
+        track=track,
+        codec=context.codec.canonical_name,
+        channels=context.channels,
+        samples_per_second=context.sample_rate or 0,
+        bits_per_second=stream.bit_rate or context.bit_rate or 0,
+        has_24_bits=_has_24_bits(stream),
+        language=(stream.language or "")[:_LONGEST_TEXT],
+        title=stream.metadata.get("title", "")[:_LONGEST_TEXT],
+        is_default=bool(stream.disposition & Disposition.default),
+        is_commentary=bool(stream.disposition & Disposition.comment),
+    )
+
+
+def _has_24_bits(stream: "AudioStream") -> bool:
+    context = stream.codec_context
+    # The format is unknown if FFmpeg cannot decode the sound.
+    return bool(context.format and context.codec.lossless and context.format.bits > 16)  # noqa: PLR2004  a size in bits
+
+
+def text_subtitles(container: "InputContainer") -> tuple[int, ...]:
+    return tuple(
+        number
+        for number, stream in enumerate(container.streams.subtitles[:MOST_TRACKS])
+        if stream.codec_context and stream.codec_context.name in _TEXT_SUBTITLES
+    )
