@@ -11,8 +11,9 @@ import pytest
 from ffmpegs import EACH
 from runner_node import Node
 from tagged import encoded, with_id3v1
+from tracks import Track, source_with
 
-from tasks.media.presets import PRESETS
+from tasks.media.presets import PRESETS, Choices, with_choices
 from tasks.media.probe import probe
 from tasks.media.streams import source_arguments
 from tasks.media.tag_encoding import Encoding
@@ -112,6 +113,24 @@ def test_tags_of_the_converted_streams_are_written_as_utf8(
     sound = write(clip(".mp4", sound_tags=HANDLER), preset).sound
     assert {key.lower(): value for key, value in sound.items()}["handler_name"] == "Schönes Lied"
     assert sound["language"] == "deu"
+
+
+def test_tags_of_all_tracks_and_subtitles_are_those_of_their_source(
+    node: Callable[..., Node], tmp_path: Path
+) -> None:
+    (tmp_path / "a.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nHello\n")
+    comment = Track(300, "eng", encoded("Über den Film", "cp1252"), "comment")
+    main = Track(1200, "deu", encoded("Größe", "cp1252"), "default")
+    film = source_with(tmp_path / "a.mkv", comment, main, subtitles=(tmp_path / "a.srt",))
+    result = node(film).convert(with_choices(PRESETS["webm"], Choices(tracks="all")))
+    assert result.status == 0, result.stderr
+    picture, *sounds, text = Written(tmp_path / "output.webm").streams
+    assert [(tags["language"], tags["title"]) for tags in sounds] == [
+        ("deu", "Größe"),
+        ("eng", "Über den Film"),
+    ]
+    assert "title" not in picture
+    assert text["language"] == "eng"
 
 
 def test_a_cover_is_kept_if_the_tags_of_streams_are_corrected(
