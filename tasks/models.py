@@ -57,6 +57,7 @@ class Conversion:
     seconds: float | None = None  # expected length of the output; None if the source has no length
     arguments: tuple[str, ...] = ()  # of ffmpeg, for this source, in addition to the preset's
     preferred_arguments: tuple[str, ...] = ()  # all, to try first; (): none
+    tags: str = ""  # a metadata file of FFmpeg, if the tags of the source are not UTF-8
     warnings: tuple[str, ...] = ()  # sentences about what the output will not keep
     track: str | None = None  # its sound track, if the source has several
     sounds: tuple[Extent, ...] = ()  # one for each sound track of the output

@@ -150,6 +150,7 @@ class TaskWriter:
                 "FFMPEG_ARGUMENTS": "\n".join((*preset.arguments, *conversion.arguments)),
                 "PREFERRED_ARGUMENTS": "\n".join(conversion.preferred_arguments),
                 "MOST_BIT_RATE": str(most_bit_rate(preset) or ""),
+                "TAGS": conversion.tags,
             }
         )
 

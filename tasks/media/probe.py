@@ -15,6 +15,7 @@ from tasks.media.encryption import SAMPLE_BYTES, SAMPLED_FORMATS, encrypted_stre
 from tasks.media.input_limits import FORMATS, MOST_PIXELS
 from tasks.media.sounds import read_sounds, text_subtitles
 from tasks.media.streams import NO_SOUND, Media, Stream, UnreadableMedia, without_lengths
+from tasks.media.tag_file import RAW, read_tags, write_tags
 from tasks.media.truncation import (
     CHECKED_FORMATS,
     HEAD_BYTES,
@@ -56,7 +57,7 @@ def probe(location: str) -> Media:
             _address(location),
             options=_options(location),
             timeout=(_CONNECT_SECONDS, _READ_SECONDS),
-            metadata_errors="replace",
+            metadata_errors=RAW,
         ) as container:
             media = _media(container, location)
             _check_end(container, location)
@@ -104,6 +105,7 @@ def _options(location: str) -> dict[str, str]:
 
 
 def _media(container: "InputContainer", location: str) -> Media:
+    tags = read_tags(container)
     films = (stream for stream in container.streams.video if not is_attached_picture(stream))
     video = next((film for film in films if film.codec_context), None)
     tracks = len(container.streams.audio)
@@ -112,6 +114,9 @@ def _media(container: "InputContainer", location: str) -> Media:
     sounds = read_sounds(container, encrypted)
     if not sounds and video is None:
         raise UnreadableMedia(NO_SOUND if tracks else "no audio or video stream")
+    attached = (video, None if cover is None else container.streams[cover])
+    streams = (*attached, *container.streams.audio, *container.streams.subtitles)
+    tag_file = write_tags(tags, streams)
     return Media(
         sounds=sounds,
         video=None if video is None else _read_video(container, video, encrypted),
@@ -120,6 +125,10 @@ def _media(container: "InputContainer", location: str) -> Media:
         cover=cover,
         subtitles=text_subtitles(container),
         tracks=tracks,
+        tags=tag_file.text,
+        has_stream_tags=tag_file.has_streams,
+        has_chapters=tag_file.has_chapters,
+        warnings=tag_file.warnings,
     )
 
 

@@ -10,6 +10,8 @@
 #                      with these. If these copy the sound, FFMPEG_ARGUMENTS also follow unless the
 #                      copy has the same packets and beginning, and is whole and in time.
 #   MOST_BIT_RATE      most bits per second of sound that is copied. Empty: any number.
+#   TAGS               a metadata file of ffmpeg, which replaces the tags of the source. Empty: none.
+#                      The arguments name it as input 1.
 #   OUTPUT             file to write in the working directory, such as output.mp3
 #   SOUND              a line "START END WHOLE TRACK" for each track of the output: seconds at which
 #                      its sound starts and ends, seconds at which the whole source ends if END is
@@ -444,6 +446,7 @@ run_conversion() {
         case $argument in
             *PAUSE*) argument=${argument%%PAUSE*}$pause${argument#*PAUSE} ;;
         esac
+        [ "$option${TAGS:+=1}" != -map_metadata=1 ] || argument=1
         [ "$option" != -vf ] || argument=${closing:+$closing,}$argument closing=
         option=$argument
         set -- "$@" "$argument"
@@ -456,6 +459,7 @@ run_conversion() {
         ! is_copy || set -- "$@" -map "0:a:${claim##* }" -c:a copy -f framecrc "file:source.$n"
     done
     [ -z "$PICTURE" ] || set -- "$@" -map 0:V:0 -c:v wrapped_avframe -f framecrc file:pictures
+    [ -z "$TAGS" ] || set -- -f ffmetadata -i file:tags "$@"
     set -- -loglevel warning -i file:input -progress progress "$@"
     [ "$clock" = ffmpeg ] || set -- -copyts -start_at_zero "$@"
     FFREPORT=file=messages:level=24 run_ffmpeg "$@"
@@ -557,7 +561,7 @@ is_replaced() {
 [ -n "${OUTPUT-}" ] || fail 64 "this batch task does not name the file to write"
 # Without the preset's arguments ffmpeg would convert to something else, without an error.
 [ -n "${FFMPEG_ARGUMENTS-}" ] || fail 64 "this batch task does not have the arguments of its preset"
-SOUND=${SOUND-} PICTURE=${PICTURE-}
+SOUND=${SOUND-} PICTURE=${PICTURE-} TAGS=${TAGS-}
 [ -n "$SOUND$PICTURE" ] || fail 64 "this batch task does not say where the source starts and ends"
 starts='' numbers='' tracks=0
 IFS=$line_end
@@ -576,9 +580,10 @@ unset IFS
 command -v ffmpeg >/dev/null || fail 127 "ffmpeg is not on this node's PATH ($PATH)"
 [ -f input ] || fail 66 "no file named input in $PWD"
 ! is_replaced || fail 75 "the source was replaced after the run planned it. Run again"
-for left in progress messages measures.* sound.* source.* pictures packets times written copied seconds-* "./$OUTPUT"; do
+for left in tags progress messages measures.* sound.* source.* pictures packets times written copied seconds-* "./$OUTPUT"; do
     if [ -e "$left" ] || [ -h "$left" ]; then rm -f "$left"; fi
 done
+[ -z "$TAGS" ] || printf '%s' "$TAGS" >tags || fail 74 "this node could not write the tags"
 limit_memory
 limit_output
 

@@ -6,19 +6,16 @@ from tasks.media.channels import channel_warnings, sound_filters
 from tasks.media.ffmpeg_options import StreamKind
 from tasks.media.input_limits import MOST_PIXELS, MOST_SECONDS
 from tasks.media.presets import Preset
+from tasks.media.tag_arguments import (
+    CHAPTER_ARGUMENTS,
+    format_arguments,
+    ogg_tag_arguments,
+    stream_tag_arguments,
+)
 from tasks.models import Extent
 
 NO_SOUND = "its sound is empty, or of a codec that ffmpeg does not know"
 FRONT_COVER = "Cover (front)"  # as ID3, FLAC and FFmpeg name it
-_TAG_ARGUMENTS = {
-    # These tags describe the container. In the output they would look like tags of the recording.
-    "mov,mp4,m4a,3gp,3g2,mj2": (
-        *("-metadata", "major_brand=", "-metadata", "minor_version="),
-        *("-metadata", "compatible_brands="),
-    ),
-}
-
-
 _REBASED_FORMATS = frozenset({"mpeg", "mpegts"})
 
 
@@ -76,6 +73,9 @@ class Media:
         cover: Index of the stream with the cover art, if outputs can keep it.
         subtitles: Numbers of the text subtitles among the subtitles of the source, from 0.
         tracks: Number of sound tracks, with those that FFmpeg cannot decode.
+        tags: The tags as a metadata file of FFmpeg, if those of the source are not UTF-8.
+        has_stream_tags: Whether `tags` has those of the streams too.
+        has_chapters: Whether `tags` has the chapters too.
         warnings: Sentences about what an output cannot keep as it is, for each preset.
     """
 
@@ -86,6 +86,9 @@ class Media:
     cover: int | None = None
     subtitles: tuple[int, ...] = ()
     tracks: int = 0
+    tags: str = ""
+    has_stream_tags: bool = False
+    has_chapters: bool = False
     warnings: tuple[str, ...] = ()
 
     @property
@@ -173,7 +176,7 @@ def source_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
     A conversion's key does not include them: they depend only on the content and the version of the
     preset. To change these rules, raise the versions of the presets that they concern.
     """
-    arguments = (*_track_arguments(media, preset), *_tag_arguments(media))
+    arguments = (*_track_arguments(media, preset), *_tag_arguments(media, preset))
     if (
         preset.holds_24_bits
         and not (media.audio and media.audio.has_24_bits)
@@ -190,14 +193,17 @@ def source_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
     return arguments
 
 
-def _tag_arguments(media: Media) -> tuple[str, ...]:
-    if media.format != "ogg":
-        return _TAG_ARGUMENTS.get(media.format, ())
-    # Ogg stores tags per stream. To map them turns off ffmpeg's own copy of the stream's tags.
-    if media.audio is None:
-        return ("-map_metadata", "0:s:V:0")
-    stream = f"0:s:a:{media.audio.track}"
-    return ("-map_metadata", stream, "-map_metadata:s:a:0", stream)
+def _tag_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
+    arguments = format_arguments(media.format)
+    if media.format == "ogg" and not media.tags:
+        arguments += ogg_tag_arguments(media.audio.track if media.audio else None)
+    if media.has_stream_tags:
+        arguments += stream_tag_arguments(
+            [sound.track for sound in taken_sounds(media, preset)],
+            subtitles=[media.tracks + number for number in media.subtitles],
+            has_film="video" in preset.streams,
+        )
+    return arguments + (CHAPTER_ARGUMENTS if media.has_chapters else ())
 
 
 def warnings_for(media: Media, preset: Preset) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import Any
 import av
 import pytest
 from av.stream import Disposition
+from tagged import encoded
 
 from tasks.media.presets import PRESETS
 
@@ -113,3 +114,16 @@ async def test_a_decoder_confirms_the_output_of_each_preset(
             assert made.picture_seconds == pytest.approx(source.picture_seconds, abs=0.1)
         else:
             assert made.picture is None
+
+
+async def test_tags_that_are_not_utf8_arrive_as_utf8_with_a_warning_about_the_guess(
+    convert: Callable[..., Any], clip: Callable[..., Path], tmp_path: Path
+) -> None:
+    song = clip(".wav", tags=(("title", encoded("长相思", "gbk")),))
+    folder = str(tmp_path / "out")
+    report = await convert(song, output={"presets": ["mp3", "opus"], "download_to": folder})
+    for file in report.files:
+        assert file.warnings == (
+            "Its tags are not UTF-8. They were read as GBK, which is a guess.",
+        )
+        assert decode(tmp_path / "out" / file.output).tags["title"] == "长相思"

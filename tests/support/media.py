@@ -74,6 +74,7 @@ class _Shape:
     seekable: bool = True
     muxer: tuple[tuple[str, str], ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
+    sound_tags: tuple[tuple[str, str], ...] = ()
     chapters: tuple[str, ...] = ()  # titles; each chapter lasts half a second
 
 
@@ -127,7 +128,13 @@ def ffmpeg_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _write(path: Path, kind: _Container, shape: _Shape) -> None:
     target: Any = os.fspath(path) if shape.seekable else _UnseekableFile(path)
-    with av.open(target, "w", format=kind.format, options=dict(shape.muxer)) as container:
+    with av.open(
+        target,
+        "w",
+        format=kind.format,
+        options=dict(shape.muxer),
+        metadata_errors="surrogateescape",
+    ) as container:
         container.metadata.update(shape.tags)
         made: list[tuple[Any, Iterable[Any]]] = []
         if shape.chapters:
@@ -157,6 +164,7 @@ def _add_video(container: Any, kind: _Container, shape: _Shape) -> Any:
 
 def _add_audio(container: Any, kind: _Container, shape: _Shape) -> Any:
     stream = container.add_stream(kind.audio_codec, rate=_SAMPLES_PER_SECOND, layout=shape.layout)
+    stream.metadata.update(shape.sound_tags)
     stream.codec_context.time_base = Fraction(1, _SAMPLES_PER_SECOND)
     if shape.sample_format:
         stream.codec_context.format = shape.sample_format

@@ -63,6 +63,7 @@ class Node:
             picture=picture_extent(media, preset),
             PREFERRED_ARGUMENTS="\n".join(preferred_arguments(media, preset)),
             MOST_BIT_RATE=str(most_bit_rate(preset) or ""),
+            TAGS=media.tags,
         )
 
     def run(

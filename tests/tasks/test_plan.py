@@ -83,9 +83,11 @@ async def test_a_large_plan_does_not_block_the_event_loop_while_it_is_confirmed(
 
 
 def test_an_updated_plan_changes_a_name_that_was_taken_meanwhile() -> None:
-    plan = Plan(pending=(a_conversion(seconds=3.5),), done=(), refused=())
+    known = a_conversion(seconds=3.5, tags=";FFMETADATA1\n")
+    plan = Plan(pending=(known,), done=(), refused=())
     updated = update_plan(plan, a_request(), outputs={"a.mp3": Stamp("", "")})
-    assert [(c.output, c.seconds) for c in updated.pending] == [("a.mp4.mp3", 3.5)]
+    (renamed,) = updated.pending
+    assert (renamed.output, renamed.seconds, renamed.tags) == ("a.mp4.mp3", 3.5, known.tags)
 
 
 def test_an_updated_plan_keeps_the_refusals_of_each_preset() -> None:
@@ -124,9 +126,10 @@ def test_only_outputs_that_azure_cannot_store_are_refused() -> None:
 
 
 def test_a_probed_conversion_has_the_expected_seconds_or_a_reason() -> None:
-    film = Media(sounds=(Sound(2.5),), video=Stream(2), seconds=2.5)
+    tags = ";FFMETADATA1\ntitle=é\n"
+    film = Media(sounds=(Sound(2.5),), video=Stream(2), seconds=2.5, tags=tags)
     assert apply_probe(a_conversion(), film, PRESETS["mp3"]) == a_conversion(
-        seconds=2.5, sounds=(Extent(0, 2.5),)
+        seconds=2.5, sounds=(Extent(0, 2.5),), tags=tags
     )
     silent = replace(film, sounds=())
     refused = apply_probe(a_conversion(), silent, PRESETS["mp3"])

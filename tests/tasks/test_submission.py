@@ -75,7 +75,9 @@ def test_a_sources_name_is_not_in_a_command_line() -> None:
 def test_a_batch_task_has_what_the_runner_needs() -> None:
     particular = ("-sample_fmt", "s16")
     sound, track = Extent(0, 3.14159), Extent(0.5, 3, track=1)
-    batch_task = written(a_conversion(arguments=particular, sounds=(sound, track)), attempt=2)
+    tags = ";FFMETADATA1\ntitle=长相思\n"
+    conversion = a_conversion(arguments=particular, sounds=(sound, track), tags=tags)
+    batch_task = written(conversion, attempt=2)
     settings = {s.name: s.value for s in batch_task.environment_settings or []}
     assert settings == {
         "OUTPUT": "output.mp3",
@@ -85,6 +87,7 @@ def test_a_batch_task_has_what_the_runner_needs() -> None:
         "FFMPEG_ARGUMENTS": "\n".join((*MP3.arguments, *particular)),
         "PREFERRED_ARGUMENTS": "",
         "MOST_BIT_RATE": "192000",
+        "TAGS": tags,
     }
     assert batch_task.id == batch_task_id(a_conversion().key, 2)
 

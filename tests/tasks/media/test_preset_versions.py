@@ -12,21 +12,23 @@ from tasks.media.presets import PRESETS, Preset
 from tasks.media.streams import Media, Sound, source_arguments
 from tasks.models import Extent
 
-FORMATS = ("", "ogg", "mov,mp4,m4a,3gp,3g2,mj2")
+FORMATS = ("", "ogg", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mxf")
 KINDS = [
     Media((Sound(2, has_24_bits=has_24_bits),), None, 2, format=name, cover=cover)
     for name, cover, has_24_bits in product(FORMATS, (None, 2), (False, True))
-]
+] + [Media((Sound(2),), None, 2, has_stream_tags=True, has_chapters=True)]
 # By preset: its version, and a hash of the ffmpeg commands that make its outputs.
 FINGERPRINTS = {
-    "mp3": (2, "d9be33f6b12a4886"),
-    "mp3-320k": (2, "737bd418a8bd1408"),
-    "m4a": (2, "f51b05c07f29a147"),
-    "opus": (2, "955a4bef76061db9"),
-    "flac": (2, "7c15e62706ac23fc"),
-    "wav": (2, "927317519b00fd85"),
-    "mp4-720p": (2, "9a088a7bc04819b9"),
-    "webm": (2, "2dad13a1d23ea820"),
+    "mp3": (2, "0b5217d5bb6f0972"),
+    "mp3-320k": (2, "56d98fb8076bb208"),
+    "m4a": (2, "77b28a2192c42747"),
+    "opus": (2, "529c0d01c8fce678"),
+    "opus-speech": (1, "069fd79d8eda832e"),
+    "flac": (2, "d18b15fe5c44ddb1"),
+    "wav": (2, "42d32ac33dcf6d92"),
+    "wav-16k": (1, "e682fc42a8c69cd2"),
+    "mp4-720p": (2, "57c186041db6887d"),
+    "webm": (2, "5bd402e3247a4f6a"),
 }
 
 

@@ -1,0 +1,65 @@
+"""The ffmpeg arguments for the tags of a source. They contain no text from it."""
+
+from collections.abc import Sequence
+
+_MOV = ("major_brand", "minor_version", "compatible_brands")
+_MOV_STREAM = ("vendor_id",)
+_MXF = (
+    *("uid", "generation_uid", "product_uid", "material_package_umid", "operational_pattern_ul"),
+    *("company_name", "product_name", "product_version", "product_version_num"),
+    *("toolkit_version_num", "application_platform", "modification_date"),
+)
+_MXF_STREAM = ("file_package_umid", "reel_umid", "data_type")
+# mkvmerge counts the bytes and frames of each track. It used to declare English for that.
+_MKVMERGE_STREAM = tuple(
+    f"{name}{language}"
+    for language in ("", "-eng")
+    for name in (
+        *("BPS", "DURATION", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "SOURCE_ID"),
+        *("_STATISTICS_TAGS", "_STATISTICS_WRITING_APP", "_STATISTICS_WRITING_DATE_UTC"),
+    )
+)
+
+
+def _without(option: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(word for name in names for word in (option, f"{name}="))
+
+
+# By format: tags that describe the container, the program that wrote it or its streams. In the
+# output they would look like tags of the recording, or be wrong.
+_FORMAT_ARGUMENTS = {
+    "mov,mp4,m4a,3gp,3g2,mj2": _without("-metadata", _MOV) + _without("-metadata:s", _MOV_STREAM),
+    "mxf": _without("-metadata", _MXF) + _without("-metadata:s", _MXF_STREAM),
+    "matroska,webm": _without("-metadata:s", _MKVMERGE_STREAM),
+}
+# Where the tag file has the tags of each stream. tasks/media/probe.py writes them in this order:
+# the film, the cover, each sound track, each subtitle track.
+_FILM, _COVER, _FIRST_TRACK = 0, 1, 2
+CHAPTER_ARGUMENTS = ("-map_chapters", "1")  # from the tag file
+
+
+def format_arguments(name: str) -> tuple[str, ...]:
+    """Return the arguments for a source of a container format. `name` is FFmpeg's."""
+    return _FORMAT_ARGUMENTS.get(name, ())
+
+
+def ogg_tag_arguments(track: int | None) -> tuple[str, ...]:
+    """Return the arguments that take the tags from a sound track. Ogg stores tags per stream."""
+    if track is None:
+        return ("-map_metadata", "0:s:V:0")
+    # To map them turns off ffmpeg's own copy of the stream's tags.
+    return ("-map_metadata", f"0:s:a:{track}", "-map_metadata:s:a:0", f"0:s:a:{track}")
+
+
+def stream_tag_arguments(
+    tracks: Sequence[int], *, subtitles: Sequence[int], has_film: bool
+) -> tuple[str, ...]:
+    """Return the arguments that take the tags of an output's streams from the tag file.
+
+    `tracks` and `subtitles` are numbers of tracks: the sound tracks of the source come first.
+    """
+    sections = {"v:0": _FILM if has_film else _COVER}
+    sections |= {f"a:{number}": _FIRST_TRACK + track for number, track in enumerate(tracks)}
+    sections |= {f"s:{number}": _FIRST_TRACK + track for number, track in enumerate(subtitles)}
+    pairs = ((f"-map_metadata:s:{stream}", f"1:s:{at}") for stream, at in sections.items())
+    return tuple(word for pair in pairs for word in pair)
