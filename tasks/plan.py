@@ -30,6 +30,7 @@ from tasks.media.sources import (
 )
 from tasks.media.streams import (
     UnreadableMedia,
+    conversion_warnings,
     exceeded_limit,
     expected_seconds,
     missing_stream,
@@ -290,7 +291,10 @@ def apply_probe(conversion: Conversion, found: ProbeResult, preset: Preset) -> C
         seconds=expected_seconds(found, preset),
         arguments=source_arguments(found, preset),
         preferred_arguments=preferred_arguments(found, preset),
-        warnings=(*found.warnings, *filter(None, [track_warning(found, preset)])),
+        warnings=(
+            *conversion_warnings(found, preset),
+            *filter(None, [track_warning(found, preset)]),
+        ),
         track=track_note(found, preset),
         sounds=sound_extents(found, preset),
         picture=picture_extent(found, preset),

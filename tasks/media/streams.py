@@ -4,6 +4,12 @@ from dataclasses import dataclass, replace
 
 from tasks.media.ffmpeg_options import StreamKind
 from tasks.media.input_limits import MOST_PIXELS, MOST_SECONDS
+from tasks.media.pictures import (
+    SDR,
+    PictureFormat,
+    picture_arguments,
+    picture_warnings,
+)
 from tasks.media.presets import Preset
 from tasks.models import Extent
 
@@ -29,11 +35,13 @@ class Stream:
         seconds: Length of the stream. None: the source does not declare it.
         start_seconds: Start of the stream, from the beginning of the source.
         pixels: Pixels per picture.
+        pictures: Properties of the pictures.
     """
 
     seconds: float | None
     start_seconds: float = 0.0
     pixels: int = 0
+    pictures: PictureFormat = SDR
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +183,8 @@ def source_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
         arguments += ("-map", f"0:{media.cover}?", "-map", "-0:V?", "-c:v", "copy")
         arguments += ("-disposition:v:0", "attached_pic")
         arguments += ("-metadata:s:v:0", f"comment={FRONT_COVER}")
+    if media.video and "video" in preset.streams:
+        arguments += picture_arguments(media.video.pictures, preset)
     return arguments
 
 
@@ -213,6 +223,12 @@ def _arguments_for_all(media: Media, preset: Preset) -> tuple[str, ...]:
     # ffmpeg writes no titles of tracks into a file of its type ipod, which it chooses for .m4a.
     form = [("-f", "mp4"), ("-brand", "M4A ")] if preset.suffix == ".m4a" else []
     return tuple(word for pair in (*filters, *flags, *subtitles, *form) for word in pair)
+
+
+def conversion_warnings(media: Media, preset: Preset) -> tuple[str, ...]:
+    """Return sentences about what the output cannot keep as it is in the source."""
+    pictures = media.video.pictures if media.video else SDR
+    return (*media.warnings, *picture_warnings(pictures, preset))
 
 
 def missing_stream(media: Media, preset: Preset) -> str | None:
