@@ -18,11 +18,12 @@ _LEAST_SIDE = 4  # pixels, for the deinterlacer
 
 # Nits of diffuse white in HDR (ITU-R BT.2408). They become 1.0, the white of BT.709.
 _WHITE_NITS = 203
-_PEAK_NITS = {"smpte2084": 10_000, "arib-std-b67": 1_000}
-# The numbers of ITU-T H.273, and ffmpeg's names.
-_TRANSFERS = {16: "smpte2084", 18: "arib-std-b67"}
-_PRIMARIES = {1: "bt709", 11: "smpte431", 12: "smpte432"}  # others: BT.2020, as HDR10 and HLG say
+_PEAK_NITS = {16: 10_000, 18: 1_000}  # by transfer function
+# ffmpeg's names for the numbers of ITU-T H.273. HDR10 and HLG have BT.2020 by default.
+_TRANSFERS = {1: "bt709", 16: "smpte2084", 18: "arib-std-b67"}
+_PRIMARIES = {1: "bt709", 11: "smpte431", 12: "smpte432"}
 _MATRICES = {1: "bt709", 10: "bt2020c"}
+_HDR = (16, 18)
 _FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 # Values that describe the brightness of HDR would be wrong for BT.709.
 _WITHOUT_HDR_VALUES = (
@@ -46,39 +47,46 @@ class PictureFormat:
 
     Attributes:
         may_be_interlaced: Whether some pictures may be interlaced.
-        transfer: ffmpeg's name for the transfer function, if the pictures are HDR. "": SDR.
-        primaries: ffmpeg's name for the primaries of HDR.
-        matrix: ffmpeg's name for the matrix of HDR.
-        color_range: "tv" (limited) or "pc" (full).
+        transfer: Number of the transfer function.
+        primaries: Number of the primaries.
+        matrix: Number of the matrix coefficients.
+        is_full_range: Whether black is 0 and white is the largest value.
         has_rate: Whether the source declares how many pictures it has per second.
         is_dolby_only: Whether only Dolby Vision's decoders know the colours (profile 5).
     """
 
     may_be_interlaced: bool = False
-    transfer: str = ""
-    primaries: str = "bt2020"
-    matrix: str = "bt2020nc"
-    color_range: str = "tv"
+    transfer: int = 0
+    primaries: int = 0
+    matrix: int = 0
+    is_full_range: bool = False
     has_rate: bool = True
     is_dolby_only: bool = False
 
+    @property
+    def is_hdr(self) -> bool:
+        return self.transfer in _HDR
+
+    @property
+    def color_range(self) -> str:
+        return "pc" if self.is_full_range else "tv"
+
 
 SDR = PictureFormat()
-_BT709 = PictureFormat(transfer="bt709", primaries="bt709", matrix="bt709")
+_BT709 = PictureFormat(transfer=1, primaries=1, matrix=1)
 
 
 def read_picture_format(stream: "VideoStream", *, container_format: str) -> PictureFormat:
     """Return the properties of the pictures of a stream, without decoding it."""
     context = stream.codec_context
-    transfer = _TRANSFERS.get(context.color_trc, "")
     return PictureFormat(
         may_be_interlaced=_may_be_interlaced(stream, container_format),
-        transfer=transfer,
-        primaries=_PRIMARIES.get(context.color_primaries, "bt2020"),
-        matrix=_MATRICES.get(context.colorspace, "bt2020nc"),
-        color_range="pc" if context.color_range == _FULL_RANGE else "tv",
+        transfer=context.color_trc,
+        primaries=context.color_primaries,
+        matrix=context.colorspace,
+        is_full_range=context.color_range == _FULL_RANGE,
         has_rate=stream.average_rate is not None,
-        is_dolby_only=context.codec_tag in _DOLBY_VISION_TAGS and not transfer,
+        is_dolby_only=context.codec_tag in _DOLBY_VISION_TAGS and context.color_trc not in _HDR,
     )
 
 
@@ -104,7 +112,7 @@ def picture_arguments(pictures: PictureFormat, preset: Preset) -> tuple[str, ...
     filters = _filters(preset.arguments)
     if pictures.may_be_interlaced and not any(name in filters for name in _DEINTERLACERS):
         arguments += ("-vf", _chain(_DEINTERLACER, filters))
-    if pictures.transfer:
+    if pictures.is_hdr:
         # ffmpeg 4.2 does not pass on what the source declares.
         arguments += _color_flags(pictures)
     if not pictures.has_rate and preset.suffix == ".mp4" and "-r" not in preset.arguments:
@@ -114,7 +122,7 @@ def picture_arguments(pictures: PictureFormat, preset: Preset) -> tuple[str, ...
 
 def tone_mapped(pictures: PictureFormat, arguments: tuple[str, ...]) -> tuple[str, ...]:
     """Return all arguments of a conversion, changed to map HDR to BT.709. (): it is not HDR."""
-    if not pictures.transfer or _copies(arguments):
+    if not pictures.is_hdr or _copies(arguments):
         return ()
     chain = _chain(_filters(arguments), _tone_mapping(pictures))
     others = _without(arguments, "-vf", *_color_flags(pictures)[::2])
@@ -133,20 +141,30 @@ def _tone_mapping(pictures: PictureFormat) -> str:
 
     They state what the source is, because its pictures do not always declare it.
     """
+    transfer, primaries, matrix = _names(pictures)
     peak = _PEAK_NITS[pictures.transfer] / _WHITE_NITS
     return (
-        f"setparams=color_primaries={pictures.primaries}:color_trc={pictures.transfer}"
-        f":colorspace={pictures.matrix}:range={pictures.color_range},"
-        f"zscale=t=linear:npl={_WHITE_NITS},format=gbrpf32le,"
+        f"setparams=color_primaries={primaries}:color_trc={transfer}:colorspace={matrix}"
+        f":range={pictures.color_range},zscale=t=linear:npl={_WHITE_NITS},format=gbrpf32le,"
         f"zscale=p=bt709,tonemap=mobius:param=0.3:desat=0:peak={peak:.2f},"
         f"zscale=t=bt709:m=bt709:r=tv,{_WITHOUT_HDR_VALUES}"
     )
 
 
 def _color_flags(pictures: PictureFormat) -> tuple[str, ...]:
+    transfer, primaries, matrix = _names(pictures)
     return (
-        *("-color_primaries", pictures.primaries, "-color_trc", pictures.transfer),
-        *("-colorspace", pictures.matrix, "-color_range", pictures.color_range),
+        *("-color_primaries", primaries, "-color_trc", transfer),
+        *("-colorspace", matrix, "-color_range", pictures.color_range),
+    )
+
+
+def _names(pictures: PictureFormat) -> tuple[str, str, str]:
+    """Return ffmpeg's names for the transfer function, the primaries and the matrix."""
+    return (
+        _TRANSFERS[pictures.transfer],
+        _PRIMARIES.get(pictures.primaries, "bt2020"),
+        _MATRICES.get(pictures.matrix, "bt2020nc"),
     )
 
 

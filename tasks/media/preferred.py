@@ -19,4 +19,4 @@ def _tone_mapped(media: Media, preset: Preset) -> tuple[str, ...]:
     if media.video is None or "video" not in preset.streams:
         return ()
     usual = (*preset.arguments, *source_arguments(media, preset))
-    return tone_mapped(media.video.pictures, usual)
+    return tone_mapped(media.pictures, usual)

@@ -11,7 +11,7 @@ from tasks.azure.transport import trusted_file
 from tasks.media.cover_art import find_cover, is_attached_picture
 from tasks.media.durations import is_guessed, read_stream, whole_seconds
 from tasks.media.input_limits import FORMATS, MOST_PIXELS
-from tasks.media.pictures import read_picture_format
+from tasks.media.pictures import SDR, read_picture_format
 from tasks.media.sounds import read_sounds, text_subtitles
 from tasks.media.streams import NO_SOUND, Media, Stream, UnreadableMedia
 from tasks.media.truncation import (
@@ -116,13 +116,14 @@ def _media(container: "InputContainer") -> Media:
         cover=find_cover(container),
         subtitles=text_subtitles(container),
         tracks=tracks,
+        pictures=read_picture_format(video, container_format=container.format.name)
+        if video
+        else SDR,
     )
 
 
 def _read_video(container: "InputContainer", stream: "VideoStream") -> Stream:
-    pictures = read_picture_format(stream, container_format=container.format.name)
-    pixels = stream.width * stream.height
-    return replace(read_stream(container, stream), pixels=pixels, pictures=pictures)
+    return replace(read_stream(container, stream), pixels=stream.width * stream.height)
 
 
 def _reason(error: Exception, location: str) -> str:

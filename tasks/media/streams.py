@@ -35,13 +35,11 @@ class Stream:
         seconds: Length of the stream. None: the source does not declare it.
         start_seconds: Start of the stream, from the beginning of the source.
         pixels: Pixels per picture.
-        pictures: Properties of the pictures.
     """
 
     seconds: float | None
     start_seconds: float = 0.0
     pixels: int = 0
-    pictures: PictureFormat = SDR
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +78,7 @@ class Media:
         cover: Index of the stream with the cover art, if outputs can keep it.
         subtitles: Numbers of the text subtitles among the subtitles of the source, from 0.
         tracks: Number of sound tracks, with those that FFmpeg cannot decode.
+        pictures: Properties of the pictures of the film.
         warnings: Sentences about what an output cannot keep as it is, for each preset.
     """
 
@@ -90,6 +89,7 @@ class Media:
     cover: int | None = None
     subtitles: tuple[int, ...] = ()
     tracks: int = 0
+    pictures: PictureFormat = SDR
     warnings: tuple[str, ...] = ()
 
     @property
@@ -184,7 +184,7 @@ def source_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
         arguments += ("-disposition:v:0", "attached_pic")
         arguments += ("-metadata:s:v:0", f"comment={FRONT_COVER}")
     if media.video and "video" in preset.streams:
-        arguments += picture_arguments(media.video.pictures, preset)
+        arguments += picture_arguments(media.pictures, preset)
     return arguments
 
 
@@ -227,8 +227,7 @@ def _arguments_for_all(media: Media, preset: Preset) -> tuple[str, ...]:
 
 def conversion_warnings(media: Media, preset: Preset) -> tuple[str, ...]:
     """Return sentences about what the output cannot keep as it is in the source."""
-    pictures = media.video.pictures if media.video else SDR
-    return (*media.warnings, *picture_warnings(pictures, preset))
+    return (*media.warnings, *picture_warnings(media.pictures, preset))
 
 
 def missing_stream(media: Media, preset: Preset) -> str | None:

@@ -8,14 +8,26 @@ from pathlib import Path
 import pytest
 from runner_node import Node
 
+from tasks.media.pictures import PictureFormat
+from tasks.media.preferred import preferred_arguments
 from tasks.media.presets import PRESETS, Preset
-from tasks.media.streams import Media, Sound, source_arguments
+from tasks.media.streams import Media, Sound, Stream, source_arguments
 from tasks.models import Extent
 
 FORMATS = ("", "ogg", "mov,mp4,m4a,3gp,3g2,mj2")
 KINDS = [
     Media((Sound(2, has_24_bits=has_24_bits),), None, 2, format=name, cover=cover)
     for name, cover, has_24_bits in product(FORMATS, (None, 2), (False, True))
+]
+FILMS = [
+    Media((), Stream(2), 2, pictures=pictures)
+    for pictures in (
+        PictureFormat(),
+        PictureFormat(may_be_interlaced=True),
+        PictureFormat(transfer=16),
+        PictureFormat(transfer=18),
+        PictureFormat(has_rate=False),
+    )
 ]
 # By preset: its version, and a hash of the ffmpeg commands that make its outputs.
 FINGERPRINTS = {
@@ -25,8 +37,8 @@ FINGERPRINTS = {
     "opus": (2, "955a4bef76061db9"),
     "flac": (2, "7c15e62706ac23fc"),
     "wav": (2, "927317519b00fd85"),
-    "mp4-720p": (2, "9a088a7bc04819b9"),
-    "webm": (2, "2dad13a1d23ea820"),
+    "mp4-720p": (2, "d8abcd2c72075af9"),
+    "webm": (2, "add832021bb1b2ab"),
 }
 
 
@@ -49,6 +61,9 @@ def ffmpeg_commands(node: Node, preset: Preset, arguments: tuple[str, ...]) -> I
 def fingerprint(node: Node, preset: Preset) -> str:
     """Return a hash that changes with everything that determines what outputs contain."""
     variants = [source_arguments(media, preset) for media in KINDS]
+    if "video" in preset.streams:
+        variants += [source_arguments(media, preset) for media in FILMS]
+        variants += [preferred_arguments(media, preset) for media in FILMS]
     commands = list(ffmpeg_commands(node, preset, variants[0]))
     assert commands, "the runner no longer traces a command from file:input to file:output"
     return hashlib.sha256(repr((commands, variants)).encode()).hexdigest()[:16]
