@@ -30,6 +30,7 @@ from tasks.media.sources import (
 )
 from tasks.media.streams import (
     UnreadableMedia,
+    conversion_warnings,
     encrypted_stream,
     exceeded_limit,
     expected_seconds,
@@ -37,7 +38,6 @@ from tasks.media.streams import (
     picture_extent,
     sound_extents,
     source_arguments,
-    warnings_for,
 )
 from tasks.media.tracks import track_note, track_warnings, with_main_track
 from tasks.models import Conversion, Plan, Refusal, Source, Stamp
@@ -295,7 +295,7 @@ def apply_probe(conversion: Conversion, found: ProbeResult, preset: Preset) -> C
         arguments=source_arguments(found, preset),
         preferred_arguments=preferred_arguments(found, preset),
         tags=found.tags,
-        warnings=(*found.warnings, *warnings_for(found, preset), *track_warnings(found, preset)),
+        warnings=(*conversion_warnings(found, preset), *track_warnings(found, preset)),
         track=track_note(found, preset),
         sounds=sound_extents(found, preset),
         picture=picture_extent(found, preset),

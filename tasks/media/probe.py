@@ -13,6 +13,7 @@ from tasks.media.cover_art import find_cover, is_attached_picture
 from tasks.media.durations import is_guessed, read_stream, whole_seconds
 from tasks.media.encryption import SAMPLE_BYTES, SAMPLED_FORMATS, encrypted_streams
 from tasks.media.input_limits import FORMATS, MOST_PIXELS
+from tasks.media.pictures import SDR, read_picture_format
 from tasks.media.sounds import read_sounds, text_subtitles
 from tasks.media.streams import NO_SOUND, Media, Stream, UnreadableMedia, without_lengths
 from tasks.media.tag_file import RAW, read_tags, write_tags
@@ -128,6 +129,9 @@ def _media(container: "InputContainer", location: str) -> Media:
         tags=tag_file.text,
         has_stream_tags=tag_file.has_streams,
         has_chapters=tag_file.has_chapters,
+        pictures=SDR
+        if video is None
+        else read_picture_format(video, container_format=container.format.name),
         warnings=tag_file.warnings,
     )
 

@@ -425,7 +425,7 @@ convert() {
 }
 
 run_conversion() {
-    is_copied=1 option='' closing=''
+    is_copied=1 option='' closing='' is_filtered=''
     [ "$clock" = ffmpeg ] || [ -z "$PICTURE" ] || write_closing
     set -f
     IFS=$line_end
@@ -436,6 +436,8 @@ run_conversion() {
     for argument in "$@"; do
         shift
         case $argument in
+            -fps_mode) argument=$rate_option ;;
+            vfr) argument=$rate ;;
             *LATE*PAUSE*)
                 number=1
                 case $option in -filter:a:*) number=$((${option##*:} + 1)) ;; esac
@@ -447,11 +449,11 @@ run_conversion() {
             *PAUSE*) argument=${argument%%PAUSE*}$pause${argument#*PAUSE} ;;
         esac
         [ "$option${TAGS:+=1}" != -map_metadata=1 ] || argument=1
-        [ "$option" != -vf ] || argument=${closing:+$closing,}$argument closing=
+        [ "$option" != -vf ] || argument=${closing:+$closing,}$argument is_filtered=1
         option=$argument
         set -- "$@" "$argument"
     done
-    [ -z "$closing" ] || set -- "$@" -vf "$closing"
+    [ -z "$closing" ] || [ -n "$is_filtered" ] || set -- "$@" -vf "$closing"
     set -- "$@" -t "$MOST_SECONDS" "file:$OUTPUT"
     for n in ${SOUND:+$numbers}; do
         select_track "$n"
@@ -588,6 +590,11 @@ limit_memory
 limit_output
 
 arguments=${PREFERRED_ARGUMENTS:-$FFMPEG_ARGUMENTS} is_trial=${PREFERRED_ARGUMENTS:+1} is_fallback=''
+# Before 5.1, ffmpeg lacks -fps_mode. With -vsync vfr, 4.2 hides the last picture, so it gets a rate.
+rate_option=-fps_mode rate=vfr
+case $arguments in
+    *-fps_mode*) ffmpeg -fps_mode vfr -version >/dev/null 2>&1 || rate_option=-r rate=60 ;;
+esac
 convert "$starts" "$PAUSE_SECONDS" ffmpeg
 while [ "$n" -le "$tracks" ]; do
     # shellcheck disable=SC2046

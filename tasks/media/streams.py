@@ -5,6 +5,12 @@ from dataclasses import dataclass, replace
 from tasks.media.channels import channel_warnings, sound_filters
 from tasks.media.ffmpeg_options import StreamKind
 from tasks.media.input_limits import MOST_PIXELS, MOST_SECONDS
+from tasks.media.pictures import (
+    SDR,
+    PictureFormat,
+    picture_arguments,
+    picture_warnings,
+)
 from tasks.media.presets import Preset
 from tasks.media.tag_arguments import (
     CHAPTER_ARGUMENTS,
@@ -76,6 +82,7 @@ class Media:
         tags: The tags as a metadata file of FFmpeg, if those of the source are not UTF-8.
         has_stream_tags: Whether `tags` has those of the streams too.
         has_chapters: Whether `tags` has the chapters too.
+        pictures: Properties of the pictures of the film.
         warnings: Sentences about what an output cannot keep as it is, for each preset.
     """
 
@@ -89,6 +96,7 @@ class Media:
     tags: str = ""
     has_stream_tags: bool = False
     has_chapters: bool = False
+    pictures: PictureFormat = SDR
     warnings: tuple[str, ...] = ()
 
     @property
@@ -190,6 +198,8 @@ def source_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
         arguments += ("-map", f"0:{media.cover}?", "-map", "-0:V?", "-c:v", "copy")
         arguments += ("-disposition:v:0", "attached_pic")
         arguments += ("-metadata:s:v:0", f"comment={FRONT_COVER}")
+    if media.video and "video" in preset.streams:
+        arguments += picture_arguments(media.pictures, preset)
     return arguments
 
 
@@ -204,12 +214,6 @@ def _tag_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
             has_film="video" in preset.streams,
         )
     return arguments + (CHAPTER_ARGUMENTS if media.has_chapters else ())
-
-
-def warnings_for(media: Media, preset: Preset) -> tuple[str, ...]:
-    """Return sentences about what the format of the output cannot keep."""
-    channels = max((sound.channels for sound in taken_sounds(media, preset)), default=0)
-    return channel_warnings(channels, preset)
 
 
 def _filter_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
@@ -244,6 +248,13 @@ def _arguments_for_all(media: Media, preset: Preset) -> tuple[str, ...]:
     # ffmpeg writes no titles of tracks into a file of its type ipod, which it chooses for .m4a.
     form = [("-f", "mp4"), ("-brand", "M4A ")] if preset.suffix == ".m4a" else []
     return tuple(word for pair in (*flags, *subtitles, *form) for word in pair)
+
+
+def conversion_warnings(media: Media, preset: Preset) -> tuple[str, ...]:
+    """Return sentences about what the output cannot keep as it is in the source."""
+    channels = max((sound.channels for sound in taken_sounds(media, preset)), default=0)
+    about_format = (*picture_warnings(media.pictures, preset), *channel_warnings(channels, preset))
+    return (*media.warnings, *about_format)
 
 
 def missing_stream(media: Media, preset: Preset) -> str | None:

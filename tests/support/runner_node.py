@@ -52,8 +52,8 @@ class Node:
     path: str
     shell: tuple[str, ...] = ("/bin/sh",)
 
-    def convert(self, preset: Preset = PRESETS["mp3"]) -> RunnerResult:
-        """Convert the input with what the probe finds in it."""
+    def convert(self, preset: Preset = PRESETS["mp3"], **settings: str) -> RunnerResult:
+        """Convert the input with what the probe finds in it. Settings replace the runner's."""
         media = with_main_track(probe(str(self.folder / "input")), preset.choices.languages)
         return self.run(
             *preset.arguments,
@@ -61,9 +61,12 @@ class Node:
             output=f"output{preset.suffix}",
             sound="\n".join(map(str, sound_extents(media, preset))),
             picture=picture_extent(media, preset),
-            PREFERRED_ARGUMENTS="\n".join(preferred_arguments(media, preset)),
-            MOST_BIT_RATE=str(most_bit_rate(preset) or ""),
-            TAGS=media.tags,
+            **{
+                "PREFERRED_ARGUMENTS": "\n".join(preferred_arguments(media, preset)),
+                "MOST_BIT_RATE": str(most_bit_rate(preset) or ""),
+                "TAGS": media.tags,
+                **settings,
+            },
         )
 
     def run(

@@ -8,28 +8,34 @@ from pathlib import Path
 import pytest
 from runner_node import Node
 
+from tasks.media.pictures import PictureFormat
+from tasks.media.preferred import preferred_arguments
 from tasks.media.presets import PRESETS, Preset
-from tasks.media.streams import Media, Sound, source_arguments
+from tasks.media.streams import Media, Sound, Stream, source_arguments
 from tasks.models import Extent
 
 FORMATS = ("", "ogg", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mxf")
 KINDS = [
     Media((Sound(2, has_24_bits=has_24_bits),), None, 2, format=name, cover=cover)
     for name, cover, has_24_bits in product(FORMATS, (None, 2), (False, True))
-] + [Media((Sound(2),), None, 2, has_stream_tags=True, has_chapters=True)]
+]
+KINDS += [
+    Media((Sound(2),), None, 2, has_stream_tags=True, has_chapters=True),
+    Media((Sound(2, channels=9),), None, 2),
+    Media((Sound(2, track=1), Sound(2)), None, 2, tracks=2),
+]
+FILMS = [
+    Media((), Stream(2), 2, pictures=pictures)
+    for pictures in (
+        PictureFormat(),
+        PictureFormat(may_be_interlaced=True),
+        PictureFormat(transfer=16),
+        PictureFormat(transfer=18),
+        PictureFormat(has_rate=False),
+    )
+]
 # By preset: its version, and a hash of the ffmpeg commands that make its outputs.
-FINGERPRINTS = {
-    "mp3": (2, "0b5217d5bb6f0972"),
-    "mp3-320k": (2, "56d98fb8076bb208"),
-    "m4a": (2, "77b28a2192c42747"),
-    "opus": (2, "529c0d01c8fce678"),
-    "opus-speech": (1, "069fd79d8eda832e"),
-    "flac": (2, "d18b15fe5c44ddb1"),
-    "wav": (2, "42d32ac33dcf6d92"),
-    "wav-16k": (1, "e682fc42a8c69cd2"),
-    "mp4-720p": (2, "57c186041db6887d"),
-    "webm": (2, "5bd402e3247a4f6a"),
-}
+FINGERPRINTS: dict[str, tuple[int, str]] = {}
 
 
 def ffmpeg_commands(node: Node, preset: Preset, arguments: tuple[str, ...]) -> Iterator[str]:
@@ -51,6 +57,9 @@ def ffmpeg_commands(node: Node, preset: Preset, arguments: tuple[str, ...]) -> I
 def fingerprint(node: Node, preset: Preset) -> str:
     """Return a hash that changes with everything that determines what outputs contain."""
     variants = [source_arguments(media, preset) for media in KINDS]
+    if "video" in preset.streams:
+        variants += [source_arguments(media, preset) for media in FILMS]
+        variants += [preferred_arguments(media, preset) for media in FILMS]
     commands = list(ffmpeg_commands(node, preset, variants[0]))
     assert commands, "the runner no longer traces a command from file:input to file:output"
     return hashlib.sha256(repr((commands, variants)).encode()).hexdigest()[:16]
