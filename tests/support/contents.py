@@ -1,12 +1,14 @@
 """Measures what a media file contains: by decoding it, not by what it declares."""
 
 import array
+import subprocess
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import av
+import imageio_ffmpeg
 from av.stream import Disposition
 
 _HERTZ = 16_000
@@ -64,6 +66,14 @@ def read_contents(path: Path) -> Contents:
             cover=_cover(container),
             subtitles=tuple(_read_subtitle(path, s.index) for s in container.streams.subtitles),
         )
+
+
+def tones(path: Path, channels: int) -> list[int]:
+    """Return the frequency in each channel, rounded to hundreds of hertz. 0: it is silent."""
+    words = ["-f", "s16le", "-ac", str(channels), "-ar", str(_HERTZ), "-"]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), *words]
+    samples = array.array("h", subprocess.run(command, capture_output=True, check=True).stdout)
+    return [round(_tone(samples[number::channels])[1], -2) for number in range(channels)]
 
 
 def _is_cover(stream: Any) -> bool:

@@ -135,6 +135,16 @@ def recipe_source(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], P
     return make
 
 
+def write_tones(path: Path, layout: str, channels: int) -> Path:
+    """Write a second of sound with another tone in each channel: 400 Hz, 600 Hz, ..."""
+    tones = "|".join(f"0.3*sin(2*PI*{400 + 200 * number}*t)" for number in range(channels))
+    source = f"aevalsrc='{tones}':c={layout}:s=48000:d=1"
+    program = imageio_ffmpeg.get_ffmpeg_exe()
+    words = [program, "-v", "error", "-f", "lavfi", "-i", source, str(path)]
+    subprocess.run(words, check=True, capture_output=True, timeout=60)
+    return path
+
+
 def _description(tags: Mapping[str, str], chapters: tuple[tuple[float, str], ...]) -> str:
     """Return FFmpeg's text format for tags and chapters."""
     lines = [";FFMETADATA1", *(f"{name}={value}" for name, value in tags.items())]

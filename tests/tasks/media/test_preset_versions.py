@@ -22,11 +22,11 @@ FINGERPRINTS = {
     "mp3": (2, "d9be33f6b12a4886"),
     "mp3-320k": (2, "737bd418a8bd1408"),
     "m4a": (2, "f51b05c07f29a147"),
-    "opus": (2, "955a4bef76061db9"),
+    "opus": (2, "dc7714f4478eb2e2"),
     "flac": (2, "7c15e62706ac23fc"),
     "wav": (2, "927317519b00fd85"),
     "mp4-720p": (2, "9a088a7bc04819b9"),
-    "webm": (2, "2dad13a1d23ea820"),
+    "webm": (2, "688bb5a0ffbea4ba"),
 }
 
 
