@@ -60,6 +60,10 @@ class Recipe:
     def main(self) -> Track:
         return next(track for track in self.tracks if track.is_default)
 
+    @property
+    def others(self) -> tuple[Track, ...]:
+        return tuple(track for track in self.tracks if not track.is_default)
+
 
 _H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 _COMMENTARY = Track(hertz=OTHER_HERTZ, language="eng", title="Comments", is_default=False)

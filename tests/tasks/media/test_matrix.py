@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from contents import Contents, Heard, read_contents
 from kept import KEPT, Kept
-from recipes import CHAPTERS, COVER, RECIPES, SECONDS, SILENT_SECONDS, TAGS, Recipe
+from recipes import CHAPTERS, COVER, RECIPES, SECONDS, SILENT_SECONDS, SUBTITLE, TAGS, Recipe, Track
 from runner_node import Node
 
-from tasks.media.presets import PRESETS
+from tasks.media.presets import PRESETS, Choices, with_choices
 from tasks.media.probe import probe
 from tasks.media.streams import missing_stream
 
 RECORDINGS = [suffix for suffix, recipe in RECIPES.items() if not recipe.has_pictures]
-# Each source format and each preset at least once.
+# Each source format and each preset at least once, and a copy.
 SAMPLE = {
     (".mp3", "m4a"),
     (".m4a", "opus"),
@@ -32,15 +32,13 @@ SAMPLE = {
     (".ts", "mp4-720p"),
     (".avi", "opus"),
     (".wma", "mp3"),
+    (".ogg", "wav-16k"),
+    (".flac", "opus-speech"),
+    (".mp3", "mp3"),
 }
-_TRACK = "issue part 1: the first track is taken, not the default one"
+_TITLE = "issue part 5: the title of the track replaces that of the film"
 # Cells that are wrong today.
-WRONG = {
-    **{(".mkv", name): _TRACK for name in PRESETS},
-    (".opus", "m4a"): "issue part 1: the language of a track in Ogg is lost",
-    (".ts", "webm"): "issue part 1: ffmpeg marks the only track as not default",
-    (".avi", "webm"): "issue part 1: ffmpeg marks the only track as not default",
-}
+WRONG = {(".mkv", name): _TITLE for name in ("opus", "opus-speech")}
 
 
 def cells() -> Iterator[Any]:
@@ -57,25 +55,25 @@ def expected_rate(rate: int, kept: Kept) -> int:
     return min(kept.rates, key=lambda each: abs(each - rate)) if kept.rates else rate
 
 
-def expected_track(recipe: Recipe, kept: Kept) -> Heard:
-    late, main = recipe.late_seconds if kept.time else 0, recipe.main
+def expected_track(recipe: Recipe, kept: Kept, track: Track) -> Heard:
+    late = recipe.late_seconds if kept.time else 0
     return Heard(
         codec=kept.codec,
-        channels=min(main.channels, kept.most_channels),
-        rate=expected_rate(main.rate, kept),
+        channels=min(track.channels, kept.most_channels),
+        rate=expected_rate(track.rate, kept),
         seconds=pytest.approx(late + SECONDS, abs=0.1),
         begins=pytest.approx(late + SILENT_SECONDS, abs=0.05),
-        hertz=pytest.approx(main.hertz, rel=0.03),
-        language=main.language if kept.language else "",
-        title=main.title if kept.titles else "",
-        is_default=kept.default_flag,
+        hertz=pytest.approx(track.hertz, rel=0.03),
+        language=track.language if kept.language else "",
+        title=track.title if kept.titles else "",
+        is_default=kept.default_flag and track.is_default,
     )
 
 
 def expected_contents(recipe: Recipe, kept: Kept) -> Contents:
     chapters = CHAPTERS if recipe.has_chapters and kept.chapters else ()
     return Contents(
-        tracks=(expected_track(recipe, kept),),
+        tracks=(expected_track(recipe, kept, recipe.main),),
         pictures=kept.pictures,
         tags=TAGS if recipe.has_tags and kept.tags else {},
         chapters=tuple((pytest.approx(start, abs=0.05), title) for start, title in chapters),
@@ -98,6 +96,35 @@ def test_an_output_has_all_that_its_preset_keeps(
     assert (result.status, result.verified.warnings) == (0, ()), result.stderr
     found = read_contents(result.folder / f"output{preset.suffix}")
     assert with_known_tags(found) == expected_contents(RECIPES[suffix], KEPT[name])
+
+
+@pytest.mark.parametrize("name", [name for name in KEPT if KEPT[name].tracks == "one or all"])
+def test_an_output_has_all_tracks_and_text_subtitles_if_the_user_asks_for_them(
+    node: Callable[..., Node], recipe_source: Callable[[str], Path], name: str
+) -> None:
+    preset = with_choices(PRESETS[name], Choices(tracks="all"))
+    result = node(recipe_source(".mkv")).convert(preset)
+    assert (result.status, result.verified.warnings) == (0, ()), result.stderr
+    found = read_contents(result.folder / f"output{preset.suffix}")
+    recipe, kept = RECIPES[".mkv"], replace(KEPT[name], titles=True)
+    assert with_known_tags(found) == replace(
+        expected_contents(recipe, kept),
+        tracks=tuple(expected_track(recipe, kept, each) for each in (recipe.main, *recipe.others)),
+        subtitles=(SUBTITLE,) if kept.subtitles else (),
+    )
+
+
+def test_presets_that_hold_one_track_refuse_all() -> None:
+    refused = {name for name in PRESETS if is_refused(name, Choices(tracks="all"))}
+    assert refused == {name for name in PRESETS if KEPT[name].tracks == "one"}
+
+
+def is_refused(name: str, choices: Choices) -> bool:
+    try:
+        with_choices(PRESETS[name], choices)
+    except ValueError:
+        return True
+    return False
 
 
 def test_the_sample_has_each_source_and_each_preset() -> None:
