@@ -18,7 +18,7 @@ from hypothesis import settings
 from flows.cli.prefect_server import running_server
 from storage_proxy import StorageProxy, running_proxy
 
-pytest_plugins = ["media", "impostors", "ffmpegs", "films"]
+pytest_plugins = ["media", "impostors", "ffmpegs", "films", "recipes"]
 ROOT = pytest.StashKey[Path]()
 
 

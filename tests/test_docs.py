@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from cyclopts import Parameter
+from kept import KEPT
 from pydantic import BaseModel
 
 from tasks.azure.settings import Environment
@@ -103,6 +104,18 @@ def test_the_page_on_usage_has_a_row_for_every_preset() -> None:
     table = section(DOCS / "usage.md", "## Presets", "\n## ")
     firsts = re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)
     assert re.findall(r"`([\w-]+)`", " ".join(firsts)) == list(PRESETS)
+
+
+def test_the_table_of_presets_states_what_the_matrix_test_verifies() -> None:
+    table = section(DOCS / "usage.md", "## Presets", "\n## ")
+    lines = [line.strip("|").split("|") for line in re.findall(r"^\|.*\|$", table, re.MULTILINE)]
+    head, _, *rows = [[cell.strip() for cell in line] for line in lines]
+    stated = {
+        name: dict(zip(head[2:], cells[2:], strict=True))
+        for cells in rows
+        for name in re.findall(r"`([\w-]+)`", cells[0])
+    }
+    assert stated == {name: kept.cells for name, kept in KEPT.items()}
 
 
 def test_the_page_on_troubleshooting_explains_every_diagnosis_code() -> None:

@@ -94,8 +94,10 @@ _AUDIO = ("-map", "0:a:0", "-map_metadata", "0")
 _VIDEO = ("-map", "0:V:0", "-map", "0:a:0?", "-map_metadata", "0")
 _FASTSTART = ("-movflags", "+faststart")
 _IN_TIME = ("-af", f"{IN_TIME},{COUNTED}")
-# libopus rejects 5.1(side), which films use. aformat picks the nearest layout that it accepts.
-_LAYOUTS = "aformat=channel_layouts=7.1|6.1|5.1|5.0|quad|3.0|stereo|mono"
+# libopus rejects 5.1(side), which films use, and ffmpeg puts the channels of 5.0 and 6.1 into wrong
+# places (its ticket 8939). aformat picks the nearest of the other layouts.
+_LAYOUTS = "aformat=channel_layouts=7.1|5.1|quad|3.0|stereo|mono"
+_LAYOUTS_OF_VERSION_1 = "aformat=channel_layouts=7.1|6.1|5.1|5.0|quad|3.0|stereo|mono"
 # The AAC encoder rejects sound whose layout is not known, such as Speex.
 _AAC_LAYOUTS = "aformat=channel_layouts=7.1|6.1|5.1|5.0|4.0|quad|3.0|2.1|stereo|mono"
 _AAC = ("-af", f"{IN_TIME},{_AAC_LAYOUTS},{COUNTED}")
@@ -208,7 +210,7 @@ def _without_sync(arguments: tuple[str, ...]) -> tuple[str, ...]:
 def _without_filters(chain: str) -> str:
     for own in (IN_TIME, _AAC_LAYOUTS, COUNTED):
         chain = chain.replace(own, "").strip(",")
-    return chain
+    return chain.replace(_LAYOUTS, _LAYOUTS_OF_VERSION_1)
 
 
 # By preset and version: the arguments of that version, if those of the next version are different.

@@ -64,5 +64,5 @@ def text_subtitles(container: "InputContainer") -> tuple[int, ...]:
     return tuple(
         number
         for number, stream in enumerate(container.streams.subtitles[:MOST_TRACKS])
-        if stream.codec_context and stream.codec_context.name in _TEXT_SUBTITLES
+        if stream.codec_context and stream.codec_context.codec.canonical_name in _TEXT_SUBTITLES
     )

@@ -7,6 +7,8 @@ from pathlib import Path
 import av
 import pytest
 from av.stream import Disposition
+from contents import tones
+from recipes import write_tones
 from runner_node import Node
 
 from tasks.media.presets import PRESETS, preset_for
@@ -102,6 +104,24 @@ def test_the_surround_sound_of_films_is_converted_to_opus(
     assert result.status == 0, result.stderr
     with av.open(str(result.folder / "output.opus")) as made:
         assert made.streams.audio[0].layout.name == "5.1"
+
+
+@pytest.mark.parametrize(
+    ("layout", "expected"),
+    [
+        ("stereo", [400, 600]),
+        ("5.1", [400, 600, 800, 1000, 1200, 1400]),
+        ("5.0", [400, 600, 800, 0, 1000, 1200]),  # as 5.1
+        ("6.1", [400, 600, 800, 1000, 1200, 1200, 1400, 1600]),  # as 7.1
+    ],
+)
+def test_each_channel_of_opus_is_in_its_place(
+    node: Callable[..., Node], tmp_path: Path, layout: str, expected: list[int]
+) -> None:
+    source = write_tones(tmp_path / "tones.wav", layout, len(set(expected) - {0}))
+    result = node(source).convert(PRESETS["opus"])
+    assert result.status == 0, result.stderr
+    assert tones(result.folder / "output.opus", len(expected)) == expected
 
 
 TAGS = {
