@@ -38,6 +38,7 @@ from tasks.media.streams import (
     picture_extent,
     sound_extents,
     source_arguments,
+    tag_text,
 )
 from tasks.media.tracks import track_note, track_warnings, with_main_track
 from tasks.models import Conversion, Plan, Refusal, Source, Stamp
@@ -294,7 +295,7 @@ def apply_probe(conversion: Conversion, found: ProbeResult, preset: Preset) -> C
         seconds=expected_seconds(found, preset),
         arguments=source_arguments(found, preset),
         preferred_arguments=preferred_arguments(found, preset),
-        tags=found.tags,
+        tags=tag_text(found, preset),
         warnings=(*conversion_warnings(found, preset), *track_warnings(found, preset)),
         track=track_note(found, preset),
         sounds=sound_extents(found, preset),

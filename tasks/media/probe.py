@@ -127,6 +127,7 @@ def _media(container: "InputContainer", location: str) -> Media:
         subtitles=text_subtitles(container),
         tracks=tracks,
         tags=tag_file.text,
+        opus_tags=tag_file.opus_text,
         has_stream_tags=tag_file.has_streams,
         has_chapters=tag_file.has_chapters,
         pictures=SDR

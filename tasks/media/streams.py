@@ -80,6 +80,7 @@ class Media:
         subtitles: Numbers of the text subtitles among the subtitles of the source, from 0.
         tracks: Number of sound tracks, with those that FFmpeg cannot decode.
         tags: The tags as a metadata file of FFmpeg, if those of the source are not UTF-8.
+        opus_tags: The same for Opus outputs, if the source has chapters.
         has_stream_tags: Whether `tags` has those of the streams too.
         has_chapters: Whether `tags` has the chapters too.
         pictures: Properties of the pictures of the film.
@@ -94,6 +95,7 @@ class Media:
     subtitles: tuple[int, ...] = ()
     tracks: int = 0
     tags: str = ""
+    opus_tags: str = ""
     has_stream_tags: bool = False
     has_chapters: bool = False
     pictures: PictureFormat = SDR
@@ -205,7 +207,7 @@ def source_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
 
 def _tag_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
     arguments = format_arguments(media.format)
-    if media.format == "ogg" and not media.tags:
+    if media.format == "ogg" and not tag_text(media, preset):
         arguments += ogg_tag_arguments(media.audio.track if media.audio else None)
     if media.has_stream_tags:
         arguments += stream_tag_arguments(
@@ -213,7 +215,20 @@ def _tag_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
             subtitles=[media.tracks + number for number in media.subtitles],
             has_film="video" in preset.streams,
         )
+    if preset.suffix == ".opus":
+        return (*arguments, *_opus_tag_arguments(media))
     return arguments + (CHAPTER_ARGUMENTS if media.has_chapters else ())
+
+
+def _opus_tag_arguments(media: Media) -> tuple[str, ...]:
+    # In Ogg, the title of the track would replace that of the recording.
+    title = () if media.format == "ogg" else ("-metadata:s:a:0", "title=")
+    return (*title, *(("-map_chapters", "-1") if media.opus_tags else ()))
+
+
+def tag_text(media: Media, preset: Preset) -> str:
+    """Return the metadata file of FFmpeg that replaces the tags of the source. "": none."""
+    return media.opus_tags if preset.suffix == ".opus" and media.opus_tags else media.tags
 
 
 def _filter_arguments(media: Media, preset: Preset) -> tuple[str, ...]:

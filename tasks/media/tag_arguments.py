@@ -25,6 +25,9 @@ def _without(option: str, names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(word for name in names for word in (option, f"{name}="))
 
 
+# Tags that ffmpeg removes, with the arguments below or without any. Where it removes one from the
+# middle, it puts the last one there.
+REMOVED = frozenset((*_MOV, *_MXF, "creation_time", "duration", "encoder"))
 # By format: tags that describe the container, the program that wrote it or its streams. In the
 # output they would look like tags of the recording, or be wrong.
 _FORMAT_ARGUMENTS = {

@@ -11,6 +11,7 @@ from fractions import Fraction
 from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
+from tasks.media.tag_arguments import REMOVED
 from tasks.media.tag_encoding import ENCODINGS, Encoding, guess_encoding
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 RAW = "surrogateescape"  # keeps the bytes that are not UTF-8 in the strings that PyAV returns
 MOST_BYTES = 16_384  # of a tag file, which is part of a request to Batch
 _LINE_BYTES = 1000  # ffmpeg 4.2 reads 1,023 bytes of a line
+_HEAD = ";FFMETADATA1\n"
 _MOST_CHAPTERS = 150  # more do not fit
 _MICROSECONDS = 1_000_000
 _WRONG = re.compile("[\udc80-\udcff]")
@@ -43,12 +45,14 @@ class TagFile:
 
     Attributes:
         text: Its content. "": the tags of the source are valid.
+        opus_text: The same for Opus, with chapters as tags. "": the source has none, or too many.
         has_streams: Whether it replaces the tags of streams too.
         has_chapters: Whether it replaces the chapters too.
         warnings: Sentences about tags that the output may not have as the source has them.
     """
 
     text: str = ""
+    opus_text: str = ""
     has_streams: bool = False
     has_chapters: bool = False
     warnings: tuple[str, ...] = ()
@@ -61,14 +65,16 @@ class SourceTags:
     Attributes:
         encoding: The encoding of those that are not UTF-8. None: all are UTF-8.
         whole: The tags of the whole source.
-        chapters: Its chapters. Empty if their tags are UTF-8.
+        chapters: Its chapters.
         are_streams_wrong: Whether tags of streams are not UTF-8.
+        are_chapters_wrong: Whether tags of chapters are not UTF-8.
     """
 
     encoding: Encoding | None
     whole: Tags
     chapters: tuple[Chapter, ...] = ()
     are_streams_wrong: bool = False
+    are_chapters_wrong: bool = False
 
 
 def read_tags(container: "InputContainer") -> SourceTags:
@@ -80,7 +86,7 @@ def read_tags(container: "InputContainer") -> SourceTags:
     chapters = tuple(_chapters(container))
     wrong = _wrong_values([container.metadata, *streams, *(c.tags for c in chapters)])
     if not wrong:
-        return SourceTags(None, container.metadata)
+        return SourceTags(None, _whole(container), chapters)
     encoding = guess_encoding(wrong)
     are_streams_wrong = bool(_wrong_values(streams))
     are_chapters_wrong = bool(_wrong_values(chapter.tags for chapter in chapters))
@@ -89,8 +95,9 @@ def read_tags(container: "InputContainer") -> SourceTags:
     return SourceTags(
         encoding,
         _whole(container),
-        chapters if are_chapters_wrong else (),
+        chapters,
         are_streams_wrong,
+        are_chapters_wrong,
     )
 
 
@@ -132,17 +139,44 @@ def _whole(container: "InputContainer") -> Tags:
 
 def write_tags(tags: SourceTags, streams: Sequence["AvStream | None"]) -> TagFile:
     """Return the file for the tags of a source and of these streams, in this order."""
-    if tags.encoding is None:
-        return TagFile()
-    groups = [(";FFMETADATA1\n", tags.whole)]
+    about_streams: list[tuple[str, Tags]] = []
     if tags.are_streams_wrong:
-        groups += [("[STREAM]\n", stream.metadata if stream else {}) for stream in streams]
-    groups += [(_chapter_head(chapter), chapter.tags) for chapter in tags.chapters[:_MOST_CHAPTERS]]
-    text, is_complete = _file(groups)
+        about_streams = [("[STREAM]\n", stream.metadata if stream else {}) for stream in streams]
+    kept = {name: value for name, value in tags.whole.items() if name.lower() not in REMOVED}
+    opus_text, fits_opus = _file([(_HEAD, kept | _opus_chapters(tags)), *about_streams])
+    if not tags.chapters or not fits_opus:
+        opus_text = ""
+    if tags.encoding is None:
+        return TagFile(opus_text=opus_text)
+    chapters = tags.chapters if tags.are_chapters_wrong else ()
+    about_chapters = [(_chapter_head(each), each.tags) for each in chapters[:_MOST_CHAPTERS]]
+    text, is_complete = _file([(_HEAD, tags.whole), *about_streams, *about_chapters])
     warnings = [] if tags.encoding.is_sure else [_encoding_warning(tags.encoding)]
-    if not is_complete or len(tags.chapters) > _MOST_CHAPTERS:
+    if not is_complete or len(chapters) > _MOST_CHAPTERS:
         warnings.append("Its tags are too long: the output has only a part of them.")
-    return TagFile(text, tags.are_streams_wrong, bool(tags.chapters), tuple(warnings))
+    return TagFile(text, opus_text, tags.are_streams_wrong, bool(chapters), tuple(warnings))
+
+
+def _opus_chapters(tags: SourceTags) -> Tags:
+    """Return the chapters as Opus has them: the time of each, then its name.
+
+    FFmpeg would write those in the second half of a second one second late.
+    Source: https://wiki.xiph.org/Chapter_Extension
+    """
+    return {
+        name: value
+        for number, chapter in enumerate(tags.chapters)
+        for name, value in (
+            (f"CHAPTER{number:03}", _clock(chapter.start * chapter.time_base)),
+            (f"CHAPTER{number:03}NAME", chapter.tags.get("title", "")),
+        )
+    }
+
+
+def _clock(seconds: Fraction) -> str:
+    thousandths = max(0, round(seconds * 1000))
+    minutes, rest = divmod(thousandths, 60_000)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02}.{rest % 1000:03}"
 
 
 def _chapter_head(chapter: Chapter) -> str:

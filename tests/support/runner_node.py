@@ -9,7 +9,7 @@ from tasks.media.copying import most_bit_rate
 from tasks.media.preferred import preferred_arguments
 from tasks.media.presets import PRESETS, Preset
 from tasks.media.probe import probe
-from tasks.media.streams import picture_extent, sound_extents, source_arguments
+from tasks.media.streams import picture_extent, sound_extents, source_arguments, tag_text
 from tasks.media.tracks import with_main_track
 from tasks.media.verification import Verified, read_marker
 from tasks.models import Extent
@@ -64,7 +64,7 @@ class Node:
             **{
                 "PREFERRED_ARGUMENTS": "\n".join(preferred_arguments(media, preset)),
                 "MOST_BIT_RATE": str(most_bit_rate(preset) or ""),
-                "TAGS": media.tags,
+                "TAGS": tag_text(media, preset),
                 **settings,
             },
         )

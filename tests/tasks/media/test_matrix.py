@@ -36,9 +36,6 @@ SAMPLE = {
     (".flac", "opus-speech"),
     (".mp3", "mp3"),
 }
-_TITLE = "issue part 5: the title of the track replaces that of the film"
-# Cells that are wrong today.
-WRONG = {(".mkv", name): _TITLE for name in ("opus", "opus-speech")}
 
 
 def cells() -> Iterator[Any]:
@@ -46,8 +43,6 @@ def cells() -> Iterator[Any]:
         for name in PRESETS:
             if recipe.has_pictures or not KEPT[name].pictures:
                 marks = [] if (suffix, name) in SAMPLE else [pytest.mark.slow]
-                if reason := WRONG.get((suffix, name)):
-                    marks.append(pytest.mark.xfail(reason=reason, strict=True))
                 yield pytest.param(suffix, name, marks=marks, id=f"{suffix[1:]}-{name}")
 
 
@@ -145,8 +140,7 @@ def test_presets_with_pictures_refuse_a_source_without_pictures(
     }
 
 
-@pytest.mark.xfail(reason="issue part 5: ffmpeg writes it one second late", strict=True)
-def test_a_chapter_of_opus_starts_within_a_second(
+def test_a_chapter_of_opus_starts_in_time(
     node: Callable[..., Node], clip: Callable[..., Path]
 ) -> None:
     source = clip(".mkv", chapters=("One", "Two", "Three", "Four"))
