@@ -138,7 +138,13 @@ def free_quota(batch: BatchClient) -> None:
 
 
 @pytest.fixture
-def order(batch: BatchClient) -> Iterator[Callable[..., None]]:
+def clear_faults(batch: BatchClient) -> Callable[[], None]:
+    """Return a function that removes all faults."""
+    return lambda: batch.send_request(HttpRequest("DELETE", FAULTS)).raise_for_status()
+
+
+@pytest.fixture
+def order(batch: BatchClient, clear_faults: Callable[[], None]) -> Iterator[Callable[..., None]]:
     """Yield a function that orders a fault; remove all faults after the test."""
 
     def order_fault(kind: str, **fields: Any) -> None:
@@ -146,4 +152,4 @@ def order(batch: BatchClient) -> Iterator[Callable[..., None]]:
         batch.send_request(request).raise_for_status()
 
     yield order_fault
-    batch.send_request(HttpRequest("DELETE", FAULTS)).raise_for_status()
+    clear_faults()
