@@ -1,12 +1,13 @@
 """The deployments of prefect.yaml end to end: a real server, a real worker, the local stack.
 
-The worker's home is a temporary folder, so that prefect.yaml runs unchanged.
+The worker's home is a temporary folder, so that prefect.yaml runs unchanged. Only its schedules are
+inactive: the tests may run at the time of one.
 """
 
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from uuid import UUID
 import httpx
 import pytest
 import pytest_asyncio
+import yaml
 from azure.batch import BatchClient
 from azure.storage.blob import BlobServiceClient, ContainerClient
 from prefect import get_client
@@ -66,7 +68,19 @@ def environment(stack: LocalStack, prefect_server: str, home: Path) -> dict[str,
 
 
 @pytest.fixture(scope="module")
-def deployed(environment: dict[str, str]) -> Iterator[list[str]]:
+def prefect_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of prefect.yaml whose schedules are inactive."""
+    content = yaml.safe_load(PREFECT_FILE.read_text())
+    for deployment in content["deployments"]:
+        for schedule in deployment["schedules"]:
+            schedule["active"] = False
+    path = tmp_path_factory.mktemp("deployments") / "prefect.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.fixture(scope="module")
+def deployed(environment: dict[str, str], prefect_file: Path) -> Iterator[list[str]]:
     """Deploy prefect.yaml and run a worker for the work pool local."""
     with (
         running_worker(pool="local", environment=environment),
@@ -74,7 +88,7 @@ def deployed(environment: dict[str, str]) -> Iterator[list[str]]:
     ):
         client.create_work_pool(WorkPoolCreate(name="azure", type="process"), overwrite=True)
         subprocess.run(
-            [PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", PREFECT_FILE],
+            [PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", prefect_file],
             cwd=ROOT,
             env=os.environ | environment,
             check=True,
@@ -157,9 +171,9 @@ async def retry(server: str, run: UUID) -> None:
 
 
 @pytest.fixture
-def served(environment: dict[str, str]) -> Iterator[Worker]:
+def served(environment: dict[str, str], prefect_file: Path) -> Iterator[Worker]:
     """Serve the deployments of the work pool azure from one process, without a worker."""
-    with serving(pool="azure", environment=environment) as served:
+    with serving(pool="azure", prefect_file=prefect_file, environment=environment) as served:
         yield served
 
 
@@ -197,11 +211,21 @@ async def test_an_event_about_arrived_media_starts_a_run(
     assert not outputs.get_blob_client("others/2026/a.mp3").exists()
 
 
+@pytest.fixture
+def boot(order: Any, clear_faults: Callable[[], None]) -> Callable[[], None]:
+    """Return a function that lets nodes boot: the nightly run does not end before."""
+    order("boot", seconds=3600)
+    return clear_faults
+
+
 async def test_a_run_for_arrived_media_waits_for_the_nightly_run_and_finds_its_files_converted(
-    served: Worker, media: ContainerClient, blobs: BlobServiceClient, home: Path, order: Any
+    served: Worker,
+    media: ContainerClient,
+    blobs: BlobServiceClient,
+    home: Path,
+    boot: Callable[[], None],
 ) -> None:
     media.upload_blob("night/a.mp4", (home / "Media/talks/day 1.mp4").read_bytes())
-    order("boot", seconds=10)
     async with get_client() as client:
         nightly = (await client.read_deployment_by_name("convert/convert-azure")).id
     async with listening_for(ENDED, about=f"{OUTPUT}/night") as next_arrival:
@@ -211,6 +235,7 @@ async def test_a_run_for_arrived_media_waits_for_the_nightly_run_and_finds_its_f
             announce_arrival("night")
             waiting = served.read_until("Waiting for another run that is using this output")
             assert job_id(run.hex, run_count=1) in waiting.splitlines()[-1]
+            boot()
             assert "converted" in (await nightly_end()).payload["headline"]
         assert (await next_arrival()).payload["headline"] == "1 skipped"
     assert blobs.get_blob_client("output", "night/a.mp3").exists()

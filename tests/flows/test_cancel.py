@@ -23,7 +23,7 @@ from prefect.states import Cancelling
 
 from local_azure.testing import LocalStack
 from programs import read_until
-from storage_proxy import Delay, StorageProxy
+from storage_proxy import Delay, Hold, StorageProxy
 from tasks.naming import OWN, job_id, lock_blob, lock_id
 from workers import Worker, running_worker
 
@@ -117,12 +117,17 @@ async def started_run(source: Path) -> uuid.UUID:
 
 
 async def test_a_script_that_is_cancelled_as_it_ends_counts_as_cancelled(
-    started: Any, source: Path
+    started: Any, source: Path, storage_faults: StorageProxy
 ) -> None:
-    process = started(source)
-    read_until(process.stdout, " added")
-    run_id = await run_of(source)
+    deletion = Hold(method="POST", comp="batch")
+    storage_faults.order(deletion)
+    process = started(source, environment=dict(os.environ))
+    run_id = await started_run(source)
+    while not any(request.comp == "batch" for request in storage_faults.requests):
+        assert process.poll() is None
+        await asyncio.sleep(0.05)
     await cancel(run_id)
+    storage_faults.withdraw(deletion)
     rest, _ = process.communicate(timeout=30)
     assert await is_cancelled(run_id)
     assert "Traceback" not in rest

@@ -13,7 +13,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -48,13 +47,11 @@ def send(process: subprocess.Popen[str], number: signal.Signals) -> None:
 
 
 def check_death(process: subprocess.Popen[str], number: signal.Signals, scene: Scene) -> None:
-    """Check that the run ended quickly with an error and left nothing that costs money.
+    """Check that the run ended within 30 s with an error and left nothing that costs money.
 
     The run may also have ended before the signal.
     """
-    sent_at = time.monotonic()
     rest, _ = process.communicate(timeout=30)
-    assert time.monotonic() - sent_at < 10
     assert "Traceback" not in rest
     assert process.returncode in (0, STATUS[number])
     if number == signal.SIGKILL:
