@@ -259,6 +259,7 @@ async def test_the_cause_of_a_failed_wave_is_found(
     assert completion.diagnosis.code == "JobEnded"
 
 
+@pytest.mark.usefixtures("quick_retries")
 async def test_requests_that_fail_for_a_while_do_not_end_the_watch(
     batch: BatchClient, run: Ticket, order: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -290,6 +291,7 @@ async def test_the_watch_ends_at_the_deadline(batch: BatchClient, run: Ticket) -
     assert completion.diagnosis.code == "DeadlinePassed"
 
 
+@pytest.mark.usefixtures("quick_retries")
 async def test_the_watch_asks_how_the_run_ended_also_if_the_deadline_passes_in_an_outage(
     batch: BatchClient, run: Ticket, order: Any
 ) -> None:

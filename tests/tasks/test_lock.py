@@ -443,6 +443,7 @@ async def test_a_run_that_only_tries_an_overlapping_folder_does_not_end_one_afte
     await after_outage(hold(), storage_faults, try_it)
 
 
+@pytest.mark.usefixtures("quick_retries")
 async def test_a_run_gives_up_its_lock_after_an_outage_of_minutes(
     storage_faults: StorageProxy, hold: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -458,6 +459,7 @@ async def test_a_run_gives_up_its_lock_after_an_outage_of_minutes(
     assert isinstance(error, OutputInUseError)
 
 
+@pytest.mark.usefixtures("quick_retries")
 async def test_a_run_that_waits_lets_the_holder_renew_first_after_an_outage(
     hold: Hold, storage_faults: StorageProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -235,6 +235,7 @@ async def test_a_quota_smaller_than_one_node_fails(checks_of: Preflight, order: 
     assert checks["quota"].remedy == "Request a higher quota in the Azure portal (Quotas)."
 
 
+@pytest.mark.usefixtures("quick_retries")
 async def test_a_busy_service_does_not_fail(checks_of: Preflight, order: Order) -> None:
     order("answer", status=503, operation="PATCH /pools/*")
     checks = await checks_of()
@@ -242,6 +243,7 @@ async def test_a_busy_service_does_not_fail(checks_of: Preflight, order: Order) 
     assert checks["pools and jobs"].detail.endswith("503 ServerBusy. Azure is busy.")
 
 
+@pytest.mark.usefixtures("quick_retries")
 async def test_a_throttled_request_is_retried(checks_of: Preflight, order: Order) -> None:
     order("answer", status=429, operation="PATCH /jobs/*", times=2)
     assert (await checks_of())["pools and jobs"].state == "passed"

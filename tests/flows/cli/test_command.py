@@ -16,6 +16,7 @@ import pytest
 from azure.batch import BatchClient
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.storage.blob import BlobServiceClient
+from databases import EmptyDatabase
 
 from local_azure.testing import local_stack
 from programs import CONVERT, read_until
@@ -360,8 +361,9 @@ def test_it_finds_the_stack_that_runs_in_another_terminal(
 
 
 def test_ctrl_c_ends_a_stack_and_a_server_of_its_own_too(
-    started: Any, clip: Callable[..., Path], tmp_path: Path
+    started: Any, clip: Callable[..., Path], tmp_path: Path, empty_database: EmptyDatabase
 ) -> None:
+    empty_database.copy_to(tmp_path / "batch-convert")
     environment = without_account() | {"XDG_DATA_HOME": str(tmp_path)}
     source = clip(".mp4", audio=30, video=30)
     process = started(source, "--preset", "webm", environment=environment)

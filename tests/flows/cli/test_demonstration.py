@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import yaml
+from databases import EmptyDatabase
 
 from flows.cli.demonstration import PREFECT_FILE, ROOT, adapted
 from flows.cli.served_deployments import PrefectFile
@@ -72,7 +73,10 @@ def states_in(folder: Path) -> list[str]:
         return [state for (state,) in connection.execute("SELECT state_type FROM flow_run")]
 
 
-def test_the_demo_prints_the_address_of_the_ui_and_ctrl_c_ends_everything(tmp_path: Path) -> None:
+def test_the_demo_prints_the_address_of_the_ui_and_ctrl_c_ends_everything(
+    tmp_path: Path, empty_database: EmptyDatabase
+) -> None:
+    empty_database.copy_to(tmp_path)
     with subprocess.Popen(
         [*DEMO, "--data", tmp_path], stdout=subprocess.PIPE, text=True, process_group=0
     ) as process:
