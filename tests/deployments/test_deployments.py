@@ -4,10 +4,12 @@ The worker's home is a temporary folder, so that prefect.yaml runs unchanged. On
 inactive: the tests may run at the time of one.
 """
 
+import asyncio
 import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from prefect.client.schemas.actions import (
     DeploymentUpdate,
     WorkPoolCreate,
 )
+from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
 from prefect.client.schemas.schedules import RRuleSchedule
 from prefect.events import emit_event
 from prefect.flow_runs import wait_for_flow_run
@@ -42,7 +45,9 @@ OUTPUT = "az://output"
 ENDED = "batch-convert.run."
 RRULE_TIME = "%Y%m%dT%H%M%SZ"
 # Ends by itself: to remove a schedule does not remove its runs that are due but did not start.
-TWICE = "FREQ=SECONDLY;INTERVAL=20;COUNT=2"
+TWICE = "FREQ=SECONDLY;INTERVAL=10;COUNT=2"
+LEAD = timedelta(seconds=12)  # until the first of the two runs
+CREATION_SECONDS = 10  # Prefect looks for new schedules every 5 s, and then once a minute
 
 
 @pytest.fixture(scope="module")
@@ -107,19 +112,37 @@ async def convert_local(deployed: list[str]) -> UUID:
 async def test_a_schedule_starts_a_run_with_its_own_parameters_and_the_next_run_skips(
     convert_local: UUID, home: Path
 ) -> None:
-    begin = datetime.now(UTC) + timedelta(seconds=7)
-    twice = DeploymentScheduleUpdate(
-        slug="twice",
-        schedule=RRuleSchedule(rrule=f"DTSTART:{begin:{RRULE_TIME}}\nRRULE:{TWICE}"),
-        parameters={"output": {"presets": ["flac"], "download_to": "~/Converted"}},
-    )
-    async with listening_for(ENDED, about=OUTPUT) as next_event, get_client() as client:
-        await client.update_deployment(convert_local, DeploymentUpdate(schedules=[twice]))
+    parameters = {"output": {"presets": ["flac"], "download_to": "~/Converted"}}
+    async with listening_for(ENDED, about=OUTPUT) as next_event:
+        while not await is_scheduled_twice(convert_local, parameters):
+            pass  # Prefect was too busy to create the runs before their time
         first, second = await next_event(), await next_event()
     assert first.payload["headline"] == "2 converted"
     assert second.payload["headline"] == "2 skipped"
     converted = {path.name for path in (home / "Converted").rglob("*") if path.is_file()}
     assert converted == {"day 1.flac", "day 2.flac"}
+
+
+async def is_scheduled_twice(deployment: UUID, parameters: dict[str, Any]) -> bool:
+    """Give the deployment a schedule of two runs. Return whether Prefect creates them in time."""
+    rule = f"DTSTART:{datetime.now(UTC) + LEAD:{RRULE_TIME}}\nRRULE:{TWICE}"
+    twice = DeploymentScheduleUpdate(
+        slug="twice", schedule=RRuleSchedule(rrule=rule), parameters=parameters
+    )
+    due: Any = {
+        "deployment_filter": DeploymentFilter.model_validate({"id": {"any_": [deployment]}}),
+        "flow_run_filter": FlowRunFilter.model_validate(
+            {"state": {"type": {"any_": ["SCHEDULED"]}}}
+        ),
+    }
+    async with get_client() as client:
+        await client.update_deployment(deployment, DeploymentUpdate(schedules=[twice]))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CREATION_SECONDS):
+                while len(await client.read_flow_runs(**due)) < 2:  # noqa: ASYNC110  no event says so
+                    await asyncio.sleep(0.2)
+            return True
+    return False
 
 
 async def test_a_run_that_sets_one_field_of_a_group_keeps_the_defaults_of_the_others(
@@ -170,7 +193,7 @@ async def retry(server: str, run: UUID) -> None:
     assert answer.json()["status"] == "ACCEPT"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def served(environment: dict[str, str], prefect_file: Path) -> Iterator[Worker]:
     """Serve the deployments of the work pool azure from one process, without a worker."""
     with serving(pool="azure", prefect_file=prefect_file, environment=environment) as served:
@@ -231,10 +254,11 @@ async def test_a_run_for_arrived_media_waits_for_the_nightly_run_and_finds_its_f
     async with listening_for(ENDED, about=f"{OUTPUT}/night") as next_arrival:
         run = await started(nightly, {"output": {"presets": ["mp3"]}})
         async with listening_for(ENDED, about=f"prefect.flow-run.{run}") as nightly_end:
-            served.read_until("Created the job")
+            job = job_id(run.hex, run_count=1)
+            served.read_until(f"Created the job {job}")
             announce_arrival("night")
             waiting = served.read_until("Waiting for another run that is using this output")
-            assert job_id(run.hex, run_count=1) in waiting.splitlines()[-1]
+            assert job in waiting.splitlines()[-1]
             boot()
             assert "converted" in (await nightly_end()).payload["headline"]
         assert (await next_arrival()).payload["headline"] == "1 skipped"

@@ -1,6 +1,7 @@
 """Runs through an outage: for a while, neither account responds to the run. Nodes work on.
 
-CI tests outages of 20 seconds. Those in which the lock's lease expires are marked slow.
+CI tests outages of 20 seconds, and one of the two signals. Those in which the lock's lease expires
+are marked slow.
 """
 
 import os
@@ -83,7 +84,9 @@ def test_a_run_converts_all_files_and_cleans_up_although_both_accounts_are_unrea
     scene.check_end()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM]
+)
 def test_a_signal_during_an_outage_ends_a_run_within_forty_seconds(
     scene: Scene, outage: Outage, number: signal.Signals
 ) -> None:

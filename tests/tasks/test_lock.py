@@ -1,4 +1,5 @@
 import asyncio
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobClient, BlobLeaseClient, BlobServiceClient, ContainerClient
+from reactions import reacting_to
 from records import a_request, a_ticket
 
 from storage_proxy import Drop, RecordedRequest, StorageProxy
@@ -19,6 +21,7 @@ Hold = Callable[..., Any]
 Issue = Callable[..., Ticket]
 OUTAGE = Drop(when="before")
 EARLY_SECONDS = 0.5
+HEAD_START_SECONDS = 0.2
 PATIENCE_SECONDS = 60
 
 
@@ -86,7 +89,7 @@ def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.renewal.RETRY_SECONDS", 0.05)
     monkeypatch.setattr("tasks.claim.RETRY_SECONDS", 0.05)
     monkeypatch.setattr("tasks.claim.LOOK_SECONDS", 0.05)
-    monkeypatch.setattr("tasks.claim.HEAD_START_SECONDS", 0.2)
+    monkeypatch.setattr("tasks.claim.HEAD_START_SECONDS", HEAD_START_SECONDS)
 
 
 async def hold_forever(holding: Any, then: Callable[[], object]) -> None:
@@ -461,16 +464,21 @@ async def test_a_run_gives_up_its_lock_after_an_outage_of_minutes(
 
 @pytest.mark.usefixtures("quick_retries")
 async def test_a_run_that_waits_lets_the_holder_renew_first_after_an_outage(
-    hold: Hold, storage_faults: StorageProxy, monkeypatch: pytest.MonkeyPatch
+    hold: Hold, storage_faults: StorageProxy
 ) -> None:
-    monkeypatch.setattr("tasks.outages.PAUSES_SECONDS", (0.05,))
-    storage_faults.order(Drop(when="before", comp="lease", times=4))  # the SDK tries four times
-    async with asyncio.timeout(60), hold():
-        pass
-    (*_, failed, taken, _) = [r.at_seconds for r in storage_faults.requests if r.comp == "lease"][
-        :6
-    ]
-    assert taken - failed > 0.2
+    outage = Drop(when="before", comp="lease")
+    storage_faults.order(outage)
+    ended_at_seconds: list[float] = []
+
+    def end() -> None:
+        storage_faults.withdraw(outage)
+        storage_faults.requests.clear()
+        ended_at_seconds.append(time.monotonic())
+
+    with reacting_to("Retrying.", end):
+        async with asyncio.timeout(PATIENCE_SECONDS), hold():
+            pass
+    assert about_leases(storage_faults)[0].at_seconds - ended_at_seconds[0] > HEAD_START_SECONDS
 
 
 async def test_an_unexpected_error_of_the_renewal_ends_the_run(

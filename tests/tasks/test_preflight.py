@@ -75,6 +75,7 @@ async def test_existing_containers_pass_and_are_not_changed(
         assert list(blobs.get_container_client(name).list_blob_names()) == ["foreign"]
 
 
+@pytest.mark.usefixtures("quick_retries")
 async def test_a_batch_account_that_does_not_respond_fails(
     checks_of: Preflight, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +128,7 @@ async def test_a_shared_pool_that_does_not_exist_fails(checks_of: Preflight) -> 
     assert checks["nodes"].detail == "The pool 'nosuch' does not exist."
 
 
+@pytest.mark.usefixtures("quick_retries")
 @pytest.mark.accounts("key")  # the connection string is changed
 async def test_a_storage_account_that_does_not_respond_fails(
     checks_of: Preflight, account: dict[str, str], monkeypatch: pytest.MonkeyPatch
