@@ -28,6 +28,7 @@ from tasks.naming import OWN, job_id, lock_blob, lock_id
 from workers import Worker, running_worker
 
 ROOT = Path(__file__).parents[2]
+PATIENCE_SECONDS = 120
 
 
 @pytest.fixture
@@ -110,7 +111,7 @@ async def ended_by_cancel(process: subprocess.Popen[str], source: Path) -> str:
 
 async def started_run(source: Path) -> uuid.UUID:
     """Wait until the flow run exists, and return its id."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             with suppress(ValueError):
                 return await run_of(source)
@@ -199,7 +200,7 @@ async def test_the_hook_deletes_pool_and_job_after_the_process_of_a_run_is_kille
         # On SIGTERM, Prefect raises an error in whichever code runs. If that is a callback, asyncio
         # drops the error. Programs that send SIGTERM send SIGKILL after a grace period.
         os.kill(int(run.infrastructure_pid), signal.SIGKILL)
-        ended = await wait_for_flow_run(run.id, timeout=30)
+        ended = await wait_for_flow_run(run.id, timeout=PATIENCE_SECONDS)
     assert ended.state
     assert ended.state.is_crashed()
     await wait_until_gone(batch, run)
@@ -207,6 +208,6 @@ async def test_the_hook_deletes_pool_and_job_after_the_process_of_a_run_is_kille
 
 async def wait_until_gone(batch: BatchClient, run: FlowRun) -> None:
     """Wait for the hook, which deletes the run's pool and job in another process."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while job_id(run.id.hex, run_count=1) in await asyncio.to_thread(remaining, batch):
             pass

@@ -328,7 +328,7 @@ def test_ctrl_c_while_python_imports_ends_it_in_one_line(started: Any) -> None:
     process = started(environment=environment)
     read_until(process.stdout, "typing")
     os.killpg(process.pid, signal.SIGINT)
-    rest, _ = process.communicate(timeout=30)
+    rest, _ = process.communicate(timeout=90)
     assert process.returncode == 130
     assert [line for line in rest.splitlines() if not line.startswith("import time:")] == [
         "error: interrupted. Nothing was started."
@@ -342,7 +342,7 @@ def test_after_an_interruption_the_same_command_converts_the_rest(
     process = started(source, "--preset", "webm")
     read_until(process.stdout, " added")
     os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=90)
     rest, _ = started(source, "--preset", "webm").communicate(timeout=120)
     assert "0 of 1 file to upload" in rest
     assert "1 converted in" in rest
@@ -370,7 +370,7 @@ def test_ctrl_c_ends_a_stack_and_a_server_of_its_own_too(
     read_until(process.stdout, " added")
     assert "batch-convert" in processes_of(tmp_path)
     os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=90)
     assert process.returncode == 130
     assert processes_of(tmp_path) == ""
 
