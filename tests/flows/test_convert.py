@@ -382,7 +382,7 @@ async def test_a_lock_that_is_lost_while_files_convert_fails_the_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("tasks.renewal.RENEWAL_SECONDS", 0.05)
-    hold = Hold(sender="node")
+    hold = Hold(sender="node", method="GET", blob="*/inputs/*")
     storage_faults.order(hold)
     running = asyncio.create_task(convert(library("a.mp4")))
     await storage_faults.first_request(running, lambda request: "/inputs/" in request.blob)

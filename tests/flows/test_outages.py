@@ -135,7 +135,7 @@ class Beginning:
 
     def __init__(self, outages: ExitStack, outage: Outage, storage: StorageProxy) -> None:
         self._outages, self._outage, self._storage = outages, outage, storage
-        self._downloads = Hold(sender="node", method="GET")
+        self._downloads = Hold(sender="node", method="GET", blob="*/inputs/*")
         self._has_begun = False
         storage.order(self._downloads)
 
