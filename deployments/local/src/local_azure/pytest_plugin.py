@@ -133,7 +133,7 @@ def blobs(account: dict[str, str], account_stack: LocalStack) -> Iterator[BlobSe
 def free_quota(batch: BatchClient) -> None:
     """Delete the pools that earlier tests left, so that no node counts against the quota."""
     names = [pool.id for pool in batch.list_pools() if pool.state == "active"]
-    for poller in [batch.begin_delete_pool(name, polling_interval=0.1) for name in names]:
+    for poller in [batch.begin_delete_pool(name, polling_interval=0) for name in names]:
         poller.wait()
 
 
