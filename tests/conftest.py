@@ -10,12 +10,15 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from databases import EmptyDatabase
 from hypothesis import settings
 
 from flows.cli.prefect_server import running_server
+from local_azure.locks import excluding
 from storage_proxy import StorageProxy, running_proxy
 
 pytest_plugins = ["media", "impostors", "ffmpegs", "films", "recipes"]
@@ -76,15 +79,40 @@ def containers() -> tuple[str, str]:
 
 
 @pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def _database(tmp_path_factory: pytest.TempPathFactory) -> EmptyDatabase:
+    """Return the place of a database that the first Prefect server of all processes makes."""
+    folder = tmp_path_factory.getbasetemp()
+    is_shared = "PYTEST_XDIST_WORKER" in os.environ
+    return EmptyDatabase((folder.parent if is_shared else folder) / "prefect.db")
+
+
+@pytest.fixture
+def empty_database(prefect_server: str, _database: EmptyDatabase) -> EmptyDatabase:
+    """Return a database that other Prefect servers can start with."""
+    assert prefect_server
+    return _database
+
+
+@pytest.fixture(scope="session")
+def prefect_server(
+    tmp_path_factory: pytest.TempPathFactory, _database: EmptyDatabase
+) -> Iterator[str]:
     """Run the Prefect server that flows use, here and in children; yield the URL of its API."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogHandler
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     folder = tmp_path_factory.mktemp("server")
-    with pytest.MonkeyPatch.context() as patch, running_server(folder) as server:
-        url = server.wait()
+    with ExitStack() as parts:
+        with excluding(_database.path.with_suffix(".lock")):
+            is_made = _database.path.exists()
+            if is_made:
+                _database.copy_to(folder)
+            server = parts.enter_context(running_server(folder))
+            url = server.wait()
+            if not is_made:
+                _database.copy_from(server.home)
+        patch = parts.enter_context(pytest.MonkeyPatch.context())
         patch.setenv("PREFECT_API_URL", url)
         with temporary_settings({PREFECT_API_URL: url}):
             yield url

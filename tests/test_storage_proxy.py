@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,7 +15,7 @@ from azure.storage.blob import (
     generate_blob_sas,
 )
 
-from storage_proxy import Bandwidth, Delay, Drop, Refusal, StorageProxy
+from storage_proxy import Bandwidth, Delay, Drop, Hold, Refusal, StorageProxy
 
 CONTENT = bytes(range(256)) * 8192
 BROKEN = (ServiceRequestError, ServiceResponseError)
@@ -80,6 +81,22 @@ def test_an_outage_of_the_run_lasts_until_it_is_withdrawn_and_nodes_do_not_notic
     assert BlobClient.from_blob_url(f"{blob.url}?{token}").download_blob().readall() == b"a"
     storage_faults.withdraw(outage)
     assert blob.download_blob().readall() == b"a"
+
+
+def test_a_request_is_held_until_the_hold_is_withdrawn(
+    storage_faults: StorageProxy, container: ContainerClient, blobs: BlobServiceClient
+) -> None:
+    hold = Hold(method="PUT", blob="*/held")
+    storage_faults.order(hold)
+    with ThreadPoolExecutor() as threads:
+        upload = threads.submit(container.upload_blob, "held", b"a")
+        while not any(request.blob.endswith("/held") for request in storage_faults.requests):
+            assert not upload.done()
+        container.upload_blob("other", b"a")
+        assert names(blobs, container) == ["other"]
+        storage_faults.withdraw(hold)
+        upload.result()
+    assert names(blobs, container) == ["held", "other"]
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import UUID
 
 import httpx
 import yaml
@@ -42,7 +43,7 @@ WORKER = {"PREFECT_WORKER_QUERY_SECONDS": "2"}
 WORKER_GRACE_SECONDS = 10  # for its runs
 POLL_SECONDS = 0.5
 ACTIVE = ["PENDING", "RUNNING", "CANCELLING"]
-CANCEL_SECONDS = 20  # for runs to clean up
+CANCEL_SECONDS = 90  # for runs to clean up, on a busy machine too
 
 app = App(
     name="demo.py",
@@ -87,10 +88,15 @@ def cancel_runs() -> None:
 
     active = FlowRunFilter.model_validate({"state": {"type": {"any_": ACTIVE}}})
     deadline = time.monotonic() + CANCEL_SECONDS
+    asked: set[UUID] = set()
     with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
-        for run in client.read_flow_runs(flow_run_filter=active):
-            client.set_flow_run_state(run.id, Cancelling())
-        while client.read_flow_runs(flow_run_filter=active) and time.monotonic() < deadline:
+        while runs := client.read_flow_runs(flow_run_filter=active):
+            for run in runs:
+                if run.id not in asked:  # the worker may have started it a moment ago
+                    client.set_flow_run_state(run.id, Cancelling())
+            asked.update(run.id for run in runs)
+            if time.monotonic() >= deadline:
+                return
             time.sleep(POLL_SECONDS)
 
 

@@ -21,6 +21,7 @@ CONNECTIONS = 2  # per upload; uploads take CONNECTIONS * uploads_at_once * BLOC
 PUT_BYTES = CONNECTIONS * BLOCK_BYTES  # smaller files are uploaded in one request
 # The SDKs' own retries take one to two minutes per request, longer than the retries in stage.py.
 BATCH_RETRIES: Any = {"retry_total": 3, "retry_backoff_factor": 0.5}
+STORAGE_RETRIES: Any = {"retry_total": 3, "initial_backoff": 1, "increment_base": 2}
 BLOCKS: Any = {
     "max_single_put_size": PUT_BYTES,
     "max_block_size": BLOCK_BYTES,
@@ -62,7 +63,7 @@ async def blob_service() -> AsyncIterator[BlobServiceClient]:
             connection_string(accounts),
             credential=None if has_storage_key(accounts) else SignIn(),
             # A policy belongs to one client: the client links it into its own pipeline.
-            retry_policy=ExponentialRetry(initial_backoff=1, increment_base=2, retry_total=3),
+            retry_policy=ExponentialRetry(**STORAGE_RETRIES),
             transport=transport,
             **BLOCKS,
         ) as service,

@@ -19,6 +19,7 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from tasks.results.events import FAILED, announce
 
 PAGE = Path(__file__).parents[2] / "docs" / "prefect.md"
+PATIENCE_SECONDS = 180
 UNSET = "00000000-0000-0000-0000-000000000000"
 Received = SimpleQueue[dict[str, Any]]
 
@@ -62,9 +63,9 @@ async def test_the_automation_sends_a_notification_when_a_run_has_failures(
         file = tmp_path / "notify.yaml"
         file.write_text(text.replace(UNSET, str(block_id)))
         create = [sys.executable, "-m", "prefect", "automation", "create", "--from-file", file]
-        await asyncio.to_thread(subprocess.run, create, check=True, timeout=60)
+        await asyncio.to_thread(subprocess.run, create, check=True, timeout=PATIENCE_SECONDS)
         await failing()
-        notification = received.get(timeout=60)
+        notification = received.get(timeout=PATIENCE_SECONDS)
     assert notification["subject"] == "az://output: 1 failed"
     name, *files, page = notification["body"].splitlines()
     assert name

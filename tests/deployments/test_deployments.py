@@ -1,12 +1,15 @@
 """The deployments of prefect.yaml end to end: a real server, a real worker, the local stack.
 
-The worker's home is a temporary folder, so that prefect.yaml runs unchanged.
+The worker's home is a temporary folder, so that prefect.yaml runs unchanged. Only its schedules are
+inactive: the tests may run at the time of one.
 """
 
+import asyncio
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from uuid import UUID
 import httpx
 import pytest
 import pytest_asyncio
+import yaml
 from azure.batch import BatchClient
 from azure.storage.blob import BlobServiceClient, ContainerClient
 from prefect import get_client
@@ -23,6 +27,7 @@ from prefect.client.schemas.actions import (
     DeploymentUpdate,
     WorkPoolCreate,
 )
+from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
 from prefect.client.schemas.schedules import RRuleSchedule
 from prefect.events import emit_event
 from prefect.flow_runs import wait_for_flow_run
@@ -40,7 +45,9 @@ OUTPUT = "az://output"
 ENDED = "batch-convert.run."
 RRULE_TIME = "%Y%m%dT%H%M%SZ"
 # Ends by itself: to remove a schedule does not remove its runs that are due but did not start.
-TWICE = "FREQ=SECONDLY;INTERVAL=20;COUNT=2"
+TWICE = "FREQ=SECONDLY;INTERVAL=10;COUNT=2"
+LEAD = timedelta(seconds=12)  # until the first of the two runs
+CREATION_SECONDS = 10  # Prefect looks for new schedules every 5 s, and then once a minute
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +73,19 @@ def environment(stack: LocalStack, prefect_server: str, home: Path) -> dict[str,
 
 
 @pytest.fixture(scope="module")
-def deployed(environment: dict[str, str]) -> Iterator[list[str]]:
+def prefect_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of prefect.yaml whose schedules are inactive."""
+    content = yaml.safe_load(PREFECT_FILE.read_text())
+    for deployment in content["deployments"]:
+        for schedule in deployment["schedules"]:
+            schedule["active"] = False
+    path = tmp_path_factory.mktemp("deployments") / "prefect.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.fixture(scope="module")
+def deployed(environment: dict[str, str], prefect_file: Path) -> Iterator[list[str]]:
     """Deploy prefect.yaml and run a worker for the work pool local."""
     with (
         running_worker(pool="local", environment=environment),
@@ -74,7 +93,7 @@ def deployed(environment: dict[str, str]) -> Iterator[list[str]]:
     ):
         client.create_work_pool(WorkPoolCreate(name="azure", type="process"), overwrite=True)
         subprocess.run(
-            [PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", PREFECT_FILE],
+            [PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", prefect_file],
             cwd=ROOT,
             env=os.environ | environment,
             check=True,
@@ -93,19 +112,37 @@ async def convert_local(deployed: list[str]) -> UUID:
 async def test_a_schedule_starts_a_run_with_its_own_parameters_and_the_next_run_skips(
     convert_local: UUID, home: Path
 ) -> None:
-    begin = datetime.now(UTC) + timedelta(seconds=7)
-    twice = DeploymentScheduleUpdate(
-        slug="twice",
-        schedule=RRuleSchedule(rrule=f"DTSTART:{begin:{RRULE_TIME}}\nRRULE:{TWICE}"),
-        parameters={"output": {"presets": ["flac"], "download_to": "~/Converted"}},
-    )
-    async with listening_for(ENDED, about=OUTPUT) as next_event, get_client() as client:
-        await client.update_deployment(convert_local, DeploymentUpdate(schedules=[twice]))
+    parameters = {"output": {"presets": ["flac"], "download_to": "~/Converted"}}
+    async with listening_for(ENDED, about=OUTPUT) as next_event:
+        while not await is_scheduled_twice(convert_local, parameters):
+            pass  # Prefect was too busy to create the runs before their time
         first, second = await next_event(), await next_event()
     assert first.payload["headline"] == "2 converted"
     assert second.payload["headline"] == "2 skipped"
-    converted = {path.name for path in (home / "Converted").rglob("*") if path.is_file()}
+    converted = {path.name for path in (home / "Converted").rglob("*.flac")}
     assert converted == {"day 1.flac", "day 2.flac"}
+
+
+async def is_scheduled_twice(deployment: UUID, parameters: dict[str, Any]) -> bool:
+    """Give the deployment a schedule of two runs. Return whether Prefect creates them in time."""
+    rule = f"DTSTART:{datetime.now(UTC) + LEAD:{RRULE_TIME}}\nRRULE:{TWICE}"
+    twice = DeploymentScheduleUpdate(
+        slug="twice", schedule=RRuleSchedule(rrule=rule), parameters=parameters
+    )
+    due: Any = {
+        "deployment_filter": DeploymentFilter.model_validate({"id": {"any_": [deployment]}}),
+        "flow_run_filter": FlowRunFilter.model_validate(
+            {"state": {"type": {"any_": ["SCHEDULED"]}}}
+        ),
+    }
+    async with get_client() as client:
+        await client.update_deployment(deployment, DeploymentUpdate(schedules=[twice]))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CREATION_SECONDS):
+                while len(await client.read_flow_runs(**due)) < 2:  # noqa: ASYNC110  no event says so
+                    await asyncio.sleep(0.2)
+            return True
+    return False
 
 
 async def test_a_run_that_sets_one_field_of_a_group_keeps_the_defaults_of_the_others(
@@ -149,17 +186,17 @@ async def test_a_retry_from_the_ui_plans_again_and_converts_what_is_missing(
 async def retry(server: str, run: UUID) -> None:
     """Retry a run like the UI."""
     state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from the UI"}
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         answer = await client.post(
             f"{server}/flow_runs/{run}/set_state", json={"state": state, "force": False}
         )
     assert answer.json()["status"] == "ACCEPT"
 
 
-@pytest.fixture
-def served(environment: dict[str, str]) -> Iterator[Worker]:
+@pytest.fixture(scope="module")
+def served(environment: dict[str, str], prefect_file: Path) -> Iterator[Worker]:
     """Serve the deployments of the work pool azure from one process, without a worker."""
-    with serving(pool="azure", environment=environment) as served:
+    with serving(pool="azure", prefect_file=prefect_file, environment=environment) as served:
         yield served
 
 
@@ -197,20 +234,32 @@ async def test_an_event_about_arrived_media_starts_a_run(
     assert not outputs.get_blob_client("others/2026/a.mp3").exists()
 
 
+@pytest.fixture
+def boot(order: Any, clear_faults: Callable[[], None]) -> Callable[[], None]:
+    """Return a function that lets nodes boot: the nightly run does not end before."""
+    order("boot", seconds=3600)
+    return clear_faults
+
+
 async def test_a_run_for_arrived_media_waits_for_the_nightly_run_and_finds_its_files_converted(
-    served: Worker, media: ContainerClient, blobs: BlobServiceClient, home: Path, order: Any
+    served: Worker,
+    media: ContainerClient,
+    blobs: BlobServiceClient,
+    home: Path,
+    boot: Callable[[], None],
 ) -> None:
     media.upload_blob("night/a.mp4", (home / "Media/talks/day 1.mp4").read_bytes())
-    order("boot", seconds=10)
     async with get_client() as client:
         nightly = (await client.read_deployment_by_name("convert/convert-azure")).id
     async with listening_for(ENDED, about=f"{OUTPUT}/night") as next_arrival:
         run = await started(nightly, {"output": {"presets": ["mp3"]}})
         async with listening_for(ENDED, about=f"prefect.flow-run.{run}") as nightly_end:
-            served.read_until("Created the job")
+            job = job_id(run.hex, run_count=1)
+            served.read_until(f"Created the job {job}")
             announce_arrival("night")
             waiting = served.read_until("Waiting for another run that is using this output")
-            assert job_id(run.hex, run_count=1) in waiting.splitlines()[-1]
+            assert job in waiting.splitlines()[-1]
+            boot()
             assert "converted" in (await nightly_end()).payload["headline"]
         assert (await next_arrival()).payload["headline"] == "1 skipped"
     assert blobs.get_blob_client("output", "night/a.mp3").exists()

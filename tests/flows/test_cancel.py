@@ -23,11 +23,12 @@ from prefect.states import Cancelling
 
 from local_azure.testing import LocalStack
 from programs import read_until
-from storage_proxy import Delay, StorageProxy
+from storage_proxy import Delay, Hold, StorageProxy
 from tasks.naming import OWN, job_id, lock_blob, lock_id
 from workers import Worker, running_worker
 
 ROOT = Path(__file__).parents[2]
+PATIENCE_SECONDS = 120
 
 
 @pytest.fixture
@@ -110,19 +111,24 @@ async def ended_by_cancel(process: subprocess.Popen[str], source: Path) -> str:
 
 async def started_run(source: Path) -> uuid.UUID:
     """Wait until the flow run exists, and return its id."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             with suppress(ValueError):
                 return await run_of(source)
 
 
 async def test_a_script_that_is_cancelled_as_it_ends_counts_as_cancelled(
-    started: Any, source: Path
+    started: Any, source: Path, storage_faults: StorageProxy
 ) -> None:
-    process = started(source)
-    read_until(process.stdout, " added")
-    run_id = await run_of(source)
+    deletion = Hold(method="POST", comp="batch")
+    storage_faults.order(deletion)
+    process = started(source, environment=dict(os.environ))
+    run_id = await started_run(source)
+    while not any(request.comp == "batch" for request in storage_faults.requests):
+        assert process.poll() is None
+        await asyncio.sleep(0.05)
     await cancel(run_id)
+    storage_faults.withdraw(deletion)
     rest, _ = process.communicate(timeout=30)
     assert await is_cancelled(run_id)
     assert "Traceback" not in rest
@@ -194,7 +200,7 @@ async def test_the_hook_deletes_pool_and_job_after_the_process_of_a_run_is_kille
         # On SIGTERM, Prefect raises an error in whichever code runs. If that is a callback, asyncio
         # drops the error. Programs that send SIGTERM send SIGKILL after a grace period.
         os.kill(int(run.infrastructure_pid), signal.SIGKILL)
-        ended = await wait_for_flow_run(run.id, timeout=30)
+        ended = await wait_for_flow_run(run.id, timeout=PATIENCE_SECONDS)
     assert ended.state
     assert ended.state.is_crashed()
     await wait_until_gone(batch, run)
@@ -202,6 +208,6 @@ async def test_the_hook_deletes_pool_and_job_after_the_process_of_a_run_is_kille
 
 async def wait_until_gone(batch: BatchClient, run: FlowRun) -> None:
     """Wait for the hook, which deletes the run's pool and job in another process."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while job_id(run.id.hex, run_count=1) in await asyncio.to_thread(remaining, batch):
             pass

@@ -18,7 +18,7 @@ from azure.storage.blob import BlobClient, BlobLeaseClient, BlobServiceClient
 from flows.cli.display import print_report
 from flows.convert import convert as convert_flow
 from media import CLIP_SUFFIXES
-from storage_proxy import Delay, StorageProxy
+from storage_proxy import Hold, RecordedRequest, StorageProxy
 from tasks.errors import FilesFailedError, OutputInUseError, PreflightError, UsageError
 from tasks.media.suffixes import SUFFIXES
 from tasks.naming import OWN, lock_blob, lock_id, record_blob
@@ -362,13 +362,15 @@ async def test_a_lock_that_is_lost_during_cleanup_does_not_fail_the_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("tasks.renewal.RENEWAL_SECONDS", 0.05)
-    storage_faults.order(Delay(method="POST", comp="batch", seconds=3))
+    deletion = Hold(method="POST", comp="batch")
+    storage_faults.order(deletion)
     running = asyncio.create_task(convert(library("a.mp4")))
-    while not any(request.comp == "batch" for request in storage_faults.requests):
-        await asyncio.wait([running], timeout=0.05)
-    renewal = next(request for request in storage_faults.requests if request.comp == "lease")
-    lock = blobs.get_blob_client(*renewal.blob.split("/", 1))
+    await storage_faults.first_request(running, lambda request: request.comp == "batch")
+    lock = await first_leased(blobs, storage_faults, running)
     BlobLeaseClient(lock).break_lease(0)
+    storage_faults.requests.clear()
+    await storage_faults.first_request(running, is_about_lease)  # which tells the run
+    storage_faults.withdraw(deletion)
     assert states(await running) == {"a.mp4": "converted"}
 
 
@@ -380,14 +382,27 @@ async def test_a_lock_that_is_lost_while_files_convert_fails_the_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("tasks.renewal.RENEWAL_SECONDS", 0.05)
+    hold = Hold(sender="node", method="GET", blob="*/inputs/*")
+    storage_faults.order(hold)
     running = asyncio.create_task(convert(library("a.mp4")))
-    while not any("/inputs/" in request.blob for request in storage_faults.requests):
-        await asyncio.wait([running], timeout=0.05)
-    renewal = next(request for request in storage_faults.requests if request.comp == "lease")
-    lock = blobs.get_blob_client(*renewal.blob.split("/", 1))
+    await storage_faults.first_request(running, lambda request: "/inputs/" in request.blob)
+    lock = await first_leased(blobs, storage_faults, running)
     BlobLeaseClient(lock).break_lease(0)
     with pytest.raises(OutputInUseError, match="lock on the output was lost"):
         await running
+    storage_faults.withdraw(hold)
+
+
+def is_about_lease(request: RecordedRequest) -> bool:
+    return request.comp == "lease"
+
+
+async def first_leased(
+    blobs: BlobServiceClient, proxy: StorageProxy, running: asyncio.Task[Any]
+) -> BlobClient:
+    """Return the first blob that the run has leased: its lock."""
+    lease = await proxy.first_request(running, is_about_lease)
+    return blobs.get_blob_client(*lease.blob.split("/", 1))
 
 
 def of_container(proxy: StorageProxy, container: str) -> list[tuple[str, str]]:
@@ -640,6 +655,7 @@ async def test_a_script_that_calls_the_flow_gets_an_error_with_the_report(
     assert isinstance(caught.value.report, Report)
 
 
+@pytest.mark.usefixtures("free_quota")
 async def test_a_run_waits_while_other_pools_use_the_whole_quota(
     convert: Convert, library: Library, batch: BatchClient
 ) -> None:

@@ -13,7 +13,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -48,13 +47,11 @@ def send(process: subprocess.Popen[str], number: signal.Signals) -> None:
 
 
 def check_death(process: subprocess.Popen[str], number: signal.Signals, scene: Scene) -> None:
-    """Check that the run ended quickly with an error and left nothing that costs money.
+    """Check that the run ended within a minute with an error and left nothing that costs money.
 
     The run may also have ended before the signal.
     """
-    sent_at = time.monotonic()
-    rest, _ = process.communicate(timeout=30)
-    assert time.monotonic() - sent_at < 10
+    rest, _ = process.communicate(timeout=60)
     assert "Traceback" not in rest
     assert process.returncode in (0, STATUS[number])
     if number == signal.SIGKILL:
@@ -112,7 +109,7 @@ def test_a_closed_terminal_ends_the_run_with_its_pool_and_job(
         printed += os.read(terminal, 1024)
     scene.wait_for_batch_tasks(job[1].decode(), "running", least=1)
     os.close(terminal)
-    assert process.wait(30) == STATUS[signal.SIGHUP]
+    assert process.wait(60) == STATUS[signal.SIGHUP]
     assert scene.left_in_batch() == set()
 
 

@@ -1,9 +1,9 @@
 """Runs through an outage: for a while, neither account responds to the run. Nodes work on.
 
-CI tests outages of 20 seconds. Those in which the lock's lease expires are marked slow.
+CI tests outages of 20 seconds, and one of the two signals. Those in which the lock's lease expires
+are marked slow.
 """
 
-import logging
 import os
 import re
 import signal
@@ -14,12 +14,11 @@ from threading import Timer
 from typing import Any
 
 import pytest
-from azure.batch import BatchClient
-from azure.core.rest import HttpRequest
+from azure.storage.blob import BlobServiceClient
+from reactions import reacting_to
 
-from local_azure.pytest_plugin import FAULTS
 from scenes import FILES, STAGES, Scene
-from storage_proxy import Delay, Drop, Fault, StorageProxy
+from storage_proxy import Delay, Drop, Hold, StorageProxy
 from tasks.errors import AccountError
 from tasks.results.listeners import listening
 from tasks.results.progress import Progress
@@ -36,7 +35,7 @@ UNREAD = "submitted; its result could not be read"
 
 
 @pytest.fixture
-def outage(storage_faults: StorageProxy, batch: BatchClient, order: Any) -> Outage:
+def outage(storage_faults: StorageProxy, order: Any, clear_faults: Callable[[], None]) -> Outage:
     """Return a function that breaks the connections of runs to both accounts during a block.
 
     The block gets a list, to which the end of the outage adds how many requests to storage failed.
@@ -46,7 +45,7 @@ def outage(storage_faults: StorageProxy, batch: BatchClient, order: Any) -> Outa
     def end() -> None:
         storage_faults.withdraw(UNREACHABLE)
         failed.append(len(storage_faults.requests))
-        batch.send_request(HttpRequest("DELETE", FAULTS)).raise_for_status()
+        clear_faults()
 
     @contextmanager
     def unreachable(seconds: float | None = None) -> Iterator[list[int]]:
@@ -85,7 +84,9 @@ def test_a_run_converts_all_files_and_cleans_up_although_both_accounts_are_unrea
     scene.check_end()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM]
+)
 def test_a_signal_during_an_outage_ends_a_run_within_forty_seconds(
     scene: Scene, outage: Outage, number: signal.Signals
 ) -> None:
@@ -105,6 +106,13 @@ def test_a_signal_during_an_outage_ends_a_run_within_forty_seconds(
     scene.check_end()
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs fail after an outage of two seconds. Their cleanup is still patient."""
+    monkeypatch.setattr("tasks.outages.OUTAGE_SECONDS", 2)
+
+
+@pytest.mark.usefixtures("impatient")
 async def test_files_whose_results_cannot_be_read_are_interrupted_and_not_called_unstarted(
     convert: Any,
     library: Any,
@@ -112,65 +120,64 @@ async def test_files_whose_results_cannot_be_read_are_interrupted_and_not_called
     storage_faults: StorageProxy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tasks.outages.OUTAGE_SECONDS", 2)
     monkeypatch.setattr("tasks.interruption.OUTAGE_SECONDS", 2)
-    storage_faults.order(Delay(sender="node", method="GET", seconds=3))
     reports: list[Any] = []
-    begun: list[Fault] = []
     with ExitStack() as outages:
-
-        def begin(event: object) -> None:
-            if isinstance(event, Progress) and event.running and UNREACHABLE not in begun:
-                begun.append(UNREACHABLE)
-                outages.enter_context(outage())
-
+        begin = Beginning(outages, outage, storage_faults)
         with listening(begin), listening(reports.append), pytest.raises(AccountError):
             await convert(library("a.mp4", "b.mp4"))
     (report,) = [each for each in reports if isinstance(each, Report)]
     assert {(file.state, file.reason) for file in report.files} == {("interrupted", UNREAD)}
 
 
-class Restore(logging.Handler):
-    """Ends an outage once the cleanup after a failed run has made its first attempt."""
+class Beginning:
+    """Begins an outage at the first sign of a running batch task. Nodes download only then."""
 
-    def __init__(self, outages: ExitStack) -> None:
-        super().__init__()
-        self._outages = outages
+    def __init__(self, outages: ExitStack, outage: Outage, storage: StorageProxy) -> None:
+        self._outages, self._outage, self._storage = outages, outage, storage
+        self._downloads = Hold(sender="node", method="GET", blob="*/inputs/*")
+        self._has_begun = False
+        storage.order(self._downloads)
 
-    def emit(self, record: logging.LogRecord) -> None:
-        if "Retrying." in record.getMessage():
-            self._outages.close()
+    def __call__(self, event: object) -> None:
+        if isinstance(event, Progress) and event.running and not self._has_begun:
+            self._has_begun = True
+            self._outages.enter_context(self._outage())
+            self._storage.withdraw(self._downloads)
 
 
+@pytest.fixture
+def wait_for_outputs(
+    blobs: BlobServiceClient, containers: tuple[str, str]
+) -> Callable[[set[str]], None]:
+    """Return a function that waits until the nodes have uploaded these outputs."""
+    outputs = blobs.get_container_client(containers[0])
+
+    def wait(names: set[str]) -> None:
+        deadline = time.monotonic() + 60
+        while not names <= set(outputs.list_blob_names()):
+            assert time.monotonic() < deadline, "timeout"
+
+    return wait
+
+
+@pytest.mark.usefixtures("impatient")
 async def test_files_that_were_converted_are_reported_as_such_once_the_cleanup_reaches_storage(
     convert: Any,
     library: Any,
     outage: Outage,
     storage_faults: StorageProxy,
-    monkeypatch: pytest.MonkeyPatch,
+    wait_for_outputs: Callable[[set[str]], None],
 ) -> None:
-    monkeypatch.setattr("tasks.outages.OUTAGE_SECONDS", 2)
-    storage_faults.order(Delay(sender="node", method="GET", seconds=2))
     reports: list[Any] = []
-    begun: list[Fault] = []
-    with ExitStack() as outages, handling("tasks.outages", Restore(outages)):
 
-        def begin(event: object) -> None:
-            if isinstance(event, Progress) and event.running and UNREACHABLE not in begun:
-                begun.append(UNREACHABLE)
-                outages.enter_context(outage())
+    def restore() -> None:
+        wait_for_outputs({"a.mp3", "b.mp3"})
+        outages.close()
 
+    with ExitStack() as outages, reacting_to("Retrying.", restore):
+        begin = Beginning(outages, outage, storage_faults)
         with listening(begin), listening(reports.append), pytest.raises(AccountError):
             await convert(library("a.mp4", "b.mp4"))
     (report,) = [each for each in reports if isinstance(each, Report)]
     assert {file.state for file in report.files} == {"converted"}
-
-
-@contextmanager
-def handling(name: str, handler: logging.Handler) -> Iterator[None]:
-    logger = logging.getLogger(name)
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)

@@ -20,9 +20,10 @@ WAITING = "Waiting for another run that is using this output"
 
 
 @pytest.fixture
-def slow_first(order: Any) -> None:
-    """Let the first node boot so long that a second run starts meanwhile."""
-    order("boot", seconds=12, times=1)
+def boot(order: Any, clear_faults: Callable[[], None]) -> Callable[[], None]:
+    """Return a function that lets nodes boot: the first run does not end before."""
+    order("boot", seconds=3600)
+    return clear_faults
 
 
 @pytest.fixture
@@ -44,10 +45,23 @@ def end(process: subprocess.Popen[str]) -> str:
     return rest
 
 
-def jobs_of(batch: BatchClient, container: str) -> list[models.BatchJob]:
-    jobs = batch.list_jobs(select=["id", "state", "creationTime", "executionInfo", "metadata"])
-    found = [job for job in jobs if read_tags(job.metadata).get("output") == container]
-    return sorted(found, key=lambda job: job.creation_time)
+@pytest.fixture
+def jobs(batch: BatchClient, containers: tuple[str, str]) -> Callable[[], list[models.BatchJob]]:
+    """Return a function that lists the jobs of the test, oldest first."""
+
+    def find_jobs() -> list[models.BatchJob]:
+        jobs = batch.list_jobs(select=["id", "state", "creationTime", "executionInfo", "metadata"])
+        found = [job for job in jobs if read_tags(job.metadata).get("output") == containers[0]]
+        return sorted(found, key=lambda job: job.creation_time)
+
+    return find_jobs
+
+
+@pytest.fixture
+def left(blobs: BlobServiceClient, containers: tuple[str, str]) -> Callable[[], list[set[str]]]:
+    """Return a function that lists the blobs of the output container and of the input container."""
+    both = [blobs.get_container_client(name) for name in containers]
+    return lambda: [set(container.list_blob_names()) for container in both]
 
 
 def check_turns(jobs: Sequence[models.BatchJob]) -> None:
@@ -56,13 +70,12 @@ def check_turns(jobs: Sequence[models.BatchJob]) -> None:
         assert first.execution_info.end_time <= second.creation_time
 
 
-@pytest.mark.usefixtures("slow_first")
 @pytest.mark.parametrize("prefixes", [("", "talks"), ("talks", ""), ("talks", "talks/2024/")])
 def test_a_run_into_a_folder_waits_for_one_into_a_folder_around_or_inside_it(
     start: Start,
-    batch: BatchClient,
-    blobs: BlobServiceClient,
-    containers: tuple[str, str],
+    boot: Callable[[], None],
+    jobs: Callable[[], list[models.BatchJob]],
+    left: Callable[[], list[set[str]]],
     prefixes: tuple[str, str],
 ) -> None:
     first = start(prefixes[0])
@@ -70,39 +83,38 @@ def test_a_run_into_a_folder_waits_for_one_into_a_folder_around_or_inside_it(
     second = start(prefixes[1])
     waiting = read_until(second.stdout, WAITING)
     assert name in waiting
+    boot()
     end(first)
     end(second)
-    jobs = jobs_of(batch, containers[0])
-    assert len(jobs) == 2
-    check_turns(jobs)
-    outputs = list(blobs.get_container_client(containers[0]).list_blob_names())
+    assert len(jobs()) == 2
+    check_turns(jobs())
     folders = {prefix.strip("/") for prefix in prefixes}
     expected = {f"{folder}/a.mp3".lstrip("/") for folder in folders}
+    outputs, inputs = left()
     assert {name for name in outputs if "reports/" not in name} == expected
-    assert list(blobs.get_container_client(containers[1]).list_blob_names()) == []
+    assert inputs == set()
 
 
 def test_three_runs_that_start_together_into_overlapping_folders_take_turns(
-    start: Start, batch: BatchClient, containers: tuple[str, str]
+    start: Start, jobs: Callable[[], list[models.BatchJob]]
 ) -> None:
     for process in [start(prefix) for prefix in ("talks/2024", "", "talks")]:
         assert re.search("^1 converted in", end(process), re.MULTILINE)
-    jobs = jobs_of(batch, containers[0])
-    assert len(jobs) == 3
-    check_turns(jobs)
+    assert len(jobs()) == 3
+    check_turns(jobs())
 
 
-@pytest.mark.usefixtures("slow_first")
 def test_a_run_into_the_same_output_with_another_cleanup_container_waits_and_skips(
-    start: Start, batch: BatchClient, containers: tuple[str, str]
+    start: Start, boot: Callable[[], None], jobs: Callable[[], list[models.BatchJob]]
 ) -> None:
     first = start("")
     read_until(first.stdout, "Created the job")
     second = start("", "--cleanup.container", f"input-{uuid.uuid4().hex[:12]}")
     read_until(second.stdout, WAITING)
+    boot()
     assert "1 converted in" in end(first)
     assert "1 skipped in" in end(second)
-    assert len(jobs_of(batch, containers[0])) == 1
+    assert len(jobs()) == 1
 
 
 def test_runs_into_folders_beside_each_other_do_not_wait(start: Start) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from azure.storage.blob import BlobClient, BlobServiceClient, ContentSettings
 
-from storage_proxy import Delay, StorageProxy
+from storage_proxy import Hold, StorageProxy
 from tasks.results.run_report import Report
 from tasks.source_versions import REPLACED, WRONG_MD5
 
@@ -29,11 +29,12 @@ def convert_meanwhile(
     """Return a function that converts the source, and calls another one after the plan."""
 
     async def run(change: Callable[[], object]) -> Report:
-        storage_faults.order(Delay(method="PUT", blob="*/runner-*", seconds=2, times=1))
+        hold = Hold(method="PUT", blob="*/runner-*")
+        storage_faults.order(hold)
         running = asyncio.create_task(convert(f"az://{source.container_name}"))
-        while not any("/runner-" in request.blob for request in storage_faults.requests):
-            await asyncio.wait([running], timeout=0.05)
+        await storage_faults.first_request(running, lambda request: "/runner-" in request.blob)
         change()
+        storage_faults.withdraw(hold)
         report: Report = await running
         return report
 

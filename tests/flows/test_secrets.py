@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from azure.storage.blob import BlobServiceClient
+from databases import EmptyDatabase
 
 from flows.cli.prefect_server import running_server
 from local_azure.testing import LocalStack
@@ -39,6 +40,7 @@ def traces(
     account: dict[str, str],
     containers: tuple[str, str],
     sources: list[str],
+    empty_database: EmptyDatabase,
     tmp_path: Path,
 ) -> bytes:
     """Run the command twice at log level DEBUG, and return everything that it prints and leaves.
@@ -47,6 +49,7 @@ def traces(
     includes temporary files, and the command lines of all processes on the machine.
     """
     (tmp_path / "temporary").mkdir()
+    empty_database.copy_to(tmp_path / "server")
     output = b""
     with recording_command_lines() as command_lines, running_server(tmp_path / "server") as server:
         environment = os.environ | {

@@ -17,6 +17,7 @@ from tasks.azure.tags import read_tags
 from tasks.naming import key_and_attempt, lock_id
 
 FILES = 5
+PATIENCE_SECONDS = 150
 BATCH_TASKS = re.compile(r"(\d+) (running|completed)")
 STAGES = {  # what shows that the stage has begun: a log line, or a number of batch tasks in a state
     "plan": "Using the Batch account",
@@ -64,11 +65,12 @@ class Scene:
             read_until(process.stdout, mark)
 
     def wait_for_batch_tasks(self, job_id: str, state: str, *, least: int) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             counts = self._batch.get_job_task_counts(job_id).task_counts
             if getattr(counts, state) + counts.completed >= least:
                 return
+            time.sleep(0.02)  # leaves the processor to the nodes
         raise AssertionError(f"there were never {least} {state} batch tasks")
 
     def left_in_batch(self) -> set[str]:

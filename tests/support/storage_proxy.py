@@ -9,7 +9,7 @@ import fnmatch
 import random
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -81,6 +81,11 @@ class Delay(Fault):
     """A pause before storage gets the request."""
 
     seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hold(Fault):
+    """A pause before storage gets the request, until the fault is withdrawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +173,15 @@ class StorageProxy:
         with self._lock:
             self._active = [each for each in self._active if each.fault is not fault]
 
+    async def first_request(
+        self, running: asyncio.Task[Any], is_wanted: Callable[[RecordedRequest], bool]
+    ) -> RecordedRequest:
+        """Wait until the task has sent such a request, and return the request."""
+        while not (found := next(filter(is_wanted, tuple(self.requests)), None)):
+            assert not running.done(), "the task ended without such a request"
+            await asyncio.wait([running], timeout=0.02)
+        return found
+
     def seed(self, seed: int) -> None:
         """Make the faults that occur by chance reproducible from here on."""
         self._random.seed(seed)
@@ -209,6 +223,8 @@ class StorageProxy:
         drop = faults.first(Drop)
         if delay := faults.first(Delay):
             await asyncio.sleep(delay.seconds)
+        if hold := faults.first(Hold):
+            await self._withdrawal_of(hold)
         if refusal := faults.first(Refusal):
             await _refuse(refusal, receive, send)
         elif drop and drop.when == "before":
@@ -216,6 +232,11 @@ class StorageProxy:
         else:
             async with self._forwarded(scope, faults.slow(_chunks(receive))) as response:
                 await _respond(response, faults, send)
+
+    async def _withdrawal_of(self, fault: Fault) -> None:
+        """Wait until the fault is withdrawn, which another thread does."""
+        while any(each.fault is fault for each in self._active):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
     @asynccontextmanager
     async def _forwarded(

@@ -16,7 +16,7 @@ EAGER = {
     "PREFECT_WORKER_PREFETCH_SECONDS": "1",
     "PREFECT_RUNNER_POLL_FREQUENCY": "1",
 }
-TIMEOUT_SECONDS = 90
+TIMEOUT_SECONDS = 180  # without a line; the machine may be busy
 GRACE_SECONDS = 20
 
 
@@ -52,9 +52,11 @@ def running_worker(*, pool: str, environment: Mapping[str, str]) -> AbstractCont
     return _running(start, pool=pool, environment=environment, mark="started!")
 
 
-def serving(*, pool: str, environment: Mapping[str, str]) -> AbstractContextManager[Worker]:
+def serving(
+    *, pool: str, prefect_file: Path, environment: Mapping[str, str]
+) -> AbstractContextManager[Worker]:
     """Serve the deployments of a work pool from one process, without a worker."""
-    serve = [sys.executable, SERVE, pool]
+    serve = [sys.executable, SERVE, pool, "--prefect-file", prefect_file]
     return _running(serve, pool=pool, environment=environment, mark="being served")
 
 

@@ -180,6 +180,7 @@ async def test_an_upload_that_cannot_be_deleted_is_an_error_after_all_others_are
     assert list(container.list_blob_names()) == []
 
 
+@pytest.mark.usefixtures("quick_retries")
 async def test_uploads_are_deleted_although_the_response_to_their_deletion_is_lost(
     blobs: BlobServiceClient, containers: tuple[str, str], storage_faults: StorageProxy
 ) -> None:

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,6 +9,7 @@ from azure.batch import BatchClient, models
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from hypothesis import given
 from hypothesis import strategies as st
+from reactions import reacting_to
 from records import a_ticket
 
 from tasks.azure.nodes import Roster
@@ -30,6 +31,7 @@ from tasks.pool import make_pool
 from tasks.results.listeners import listening
 from tasks.results.progress import Progress, Tally
 
+ALL_EVICTED = "All Spot nodes are evicted."
 WAITING = Snapshot(seconds_left=60, elapsed_seconds=10, active=3, is_steady=True)
 
 
@@ -257,6 +259,7 @@ async def test_the_cause_of_a_failed_wave_is_found(
     assert completion.diagnosis.code == "JobEnded"
 
 
+@pytest.mark.usefixtures("quick_retries")
 async def test_requests_that_fail_for_a_while_do_not_end_the_watch(
     batch: BatchClient, run: Ticket, order: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -267,13 +270,18 @@ async def test_requests_that_fail_for_a_while_do_not_end_the_watch(
 
 
 async def test_the_watch_reports_evictions_and_waits(
-    batch: BatchClient, run: Ticket, order: Any, caplog: pytest.LogCaptureFixture
+    batch: BatchClient,
+    run: Ticket,
+    order: Any,
+    clear_faults: Callable[[], None],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    order("evict", pool=run.pool_id, times=1, returnSeconds=1)
-    completion = await watch(run, submit(batch, run, "sleep 1"))
+    order("evict", pool=run.pool_id, times=1, returnSeconds=3600)
+    with reacting_to(ALL_EVICTED, clear_faults):
+        completion = await watch(run, submit(batch, run, "true"))
     assert completion.diagnosis is None
     assert [result.state for result in completion.batch_results] == ["succeeded"]
-    assert caplog.text.count("All Spot nodes are evicted.") == 1
+    assert caplog.text.count(ALL_EVICTED) == 1
 
 
 async def test_the_watch_ends_at_the_deadline(batch: BatchClient, run: Ticket) -> None:
@@ -283,6 +291,7 @@ async def test_the_watch_ends_at_the_deadline(batch: BatchClient, run: Ticket) -
     assert completion.diagnosis.code == "DeadlinePassed"
 
 
+@pytest.mark.usefixtures("quick_retries")
 async def test_the_watch_asks_how_the_run_ended_also_if_the_deadline_passes_in_an_outage(
     batch: BatchClient, run: Ticket, order: Any
 ) -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -7,9 +8,10 @@ from typing import Any
 import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobClient, BlobLeaseClient, BlobServiceClient, ContainerClient
+from reactions import reacting_to
 from records import a_request, a_ticket
 
-from storage_proxy import Drop, StorageProxy
+from storage_proxy import Drop, RecordedRequest, StorageProxy
 from tasks.errors import OutputInUseError, UsageError
 from tasks.lock import HeldLock, has_predecessor, hold_lock
 from tasks.models import Ticket
@@ -18,6 +20,9 @@ from tasks.naming import LOCKS, OWN, input_blob, lock_blob, lock_id, prefix_tag,
 Hold = Callable[..., Any]
 Issue = Callable[..., Ticket]
 OUTAGE = Drop(when="before")
+EARLY_SECONDS = 0.5
+HEAD_START_SECONDS = 0.2
+PATIENCE_SECONDS = 60
 
 
 @pytest.fixture
@@ -84,7 +89,7 @@ def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.renewal.RETRY_SECONDS", 0.05)
     monkeypatch.setattr("tasks.claim.RETRY_SECONDS", 0.05)
     monkeypatch.setattr("tasks.claim.LOOK_SECONDS", 0.05)
-    monkeypatch.setattr("tasks.claim.HEAD_START_SECONDS", 0.2)
+    monkeypatch.setattr("tasks.claim.HEAD_START_SECONDS", HEAD_START_SECONDS)
 
 
 async def hold_forever(holding: Any, then: Callable[[], object]) -> None:
@@ -326,10 +331,22 @@ async def test_a_run_of_an_earlier_version_is_excluded_by_this_one(
             record.acquire_lease()
 
 
-async def wait_for_renewals() -> None:
-    """Wait while the lease is renewed several times."""
+async def wait_for_renewals(faults: StorageProxy) -> None:
+    """Wait until the run has sent requests for several renewals of its two leases."""
+    before = len(about_leases(faults))
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(about_leases(faults)) < before + 6:  # noqa: ASYNC110  another thread counts
+            await asyncio.sleep(0.02)
+
+
+def about_leases(faults: StorageProxy) -> list[RecordedRequest]:
+    return [request for request in faults.requests if request.comp == "lease"]
+
+
+async def wait_for_expiry() -> None:
+    """Wait until runs assume that a lease has expired which was not renewed meanwhile."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(0.4):
+        async with asyncio.timeout(EARLY_SECONDS + 0.1):
             await asyncio.Event().wait()
 
 
@@ -351,7 +368,7 @@ async def test_a_broken_lease_ends_the_run_with_an_error(hold: Hold, lock: BlobC
 @pytest.fixture
 def early(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let runs assume that leases expire after half a second. The real leases stay."""
-    monkeypatch.setattr("tasks.renewal.LEASE_SECONDS", 0.5)
+    monkeypatch.setattr("tasks.renewal.LEASE_SECONDS", EARLY_SECONDS)
     monkeypatch.setattr("tasks.claim.LEASE_SECONDS", 1)
 
 
@@ -360,14 +377,12 @@ async def after_outage(
 ) -> None:
     """Hold the lock through an outage in which the lease expires and something else happens."""
     async with holding as held:
-        await wait_for_renewals()
+        await wait_for_renewals(faults)
         faults.order(OUTAGE)
-        await wait_for_renewals()
-        await wait_for_renewals()
+        await wait_for_expiry()
         meanwhile(held)
         faults.withdraw(OUTAGE)
-        await wait_for_renewals()
-        await wait_for_renewals()
+        await wait_for_renewals(faults)  # the first ones take the leases again
 
 
 def expire(lock: BlobClient, held: HeldLock) -> None:
@@ -378,18 +393,15 @@ def expire(lock: BlobClient, held: HeldLock) -> None:
 async def test_a_lease_that_expired_in_an_outage_is_taken_again_while_the_lock_names_the_run(
     hold: Hold, lock: BlobClient, storage_faults: StorageProxy
 ) -> None:
-    states: list[str] = []
-
-    def look(held: HeldLock) -> None:
+    async with hold() as held:
+        await wait_for_renewals(storage_faults)
+        storage_faults.order(OUTAGE)
+        await wait_for_expiry()
         expire(lock, held)
-        states.append(lock.get_blob_properties().lease.state)
-
-    await after_outage(hold(), storage_faults, look)
-    assert states == ["available"]
-    leases = [
-        r for r in storage_faults.requests if r.comp == "lease" and r.blob.endswith(lock.blob_name)
-    ]
-    assert len(leases) > 10
+        assert lock.get_blob_properties().lease.state == "available"
+        storage_faults.withdraw(OUTAGE)
+        await wait_for_renewals(storage_faults)
+        assert lock.get_blob_properties().lease.state == "leased"
 
 
 @pytest.mark.usefixtures("early")
@@ -434,32 +446,39 @@ async def test_a_run_that_only_tries_an_overlapping_folder_does_not_end_one_afte
     await after_outage(hold(), storage_faults, try_it)
 
 
+@pytest.mark.usefixtures("quick_retries")
 async def test_a_run_gives_up_its_lock_after_an_outage_of_minutes(
     storage_faults: StorageProxy, hold: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def hang() -> None:
         async with hold():
             monkeypatch.setattr("tasks.outages.OUTAGE_SECONDS", -29)  # less than a lease: 1 s
-            await wait_for_renewals()
+            await wait_for_renewals(storage_faults)
             storage_faults.order(OUTAGE)
             await asyncio.Event().wait()
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         error = await error_of(asyncio.create_task(hang()))
     assert isinstance(error, OutputInUseError)
 
 
+@pytest.mark.usefixtures("quick_retries")
 async def test_a_run_that_waits_lets_the_holder_renew_first_after_an_outage(
-    hold: Hold, storage_faults: StorageProxy, monkeypatch: pytest.MonkeyPatch
+    hold: Hold, storage_faults: StorageProxy
 ) -> None:
-    monkeypatch.setattr("tasks.outages.PAUSES_SECONDS", (0.05,))
-    storage_faults.order(Drop(when="before", comp="lease", times=4))  # the SDK tries four times
-    async with asyncio.timeout(60), hold():
-        pass
-    (*_, failed, taken, _) = [r.at_seconds for r in storage_faults.requests if r.comp == "lease"][
-        :6
-    ]
-    assert taken - failed > 0.2
+    outage = Drop(when="before", comp="lease")
+    storage_faults.order(outage)
+    ended_at_seconds: list[float] = []
+
+    def end() -> None:
+        storage_faults.withdraw(outage)
+        storage_faults.requests.clear()
+        ended_at_seconds.append(time.monotonic())
+
+    with reacting_to("Retrying.", end):
+        async with asyncio.timeout(PATIENCE_SECONDS), hold():
+            pass
+    assert about_leases(storage_faults)[0].at_seconds - ended_at_seconds[0] > HEAD_START_SECONDS
 
 
 async def test_an_unexpected_error_of_the_renewal_ends_the_run(
@@ -468,7 +487,7 @@ async def test_an_unexpected_error_of_the_renewal_ends_the_run(
     def break_renewal() -> None:
         monkeypatch.setattr("tasks.renewal.RENEWAL_SECONDS", None)  # not a number of seconds
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         error = await error_of(asyncio.create_task(hold_forever(hold(), break_renewal)))
     assert isinstance(error, TypeError)
 
@@ -498,8 +517,9 @@ async def test_a_cancelled_run_releases_the_lock_and_stays_cancelled(
 
 
 @pytest.mark.usefixtures("early")
-async def test_a_lease_is_renewed_while_the_run_holds_it(hold: Hold, lock: BlobClient) -> None:
+async def test_a_lease_is_renewed_while_the_run_holds_it(
+    hold: Hold, lock: BlobClient, storage_faults: StorageProxy
+) -> None:
     async with hold():
-        await wait_for_renewals()
-        await wait_for_renewals()
+        await wait_for_renewals(storage_faults)
         assert lock.get_blob_properties().lease.state == "leased"

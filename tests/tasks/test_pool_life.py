@@ -25,6 +25,7 @@ from tasks.errors import PoolError
 from tasks.models import Ticket
 from tasks.parameters import Node, Pool
 from tasks.pool import check_formula, make_pool, warm_pool_id
+from tasks.results.listeners import listening
 from tasks.results.progress import Tally
 
 KEY = base64.b64encode(b"of these tests only").decode()
@@ -221,12 +222,15 @@ async def test_a_run_without_spot_nodes_continues_on_dedicated_nodes(
 
 
 async def test_at_the_limit_on_node_hours_running_files_are_finished_and_all_nodes_leave(
-    batch: BatchClient, order: Order
+    batch: BatchClient, order: Order, tmp_path: Path
 ) -> None:
-    ticket = a_run(batch, "sleep 12", *["true"] * 3)
+    gate = tmp_path / "gate"
+    ticket = a_run(batch, f"until test -e {gate}; do sleep 0.1; done", *["true"] * 3)
     await make_pool.fn(ticket, Pool(spot_nodes=1, slots_per_node=1), files=4)
+    wait_until(lambda: batch.get_task(ticket.job_id, "k0-1").state == "running")
     tally = Tally(files=9, submitted=4)
-    completion = await watch_completion.fn(ticket, tally, Roster(), max_node_hours=5 / 3600)
+    with listening(lambda _: gate.touch() if tally.is_stopped else None):
+        completion = await watch_completion.fn(ticket, tally, Roster(), max_node_hours=1 / 3600)
     assert completion.diagnosis
     assert completion.diagnosis.code == "NodeHoursSpent"
     assert [(r.key, r.state) for r in completion.batch_results] == [("k0", "succeeded")]

@@ -75,6 +75,7 @@ async def test_existing_containers_pass_and_are_not_changed(
         assert list(blobs.get_container_client(name).list_blob_names()) == ["foreign"]
 
 
+@pytest.mark.usefixtures("quick_retries")
 async def test_a_batch_account_that_does_not_respond_fails(
     checks_of: Preflight, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +128,7 @@ async def test_a_shared_pool_that_does_not_exist_fails(checks_of: Preflight) -> 
     assert checks["nodes"].detail == "The pool 'nosuch' does not exist."
 
 
+@pytest.mark.usefixtures("quick_retries")
 @pytest.mark.accounts("key")  # the connection string is changed
 async def test_a_storage_account_that_does_not_respond_fails(
     checks_of: Preflight, account: dict[str, str], monkeypatch: pytest.MonkeyPatch
@@ -235,6 +237,7 @@ async def test_a_quota_smaller_than_one_node_fails(checks_of: Preflight, order: 
     assert checks["quota"].remedy == "Request a higher quota in the Azure portal (Quotas)."
 
 
+@pytest.mark.usefixtures("quick_retries")
 async def test_a_busy_service_does_not_fail(checks_of: Preflight, order: Order) -> None:
     order("answer", status=503, operation="PATCH /pools/*")
     checks = await checks_of()
@@ -242,6 +245,7 @@ async def test_a_busy_service_does_not_fail(checks_of: Preflight, order: Order) 
     assert checks["pools and jobs"].detail.endswith("503 ServerBusy. Azure is busy.")
 
 
+@pytest.mark.usefixtures("quick_retries")
 async def test_a_throttled_request_is_retried(checks_of: Preflight, order: Order) -> None:
     order("answer", status=429, operation="PATCH /jobs/*", times=2)
     assert (await checks_of())["pools and jobs"].state == "passed"

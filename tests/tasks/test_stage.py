@@ -29,7 +29,7 @@ from tasks.stage import (
 )
 
 InFlow = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 90
 
 
 def a_stage(name: StageName, *errors: Exception, **options: Any) -> Any:

@@ -10,7 +10,7 @@ from azure.storage.blob import BlobServiceClient, ContainerClient
 from records import a_conversion, a_file, a_request, a_source, a_ticket
 
 import storage_proxy
-from storage_proxy import Delay, StorageProxy
+from storage_proxy import Hold, StorageProxy
 from tasks.models import Conversion, Refusal, Ticket
 from tasks.naming import input_blob
 from tasks.parameters import Limits
@@ -97,11 +97,12 @@ async def test_a_file_that_changes_while_it_is_uploaded_is_refused_and_its_blob_
     upload: Any, inputs: ContainerClient, tmp_path: Path, storage_faults: StorageProxy
 ) -> None:
     conversion = a_conversion(a_file(tmp_path / "a.mp4", b"planned"))
-    storage_faults.order(Delay(method="PUT", blob="*/inputs/*", seconds=1, times=1))
+    hold = Hold(method="PUT", blob="*/inputs/*")
+    storage_faults.order(hold)
     uploading = asyncio.create_task(upload(conversion))
-    while not storage_faults.requests:
-        await asyncio.wait([uploading], timeout=0.05)
+    await storage_faults.first_request(uploading, lambda request: request.method == "PUT")
     (tmp_path / "a.mp4").write_bytes(b"another")
+    storage_faults.withdraw(hold)
     assert [refusal.reason for refusal in await uploading] == [CHANGED]
     assert [r.method for r in storage_faults.requests] == ["PUT", "DELETE"]
     assert uploaded(inputs) == {}

@@ -80,7 +80,9 @@ def ask(account: dict[str, str], *, tenant: str = "", **form: str) -> tuple[int,
         "scope": f"{BATCH}/.default",
     }
     trusted = ssl.create_default_context(cafile=account["SSL_CERT_FILE"])
-    answer = httpx.post(f"{address}/oauth2/v2.0/token", data=right | form, verify=trusted)
+    answer = httpx.post(
+        f"{address}/oauth2/v2.0/token", data=right | form, verify=trusted, timeout=60
+    )
     return answer.status_code, answer.text
 
 

@@ -54,7 +54,8 @@ def test_with_tls_it_stops_too_and_keeps_its_certificate(
         program.wait_until("ready")
         settings = env_file.read(data / "stack.env")
         trusted = ssl.create_default_context(cafile=settings["SSL_CERT_FILE"])
-        with httpx.Client(verify=trusted) as client:  # its connection is open when the stack stops
+        # The client's connection is open when the stack stops.
+        with httpx.Client(verify=trusted, timeout=60) as client:
             assert client.get(settings["AZURE_BATCH_ENDPOINT"]).status_code == 401
             program.send(signal.SIGTERM)
             assert program.end() == (0, "", "")

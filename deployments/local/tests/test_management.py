@@ -50,6 +50,7 @@ def ask(
             f"{account['AZURE_RESOURCE_MANAGER_ENDPOINT']}/subscriptions/{place}/{path}",
             headers={"Authorization": f"Bearer {credential.get_token(f'{resource}/.default')[0]}"},
             verify=ssl.create_default_context(cafile=account["SSL_CERT_FILE"]),
+            timeout=60,
         )
 
     return get
@@ -144,6 +145,7 @@ def test_batch_refuses_a_token_for_resource_manager(
         f"{account['AZURE_BATCH_ENDPOINT']}/pools?{VERSION}",
         headers={"Authorization": f"Bearer {token}"},
         verify=ssl.create_default_context(cafile=account["SSL_CERT_FILE"]),
+        timeout=60,
     )
     assert answer.status_code == 401
     assert MANAGEMENT in answer.text
@@ -152,5 +154,5 @@ def test_batch_refuses_a_token_for_resource_manager(
 def test_requests_to_other_host_names_are_refused(account: dict[str, str]) -> None:
     address = f"{account['AZURE_RESOURCE_MANAGER_ENDPOINT']}/subscriptions/{UNKNOWN}/{ACCOUNTS}"
     trusted = ssl.create_default_context(cafile=account["SSL_CERT_FILE"])
-    answer = httpx.get(address, headers={"Host": "rebound.example"}, verify=trusted)
+    answer = httpx.get(address, headers={"Host": "rebound.example"}, verify=trusted, timeout=60)
     assert (answer.status_code, answer.text) == (400, "Invalid host header")

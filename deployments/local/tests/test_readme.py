@@ -72,7 +72,7 @@ def test_every_fixture_in_the_table_is_one_of_the_plugin() -> None:
     named = re.findall(
         r"`(\w+)`", "\n".join(row.split("|")[1] for row in section.splitlines()[2:] if row)
     )
-    assert len(named) == 7
+    assert len(named) == 8
     assert [name for name in named if not hasattr(pytest_plugin, name)] == []
 
 

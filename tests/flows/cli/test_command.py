@@ -16,6 +16,7 @@ import pytest
 from azure.batch import BatchClient
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.storage.blob import BlobServiceClient
+from databases import EmptyDatabase
 
 from local_azure.testing import local_stack
 from programs import CONVERT, read_until
@@ -327,7 +328,7 @@ def test_ctrl_c_while_python_imports_ends_it_in_one_line(started: Any) -> None:
     process = started(environment=environment)
     read_until(process.stdout, "typing")
     os.killpg(process.pid, signal.SIGINT)
-    rest, _ = process.communicate(timeout=30)
+    rest, _ = process.communicate(timeout=90)
     assert process.returncode == 130
     assert [line for line in rest.splitlines() if not line.startswith("import time:")] == [
         "error: interrupted. Nothing was started."
@@ -341,7 +342,7 @@ def test_after_an_interruption_the_same_command_converts_the_rest(
     process = started(source, "--preset", "webm")
     read_until(process.stdout, " added")
     os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=90)
     rest, _ = started(source, "--preset", "webm").communicate(timeout=120)
     assert "0 of 1 file to upload" in rest
     assert "1 converted in" in rest
@@ -360,15 +361,16 @@ def test_it_finds_the_stack_that_runs_in_another_terminal(
 
 
 def test_ctrl_c_ends_a_stack_and_a_server_of_its_own_too(
-    started: Any, clip: Callable[..., Path], tmp_path: Path
+    started: Any, clip: Callable[..., Path], tmp_path: Path, empty_database: EmptyDatabase
 ) -> None:
+    empty_database.copy_to(tmp_path / "batch-convert")
     environment = without_account() | {"XDG_DATA_HOME": str(tmp_path)}
     source = clip(".mp4", audio=30, video=30)
     process = started(source, "--preset", "webm", environment=environment)
     read_until(process.stdout, " added")
     assert "batch-convert" in processes_of(tmp_path)
     os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=90)
     assert process.returncode == 130
     assert processes_of(tmp_path) == ""
 

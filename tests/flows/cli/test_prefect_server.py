@@ -15,7 +15,7 @@ from tasks.errors import ConvertError
 
 def test_a_server_answers_on_loopback(prefect_server: str) -> None:
     assert prefect_server.startswith("http://127.0.0.1:")
-    assert httpx.get(f"{prefect_server}/health").json() is True
+    assert httpx.get(f"{prefect_server}/health", timeout=60).json() is True
 
 
 FLOW = """
@@ -32,7 +32,8 @@ names_itself()
 
 def test_a_flow_of_another_process_is_recorded_on_it(prefect_server: str) -> None:
     program = subprocess.run([sys.executable, "-c", FLOW], capture_output=True, check=True)
-    recorded = httpx.get(f"{prefect_server}/flow_runs/{program.stdout.decode().strip()}")
+    run = program.stdout.decode().strip()
+    recorded = httpx.get(f"{prefect_server}/flow_runs/{run}", timeout=60)
     assert recorded.json()["state_type"] == "COMPLETED"
 
 

@@ -102,7 +102,7 @@ async def test_chosen_accounts_are_used_in_tasks_and_threads_of_the_block_only(
 
 async def test_prefect_does_not_show_the_keys_of_a_block(prefect_server: str) -> None:
     await saved("shown", **WHOLE)
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         answer = await client.post(f"{prefect_server}/block_documents/filter", json={})
     assert "shown" in answer.text
     assert "canary" not in answer.text
@@ -120,5 +120,5 @@ def test_the_block_type_can_be_registered(prefect_server: str) -> None:
     ]
     registered = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert "Azure accounts" in registered.stdout
-    types = httpx.post(f"{prefect_server}/block_types/filter", json={}).json()
+    types = httpx.post(f"{prefect_server}/block_types/filter", json={}, timeout=60).json()
     assert "azure-accounts" in {each["slug"] for each in types}

@@ -85,6 +85,7 @@ def test_a_lease_that_has_expired_is_not_in_force(
     assert read_lease(blob).is_leased is is_leased
 
 
+@pytest.mark.usefixtures("quick_retries")
 @pytest.mark.parametrize(
     "fault",
     [

@@ -44,7 +44,7 @@ def test_a_run_ends_although_asyncio_and_httpx_log_to_prefect_at_debug(tmp_path:
         env=os.environ | loggers,
         capture_output=True,
         text=True,
-        timeout=60,  # without the filter, it never ends
+        timeout=150,  # without the filter, it never ends
         check=False,
     )
     assert (ended.returncode, ended.stdout) == (0, "ended\n"), ended.stderr

@@ -133,12 +133,18 @@ def blobs(account: dict[str, str], account_stack: LocalStack) -> Iterator[BlobSe
 def free_quota(batch: BatchClient) -> None:
     """Delete the pools that earlier tests left, so that no node counts against the quota."""
     names = [pool.id for pool in batch.list_pools() if pool.state == "active"]
-    for poller in [batch.begin_delete_pool(name, polling_interval=1) for name in names]:
+    for poller in [batch.begin_delete_pool(name, polling_interval=0) for name in names]:
         poller.wait()
 
 
 @pytest.fixture
-def order(batch: BatchClient) -> Iterator[Callable[..., None]]:
+def clear_faults(batch: BatchClient) -> Callable[[], None]:
+    """Return a function that removes all faults."""
+    return lambda: batch.send_request(HttpRequest("DELETE", FAULTS)).raise_for_status()
+
+
+@pytest.fixture
+def order(batch: BatchClient, clear_faults: Callable[[], None]) -> Iterator[Callable[..., None]]:
     """Yield a function that orders a fault; remove all faults after the test."""
 
     def order_fault(kind: str, **fields: Any) -> None:
@@ -146,4 +152,4 @@ def order(batch: BatchClient) -> Iterator[Callable[..., None]]:
         batch.send_request(request).raise_for_status()
 
     yield order_fault
-    batch.send_request(HttpRequest("DELETE", FAULTS)).raise_for_status()
+    clear_faults()

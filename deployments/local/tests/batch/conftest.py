@@ -14,10 +14,12 @@ from lab import (
     MAX_NODES,
     STORAGE_ACCOUNT,
     STORAGE_KEY,
+    TIMEOUT_SECONDS,
     Blobs,
     FaultOrders,
     Lab,
     NewLab,
+    Stubborn,
     serve,
     unique,
 )
@@ -65,6 +67,16 @@ def faults(lab: Lab) -> Iterator[FaultOrders]:
     orders = FaultOrders(lab)
     yield orders
     orders.clear()
+
+
+@pytest.fixture
+def stubborn(tmp_path: Path, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubborn]:
+    """Yield a script that the service waits for, and does not kill, until it ends."""
+    assert lab
+    monkeypatch.setattr("local_azure.batch.process.GRACE_SECONDS", TIMEOUT_SECONDS)
+    stubborn = Stubborn(tmp_path / "gate")
+    yield stubborn
+    stubborn.end()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from azure.batch.batch_auth import SharedKeyCredentials
 URL = os.environ["AZURE_BATCH_ENDPOINT"]
 ACCOUNT = os.environ["AZURE_BATCH_ACCOUNT"]
 KEY = os.environ["AZURE_BATCH_ACCESS_KEY"]
-TIMEOUT_SECONDS = 30
+TIMEOUT_SECONDS = 60
 HOUR = timedelta(hours=1)
 FORMULA = '$TargetLowPriorityNodes = time() < time("2100-01-01T00:00:00Z") ? 2 : 0;'
 IMAGE = models.ImageReference(publisher="canonical", offer="ubuntu-24_04-lts", sku="server")

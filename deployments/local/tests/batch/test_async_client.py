@@ -9,10 +9,9 @@ import pytest
 from azure.batch import models as m
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
-from lab import Lab, NewLab, shell
+from lab import TIMEOUT_SECONDS, Lab, NewLab, shell
 from local_azure.batch.routes import OPERATIONS
 
-TIMEOUT_SECONDS = 20
 HOUR = timedelta(hours=1)
 FORMULA = '$TargetLowPriorityNodes = time() < time("2100-01-01T00:00:00Z") ? 2 : 0;'
 INFO = m.BatchPoolInfo(pool_id="pool")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from azure.batch import models as m
 
-from lab import Lab, serve, until
+from lab import FaultOrders, Lab, serve, until
 from local_azure.batch.reaper import end_processes
 from processes import Program
 
@@ -74,13 +74,17 @@ def test_no_process_outlives_a_task_that_is_ended(
 
 
 def test_no_process_outlives_a_task_that_takes_too_long(
-    lab: Lab, pool: str, tmp_path: Path
+    lab: Lab, pool: str, faults: FaultOrders, tmp_path: Path
 ) -> None:
-    pids = tmp_path / "pids"
-    limit = m.BatchTaskConstraints(max_wall_clock_time=timedelta(seconds=0.5))
+    faults.stop_clock()
+    job, pids = lab.job(pool), tmp_path / "pids"
+    limit = m.BatchTaskConstraints(max_wall_clock_time=timedelta(seconds=0.1))
     script = DETACHED["in its own session"].format(pids=pids)
-    lab.run(pool, f"{script} & sleep 987", constraints=limit)
-    assert all_ended(written(pids))
+    task = lab.task(job, f"{script} & sleep 987", constraints=limit)
+    running = written(pids)
+    faults.start_clock()
+    lab.completed(job, task)
+    assert all_ended(running)
 
 
 def test_the_end_of_one_task_ends_no_process_of_another(

@@ -92,12 +92,13 @@ def test_an_evicted_node_returns_with_its_id_and_an_empty_disk(
     task_id = lab.task(job_id, "test -e again && exit 9; touch again; echo on; sleep 30")
     lab.state(job_id, task_id, "running")
     until(lambda: "on" in lab.output(lab.client.get_task(job_id, task_id)))
-    faults.order("evict", pool=pool, node=node.id, returnSeconds=0.3)
+    faults.order("evict", pool=pool, node=node.id, returnSeconds=3600)
     until(lambda: lab.client.get_node(pool, node.id).state == "preempted")
     until(lambda: not (lab.data / pool / node.id).exists())
     task = lab.client.get_task(job_id, task_id)
     assert (task.state, task.execution_info.requeue_count) == ("active", 0)
     assert lab.client.get_pool(pool).target_low_priority_nodes == 1
+    faults.clear()
     lab.state(job_id, task_id, "running")
     until(lambda: "on" in lab.output(lab.client.get_task(job_id, task_id)))
 
@@ -123,8 +124,10 @@ def test_a_node_can_be_evicted_after_a_delay_and_permanently(
     lab: Lab, pool: str, faults: FaultOrders
 ) -> None:
     (node,) = lab.client.list_nodes(pool)
+    faults.stop_clock()
     faults.order("evict", pool=pool, node=node.id, afterSeconds=0.1, returnSeconds=None)
     assert lab.client.get_node(pool, node.id).state == "idle"
+    faults.start_clock()
     until(lambda: lab.client.get_node(pool, node.id).state == "preempted")
     (counts,) = lab.client.list_pool_node_counts()
     assert counts.low_priority.preempted == 1
@@ -215,12 +218,14 @@ def test_a_pool_that_cannot_grow_reports_a_resize_error(
 
 
 def test_counts_lag_behind_and_catch_up(lab: Lab, pool: str, faults: FaultOrders) -> None:
-    faults.order("lag", seconds=0.5)
+    faults.stop_clock()
+    faults.order("lag", seconds=0.1)
     job_id = lab.job(pool)
     task_id = lab.task(job_id)
     lab.completed(job_id, task_id)
     counts = lab.client.get_job_task_counts(job_id).task_counts
     assert (counts.active, counts.completed) == (0, 0)
+    faults.start_clock()
     until(lambda: lab.client.get_job_task_counts(job_id).task_counts.completed == 1)
 
 
@@ -280,10 +285,19 @@ def test_the_task_of_a_lost_node_runs_on_another_node(lab: Lab, faults: FaultOrd
 
 
 def test_boots_take_as_long_as_ordered(lab: Lab, faults: FaultOrders) -> None:
-    faults.order("boot", seconds=0.3)
+    faults.stop_clock()
+    faults.order("boot", seconds=0.1)
     lab.client.create_pool(lab.pool_options("slow", target_low_priority_nodes=1))
-    until(lambda: [node.state for node in lab.client.list_nodes("slow")] == ["starting"])
-    assert lab.client.get_pool("slow").allocation_state == "steady"
+    lab.nodes("slow", count=1, state="starting")
+    faults.start_clock()
+    lab.nodes("slow", count=1)
+
+
+def test_a_boot_ends_when_faults_are_cleared(lab: Lab, faults: FaultOrders) -> None:
+    faults.order("boot", seconds=3600)
+    lab.client.create_pool(lab.pool_options("slow", target_low_priority_nodes=1))
+    lab.nodes("slow", count=1, state="starting")
+    faults.clear()
     lab.nodes("slow", count=1)
 
 

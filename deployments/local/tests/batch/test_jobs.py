@@ -7,7 +7,7 @@ import pytest
 from azure.batch import models as m
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
-from lab import Lab, until
+from lab import Lab, Stubborn, until
 
 
 def test_a_job_shows_its_properties_and_the_defaults(lab: Lab, pool: str) -> None:
@@ -62,15 +62,18 @@ def test_terminating_a_job_ends_its_running_and_waiting_tasks(lab: Lab, pool: st
         assert (task.state, task.execution_info.failure_info.code) == ("completed", "TaskEnded")
 
 
-def test_a_job_is_terminating_until_its_processes_have_ended(lab: Lab, pool: str) -> None:
+def test_a_job_is_terminating_until_its_processes_have_ended(
+    lab: Lab, pool: str, stubborn: Stubborn
+) -> None:
     job_id = lab.job(pool)
-    task_id = lab.task(job_id, "trap '' TERM; echo on; while :; do sleep 0.1; done")
-    until(lambda: lab.client.get_task(job_id, task_id).state == "running")
+    task_id = lab.task(job_id, stubborn.script)
+    lab.state(job_id, task_id, "running")
     until(lambda: "on" in lab.output(lab.client.get_task(job_id, task_id)))
     assert lab.send("POST", f"/jobs/{job_id}/terminate").status_code == 202
     assert lab.client.get_job(job_id).state == "terminating"
     again = lab.refused("POST", f"/jobs/{job_id}/terminate")
     assert again == (409, "JobBeingTerminated")
+    stubborn.end()
     lab.job_state(job_id, "completed")
 
 
@@ -100,10 +103,12 @@ def test_deleting_a_job_deletes_its_tasks_and_their_files(lab: Lab, pool: str) -
     assert not (lab.data / pool / node.id / "workitems" / job_id).exists()
 
 
-def test_the_id_of_a_job_that_is_being_deleted_is_in_use(lab: Lab, pool: str) -> None:
+def test_the_id_of_a_job_that_is_being_deleted_is_in_use(
+    lab: Lab, pool: str, stubborn: Stubborn
+) -> None:
     job_id = lab.job(pool)
-    task_id = lab.task(job_id, "trap '' TERM; echo on; while :; do sleep 0.1; done")
-    until(lambda: lab.client.get_task(job_id, task_id).state == "running")
+    task_id = lab.task(job_id, stubborn.script)
+    lab.state(job_id, task_id, "running")
     until(lambda: "on" in lab.output(lab.client.get_task(job_id, task_id)))
     assert lab.send("DELETE", f"/jobs/{job_id}").status_code == 202
     assert lab.client.get_job(job_id).state == "deleting"
@@ -214,12 +219,13 @@ def test_jobs_run_by_priority(lab: Lab, tmp_path: Any) -> None:
     blocker = lab.job(pool_id)
     first = lab.task(blocker, f"until test -e {log}.go; do sleep 0.02; done")
     lab.state(blocker, first, "running")
+    tasks = {}
     for priority in (-5, 10, 0):
         job_id = lab.job(pool_id, priority=priority)
-        last = lab.task(job_id, f"echo {priority} >> {log}")
+        tasks[job_id] = lab.task(job_id, f"echo {priority} >> {log}")
     (tmp_path / "log.go").touch()
-    lab.completed(job_id, last)
-    lab.nodes(pool_id, count=1)
+    for job_id, task_id in tasks.items():
+        lab.completed(job_id, task_id)
     assert log.read_text().split() == ["10", "0", "-5"]
 
 

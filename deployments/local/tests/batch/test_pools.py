@@ -7,7 +7,7 @@ import pytest
 from azure.batch import models as m
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
-from lab import Lab, NewLab, until
+from lab import Lab, NewLab, Stubborn, until
 
 FORMULA = '$TargetLowPriorityNodes = time() < time("2100-01-01T00:00:00Z") ? 2 : 0;'
 
@@ -63,10 +63,10 @@ def test_a_pool_exists_until_it_is_deleted(lab: Lab) -> None:
     assert not (lab.data / pool_id).exists()
 
 
-def test_a_pool_that_is_being_deleted_accepts_no_change(lab: Lab) -> None:
+def test_a_pool_that_is_being_deleted_accepts_no_change(lab: Lab, stubborn: Stubborn) -> None:
     pool_id = lab.pool(nodes=1)
     job_id = lab.job(pool_id)
-    task_id = lab.task(job_id, "trap '' TERM; echo on; while :; do sleep 0.1; done")
+    task_id = lab.task(job_id, stubborn.script)
     lab.state(job_id, task_id, "running")
     until(lambda: "on" in lab.output(lab.client.get_task(job_id, task_id)))
     assert lab.send("DELETE", f"/pools/{pool_id}").status_code == 202

@@ -10,7 +10,7 @@ import pytest
 from azure.batch import models as m
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
-from lab import Lab, is_alive, until
+from lab import FaultOrders, Lab, is_alive, until
 
 STUBBORN = "trap '' TERM; echo on; while :; do sleep 0.05; done"
 
@@ -129,11 +129,16 @@ def test_a_retry_that_succeeds_is_a_success(lab: Lab, pool: str) -> None:
 
 
 def test_a_wall_clock_ends_the_task_and_its_child_processes(
-    lab: Lab, pool: str, tmp_path: Any
+    lab: Lab, pool: str, faults: FaultOrders, tmp_path: Any
 ) -> None:
-    limit = m.BatchTaskConstraints(max_wall_clock_time=timedelta(seconds=0.3))
+    faults.stop_clock()
+    limit = m.BatchTaskConstraints(max_wall_clock_time=timedelta(seconds=0.1))
     script = f"(trap '' TERM; while :; do date > {tmp_path}/alive; sleep 0.02; done) & wait"
-    info = lab.run(pool, script, constraints=limit).execution_info
+    job_id = lab.job(pool)
+    task_id = lab.task(job_id, script, constraints=limit)
+    until((tmp_path / "alive").exists)
+    faults.start_clock()
+    info = lab.completed(job_id, task_id).execution_info
     assert (info.exit_code, info.result) == (None, "failure")
     assert info.failure_info.code == "TaskEnded"
     (tmp_path / "alive").unlink()
@@ -144,11 +149,13 @@ def test_a_wall_clock_ends_the_task_and_its_child_processes(
 def test_processes_that_a_task_leaves_behind_end_with_it(
     lab: Lab, pool: str, tmp_path: Any
 ) -> None:
-    script = f"(while :; do date > {tmp_path}/alive; sleep 0.02; done) & sleep 0.1"
+    alive = tmp_path / "alive"
+    begun = f"until test -e {alive}; do sleep 0.02; done"
+    script = f"(while :; do date > {alive}; sleep 0.02; done) & {begun}"
     assert lab.run(pool, script).execution_info.exit_code == 0
-    (tmp_path / "alive").unlink()
+    alive.unlink()
     assert lab.run(pool, "sleep 0.1").execution_info.exit_code == 0
-    assert not (tmp_path / "alive").exists()
+    assert not alive.exists()
 
 
 def test_slots_are_never_overcommitted(lab: Lab, pool: str, tmp_path: Any) -> None:
@@ -355,13 +362,16 @@ def test_a_deleted_task_is_gone_with_its_files_and_its_id_is_free(lab: Lab, pool
 
 
 def test_a_second_termination_does_not_save_a_process_that_ignores_sigterm(
-    lab: Lab, pool: str
+    lab: Lab, pool: str, faults: FaultOrders
 ) -> None:
-    limit = m.BatchTaskConstraints(max_wall_clock_time=timedelta(seconds=0.3))
+    faults.stop_clock()
+    limit = m.BatchTaskConstraints(max_wall_clock_time=timedelta(seconds=0.1))
     job_id = lab.job(pool)
     script = "trap 'echo ending' TERM; echo $$; while :; do sleep 0.02; done"
     task_id = lab.task(job_id, script, constraints=limit)
     task = lab.state(job_id, task_id, "running")
+    until(lambda: lab.output(task).strip())
+    faults.start_clock()
     until(lambda: "ending" in lab.output(task))
     lab.client.terminate_task(job_id, task_id)
     pid = int(lab.output(task).split()[0])

@@ -159,6 +159,7 @@ def test_a_deleted_container_has_its_own_error_code(lab: Lab, pool: str, blobs: 
     assert info.failure_info.code == "FileUploadContainerNotFound"
 
 
+@pytest.mark.usefixtures("impatient")
 def test_an_unreachable_container_url_fails_the_task_but_not_the_node(lab: Lab, pool: str) -> None:
     info = lab.run(pool, "touch f", output_files=[output("http://x", "f")]).execution_info
     assert info.failure_info.code == "FileUploadMiscError"
@@ -273,6 +274,12 @@ class Shaky(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the pauses between the tries of a transfer."""
+    monkeypatch.setattr(transfers, "PAUSES_SECONDS", [0.01] * len(transfers.PAUSES_SECONDS))
+
+
+@pytest.fixture
 def shaky() -> Iterator[str]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Shaky) as server:
         server.left = {}  # type: ignore[attr-defined]
@@ -283,6 +290,7 @@ def shaky() -> Iterator[str]:
         thread.join()
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_download_is_retried_after_a_server_error(lab: Lab, pool: str, shaky: str) -> None:
     good = lab.run(pool, "cat input", resource_files=[resource(f"{shaky}/2")])
     assert lab.output(good) == "ok"
@@ -290,6 +298,7 @@ def test_a_download_is_retried_after_a_server_error(lab: Lab, pool: str, shaky: 
     assert bad.execution_info.failure_info.code == "BlobDownloadMiscError"
 
 
+@pytest.mark.usefixtures("impatient")
 def test_an_upload_is_retried_after_a_server_error(lab: Lab, pool: str, shaky: str) -> None:
     good = lab.run(pool, "touch f", output_files=[output(f"{shaky}/2", "f")])
     assert good.execution_info.result == "success"
@@ -297,6 +306,7 @@ def test_an_upload_is_retried_after_a_server_error(lab: Lab, pool: str, shaky: s
     assert bad.execution_info.failure_info.code == "FileUploadMiscError"
 
 
+@pytest.mark.usefixtures("impatient")
 def test_an_unreachable_server_fails_the_download(lab: Lab, pool: str) -> None:
     task = lab.run(pool, resource_files=[resource("http://127.0.0.1:9/a?sig=secret")])
     failure = task.execution_info.failure_info

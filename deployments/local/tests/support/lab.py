@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import os
 import shlex
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,7 +34,8 @@ STORAGE_ACCOUNT = "localstorage"
 STORAGE_KEY = base64.b64encode(b"another key that only these tests know" * 2).decode()
 NODE_PATH = "/usr/local/bin:/usr/bin:/bin"
 MAX_NODES = 64
-TIMEOUT_SECONDS = 20.0
+TIMEOUT_SECONDS = 60.0
+STOPPED = 1e-6  # as a rate of the clock: a second of it takes days
 API = "api-version=2025-06-01"
 
 _numbers = itertools.count(1)
@@ -203,6 +203,27 @@ class FaultOrders:
     def clear(self) -> None:
         assert self.lab.send("DELETE", "/_local/faults").status_code == 204
 
+    def stop_clock(self) -> None:
+        """Stop the service's clock, so that nothing that it times ends before the test is ready."""
+        self.order("clock", rate=STOPPED)
+
+    def start_clock(self) -> None:
+        self.order("clock", rate=1)
+
+
+@dataclass(frozen=True)
+class Stubborn:
+    """A script that ignores SIGTERM and runs until `end`."""
+
+    gate: Path
+
+    @property
+    def script(self) -> str:
+        return f"trap '' TERM; echo on; until test -e {self.gate}; do sleep 0.02; done"
+
+    def end(self) -> None:
+        self.gate.touch()
+
 
 @dataclass
 class Blobs:
@@ -242,14 +263,11 @@ def recording(app: ASGIApp, called: set[tuple[str, str]]) -> ASGIApp:
 def serve(data: Path, *, max_nodes: int = MAX_NODES) -> Iterator[Lab]:
     """Serve a Batch service on a free port until the block ends."""
     app = create_app(account=ACCOUNT, key=KEY, data=data, max_nodes=max_nodes, node_path=NODE_PATH)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     called: set[tuple[str, str]] = set()
     config = uvicorn.Config(
         recording(app, called),
         host="127.0.0.1",
-        port=port,
+        port=0,
         log_level="warning",
         date_header=False,
     )
@@ -262,7 +280,7 @@ def serve(data: Path, *, max_nodes: int = MAX_NODES) -> Iterator[Lab]:
     thread = threading.Thread(target=lambda: asyncio.run(run()))
     thread.start()
     until(lambda: server.started or not thread.is_alive())
-    url = f"http://127.0.0.1:{port}"
+    url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     credential = AzureNamedKeyCredential(ACCOUNT, KEY)
     try:
         with BatchClient(url, credential, retry_total=0) as client:

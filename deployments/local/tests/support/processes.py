@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-END_SECONDS = 20
+END_SECONDS = 60
 
 
 class Program:
@@ -39,7 +39,7 @@ class Program:
 
     def end(self) -> tuple[int, str, str]:
         """Close stdin, wait for the end, and return exit status, stdout and stderr."""
-        stdout, stderr = self.process.communicate(timeout=30)
+        stdout, stderr = self.process.communicate(timeout=END_SECONDS)
         return self.process.returncode, stdout, stderr
 
 
@@ -55,5 +55,5 @@ def all_end(path: Path) -> bool:
     """Return whether the processes that have `path` in their command lines end in time."""
     deadline = time.monotonic() + END_SECONDS
     while processes_of(path) and time.monotonic() < deadline:
-        pass
+        time.sleep(0.02)  # leaves the processor to those that end
     return not processes_of(path)

@@ -3,6 +3,7 @@
 Faults are checked in the order in which they came.
 """
 
+import asyncio
 import fnmatch
 import random
 from datetime import timedelta
@@ -40,6 +41,7 @@ class Standing:
 
 class Faults:
     def __init__(self) -> None:
+        self.cleared = asyncio.Event()
         self._standing: list[Standing] = []
         self._random = random.Random()  # noqa: S311  reproducible on purpose
 
@@ -62,6 +64,8 @@ class Faults:
 
     def clear(self) -> None:
         self._standing.clear()
+        self.cleared.set()
+        self.cleared = asyncio.Event()
 
     def listing(self) -> list[dict[str, Any]]:
         return [order.wire() for order in self._orders()]

@@ -59,7 +59,7 @@ class NodeLife:
     async def _boot(self, node: Node) -> None:
         clock = self.clock
         node.move(NodeState.STARTING, clock.now())
-        await clock.sleep(self.faults.boot_seconds(node.pool))
+        await self._wait_as_ordered(self.faults.boot_seconds(node.pool))
         node_files.make_node(node.folder)
         node.booted = clock.now()
         start = node.pool.spec.start_task
@@ -125,10 +125,22 @@ class NodeLife:
         await self._empty(node, "requeue")
         await asyncio.to_thread(shutil.rmtree, node.folder, ignore_errors=True)
         if return_seconds is not None:
-            await self.clock.sleep(return_seconds)
+            await self._wait_as_ordered(return_seconds)
             if node.state is NodeState.PREEMPTED:
                 node.move(NodeState.CREATING, self.clock.now())
                 self.boot(node)
+
+    async def _wait_as_ordered(self, seconds: float) -> None:
+        """Wait this long, or until the faults are cleared."""
+        if not seconds:
+            return
+        waits = (self.clock.sleep(seconds), self.faults.cleared.wait())
+        waiting = [asyncio.ensure_future(wait) for wait in waits]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waiting:
+                each.cancel()
 
     def reboot(self, node: Node, option: str) -> None:
         _end_life(node)
