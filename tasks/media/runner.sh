@@ -498,12 +498,17 @@ fail_conversion() {
     fail 65 "ffmpeg failed with status $1"
 }
 
+# Whether a line of SOUND or PICTURE has no END.
+is_without_end() {
+    end=${1#* }
+    [ "${end%% *}" = - ]
+}
+
 measure_conversion() {
     printf 'late %s\npause %s\nclock %s\nis_copied %s\nis_trial %s\n' "$late" "$pause" "$clock" "$is_copied" "$is_trial"
     read_head || return 1
     is_open=
-    case $SOUND in *' - '*) is_open=1 ;; esac
-    case $PICTURE in *' - '*) is_open=1 ;; esac
+    ! is_without_end "$claim" && ! is_without_end "$PICTURE" || is_open=1
     awk -v is_open="$is_open" "$READ_MESSAGES" progress messages || return 1
     if [ -n "$SOUND" ]; then
         printf 'claimed %s\nsound_end %s\n' "${claim%% *}" "${claim#* }"

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from tasks.media.durations import read_stream
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 MOST_TRACKS = 64  # a file with more is damaged or malicious
 _LONGEST_TEXT = 64
+_FIRST_PACKETS = 1000
 _UNDETERMINED = "und"  # ISO 639-2
 _TEXT_SUBTITLES = frozenset({"ass", "mov_text", "ssa", "subrip", "text", "webvtt"})
 
@@ -25,8 +27,16 @@ def read_sounds(container: "InputContainer", encrypted: Collection[int]) -> tupl
     return tuple(
         replace(_read_sound(container, stream, track), is_encrypted=stream.index in encrypted)
         for track, stream in enumerate(container.streams.audio[:MOST_TRACKS])
-        if stream.codec_context and stream.codec_context.channels  # 0: it has no packets
+        if stream.codec_context and not _is_empty(container, stream)
     )
+
+
+def _is_empty(container: "InputContainer", stream: "AudioStream") -> bool:
+    """Return whether a track has no packets. If it has channels, FFmpeg has seen some."""
+    if stream.codec_context.channels:
+        return False
+    packets = islice(container.demux(), _FIRST_PACKETS)
+    return not any(packet.size and packet.stream.index == stream.index for packet in packets)
 
 
 def _read_sound(container: "InputContainer", stream: "AudioStream", track: int) -> Sound:
