@@ -24,7 +24,8 @@ from local_azure.batch.fault_kinds import (
     TokenFault,
     UploadFailure,
 )
-from local_azure.batch.state import Failure, Node, Pool, Task
+from local_azure.batch.run import Failure
+from local_azure.batch.state import Node, Pool, Task
 
 Kind = TypeVar("Kind", bound=StrikingOrder)
 
@@ -65,6 +66,11 @@ class Faults:
 
     def listing(self) -> list[dict[str, Any]]:
         return [order.wire() for order in self._orders()]
+
+    def in_force(self) -> list[dict[str, Any]]:
+        """Return the orders as they came, each with how often it can still happen."""
+        dump = {"by_alias": True, "exclude_unset": True}
+        return [{"order": s.order.model_dump(**dump), "left": s.left} for s in self._standing]
 
     def _orders(self) -> list[Order]:
         return [standing.order for standing in self._standing]

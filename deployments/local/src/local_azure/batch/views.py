@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from local_azure.batch.node_files import File
-from local_azure.batch.state import Job, Node, Pool, Record, Run, Task, TaskState
+from local_azure.batch.run import Run
+from local_azure.batch.state import Job, Node, Pool, Record, Task, TaskState
 from local_azure.batch.wire import View
 
 if TYPE_CHECKING:

@@ -63,6 +63,8 @@ def _add_one(request: Request, job: Job, document: Mapping[str, Any]) -> dict[st
     try:
         task = _add(request, job, wire.parse(document, specs.TaskSpec))
     except BatchError as error:
+        operation = f"{request.method} {request.url.path}"
+        service_of(request).recent_refusals.add(operation, error.status, error.body())
         return {"status": "clienterror", "taskId": task_id, "error": error.body()}
     return {
         "status": "success",
