@@ -7,6 +7,7 @@ import socket
 import ssl
 import stat
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -239,3 +240,47 @@ def test_help_lists_every_flag(start: Callable[..., Program]) -> None:
         flag in printed
         for flag in ("--env-file", "--batch-port", "--blob-port", "--data", "--nodes", "--tls")
     )
+    assert "LOCAL_AZURE_PAGE" in printed
+
+
+def test_the_version_is_that_of_the_distribution(start: Callable[..., Program]) -> None:
+    status, printed, _ = start("-m", "local_azure", "--version").end()
+    assert (status, printed) == (0, f"local-azure {version('local-azure')}\n")
+
+
+@pytest.mark.parametrize("flags", [[], ["--tls"]], ids=["keys", "tls"])
+def test_without_storage_it_is_the_batch_service_alone(
+    flags: list[str], start_stack: Callable[..., Program], data: Path
+) -> None:
+    program = start_stack("--no-storage", *flags)
+    program.wait_until("ready")
+    settings = env_file.read(data / "stack.env")
+    assert [name for name in settings if "STORAGE" in name] == []
+    assert len(processes_of(data)) == 1
+    health = settings["AZURE_BATCH_ENDPOINT"] + "/_local/health"
+    trusted = ssl.create_default_context(cafile=settings.get("SSL_CERT_FILE"))
+    assert httpx.get(health, verify=trusted).json()["status"] == "healthy"
+    program.send(signal.SIGTERM)
+    assert program.end() == (0, "", "")
+
+
+def test_the_secret_of_the_live_page_is_in_no_log_and_survives_a_restart(
+    start_stack: Callable[..., Program], data: Path
+) -> None:
+    links = []
+    for _ in range(2):
+        program = start_stack("--no-storage")
+        program.wait_until("ready")
+        link = env_file.read(data / "stack.env")["LOCAL_AZURE_PAGE"]
+        place, _, secret = link.partition("#")
+        assert httpx.get(link).status_code == 200  # as a browser, it does not send the secret
+        headers = {"Authorization": f"Bearer {secret}"}
+        assert httpx.get(f"{place}overview", headers=headers).status_code == 200
+        assert httpx.get(f"{place}overview", headers={"Authorization": secret[:-1]}).is_error
+        program.send(signal.SIGTERM)
+        status, printed, logged = program.end()
+        assert (status, printed) == (0, "")
+        assert secret not in logged + "".join(path.read_text() for path in data.rglob("*.log"))
+        links.append(secret)
+    assert links[0] == links[1]
+    assert len(links[0]) == 32

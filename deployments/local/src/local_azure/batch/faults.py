@@ -69,8 +69,10 @@ class Faults:
 
     def in_force(self) -> list[dict[str, Any]]:
         """Return the orders as they came, each with how often it can still happen."""
-        dump = {"by_alias": True, "exclude_unset": True}
-        return [{"order": s.order.model_dump(**dump), "left": s.left} for s in self._standing]
+        return [
+            {"order": each.order.model_dump(by_alias=True, exclude_unset=True), "left": each.left}
+            for each in self._standing
+        ]
 
     def _orders(self) -> list[Order]:
         return [standing.order for standing in self._standing]

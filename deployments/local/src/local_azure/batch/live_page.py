@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from starlette.datastructures import Headers
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from local_azure.batch import wire
@@ -54,7 +54,7 @@ class LivePage:
         given = headers.get("authorization", "").removeprefix("Bearer ")
         if not hmac.compare_digest(given.encode(), self.secret.encode()):
             raise denied("The link to the live page is not valid. local-azure prints it at start")
-        return JSONResponse(overview(self.service), headers=HEADERS)
+        return wire.answer(overview(self.service), HEADERS)
 
 
 def admitted(answer: Answer, headers: Headers) -> Response:
@@ -72,7 +72,7 @@ def page(_: Headers) -> Response:
 
 
 def health(_: Headers) -> Response:
-    return JSONResponse({"status": "healthy", "version": version("local-azure")}, headers=HEADERS)
+    return wire.answer({"status": "healthy", "version": version("local-azure")}, HEADERS)
 
 
 @cache
