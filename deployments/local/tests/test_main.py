@@ -236,10 +236,8 @@ def test_a_data_folder_that_cannot_be_created_is_named(start: Callable[..., Prog
 def test_help_lists_every_flag(start: Callable[..., Program]) -> None:
     status, printed, _ = start("-m", "local_azure", "--help").end()
     assert status == 0
-    assert all(
-        flag in printed
-        for flag in ("--env-file", "--batch-port", "--blob-port", "--data", "--nodes", "--tls")
-    )
+    flags = ("--env-file", "--batch-port", "--blob-port", "--data", "--nodes", "--tls")
+    assert all(flag in printed for flag in (*flags, "--no-storage", "--version"))
     assert "LOCAL_AZURE_PAGE" in printed
 
 

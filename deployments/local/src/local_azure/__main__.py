@@ -84,18 +84,8 @@ def parser() -> argparse.ArgumentParser:
         help="also write the settings to FILE; FILE is deleted at the end; a file of yours is never"
         " overwritten",
     )
-    add(
-        "--batch-port",
-        type=port_number,
-        metavar="N",
-        help=f"port of the Batch service; 0: any free one [default: {BATCH_PORT} or any free one]",
-    )
-    add(
-        "--blob-port",
-        type=port_number,
-        metavar="N",
-        help=f"port of Azurite; 0: any free one [default: {BLOB_PORT} or any free one]",
-    )
+    add_port(parser, "--batch-port", server="the Batch service", default=BATCH_PORT)
+    add_port(parser, "--blob-port", server="Azurite", default=BLOB_PORT)
     add(
         "--data",
         type=Path,
@@ -124,6 +114,11 @@ def parser() -> argparse.ArgumentParser:
     add("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
     add("--lock-descriptor", type=int, help=argparse.SUPPRESS)
     return parser
+
+
+def add_port(parser: argparse.ArgumentParser, flag: str, *, server: str, default: int) -> None:
+    help_text = f"port of {server}; 0: any free one [default: {default} or any free one]"
+    parser.add_argument(flag, type=port_number, metavar="N", help=help_text)
 
 
 def port_number(word: str) -> int:
