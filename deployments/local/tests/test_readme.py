@@ -97,8 +97,9 @@ def test_every_fixture_in_the_table_is_one_of_the_plugin() -> None:
     assert [name for name in named if not hasattr(pytest_plugin, name)] == []
 
 
-def code_after(comment: str) -> str:
-    found = re.search(rf"<!-- {comment} -->\n```python\n(.+?)```", PAGE, re.DOTALL)
+def code_of(section: str) -> str:
+    """Return the first block of Python after a heading."""
+    found = re.search(rf"^## {section}\n.+?^```python\n(.+?)```", PAGE, re.DOTALL | re.MULTILINE)
     assert found
     return found[1]
 
@@ -118,14 +119,23 @@ def run(*command: str, folder: Path, settings: Mapping[str, str]) -> str:
     return ended.stdout
 
 
-def test_the_example_runs_unchanged(tmp_path: Path) -> None:
-    with local_stack(tmp_path / "data", "--no-storage") as stack:
-        printed = run("-c", code_after("example"), folder=tmp_path, settings=stack.settings)
-    assert printed.startswith("hello from tvmps_")
+def test_the_example_runs_unchanged_and_with_the_fault(tmp_path: Path) -> None:
+    example = code_of("Run a task")
+    fault = re.findall(r"^```python\n(.+?)```", FAULTS, re.DOTALL | re.MULTILINE)[0]
+    counted = "print(next(client.list_nodes('pool')).total_tasks_run)\nclient.begin_delete_job"
+    evicted = example.replace("command =", f"{fault}command =")
+    evicted = evicted.replace("client.begin_delete_job", counted)
+    evicted = evicted.replace("sleep 3", "sleep 1").replace(
+        '"returnSeconds": 5', '"returnSeconds": 0'
+    )
+    with local_stack(tmp_path / "data", "--no-storage", "--nodes", "1") as stack:
+        for program, runs in ((example, ""), (evicted, "2")):
+            printed = run("-c", program, folder=tmp_path, settings=stack.settings)
+            assert re.fullmatch(rf"hello from tvmps_\w+\s+{runs}\s*", printed)
 
 
 def test_the_ten_lines_of_a_test_run_in_a_project_of_its_own(tmp_path: Path) -> None:
-    lines = code_after("test")
+    lines = code_of("In tests")
     assert len([line for line in lines.splitlines() if line]) <= 10
     assert "    order(" in lines
     options = re.findall(r"`addopts = (\".+?\")`", PAGE)[0]
