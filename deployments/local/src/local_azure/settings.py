@@ -63,6 +63,7 @@ def with_sign_in(security: Security, *, batch_url: str, blob_url: str) -> dict[s
         "AZURE_RESOURCE_MANAGER_ENDPOINT": batch_url,
         "SSL_CERT_FILE": bundle,
         "REQUESTS_CA_BUNDLE": bundle,
+        "NODE_EXTRA_CA_CERTS": bundle,
     }
 
 
