@@ -86,6 +86,7 @@ class Service:
             clock=self.clock,
             workers=self.workers,
             executor=self.executor,
+            faults=self.faults,
             events=events,
         )
 
