@@ -10,7 +10,7 @@ from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobServiceClient
 
-from environments import python_with
+from environments import PREVIOUS_CLIENT, python_with
 from lab import (
     MAX_NODES,
     STORAGE_ACCOUNT,
@@ -46,7 +46,7 @@ def lab(session_lab: Lab) -> Iterator[Lab]:
 @pytest.fixture(scope="session")
 def old_python() -> Path:
     """Return a Python with the previous client, made once in the user's cache folder."""
-    return python_with("azure-batch==14.2.0")
+    return python_with(PREVIOUS_CLIENT)
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def test_a_windows_image_is_not_supported_whether_it_is_listed_or_not(
         images.check(machine(words, agent))
 
 
-@pytest.mark.parametrize("words", ["canonical ubuntuserver 18.04-lts", "none none none"])
+@pytest.mark.parametrize("words", ["canonical ubuntu-24_04-lts none", "none none none"])
 def test_an_image_that_is_not_listed_is_invalid(words: str) -> None:
     with pytest.raises(BatchError, match="InvalidPropertyValue"):
-        images.check(machine(words, "batch.node.ubuntu 18.04"))
+        images.check(machine(words, "batch.node.ubuntu 24.04"))

@@ -18,6 +18,7 @@ from platformdirs import user_cache_path
 from local_azure.locks import excluding
 from local_azure.nodejs import find_nodejs
 
+PREVIOUS_CLIENT = "azure-batch==14.2.0"
 CACHE = user_cache_path("batch-convert", appauthor=False)  # as Azurite
 INSTALL_SECONDS = 1200
 NPM_INSTALL = ("install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
