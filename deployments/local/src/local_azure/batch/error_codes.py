@@ -41,6 +41,7 @@ ERRORS: Mapping[str, tuple[int, str]] = {
         "The task has no files: it has no node, or its node was removed.",
     ),
     "TaskNotFound": (404, "The specified task does not exist."),
+    "TooManyEnableAutoScaleRequests": (503, "Autoscale was enabled less than 30 seconds ago."),
     "TooManyRequests": (429, "Too many requests. Try again later."),
     "UnsupportedQueryParameter": (400, "A query parameter is not supported."),
     "UnsupportedRequestVersion": (400, "The API version of the request is not supported."),
