@@ -85,6 +85,20 @@ def assert_no_key_is_in_a_log(settings: dict[str, str], data: Path) -> None:
     assert not any(key in log.read_bytes() for key in keys for log in logs)
 
 
+def test_three_small_pools_at_once_get_their_nodes_by_default(
+    start_stack: Callable[..., Program], data: Path
+) -> None:
+    start_stack().wait_until("ready")
+    with batch_client(env_file.read(data / "stack.env")) as client:
+        for number in range(3):
+            client.create_pool(pool_of(f"pool{number}", nodes=1 + (number == 0)))
+        while any(pool.allocation_state != "steady" for pool in client.list_pools()):
+            pass
+        pools = list(client.list_pools())
+    assert [pool.current_dedicated_nodes for pool in pools] == [2, 1, 1]
+    assert [pool.resize_errors for pool in pools] == [None] * 3
+
+
 def test_a_blob_uploaded_just_before_the_stop_is_there_after_a_restart(
     start_stack: Callable[..., Program],
     data: Path,
@@ -152,23 +166,26 @@ def test_when_it_is_killed_its_batch_tasks_end_and_the_next_start_deletes_its_no
     assert list((data / "batch").iterdir()) == []
 
 
-def run_forever(settings: dict[str, str], script: str) -> None:
+def pool_of(pool_id: str, *, nodes: int) -> models.BatchPoolCreateOptions:
     machine = models.VirtualMachineConfiguration(
         image_reference=models.BatchVmImageReference(
             publisher="canonical", offer="ubuntu-24_04-lts", sku="server"
         ),
         node_agent_sku_id="batch.node.ubuntu 24.04",
     )
-    pool = models.BatchPoolCreateOptions(
-        id="pool",
+    return models.BatchPoolCreateOptions(
+        id=pool_id,
         vm_size="STANDARD_D2S_V3",
         virtual_machine_configuration=machine,
-        target_dedicated_nodes=1,
+        target_dedicated_nodes=nodes,
     )
+
+
+def run_forever(settings: dict[str, str], script: str) -> None:
     info = models.BatchPoolInfo(pool_id="pool")
     command = shlex.join(["/bin/sh", "-c", script])
     with batch_client(settings) as client:
-        client.create_pool(pool)
+        client.create_pool(pool_of("pool", nodes=1))
         client.create_job(models.BatchJobCreateOptions(id="job", pool_info=info))
         client.create_task("job", models.BatchTaskCreateOptions(id="task", command_line=command))
 

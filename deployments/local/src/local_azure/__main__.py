@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 BATCH_PORT = 10100
 BLOB_PORT = 10000
 MAX_PORT = 65535
+NODES_PER_CORE = 4  # with one slot each: Batch allows four slots per core
 
 
 class Stopped(SystemExit):
@@ -96,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
         "--nodes",
         type=node_count,
         metavar="N",
-        default=max(1, (os.cpu_count() or 1) // 2),
+        default=NODES_PER_CORE * (os.cpu_count() or 1),
         help="maximum number of nodes in all pools together [default: %(default)s]",
     )
     add(

@@ -70,6 +70,7 @@ def with_sign_in(
         "AZURE_RESOURCE_MANAGER_ENDPOINT": batch_url,
         "SSL_CERT_FILE": bundle,
         "REQUESTS_CA_BUNDLE": bundle,
+        "NODE_EXTRA_CA_CERTS": bundle,
         _PAGE: page_link(batch_url, folder.key(BATCH_ACCOUNT)),
     }
 

@@ -2,7 +2,6 @@
 
 import base64
 import contextlib
-import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from local_azure.batch import wire
+from local_azure.batch import refusals, wire
 from local_azure.batch.error_codes import BatchError, not_supported
 from local_azure.batch.gate import Gate
 from local_azure.batch.live_page import LivePage
@@ -26,8 +25,6 @@ from local_azure.page_link import page_secret
 if TYPE_CHECKING:
     from local_azure.batch.node_identity import NodeIdentity
     from local_azure.directory import Directory
-
-log = logging.getLogger(__name__)
 
 
 class LocalBatch(Starlette):
@@ -110,15 +107,15 @@ def node_identity(directory: "Directory | None") -> "NodeIdentity | None":
     return NodeIdentity(directory)
 
 
-async def _refused(_: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, BatchError)  # noqa: S101  registered for this class alone
+    refusals.note(request.scope, error)
     return wire.failure(error)
 
 
 async def _unknown(request: Request, _: Exception) -> Response:
     what = f"{request.method} {request.url.path}"
-    log.warning("%s is not supported", what)
-    return wire.failure(not_supported(what[:200]))
+    return await _refused(request, not_supported(what[:200]))
 
 
 async def _internal_error(_: Request, __: Exception) -> Response:

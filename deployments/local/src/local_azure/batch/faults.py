@@ -17,6 +17,7 @@ from local_azure.batch.fault_kinds import (
     Order,
     Refusal,
     ResizeFailure,
+    SchedulingDelay,
     SizeWithdrawal,
     Skew,
     StartTaskFailure,
@@ -118,6 +119,10 @@ class Faults:
 
     def boot_seconds(self, pool: Pool) -> float:
         order = self._strike(Boot, pool=pool.id)
+        return order.seconds if order else 0
+
+    def scheduling_seconds(self, task: Task) -> float:
+        order = self._strike(SchedulingDelay, task=task.id)
         return order.seconds if order else 0
 
     def start_task_exit(self, node: Node) -> int | None:

@@ -88,6 +88,7 @@ class Service:
             clock=self.clock,
             workers=self.workers,
             executor=self.executor,
+            faults=self.faults,
             events=events,
         )
 

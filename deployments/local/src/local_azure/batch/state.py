@@ -301,6 +301,8 @@ class Pool(Record):
     nodes: dict[str, Node] = field(default_factory=dict)
     formula: str | None = None
     interval: Any = None
+    enabled: datetime | None = None
+    """When autoscale was last enabled by a request."""
     auto_scale_run: dict[str, Any] | None = None
     resizing: "asyncio.Task[None] | None" = None
     scaling: "asyncio.Task[None] | None" = None

@@ -33,6 +33,9 @@ NODE_COUNTS = (
 _DEFAULT_USER = {"autoUser": {"scope": "pool", "elevationLevel": "nonadmin"}}
 
 
+STATISTICS: View[Record] = {"stats": lambda _: None}  # what `$expand=stats` is for
+
+
 def _present(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
@@ -82,6 +85,7 @@ def pool(url: str, *, directory: "Directory | None") -> View[Pool]:
         ),
         "metadata": lambda pool: _items(pool.spec.metadata),
         "identity": lambda _: directory and _identity(directory),
+        **STATISTICS,
     }
 
 
@@ -182,6 +186,7 @@ def job(url: str) -> View[Job]:
             poolId=job.spec.pool_info.pool_id,
             terminateReason=job.terminate_reason,
         ),
+        **STATISTICS,
     }
 
 
@@ -201,6 +206,7 @@ def task(url: str) -> View[Task]:
         "userIdentity": lambda task: task.spec.user_identity or _DEFAULT_USER,
         "executionInfo": execution_info,
         "nodeInfo": lambda task: node_info(url, task),
+        **STATISTICS,
     }
 
 
