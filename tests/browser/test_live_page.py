@@ -117,8 +117,9 @@ async def test_hostile_names_are_shown_as_text(
     assert window.problems == []
 
 
-@pytest.mark.parametrize("is_dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize(
+    ("is_dark", "size"), [(False, DESKTOP), (True, PHONE)], ids=["light-desktop", "dark-phone"]
+)
 async def test_it_fits_is_accessible_and_asks_only_its_own_service(
     browser: Browser,
     client: BatchClient,
