@@ -3,6 +3,7 @@
 import json
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import certifi
@@ -25,6 +26,14 @@ def test_the_settings_hold_no_account_key(account: dict[str, str], tls_stack: Lo
     assert "AZURE_BATCH_ACCESS_KEY" not in account
     assert "AZURE_STORAGE_CONNECTION_STRING" not in account
     assert all(tls_stack.batch_key not in value for value in account.values())
+
+
+def test_the_settings_name_the_bundle_for_clients_in_python_and_javascript(
+    account: dict[str, str],
+) -> None:
+    names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+    (bundle,) = {account[name] for name in names}
+    assert Path(bundle).is_file()
 
 
 def test_a_sync_client_signs_in_to_batch_and_storage(
