@@ -39,7 +39,7 @@ param subnetId string = ''
 var formula = join(
   [
     'pending = max(0, $PendingTasks.GetSample(10 * TimeInterval_Minute));'
-    'wanted = pending > 0 ? max(1, pending / ${slotsPerNode}) : 0;'
+    'wanted = (pending + ${slotsPerNode} - 1) / ${slotsPerNode};'
     'dedicated = min(${dedicatedNodes}, wanted);'
     '$TargetDedicatedNodes = dedicated;'
     '$TargetLowPriorityNodes = min(${spotNodes}, wanted - dedicated);'

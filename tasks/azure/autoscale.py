@@ -30,9 +30,10 @@ def while_warm(nodes: int, pool: Pool, *, now: datetime) -> Lines:
     """
     window = timedelta(minutes=pool.keep_warm_minutes) - EVALUATION
     minutes = window // timedelta(minutes=1)
+    slots = pool.slots_per_node
     return (
         f"pending = max(0, $PendingTasks.GetSample({minutes} * TimeInterval_Minute));",
-        f"needed = pending > 0 ? max(1, pending / {pool.slots_per_node}) : 0;",
+        f"needed = (pending + {slots - 1}) / {slots};",  # Batch cuts fractions
         f"wanted = max(needed, time() < {formula_time(now + window)} ? {nodes} : 0);",
     )
 

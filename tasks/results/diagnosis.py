@@ -32,7 +32,12 @@ NO_NODES_YET = "The pool has no nodes yet."
 
 def has_resize_error(code: str) -> Callable[[Snapshot], bool]:
     """Return a test whether this resize error is why the pool has no nodes."""
-    return lambda s: s.is_stuck and not s.nodes and code in s.resize_codes
+
+    def is_reported(s: Snapshot) -> bool:
+        reported = {each.lower() for each in s.resize_codes}  # Azure's spelling varies
+        return s.is_stuck and not s.nodes and code.lower() in reported
+
+    return is_reported
 
 
 def lasting_resize_error(code: str, meaning: str, remedy: str) -> Rule:
@@ -167,7 +172,7 @@ TABLE: tuple[Rule, ...] = (
         "Batch keeps trying. Another --pool.vm-size may be available sooner.",
     ),
     passing_resize_error(
-        "AllocationTimedOut",
+        "AllocationTimedout",
         "Azure did not find capacity for the nodes in time",
         "Batch keeps trying. Another --pool.vm-size may be available sooner.",
     ),

@@ -22,6 +22,7 @@ def leaf(certificate: Certificate) -> x509.Certificate:
 def _no_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.delenv("NODE_EXTRA_CA_CERTS", raising=False)
 
 
 def test_the_certificate_is_for_loopback_and_only_the_user_can_read_its_key(tmp_path: Path) -> None:
@@ -70,10 +71,20 @@ def test_the_bundle_has_the_certificates_of_the_users_own_bundle(
     assert trusted(proxy.bundle) < trusted(make_certificate(tmp_path / "tls", now=NOW).bundle)
 
 
-def test_the_bundle_does_not_grow_if_it_is_the_one_in_the_environment(
+def test_the_bundle_also_has_the_certificates_that_nodejs_trusts_in_addition(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = make_certificate(tmp_path / "proxy", now=NOW).chain.with_name("authority.pem")
+    monkeypatch.setenv("NODE_EXTRA_CA_CERTS", str(proxy))
+    bundle = make_certificate(tmp_path / "tls", now=NOW).bundle
+    assert trusted(proxy) | trusted(Path(certifi.where())) < trusted(bundle)
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"])
+def test_the_bundle_does_not_grow_if_it_is_the_one_in_the_environment(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = make_certificate(tmp_path / "tls", now=NOW).bundle
     before = bundle.read_bytes()
-    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    monkeypatch.setenv(variable, str(bundle))
     assert make_certificate(tmp_path / "tls", now=NOW).bundle.read_bytes() == before

@@ -13,6 +13,7 @@ from local_azure.directory import (
     BadToken,
     Directory,
     Flaw,
+    token_of,
 )
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -75,10 +76,36 @@ def test_a_token_without_a_claim_is_refused(missing: str) -> None:
         check(jwt.encode(claims, DIRECTORY.key, algorithm="RS256"))
 
 
-@pytest.mark.parametrize("token", ["", "a", "a.b.c"])
-def test_text_that_is_not_a_token_is_refused(token: str) -> None:
-    with pytest.raises(BadToken):
+@pytest.mark.parametrize("token", ["", "a", "a.b", "a.b.c.d"])
+def test_text_without_three_parts_is_refused_as_no_token(token: str) -> None:
+    with pytest.raises(BadToken, match="not a JSON Web Token: it must have three parts"):
         check(token)
+
+
+def test_three_parts_that_are_no_token_are_refused() -> None:
+    with pytest.raises(BadToken, match="not valid"):
+        check("a.b.c")
+
+
+@pytest.mark.parametrize("header", ["Bearer a.b.c", "bearer a.b.c"])
+def test_the_token_of_a_request_is_in_its_authorization_header(header: str) -> None:
+    assert token_of(header) == "a.b.c"
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        (None, "no Authorization header; it must be 'Bearer <token>'"),
+        ("", "no Authorization header"),
+        ("Basic abc", "the scheme 'Basic'; it must be 'Bearer <token>'"),
+        ("a.b.c", "the scheme 'a.b.c'"),
+    ],
+)
+def test_a_request_without_a_token_is_refused_with_what_it_must_have(
+    header: str | None, reason: str
+) -> None:
+    with pytest.raises(BadToken, match=reason):
+        token_of(header)
 
 
 def test_an_unsigned_token_is_refused() -> None:

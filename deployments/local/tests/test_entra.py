@@ -1,7 +1,10 @@
 """Sign-in to a stack with TLS, by the real credentials of azure-identity without patches."""
 
+import json
 import ssl
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import certifi
 import httpx
@@ -13,7 +16,7 @@ from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import DefaultAzureCredential
 from azure.storage.blob import BlobServiceClient
 
-from local_azure.directory import BATCH
+from local_azure.directory import BATCH, MANAGEMENT, TOKEN_SECONDS
 from local_azure.testing import LocalStack
 
 pytestmark = pytest.mark.accounts("entra")
@@ -23,6 +26,14 @@ def test_the_settings_hold_no_account_key(account: dict[str, str], tls_stack: Lo
     assert "AZURE_BATCH_ACCESS_KEY" not in account
     assert "AZURE_STORAGE_CONNECTION_STRING" not in account
     assert all(tls_stack.batch_key not in value for value in account.values())
+
+
+def test_the_settings_name_the_bundle_for_clients_in_python_and_javascript(
+    account: dict[str, str],
+) -> None:
+    names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+    (bundle,) = {account[name] for name in names}
+    assert Path(bundle).is_file()
 
 
 def test_a_sync_client_signs_in_to_batch_and_storage(
@@ -70,7 +81,9 @@ async def test_an_async_client_signs_in(account: dict[str, str]) -> None:
         assert isinstance([pool async for pool in batch.list_pools()], list)
 
 
-def ask(account: dict[str, str], *, tenant: str = "", **form: str) -> tuple[int, str]:
+def ask(
+    account: dict[str, str], *, tenant: str = "", path: str = "/oauth2/v2.0/token", **form: str
+) -> tuple[int, str]:
     """Request a token without a client; return the status and the answer."""
     address = f"{account['AZURE_AUTHORITY_HOST']}/{tenant or account['AZURE_TENANT_ID']}"
     right = {
@@ -80,9 +93,7 @@ def ask(account: dict[str, str], *, tenant: str = "", **form: str) -> tuple[int,
         "scope": f"{BATCH}/.default",
     }
     trusted = ssl.create_default_context(cafile=account["SSL_CERT_FILE"])
-    answer = httpx.post(
-        f"{address}/oauth2/v2.0/token", data=right | form, verify=trusted, timeout=60
-    )
+    answer = httpx.post(f"{address}{path}", data=right | form, verify=trusted, timeout=60)
     return answer.status_code, answer.text
 
 
@@ -95,7 +106,7 @@ def ask(account: dict[str, str], *, tenant: str = "", **form: str) -> tuple[int,
         ({"client_secret": "wrong"}, 401, 7000215),
         ({"client_secret": "ÿ"}, 401, 7000215),
         ({"scope": "https://vault.azure.net/.default"}, 400, 500011),
-        ({"scope": BATCH}, 400, 500011),
+        ({"scope": BATCH}, 400, 1002012),
         ({"scope": "x" * 70_000}, 400, 900144),
     ],
 )
@@ -106,6 +117,58 @@ def test_a_wrong_request_for_a_token_is_refused_with_its_error_number(
     assert answered == status
     assert f"AADSTS{number}" in text
     assert account["AZURE_CLIENT_SECRET"] not in text
+
+
+def claims_of(text: str) -> dict[str, Any]:
+    token = json.loads(text)["access_token"]
+    claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
+    return claims
+
+
+def test_a_client_of_version_1_gets_a_token_for_a_resource(account: dict[str, str]) -> None:
+    status, text = ask(account, path="/oauth2/token?api-version=1.0", resource=BATCH)
+    answer = json.loads(text)
+    assert (status, answer["resource"], answer["token_type"]) == (200, BATCH, "Bearer")
+    assert int(answer["expires_on"]) - int(answer["not_before"]) == TOKEN_SECONDS
+    assert {type(value) for value in answer.values()} == {str}
+    assert list_pools(account, answer["access_token"]) == (200, "")
+
+
+@pytest.mark.parametrize("form", [{}, {"resource": "https://vault.azure.net"}])
+def test_a_client_of_version_1_must_name_a_resource_of_the_tenant(
+    form: dict[str, str], account: dict[str, str]
+) -> None:
+    status, text = ask(account, path="/oauth2/token", **form)
+    assert (status, "AADSTS500011" in text) == (400, True)
+
+
+def test_batch_refuses_a_token_for_its_name_without_the_slash(account: dict[str, str]) -> None:
+    status, text = ask(account, scope=f"{BATCH}.default")
+    assert (status, claims_of(text)["aud"]) == (200, BATCH.rstrip("/"))
+    status, detail = list_pools(account, json.loads(text)["access_token"])
+    assert (status, f"it must be for exactly '{BATCH}'" in detail) == (401, True)
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_resource_manager_accepts_a_token_for_its_name_with_and_without_the_slash(
+    end: str, account: dict[str, str]
+) -> None:
+    _, text = ask(account, scope=f"{MANAGEMENT}{end}/.default")
+    path = f"/subscriptions/{account['AZURE_SUBSCRIPTION_ID']}/providers/Microsoft.Batch"
+    url = f"{account['AZURE_RESOURCE_MANAGER_ENDPOINT']}{path}/batchAccounts"
+    headers = {"Authorization": f"Bearer {json.loads(text)['access_token']}"}
+    query = {"api-version": "2025-06-01"}
+    trusted = ssl.create_default_context(cafile=account["SSL_CERT_FILE"])
+    assert httpx.get(url, params=query, headers=headers, verify=trusted).status_code == 200
+
+
+def list_pools(account: dict[str, str], token: str) -> tuple[int, str]:
+    """List the pools with a token; return the status and the detail of an error."""
+    trusted = ssl.create_default_context(cafile=account["SSL_CERT_FILE"])
+    url = f"{account['AZURE_BATCH_ENDPOINT']}/pools?api-version=2025-06-01"
+    answer = httpx.get(url, headers={"Authorization": f"Bearer {token}"}, verify=trusted)
+    values = answer.json().get("values", [])
+    return answer.status_code, "".join(value["value"] for value in values)
 
 
 def test_a_token_is_signed_by_the_key_that_is_published(account: dict[str, str]) -> None:

@@ -7,6 +7,7 @@ import socket
 import ssl
 import stat
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,20 @@ def assert_no_key_is_in_a_log(settings: dict[str, str], data: Path) -> None:
     assert not any(key in log.read_bytes() for key in keys for log in logs)
 
 
+def test_three_small_pools_at_once_get_their_nodes_by_default(
+    start_stack: Callable[..., Program], data: Path
+) -> None:
+    start_stack().wait_until("ready")
+    with batch_client(env_file.read(data / "stack.env")) as client:
+        for number in range(3):
+            client.create_pool(pool_of(f"pool{number}", nodes=1 + (number == 0)))
+        while any(pool.allocation_state != "steady" for pool in client.list_pools()):
+            pass
+        pools = list(client.list_pools())
+    assert [pool.current_dedicated_nodes for pool in pools] == [2, 1, 1]
+    assert [pool.resize_errors for pool in pools] == [None] * 3
+
+
 def test_a_blob_uploaded_just_before_the_stop_is_there_after_a_restart(
     start_stack: Callable[..., Program],
     data: Path,
@@ -152,23 +167,26 @@ def test_when_it_is_killed_its_batch_tasks_end_and_the_next_start_deletes_its_no
     assert list((data / "batch").iterdir()) == []
 
 
-def run_forever(settings: dict[str, str], script: str) -> None:
+def pool_of(pool_id: str, *, nodes: int) -> models.BatchPoolCreateOptions:
     machine = models.VirtualMachineConfiguration(
         image_reference=models.BatchVmImageReference(
             publisher="canonical", offer="ubuntu-24_04-lts", sku="server"
         ),
         node_agent_sku_id="batch.node.ubuntu 24.04",
     )
-    pool = models.BatchPoolCreateOptions(
-        id="pool",
+    return models.BatchPoolCreateOptions(
+        id=pool_id,
         vm_size="STANDARD_D2S_V3",
         virtual_machine_configuration=machine,
-        target_dedicated_nodes=1,
+        target_dedicated_nodes=nodes,
     )
+
+
+def run_forever(settings: dict[str, str], script: str) -> None:
     info = models.BatchPoolInfo(pool_id="pool")
     command = shlex.join(["/bin/sh", "-c", script])
     with batch_client(settings) as client:
-        client.create_pool(pool)
+        client.create_pool(pool_of("pool", nodes=1))
         client.create_job(models.BatchJobCreateOptions(id="job", pool_info=info))
         client.create_task("job", models.BatchTaskCreateOptions(id="task", command_line=command))
 
@@ -236,7 +254,49 @@ def test_a_data_folder_that_cannot_be_created_is_named(start: Callable[..., Prog
 def test_help_lists_every_flag(start: Callable[..., Program]) -> None:
     status, printed, _ = start("-m", "local_azure", "--help").end()
     assert status == 0
-    assert all(
-        flag in printed
-        for flag in ("--env-file", "--batch-port", "--blob-port", "--data", "--nodes", "--tls")
-    )
+    flags = ("--env-file", "--batch-port", "--blob-port", "--data", "--nodes", "--tls")
+    assert all(flag in printed for flag in (*flags, "--no-storage", "--version"))
+    assert "LOCAL_AZURE_PAGE" in printed
+
+
+def test_the_version_is_that_of_the_distribution(start: Callable[..., Program]) -> None:
+    status, printed, _ = start("-m", "local_azure", "--version").end()
+    assert (status, printed) == (0, f"local-azure {version('local-azure')}\n")
+
+
+@pytest.mark.parametrize("flags", [[], ["--tls"]], ids=["keys", "tls"])
+def test_without_storage_it_is_the_batch_service_alone(
+    flags: list[str], start_stack: Callable[..., Program], data: Path
+) -> None:
+    program = start_stack("--no-storage", *flags)
+    program.wait_until("ready")
+    settings = env_file.read(data / "stack.env")
+    assert [name for name in settings if "STORAGE" in name] == []
+    assert len(processes_of(data)) == 1
+    health = settings["AZURE_BATCH_ENDPOINT"] + "/_local/health"
+    trusted = ssl.create_default_context(cafile=settings.get("SSL_CERT_FILE"))
+    assert httpx.get(health, verify=trusted).json()["status"] == "healthy"
+    program.send(signal.SIGTERM)
+    assert program.end() == (0, "", "")
+
+
+def test_the_secret_of_the_live_page_is_in_no_log_and_survives_a_restart(
+    start_stack: Callable[..., Program], data: Path
+) -> None:
+    links = []
+    for _ in range(2):
+        program = start_stack("--no-storage")
+        program.wait_until("ready")
+        link = env_file.read(data / "stack.env")["LOCAL_AZURE_PAGE"]
+        place, _, secret = link.partition("#")
+        assert httpx.get(link).status_code == 200  # as a browser, it does not send the secret
+        headers = {"Authorization": f"Bearer {secret}"}
+        assert httpx.get(f"{place}overview", headers=headers).status_code == 200
+        assert httpx.get(f"{place}overview", headers={"Authorization": secret[:-1]}).is_error
+        program.send(signal.SIGTERM)
+        status, printed, logged = program.end()
+        assert (status, printed) == (0, "")
+        assert secret not in logged + "".join(path.read_text() for path in data.rglob("*.log"))
+        links.append(secret)
+    assert links[0] == links[1]
+    assert len(links[0]) == 32

@@ -71,6 +71,15 @@ def test_a_running_stack_with_tls_is_found(
     assert command.end() == (0, "", "")
 
 
+def test_a_running_stack_without_storage_is_refused(
+    start_stack: Callable[..., Program], start_command: Callable[[], Program], data: Path
+) -> None:
+    start_stack("--no-storage").wait_until("ready")
+    status, _, stderr = start_command().end()
+    assert status == 1
+    assert f"The stack on {data} runs without storage. Stop it, and start it" in stderr
+
+
 def test_two_commands_share_a_stack_which_stays_until_the_second_ends(
     start_command: Callable[[], Program],
     data: Path,

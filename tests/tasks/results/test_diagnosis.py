@@ -78,11 +78,16 @@ def test_a_run_that_cannot_continue_ends_with_a_reason_and_a_remedy(
     assert found.remedy
 
 
-@pytest.mark.parametrize("code", ["AllocationFailed", "AllocationTimedOut", "ResizeStopped"])
+@pytest.mark.parametrize("code", ["AllocationFailed", "AllocationTimedout", "ResizeStopped"])
 def test_the_run_waits_for_an_error_that_may_pass(code: str) -> None:
     found = wait_of(replace(WAITING, resize_codes=(code,)))
     assert found.code == code
     assert code in found.detail
+
+
+def test_a_resize_error_is_recognised_in_any_case() -> None:
+    found = wait_of(replace(WAITING, resize_codes=("AllocationTimedOut",)))
+    assert found.code == "AllocationTimedout"
 
 
 def test_an_unknown_resize_error_is_reported_by_its_code() -> None:

@@ -10,7 +10,8 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 BATCH_PORT = 10100
 BLOB_PORT = 10000
 MAX_PORT = 65535
+NODES_PER_CORE = 4  # with one slot each: Batch allows four slots per core
 
 
 class Stopped(SystemExit):
@@ -72,7 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="local-azure",
-        description="Run Azurite (blobs) and the local Batch service on this machine.",
+        description="Run Azurite (blobs) and the local Batch service on this machine."
+        " It prints the settings for clients, and LOCAL_AZURE_PAGE, the link to a live page.",
     )
     add = parser.add_argument
     add(
@@ -82,18 +85,8 @@ def parser() -> argparse.ArgumentParser:
         help="also write the settings to FILE; FILE is deleted at the end; a file of yours is never"
         " overwritten",
     )
-    add(
-        "--batch-port",
-        type=port_number,
-        metavar="N",
-        help=f"port of the Batch service; 0: any free one [default: {BATCH_PORT} or any free one]",
-    )
-    add(
-        "--blob-port",
-        type=port_number,
-        metavar="N",
-        help=f"port of Azurite; 0: any free one [default: {BLOB_PORT} or any free one]",
-    )
+    add_port(parser, "--batch-port", server="the Batch service", default=BATCH_PORT)
+    add_port(parser, "--blob-port", server="Azurite", default=BLOB_PORT)
     add(
         "--data",
         type=Path,
@@ -104,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
         "--nodes",
         type=node_count,
         metavar="N",
-        default=max(1, (os.cpu_count() or 1) // 2),
+        default=NODES_PER_CORE * (os.cpu_count() or 1),
         help="maximum number of nodes in all pools together [default: %(default)s]",
     )
     add(
@@ -112,10 +105,21 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="serve over TLS; clients sign in with Microsoft Entra ID instead of account keys",
     )
+    add(
+        "--no-storage",
+        action="store_true",
+        help="run the Batch service alone, without Azurite; Node.js is not needed",
+    )
+    add("--version", action="version", version=f"%(prog)s {version('local-azure')}")
     # For a command that starts a stack of its own: see stack.py.
     add("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
     add("--lock-descriptor", type=int, help=argparse.SUPPRESS)
     return parser
+
+
+def add_port(parser: argparse.ArgumentParser, flag: str, *, server: str, default: int) -> None:
+    help_text = f"port of {server}; 0: any free one [default: {default} or any free one]"
+    parser.add_argument(flag, type=port_number, metavar="N", help=help_text)
 
 
 def port_number(word: str) -> int:
@@ -147,30 +151,41 @@ def run(options: argparse.Namespace) -> None:
             threading.Thread(target=end_when_unused, args=(folder,), daemon=True).start()
         listener = parts.enter_context(listen(chosen_port(options.batch_port, BATCH_PORT)))
         security = Security.of(folder) if options.tls else None
-        azurite = parts.enter_context(
-            running_azurite(
-                account=STORAGE_ACCOUNT,
-                key=folder.key(STORAGE_ACCOUNT),
-                port=chosen_port(options.blob_port, BLOB_PORT),
-                location=folder.path / "azurite",
-                log=folder.log("azurite"),
-                certificate=security.certificate if security else None,
-            )
-        )
+        azurite = parts.enter_context(storage(options, folder, security))
         # The rest is imported while Azurite starts.
         app = batch_service(folder, nodes=options.nodes, security=security)
         batch_url = "{}://{}:{}".format("https" if security else "http", *listener.getsockname())
-        urls = {"batch_url": batch_url, "blob_url": azurite.wait()}
-        settings = with_sign_in(security, **urls) if security else with_keys(folder, **urls)
+        blob_url = azurite.wait() if azurite else None
+        settings = (
+            with_sign_in(folder, security, batch_url=batch_url, blob_url=blob_url)
+            if security
+            else with_keys(folder, batch_url=batch_url, blob_url=blob_url)
+        )
         from local_azure.http_server import HttpServer
 
         server = HttpServer(
             app,
             certificate=security.certificate if security else None,
             announcement=published(settings, env_files),
-            alive=azurite.is_alive,
+            alive=azurite.is_alive if azurite else lambda: True,
         )
         serve(server, listener, azurite)
+
+
+def storage(
+    options: argparse.Namespace, folder: DataFolder, security: Security | None
+) -> AbstractContextManager[Azurite | None]:
+    """Return a running Azurite, or nothing with `--no-storage`."""
+    if options.no_storage:
+        return nullcontext()
+    return running_azurite(
+        account=STORAGE_ACCOUNT,
+        key=folder.key(STORAGE_ACCOUNT),
+        port=chosen_port(options.blob_port, BLOB_PORT),
+        location=folder.path / "azurite",
+        log=folder.log("azurite"),
+        certificate=security.certificate if security else None,
+    )
 
 
 def chosen_port(asked: int | None, default: int) -> int:
@@ -204,7 +219,7 @@ def batch_service(folder: DataFolder, *, nodes: int, security: Security | None) 
     return entra.create_app(directory, flaw_of=service.faults.token_flaw, otherwise=managed)
 
 
-def serve(server: "HttpServer", listener: socket.socket, azurite: Azurite) -> None:
+def serve(server: "HttpServer", listener: socket.socket, azurite: Azurite | None) -> None:
     """Serve until a signal comes or Azurite ends.
 
     Raises:
@@ -215,7 +230,7 @@ def serve(server: "HttpServer", listener: socket.socket, azurite: Azurite) -> No
     except Stopped:  # uvicorn raises the signal that stopped it again
         if not server.started:
             raise
-    if not azurite.is_alive():
+    if azurite and not azurite.is_alive():
         remedy = f"Start the stack again. Azurite's log: {last_words(azurite.log)}"
         raise StackError("Azurite ended.", remedy)
 

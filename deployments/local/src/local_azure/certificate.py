@@ -1,6 +1,7 @@
 """The certificate of a stack with TLS, and the bundle that makes clients trust it."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,8 @@ LIFETIME = timedelta(days=2 * 365)
 LEAST_LEFT = timedelta(days=365)  # when a stack starts: it may run for a long time
 VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 """The variables that name a bundle: for Python's ssl, aiohttp and httpx, and for requests."""
+ADDITION = "NODE_EXTRA_CA_CERTS"
+"""The variable that names what Node.js trusts in addition to its own authorities."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,8 @@ def make_certificate(folder: Path, *, now: datetime) -> Certificate:
         write_privately(authority, signer.cert_pem.bytes())
         write_privately(made.key, leaf.private_key_pem.bytes())
         write_privately(made.chain, b"".join(pem.bytes() for pem in leaf.cert_chain_pems))
-    anyway = trusted_anyway(made.bundle).read_bytes()
-    write_privately(made.bundle, anyway + b"\n" + authority.read_bytes())
+    files = [*trusted_anyway(made.bundle), authority]
+    write_privately(made.bundle, b"\n".join(file.read_bytes() for file in files))
     return made
 
 
@@ -56,8 +59,16 @@ def is_lasting(chain: Path, now: datetime) -> bool:
     return ends - now >= LEAST_LEFT
 
 
-def trusted_anyway(bundle: Path) -> Path:
-    """Return the user's own bundle, unless that is `bundle`, or the default of clients."""
-    named = (os.environ.get(name, "") for name in VARIABLES)
-    files = [Path(name) for name in named if name and Path(name) != bundle]
-    return next((file for file in files if file.is_file()), Path(certifi.where()))
+def trusted_anyway(bundle: Path) -> list[Path]:
+    """Return the user's own bundle or the default of clients, then the user's addition to it.
+
+    A variable that names `bundle` itself is ignored.
+    """
+    own = [*_named(VARIABLES, bundle), Path(certifi.where())]
+    return [own[0], *_named((ADDITION,), bundle)]
+
+
+def _named(variables: Iterable[str], bundle: Path) -> list[Path]:
+    """Return the files that environment variables name, except `bundle`."""
+    files = [Path(name) for variable in variables if (name := os.environ.get(variable))]
+    return [file for file in files if file != bundle and file.is_file()]

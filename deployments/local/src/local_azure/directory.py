@@ -13,11 +13,17 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 BATCH = "https://batch.core.windows.net/"
 STORAGE = "https://storage.azure.com"
 MANAGEMENT = "https://management.azure.com"
-RESOURCES = (BATCH, STORAGE, MANAGEMENT)
-"""The resources that the SDKs request tokens for, by their names in the public cloud."""
+RESOURCES = frozenset(name.rstrip("/") for name in (BATCH, STORAGE, MANAGEMENT))
+"""The resources that the SDKs request tokens for, by their names in the public cloud.
+
+As in Entra ID, a request names them with or without a slash at the end, and so does its token.
+Batch requires the slash: microsoft-authentication-library-for-js #1735.
+"""
+ALIASES = {MANAGEMENT: (f"{MANAGEMENT}/",)}  # Resource Manager accepts both
 TOKEN_SECONDS = 3600
 CLOCK_SKEW = timedelta(minutes=5)  # tolerated when a token is checked
 ALGORITHM = "RS256"
+JWT_DOTS = 2
 
 
 def known_id(name: str) -> str:
@@ -108,6 +114,8 @@ class Directory:
         Raises:
             BadToken: The token is not valid.
         """
+        if token.count(".") != JWT_DOTS:
+            raise BadToken("The token is not a JSON Web Token: it must have three parts with dots")
         try:
             claims = jwt.decode(
                 token,
@@ -129,6 +137,21 @@ class Directory:
     def has_role(self, bearer: str) -> bool:
         """Return whether the bearer can use the Batch account and read the subscription."""
         return bearer == self.client
+
+
+def token_of(authorization: str | None) -> str:
+    """Return the token in the Authorization header of a request.
+
+    Raises:
+        BadToken: The header is missing, or has another scheme.
+    """
+    if not authorization:
+        raise BadToken("The request has no Authorization header; it must be 'Bearer <token>'")
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer":
+        found = f"The Authorization header has the scheme {scheme[:40]!r}"
+        raise BadToken(f"{found}; it must be 'Bearer <token>'")
+    return token.strip()
 
 
 def issuer(tenant: str) -> str:
@@ -158,7 +181,7 @@ def check_claims(claims: dict[str, Any], *, resource: str, issuer: str, now: dat
     Raises:
         BadToken: A claim is wrong.
     """
-    if claims["aud"] != resource:
+    if claims["aud"] not in (resource, *ALIASES.get(resource, ())):
         raise BadToken(f"The token is for {claims['aud']!r}; it must be for exactly {resource!r}")
     if claims["iss"] != issuer:
         raise BadToken(f"The token was issued by {claims['iss']!r}; the issuer must be {issuer!r}")

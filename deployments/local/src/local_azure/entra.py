@@ -1,7 +1,7 @@
 """The token endpoint of Microsoft Entra ID for the tenant of a stack with TLS.
 
 It has what azure-identity needs: the client-credentials grant, and the documents with which MSAL
-finds it.
+finds it. Older clients (ADAL) use the grant of version 1.0.
 """
 
 import hmac
@@ -33,6 +33,7 @@ class RefusedToken(Exception):  # noqa: N818  names what was refused
         super().__init__(f"AADSTS{number}: {message}")
 
 
+Form = Mapping[str, str]
 FlawOf = Callable[[str], str | None]
 """Returns the flaw that was ordered for the next token for a resource."""
 
@@ -42,6 +43,7 @@ def create_app(directory: Directory, *, flaw_of: FlawOf, otherwise: ASGIApp) -> 
     endpoints = TokenEndpoints(directory, flaw_of)
     routes = [
         Route("/{tenant}/oauth2/v2.0/token", endpoints.token, methods=["POST"]),
+        Route("/{tenant}/oauth2/token", endpoints.token_v1, methods=["POST"]),
         Route("/{tenant}/v2.0/.well-known/openid-configuration", endpoints.configuration),
         Route("/{tenant}/discovery/v2.0/keys", endpoints.keys),
     ]
@@ -56,20 +58,42 @@ class TokenEndpoints:
         self.flaw_of = flaw_of
 
     async def token(self, request: Request) -> Response:
-        form = dict(parse_qsl((await _body(request)).decode("utf-8", "replace")))
-        resource = check(form, tenant=request.path_params["tenant"], directory=self.directory)
+        """Answer a request for a scope."""
+        form = await _form(request)
+        token = self._issue(request.path_params["tenant"], form, resource_of=scoped_resource)
+        return _issued(token, expires_in=TOKEN_SECONDS - 1, ext_expires_in=TOKEN_SECONDS - 1)
+
+    async def token_v1(self, request: Request) -> Response:
+        """Answer a request for a resource. Version 1.0 answers with numbers as texts."""
+        form, now = await _form(request), int(datetime.now(UTC).timestamp())
+        token = self._issue(request.path_params["tenant"], form, resource_of=named_resource)
+        return _issued(
+            token,
+            expires_in=str(TOKEN_SECONDS - 1),
+            ext_expires_in=str(TOKEN_SECONDS - 1),
+            expires_on=str(now + TOKEN_SECONDS),
+            not_before=str(now),
+            resource=form["resource"],
+        )
+
+    def _issue(self, tenant: str, form: Form, *, resource_of: Callable[[Form], str]) -> str:
+        """Return a token for the form's resource, with the flaw that was ordered for it.
+
+        Raises:
+            RefusedToken: The request is not valid, or a refusal was ordered.
+        """
+        check_tenant(tenant, self.directory)
+        check_client(form, self.directory)
+        resource = resource_of(form)
         ordered = self.flaw_of(resource)
         flaw = Flaw(ordered) if ordered else None
         if flaw is Flaw.REFUSED:
             raise RefusedToken(
                 7000222, "invalid_client", "The client's secret has expired.", status=401
             )
-        token = self.directory.issue(
+        return self.directory.issue(
             resource, bearer=self.directory.client, now=datetime.now(UTC), flaw=flaw
         )
-        answer = {"token_type": "Bearer", "access_token": token}
-        times = {"expires_in": TOKEN_SECONDS - 1, "ext_expires_in": TOKEN_SECONDS - 1}
-        return JSONResponse(answer | times, headers={"Cache-Control": "no-store"})
 
     async def configuration(self, request: Request) -> Response:
         check_tenant(request.path_params["tenant"], self.directory)
@@ -90,13 +114,7 @@ class TokenEndpoints:
         return JSONResponse({"keys": [key | names]})
 
 
-def check(form: Mapping[str, str], *, tenant: str, directory: Directory) -> str:
-    """Return the resource that a token is requested for.
-
-    Raises:
-        RefusedToken: The request is not valid.
-    """
-    check_tenant(tenant, directory)
+def check_client(form: Form, directory: Directory) -> None:
     if form.get("grant_type") != "client_credentials":
         raise RefusedToken(
             70003, "unsupported_grant_type", "Only client_credentials is supported here."
@@ -109,9 +127,24 @@ def check(form: Mapping[str, str], *, tenant: str, directory: Directory) -> str:
         raise RefusedToken(
             7000215, "invalid_client", "The client's secret is not valid.", status=401
         )
+
+
+def scoped_resource(form: Form) -> str:
+    """Return the resource in the form's scope."""
     scope = form.get("scope", "")
-    resource = scope.removesuffix(EVERYTHING)
-    if resource not in RESOURCES or not scope.endswith(EVERYTHING):
+    if not scope.endswith(EVERYTHING):
+        message = f"The scope {scope[:200]!r} is not valid: it must end with {EVERYTHING!r}."
+        raise RefusedToken(1002012, "invalid_scope", message)
+    return check_resource(scope.removesuffix(EVERYTHING))
+
+
+def named_resource(form: Form) -> str:
+    return check_resource(form.get("resource", ""))
+
+
+def check_resource(resource: str) -> str:
+    """Return the resource as the request names it, if the tenant has it."""
+    if resource.removesuffix("/") not in RESOURCES:
         raise RefusedToken(
             500011, "invalid_resource", f"The resource {resource!r} does not exist in this tenant."
         )
@@ -121,6 +154,15 @@ def check(form: Mapping[str, str], *, tenant: str, directory: Directory) -> str:
 def check_tenant(tenant: str, directory: Directory) -> None:
     if tenant != directory.tenant:
         raise RefusedToken(90002, "invalid_request", f"The tenant {tenant!r} does not exist.")
+
+
+def _issued(token: str, **rest: object) -> Response:
+    answer = {"token_type": "Bearer", "access_token": token, **rest}
+    return JSONResponse(answer, headers={"Cache-Control": "no-store"})
+
+
+async def _form(request: Request) -> dict[str, str]:
+    return dict(parse_qsl((await _body(request)).decode("utf-8", "replace")))
 
 
 async def _body(request: Request) -> bytes:

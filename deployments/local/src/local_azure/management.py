@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 
 from local_azure.batch import sizes
 from local_azure.batch.service import Service
-from local_azure.directory import MANAGEMENT, BadToken, Directory
+from local_azure.directory import MANAGEMENT, BadToken, Directory, token_of
 from local_azure.shared_address import with_routes
 
 log = logging.getLogger(__name__)
@@ -88,8 +88,8 @@ def check_token(request: Request, directory: Directory) -> str:
     Raises:
         RefusedRequest: The request has no valid token for Resource Manager.
     """
-    token = request.headers.get("Authorization", "").removeprefix("Bearer ")
     try:
+        token = token_of(request.headers.get("Authorization"))
         return directory.check(token, resource=MANAGEMENT, now=datetime.now(UTC))
     except BadToken as error:
         place = f"{request.url.scheme}://{request.url.netloc}/{directory.tenant}"

@@ -9,12 +9,13 @@ import os
 import shutil
 import signal
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from azure.batch import BatchClient
+from azure.batch import BatchClient, models
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.rest import HttpRequest
 from azure.storage.blob import BlobServiceClient
@@ -24,6 +25,12 @@ from local_azure.testing import LocalStack, local_stack
 MARKER = "accounts(*kinds): run against accounts with a `key`, or that are signed in to by `entra`"
 FAULTS = "/_local/faults?api-version=2025-06-01"
 NODES = 4
+MACHINE = models.VirtualMachineConfiguration(
+    image_reference=models.BatchVmImageReference(
+        publisher="canonical", offer="ubuntu-24_04-lts", sku="server"
+    ),
+    node_agent_sku_id="batch.node.ubuntu 24.04",
+)
 DATA = pytest.StashKey[Path]()
 REAL_SETTINGS = pytest.StashKey[dict[str, str]]()
 
@@ -141,6 +148,22 @@ def free_quota(batch: BatchClient) -> None:
 def clear_faults(batch: BatchClient) -> Callable[[], None]:
     """Return a function that removes all faults."""
     return lambda: batch.send_request(HttpRequest("DELETE", FAULTS)).raise_for_status()
+
+
+@pytest.fixture
+def spot_pool(batch: BatchClient) -> Iterator[str]:
+    """Yield the id of a pool of one Spot node; delete the pool after the test."""
+    pool_id = f"pool-{uuid.uuid4().hex[:8]}"
+    batch.create_pool(
+        models.BatchPoolCreateOptions(
+            id=pool_id,
+            vm_size="Standard_D2ds_v5",
+            virtual_machine_configuration=MACHINE,
+            target_low_priority_nodes=1,
+        )
+    )
+    yield pool_id
+    batch.begin_delete_pool(pool_id, polling_interval=0).wait()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The local stack of a command: one that already runs, or one that the command starts."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from local_azure import env_file
-from local_azure.errors import StackError
+from local_azure.errors import StackError, StackUsageError
 from local_azure.folder import DataFolder
 from local_azure.locks import Lock
 from local_azure.ports import answers
@@ -53,12 +54,12 @@ class Stack:
         """Wait until the stack is ready, and return its settings.
 
         Raises:
-            StackError: The stack does not start.
+            StackError: The stack does not start, or another one runs there without storage.
         """
         deadline = time.monotonic() + START_SECONDS
         while self.process is None and time.monotonic() < deadline:
             if settings := running_settings(self.folder):
-                return settings
+                return with_storage(settings, self.folder)
             time.sleep(0.05)
             self._start_if_none_runs()
         if self.process is None:
@@ -88,9 +89,13 @@ def start_process(folder: DataFolder, lock: Lock) -> subprocess.Popen[str]:
     """Start a stack that takes over the data folder's lock, and ends after its stdin closes."""
     # -P: the current folder may have a `local_azure` of its own.
     program = [sys.executable, "-P", "-m", "local_azure", "--until-stdin-closes"]
+    nodes = max(1, (os.cpu_count() or 1) // 2)  # real work, and most pools have two slots a node
     with folder.log("stack").open("w") as log:
         return subprocess.Popen(
-            [*program, "--data", folder.path, "--lock-descriptor", str(lock.descriptor)],
+            [
+                *(*program, "--data", folder.path, "--nodes", str(nodes)),
+                *("--lock-descriptor", str(lock.descriptor)),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -125,6 +130,20 @@ def stop_process(process: subprocess.Popen[str]) -> None:
             process.wait()
     finally:
         timer.cancel()
+
+
+def with_storage(settings: dict[str, str], folder: DataFolder) -> dict[str, str]:
+    """Return the settings of a stack that someone else started, if it has storage.
+
+    Raises:
+        StackUsageError: It was started with `--no-storage`.
+    """
+    if not any(name.startswith("AZURE_STORAGE_") for name in settings):
+        raise StackUsageError(
+            f"The stack on {folder.path} runs without storage.",
+            "Stop it, and start it without --no-storage.",
+        )
+    return settings
 
 
 def running_settings(folder: DataFolder) -> dict[str, str] | None:

@@ -10,6 +10,7 @@ from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobServiceClient
 
+from environments import PREVIOUS_CLIENT, python_with
 from lab import (
     MAX_NODES,
     STORAGE_ACCOUNT,
@@ -42,6 +43,12 @@ def lab(session_lab: Lab) -> Iterator[Lab]:
     for pool in list(session_lab.client.list_pools()):
         with contextlib.suppress(HttpResponseError):
             session_lab.client.begin_delete_pool(str(pool.id), polling_interval=0).wait()
+
+
+@pytest.fixture(scope="session")
+def old_python() -> Path:
+    """Return a Python with the previous client, made once in the user's cache folder."""
+    return python_with(PREVIOUS_CLIENT)
 
 
 @pytest.fixture

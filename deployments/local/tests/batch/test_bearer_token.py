@@ -1,8 +1,10 @@
 """Tokens of Microsoft Entra ID over TLS."""
 
+import ssl
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 from azure.batch import BatchClient
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
@@ -42,6 +44,15 @@ def test_a_flawed_token_gets_401_with_the_reason_and_where_to_get_one(
     assert error.response.headers["WWW-Authenticate"].startswith(
         f'Bearer authorization_uri="{account["AZURE_AUTHORITY_HOST"]}/'
     )
+
+
+def test_a_request_without_a_token_gets_401_that_says_so(account: dict[str, str]) -> None:
+    trusted = ssl.create_default_context(cafile=account["SSL_CERT_FILE"])
+    url = f"{account['AZURE_BATCH_ENDPOINT']}/pools?api-version=2025-06-01"
+    answer = httpx.get(url, verify=trusted)
+    (detail,) = answer.json()["values"]
+    assert answer.status_code == 401
+    assert detail["value"].startswith("The request has no Authorization header")
 
 
 def test_a_bearer_without_a_role_gets_403(

@@ -196,7 +196,7 @@ def test_start_tasks_fail_on_the_ordered_number_of_nodes_or_on_all(
         "AccountLowPriorityCoreQuotaReached",
         "AccountSpotCoreQuotaReached",
         "AllocationFailed",
-        "AllocationTimedOut",
+        "AllocationTimedout",
         "UnsupportedVMSize",
     ],
 )
@@ -299,6 +299,48 @@ def test_a_boot_ends_when_faults_are_cleared(lab: Lab, faults: FaultOrders) -> N
     lab.nodes("slow", count=1, state="starting")
     faults.clear()
     lab.nodes("slow", count=1)
+
+
+def test_a_task_starts_after_the_ordered_delay_and_holds_its_slots_until_then(
+    lab: Lab, faults: FaultOrders
+) -> None:
+    pool_id = lab.pool(task_slots_per_node=1)
+    faults.order("schedule", seconds=0.5, task="slow-*", times=1)
+    job_id = lab.job(pool_id)
+    for task_id in ("slow-1", "fast", "slow-2"):
+        lab.task(job_id, id=task_id)
+    slow, fast, later = (lab.completed(job_id, each) for each in ("slow-1", "fast", "slow-2"))
+    delay = slow.execution_info.start_time - slow.creation_time
+    assert timedelta(seconds=0.5) <= delay
+    assert fast.execution_info.start_time >= slow.execution_info.end_time
+    assert later.execution_info.start_time - fast.execution_info.end_time < delay
+
+
+@pytest.mark.parametrize("what", ["terminate", "delete", "evict", "disable"])
+def test_a_task_that_waits_for_its_start_can_be_ended_or_queued_again(
+    lab: Lab, pool: str, faults: FaultOrders, what: str
+) -> None:
+    faults.order("schedule", seconds=3600, times=1)
+    job_id = lab.job(pool)
+    task_id = lab.task(job_id)
+    (node,) = lab.client.list_nodes(pool)
+    until(lambda: lab.client.get_node(pool, node.id).running_task_slots_count == 1)
+    assert lab.client.get_task(job_id, task_id).state == "active"
+    match what:
+        case "terminate":
+            lab.client.terminate_task(job_id, task_id)
+        case "delete":
+            lab.client.delete_task(job_id, task_id)
+        case "evict":
+            faults.order("evict", pool=pool, node=node.id)
+        case "disable":
+            lab.client.begin_disable_job(job_id, {"disableTasks": "requeue"}).wait()
+            lab.client.begin_enable_job(job_id).wait()
+    if what != "delete":
+        info = lab.completed(job_id, task_id).execution_info
+        assert (info.start_time is None) == (what == "terminate")
+        assert info.requeue_count == 0
+    until(lambda: lab.client.get_node(pool, node.id).running_task_slots_count == 0)
 
 
 def test_the_clock_can_run_faster(lab: Lab, pool: str, faults: FaultOrders) -> None:

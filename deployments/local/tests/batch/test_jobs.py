@@ -274,7 +274,7 @@ def test_unsupported_properties_are_refused_by_name(lab: Lab, unsupported: dict[
         ({"id": "j", "poolInfo": {}}, "MissingRequiredProperty"),
         ({"id": "j" * 65, "poolInfo": {"poolId": "p"}}, "InvalidPropertyValue"),
         ({"id": "j", "poolInfo": {"poolId": "p"}, "priority": 1001}, "InvalidPropertyValue"),
-        ({"id": "j", "poolInfo": {"poolId": "p"}, "priority": "1"}, "InvalidPropertyValue"),
+        ({"id": "j", "poolInfo": {"poolId": "p"}, "priority": "one"}, "InvalidPropertyValue"),
         (
             {"id": "j", "poolInfo": {"poolId": "p"}, "constraints": {"maxWallClockTime": "P"}},
             "InvalidPropertyValue",

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from azure.batch import models as m
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.core.rest import HttpResponse
 
-from lab import Lab, NewLab, Stubborn, until
+from lab import FaultOrders, Lab, NewLab, Stubborn, until
 
 FORMULA = '$TargetLowPriorityNodes = time() < time("2100-01-01T00:00:00Z") ? 2 : 0;'
 
@@ -187,6 +188,20 @@ def test_autoscale_is_switched_on_evaluated_and_switched_off(lab: Lab) -> None:
     pool = lab.client.get_pool(pool_id)
     assert (pool.enable_auto_scale, pool.auto_scale_formula) == (False, None)
     assert pool.current_low_priority_nodes == 2
+
+
+def test_autoscale_cannot_be_enabled_twice_within_30_seconds(lab: Lab, faults: FaultOrders) -> None:
+    pool_id = lab.pool(nodes=0)
+
+    def enable() -> HttpResponse:
+        body = {"autoScaleFormula": FORMULA}
+        return lab.send("POST", f"/pools/{pool_id}/enableautoscale", json=body)
+
+    assert enable().status_code == 200
+    again = enable()
+    assert (again.status_code, again.json()["code"]) == (503, "TooManyEnableAutoScaleRequests")
+    faults.order("clock", rate=600)
+    until(lambda: enable().status_code == 200)
 
 
 def test_a_formula_is_evaluated_only_if_autoscale_is_on(lab: Lab) -> None:

@@ -1,7 +1,12 @@
 """Shared-key signatures and their dates."""
 
+import base64
+import contextlib
+import http.client
 from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from azure.core.exceptions import HttpResponseError
@@ -11,6 +16,7 @@ from local_azure.batch import shared_key
 from local_azure.batch.error_codes import BatchError
 
 KEY = b"0123456789"
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DATE = "Sun, 22 Nov 2026 12:00:00 GMT"
 REQUEST = {
@@ -41,11 +47,54 @@ def test_the_signed_text_is_the_one_that_azure_defines() -> None:
     assert text == expected
 
 
-def test_a_bodyless_post_signs_a_length_of_0_and_a_get_none() -> None:
-    post = shared_key.string_to_sign(headers={}, **REQUEST)
-    get = shared_key.string_to_sign(headers={}, **(REQUEST | {"method": "GET"}))
-    assert post.split("\n")[3] == "0"
-    assert get.split("\n")[3] == ""
+@pytest.mark.parametrize(
+    ("method", "sent", "signed_as"),
+    [
+        *((method, "0", "0") for method in METHODS),
+        *((method, None, "0") for method in ("POST", "PUT", "PATCH")),
+        *((method, None, "") for method in ("GET", "HEAD", "DELETE")),
+    ],
+)
+def test_a_bodyless_request_signs_the_length_that_it_sends_or_else_0_if_it_could_have_a_body(
+    method: str, sent: str | None, signed_as: str
+) -> None:
+    for length, is_accepted in (("", signed_as == ""), ("0", signed_as == "0"), ("7", False)):
+        headers = {"ocp-date": DATE}
+        # Written here, so that the service's own text is not compared with itself.
+        text = f"{method}\n\n\n{length}\n" + 8 * "\n" + f"ocp-date:{DATE}\n/acc/jobs/a%2Fb"
+        text += "\n$filter:a eq 'b'\napi-version:2025-06-01"
+        headers["authorization"] = f"SharedKey acc:{shared_key.sign(text, KEY)}"
+        headers |= {} if sent is None else {"content-length": sent}
+        with contextlib.nullcontext() if is_accepted else pytest.raises(BatchError):
+            verify(headers, method=method)
+
+
+@pytest.mark.parametrize("sent", [None, "0"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_bodyless_request_with_or_without_a_length_is_admitted(
+    lab: Lab, method: str, sent: str | None
+) -> None:
+    headers = {"host": urlsplit(lab.url).netloc, "ocp-date": formatdate(usegmt=True)}
+    headers |= {} if sent is None else {"content-length": sent}
+    text = shared_key.string_to_sign(
+        method=method,
+        account=lab.account,
+        raw_path="/jobs/none",
+        query="api-version=2025-06-01",
+        headers=headers,
+    )
+    headers["authorization"] = (
+        f"SharedKey {lab.account}:{shared_key.sign(text, base64.b64decode(lab.key))}"
+    )
+    connection = http.client.HTTPConnection(headers["host"])
+    with contextlib.closing(connection):
+        connection.putrequest(
+            method, "/jobs/none?api-version=2025-06-01", skip_host=True, skip_accept_encoding=True
+        )
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        assert connection.getresponse().status != 403
 
 
 def test_a_signed_request_passes() -> None:

@@ -86,8 +86,25 @@ def test_a_query_string_that_is_not_text_is_refused(lab: Lab) -> None:
     assert lab.refused("GET", "/pools?$skiptoken=%ff") == (400, "InvalidUri")
 
 
-def test_expanding_is_not_supported(lab: Lab) -> None:
-    assert lab.refused("GET", "/pools?$expand=stats") == (501, "NotImplemented")
+@pytest.mark.parametrize("kind", ["pools", "jobs", "tasks"])
+def test_expanded_statistics_are_left_out(lab: Lab, kind: str) -> None:
+    pool_id = lab.pool(nodes=0)
+    job_id = lab.job(pool_id)
+    task_id = lab.task(job_id)
+    listing, one = {
+        "pools": ("/pools", f"/pools/{pool_id}"),
+        "jobs": ("/jobs", f"/jobs/{job_id}"),
+        "tasks": (f"/jobs/{job_id}/tasks", f"/jobs/{job_id}/tasks/{task_id}"),
+    }[kind]
+    for query in ("$expand=stats", "$expand=stats&$select=id,stats"):
+        (found,) = lab.send("GET", f"{listing}?{query}").json()["value"]
+        read = lab.send("GET", f"{one}?{query}").json()
+        assert found["id"] == read["id"]
+        assert "stats" not in found | read
+
+
+def test_nothing_else_than_statistics_can_be_expanded(lab: Lab) -> None:
+    assert lab.refused("GET", "/pools?$expand=nodes") == (400, "InvalidQueryParameterValue")
 
 
 def test_select_returns_only_the_named_properties(lab: Lab) -> None:
@@ -184,9 +201,10 @@ def test_a_body_that_is_not_a_json_object_is_refused(lab: Lab, content: bytes) -
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/jobschedules"),
-        ("GET", "/poolusagemetrics"),
-        ("GET", "/applications"),
+        ("POST", "/jobschedules"),
+        ("DELETE", "/jobschedules/s"),
+        ("POST", "/jobschedules/s/terminate"),
+        ("POST", "/certificates"),
         ("PUT", "/pools/p"),
         ("HEAD", "/jobs/j"),
         ("POST", "/pools/p/nodes/n/reimage"),

@@ -82,6 +82,15 @@ class Lab:
     account: str = ACCOUNT
     key: str = KEY
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """The settings of programs that use the service."""
+        return {
+            "AZURE_BATCH_ENDPOINT": self.url,
+            "AZURE_BATCH_ACCOUNT": self.account,
+            "AZURE_BATCH_ACCESS_KEY": self.key,
+        }
+
     def connect(self, *, key: str = KEY, account: str = ACCOUNT) -> BatchClient:
         return BatchClient(self.url, AzureNamedKeyCredential(account, key), retry_total=0)
 

@@ -24,7 +24,7 @@ RESIZE_MESSAGES = {
     "AccountCoreQuotaReached": "The account has reached its quota of dedicated cores",
     "AccountSpotCoreQuotaReached": "The account has reached its quota of Spot cores",
     "AccountLowPriorityCoreQuotaReached": "The account has reached its quota of Spot cores",
-    "AllocationTimedOut": "Desired number of nodes could not be allocated in time",
+    "AllocationTimedout": "Desired number of nodes could not be allocated in time",
     "UnsupportedVMSize": "The VM size of the nodes is not supported",
     "AllocationFailed": "Desired number of nodes could not be allocated",
     "ResizeStopped": "Desired number of nodes could not be allocated: the resize was stopped",

@@ -2,7 +2,6 @@
 
 import base64
 import contextlib
-import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,28 +13,32 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from local_azure.batch import wire
+from local_azure.batch import refusals, wire
 from local_azure.batch.error_codes import BatchError, not_supported
 from local_azure.batch.gate import Gate
+from local_azure.batch.live_page import LivePage
 from local_azure.batch.routes import ROUTES
 from local_azure.batch.service import Service
 from local_azure.batch.transfers import Transfers
+from local_azure.page_link import page_secret
 
 if TYPE_CHECKING:
     from local_azure.batch.node_identity import NodeIdentity
     from local_azure.directory import Directory
 
-log = logging.getLogger(__name__)
-
 
 class LocalBatch(Starlette):
-    """An application whose faults can drop connections; ASGI has no message for that."""
+    """An application that knows its refusals.
+
+    Its faults can drop connections, for which ASGI has no message.
+    """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             # uvicorn's `send` is a method of the object that holds the connection.
             transport = getattr(getattr(send, "__self__", None), "transport", None)
             scope.setdefault("extensions", {})["local.drop"] = getattr(transport, "abort", None)
+            send = self.state.service.recent_refusals.watching(scope, send)
         await super().__call__(scope, receive, send)
 
 
@@ -68,10 +71,12 @@ def create_app(  # noqa: PLR0913  the properties of an account
         transfers=Transfers(bundle=bundle, identity=node_identity(directory)),
         directory=directory,
     )
-    gate = Middleware(Gate, service=service, key=base64.b64decode(key), directory=directory)
+    secret = base64.b64decode(key)
+    page = Middleware(LivePage, service=service, secret=page_secret(secret))
+    gate = Middleware(Gate, service=service, key=secret, directory=directory)
     app = LocalBatch(
         routes=ROUTES,
-        middleware=[gate],
+        middleware=[page, gate],
         exception_handlers={
             BatchError: _refused,
             HTTPException: _unknown,
@@ -102,15 +107,15 @@ def node_identity(directory: "Directory | None") -> "NodeIdentity | None":
     return NodeIdentity(directory)
 
 
-async def _refused(_: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, BatchError)  # noqa: S101  registered for this class alone
+    refusals.note(request.scope, error)
     return wire.failure(error)
 
 
 async def _unknown(request: Request, _: Exception) -> Response:
     what = f"{request.method} {request.url.path}"
-    log.warning("%s is not supported", what)
-    return wire.failure(not_supported(what[:200]))
+    return await _refused(request, not_supported(what[:200]))
 
 
 async def _internal_error(_: Request, __: Exception) -> Response:

@@ -134,7 +134,8 @@ def evaluate(formula: str, scene: Scene) -> Targets:
 def _nodes(name: str, value: Value | str) -> int:
     if not isinstance(value, float) or not math.isfinite(value):
         raise ValueError(f"{name} must be a number of nodes")
-    return max(0, min(10_000, math.ceil(value)))
+    # Azure cuts fractions: azure-docs #95350, Azure/Batch #151.
+    return max(0, min(10_000, math.floor(value)))
 
 
 def _tokens(formula: str) -> list[Token]:

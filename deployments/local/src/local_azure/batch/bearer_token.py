@@ -5,7 +5,7 @@ from datetime import datetime
 
 from local_azure.batch.error_codes import BatchError
 from local_azure.batch.shared_key import denied
-from local_azure.directory import BATCH, BadToken, Directory
+from local_azure.directory import BATCH, BadToken, Directory, token_of
 
 
 def verify(headers: Mapping[str, str], *, directory: Directory, url: str, now: datetime) -> None:
@@ -14,8 +14,8 @@ def verify(headers: Mapping[str, str], *, directory: Directory, url: str, now: d
     Raises:
         BatchError: AuthenticationFailed or AuthorizationFailure.
     """
-    token = headers.get("authorization", "").removeprefix("Bearer ")
     try:
+        token = token_of(headers.get("authorization"))
         bearer = directory.check(token, resource=BATCH, now=now)
     except BadToken as error:
         raise unauthorized(str(error), directory=directory, url=url) from None

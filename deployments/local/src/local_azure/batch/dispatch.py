@@ -9,11 +9,13 @@ from local_azure.batch import scheduler
 from local_azure.batch.clock import Clock
 from local_azure.batch.error_codes import BatchError
 from local_azure.batch.execution import Executor, Outcome, ended
+from local_azure.batch.faults import Faults
 from local_azure.batch.registry import Registry
 from local_azure.batch.specs import TaskSpec
 from local_azure.batch.state import Job, JobState, Node, NodeState, Pool, Task, TaskState
 from local_azure.batch.workers import Workers
 
+READY = {NodeState.IDLE, NodeState.RUNNING}
 RECENT_TASKS = 10
 MOST_NODES_LOST = 3
 
@@ -36,6 +38,7 @@ class Dispatch:
     clock: Clock
     workers: Workers
     executor: Executor
+    faults: Faults
     events: TaskEvents
     _is_woken: bool = False
 
@@ -97,25 +100,36 @@ class Dispatch:
         ]
 
     def _start(self, task: Task, node: Node) -> None:
-        now = self.clock.now()
+        """Give the task its slots, and start it now or after the delay that was ordered."""
         del task.job.queue[task.id.lower()]
         task.job.running.add(task)
-        task.move(TaskState.RUNNING, now)
-        task.run.begin(now)
         task.node = node
         node.tasks.add(task)
         node.used_slots += task.spec.required_slots
-        node.recent = [task, *(t for t in node.recent if t is not task)][:RECENT_TASKS]
-        if node.state is NodeState.IDLE:
-            node.move(NodeState.RUNNING, now)
-        self.events.started(task, node)
+        seconds = self.faults.scheduling_seconds(task)
+        if not seconds:
+            self._begin(task, node)
         task.worker = self.workers.spawn(
-            self._execute(task, node),
+            self._execute(task, node, seconds),
             name=f"{task.job.id}/{task.id} on {node.id}",
             then=lambda error: self._leave(task, node, error),
         )
 
-    async def _execute(self, task: Task, node: Node) -> None:
+    def _begin(self, task: Task, node: Node) -> None:
+        now = self.clock.now()
+        task.move(TaskState.RUNNING, now)
+        task.run.begin(now)
+        node.recent = [task, *(t for t in node.recent if t is not task)][:RECENT_TASKS]
+        if node.state is NodeState.IDLE:
+            node.move(NodeState.RUNNING, now)
+        self.events.started(task, node)
+
+    async def _execute(self, task: Task, node: Node, delay_seconds: float) -> None:
+        if delay_seconds:
+            await self.clock.sleep(delay_seconds)
+            if task.state is not TaskState.ACTIVE or node.state not in READY:
+                return
+            self._begin(task, node)
         outcome = await self.executor.run_task(task, node)
         if task.state is TaskState.RUNNING:
             self._settle(task, outcome)

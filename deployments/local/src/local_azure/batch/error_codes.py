@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 ERRORS: Mapping[str, tuple[int, str]] = {
+    "ApplicationNotFound": (404, "The specified application does not exist."),
     "AuthenticationFailed": (403, "Server failed to authenticate the request."),
     "AuthorizationFailure": (403, "The signed-in client has no role that allows this."),
     "AutoScalingFormulaEvaluationError": (400, "The autoscale formula cannot be evaluated."),
@@ -21,6 +22,7 @@ ERRORS: Mapping[str, tuple[int, str]] = {
     "JobCompleted": (409, "The job is completed."),
     "JobExists": (409, "A job with this id exists already."),
     "JobNotFound": (404, "The specified job does not exist."),
+    "JobScheduleNotFound": (404, "The specified job schedule does not exist."),
     "MissingRequiredProperty": (400, "A required property is missing in the request's body."),
     "NodeNotFound": (404, "The specified node does not exist."),
     "NotImplemented": (501, "This is not supported by the local Batch service."),
@@ -39,6 +41,7 @@ ERRORS: Mapping[str, tuple[int, str]] = {
         "The task has no files: it has no node, or its node was removed.",
     ),
     "TaskNotFound": (404, "The specified task does not exist."),
+    "TooManyEnableAutoScaleRequests": (503, "Autoscale was enabled less than 30 seconds ago."),
     "TooManyRequests": (429, "Too many requests. Try again later."),
     "UnsupportedQueryParameter": (400, "A query parameter is not supported."),
     "UnsupportedRequestVersion": (400, "The API version of the request is not supported."),

@@ -12,8 +12,9 @@ from local_azure.batch.fault_kinds import DownloadFailure, UploadFailure
 from local_azure.batch.faults import Faults
 from local_azure.batch.process import LaunchError, Process
 from local_azure.batch.reaper import Reaper
+from local_azure.batch.run import Failure
 from local_azure.batch.specs import ResourceFile, Setting
-from local_azure.batch.state import Failure, Node, Task
+from local_azure.batch.state import Node, Task
 from local_azure.batch.transfers import TransferError, Transfers
 
 

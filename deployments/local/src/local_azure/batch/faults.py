@@ -18,6 +18,7 @@ from local_azure.batch.fault_kinds import (
     Order,
     Refusal,
     ResizeFailure,
+    SchedulingDelay,
     SizeWithdrawal,
     Skew,
     StartTaskFailure,
@@ -25,7 +26,8 @@ from local_azure.batch.fault_kinds import (
     TokenFault,
     UploadFailure,
 )
-from local_azure.batch.state import Failure, Node, Pool, Task
+from local_azure.batch.run import Failure
+from local_azure.batch.state import Node, Pool, Task
 
 Kind = TypeVar("Kind", bound=StrikingOrder)
 
@@ -69,6 +71,13 @@ class Faults:
 
     def listing(self) -> list[dict[str, Any]]:
         return [order.wire() for order in self._orders()]
+
+    def in_force(self) -> list[dict[str, Any]]:
+        """Return the orders as they came, each with how often it can still happen."""
+        return [
+            {"order": each.order.model_dump(by_alias=True, exclude_unset=True), "left": each.left}
+            for each in self._standing
+        ]
 
     def _orders(self) -> list[Order]:
         return [standing.order for standing in self._standing]
@@ -114,6 +123,10 @@ class Faults:
 
     def boot_seconds(self, pool: Pool) -> float:
         order = self._strike(Boot, pool=pool.id)
+        return order.seconds if order else 0
+
+    def scheduling_seconds(self, task: Task) -> float:
+        order = self._strike(SchedulingDelay, task=task.id)
         return order.seconds if order else 0
 
     def start_task_exit(self, node: Node) -> int | None:

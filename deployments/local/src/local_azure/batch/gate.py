@@ -1,7 +1,6 @@
 """The checks of every request before its operation: host, size, signature, version, faults."""
 
 import contextlib
-import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
@@ -10,15 +9,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from local_azure.batch import shared_key, wire
+from local_azure.batch import refusals, shared_key, wire
 from local_azure.batch.error_codes import BatchError
 from local_azure.batch.fault_kinds import Refusal
 from local_azure.batch.service import Service
 
 if TYPE_CHECKING:
     from local_azure.directory import Directory
-
-log = logging.getLogger(__name__)
 
 LARGEST_BODY_BYTES = 1 << 20
 DRAINED_BYTES = 16 << 20
@@ -34,6 +31,8 @@ QUERY_PARAMETERS = frozenset(
         "$skiptoken",
         "recursive",
         "force",
+        "starttime",
+        "endtime",
     }
 )
 API_VERSIONS = frozenset(
@@ -82,7 +81,7 @@ class Gate:
         try:
             body = await self._admit(scope, receive)
         except BatchError as error:
-            log.info("%s %s refused: %s", scope["method"], scope["path"], error)
+            refusals.note(scope, error)
             await wire.failure(error)(scope, receive, send)
             return
         await self._serve(scope, _replay(body, receive), send)
@@ -166,8 +165,9 @@ def check_query(text: str) -> None:
             raise BatchError("UnsupportedQueryParameter", QueryParameterName=name[:200])
         if key in seen:
             raise wire.query_error(name, value, "It is given twice")
-        if key == "$expand":
-            raise BatchError("NotImplemented", Reason="$expand is not supported here")
+        # Specification: "The statistics may not be immediately available." Here they never are.
+        if key == "$expand" and value.strip() != "stats":
+            raise wire.query_error(name, value, "Only 'stats' can be expanded")
         seen.add(key)
     check_version(dict(_pairs(text)).get("api-version", ""))
 

@@ -56,18 +56,26 @@ SUPPORTED: tuple[dict[str, Any], ...] = (
 )
 
 
+def is_windows(machine: VirtualMachine) -> bool:
+    """Return whether the image runs Windows, listed or not: Azure's list changes every month."""
+    agent, publisher = machine.node_agent_sku_id, machine.image_reference.publisher or ""
+    return agent.lower().startswith("batch.node.windows") or (
+        publisher.lower().startswith("microsoftwindows")
+    )
+
+
 def check(machine: VirtualMachine) -> None:
     """Refuse images that are not listed, custom images and Windows."""
     reference = machine.image_reference
     if reference.virtual_machine_image_id or reference.shared_gallery_image_id:
-        raise not_supported("a custom image")
+        raise not_supported("a custom image in the property 'imageReference'")
+    if is_windows(machine):
+        raise not_supported("a Windows image in the property 'imageReference'")
     wanted = (reference.publisher, reference.offer, reference.sku, machine.node_agent_sku_id)
     for image in SUPPORTED:
         offered = image["imageReference"]
         known = (offered["publisher"], offered["offer"], offered["sku"], image["nodeAgentSKUId"])
         if [str(part).lower() for part in wanted] == [str(part).lower() for part in known]:
-            if image["osType"] != "linux":
-                raise not_supported("a Windows image")
             return
     raise invalid_property(
         "virtualMachineConfiguration",

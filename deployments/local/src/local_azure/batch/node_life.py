@@ -13,8 +13,9 @@ from local_azure.batch.dispatch import Dispatch
 from local_azure.batch.error_codes import BatchError
 from local_azure.batch.execution import Executor
 from local_azure.batch.faults import Faults
+from local_azure.batch.run import Run
 from local_azure.batch.scheduler import Next
-from local_azure.batch.state import Node, NodeState, Pool, Run
+from local_azure.batch.state import Node, NodeState, Pool
 from local_azure.batch.workers import Workers
 
 START_TASK_PAUSE_SECONDS = 0.1

@@ -17,7 +17,7 @@ from local_azure.batch import node_files
 from local_azure.batch.clock import Clock
 from local_azure.batch.descendants import Descendants
 from local_azure.batch.reaper import Reaper
-from local_azure.batch.state import Failure
+from local_azure.batch.run import Failure
 
 GRACE_SECONDS = 0.5
 _KEPT_BY_SH = re.compile(r"(?!(?:IFS|OLDPWD|OPTIND|PPID|PWD|SHLVL|_)$)[A-Za-z_][A-Za-z0-9_]*")

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from local_azure.batch.operations import (
+    empty_requests,
     fault_requests,
     file_requests,
     job_requests,
@@ -78,9 +79,20 @@ def route(method: str, path: str, endpoint: Endpoint) -> Route:
     return made
 
 
+SCHEDULES = "/jobschedules"
+EMPTY: tuple[tuple[str, str, Endpoint], ...] = (
+    ("GET", "/poolusagemetrics", empty_requests.usage),
+    ("GET", "/applications", empty_requests.applications),
+    ("GET", "/applications/{application}", empty_requests.application),
+    ("GET", "/certificates", empty_requests.certificates),
+    ("GET", SCHEDULES, empty_requests.schedules),
+    ("GET", SCHEDULES + "/{schedule}", empty_requests.schedule),
+    ("HEAD", SCHEDULES + "/{schedule}", empty_requests.schedule),
+    ("GET", SCHEDULES + "/{schedule}/jobs", empty_requests.schedule),
+)
 LOCAL: tuple[tuple[str, str, Endpoint], ...] = (
     ("POST", "/_local/faults", fault_requests.order),
     ("GET", "/_local/faults", fault_requests.listing),
     ("DELETE", "/_local/faults", fault_requests.clear),
 )
-ROUTES = [route(*operation) for operation in (*OPERATIONS, *LOCAL)]
+ROUTES = [route(*operation) for operation in (*OPERATIONS, *EMPTY, *LOCAL)]

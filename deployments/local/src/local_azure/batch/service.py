@@ -14,6 +14,7 @@ from local_azure.batch.faults import Faults
 from local_azure.batch.job_life import JobLife
 from local_azure.batch.node_life import NodeLife
 from local_azure.batch.reaper import Reaper
+from local_azure.batch.recent_refusals import RecentRefusals
 from local_azure.batch.registry import Registry
 from local_azure.batch.retention import Retention
 from local_azure.batch.state import Node, Task
@@ -46,6 +47,7 @@ class Service:
         self.transfers, self.reaper = transfers, Reaper()
         self.registry = registry = Registry()
         self.clock, self.workers, self.faults = Clock(), Workers(), Faults()
+        self.recent_refusals = RecentRefusals(self.clock)
         self.retention = Retention(self.clock)
         self.task_counts = TaskCounts(registry=registry, clock=self.clock, workers=self.workers)
         self.executor = Executor(
@@ -86,6 +88,7 @@ class Service:
             clock=self.clock,
             workers=self.workers,
             executor=self.executor,
+            faults=self.faults,
             events=events,
         )
 

@@ -24,6 +24,7 @@ SIGNED_HEADERS = (
     "range",
 )
 TOLERATED_AGE = timedelta(minutes=15)
+WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
 def string_to_sign(
@@ -31,7 +32,8 @@ def string_to_sign(
 ) -> str:
     """Return what the client signs. Header names are in lower case, `raw_path` as received."""
     values = {name: headers.get(name, "") for name in SIGNED_HEADERS}
-    if method not in {"GET", "HEAD"}:
+    # Azure signs the length as received, so also none: azure-sdk-for-net #3170, #4602, PR #3206.
+    if method in WITH_BODY:
         values["content-length"] = values["content-length"] or "0"
     ocp = sorted((n, v) for n, v in headers.items() if n.startswith("ocp-") and v)
     parameters = parse_qs(query)

@@ -1,5 +1,6 @@
 """The base and the value types of request bodies."""
 
+import re
 from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
@@ -25,12 +26,24 @@ def lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
+def _number(value: object) -> object:
+    """Read a whole number in a text, as Azure's OData reader does (`ConvertStringValue`)."""
+    is_number = isinstance(value, str) and re.fullmatch(r"\s*[-+]?\d{1,10}\s*", value, re.ASCII)
+    return int(str(value)) if is_number else value
+
+
+def _boolean(value: object) -> object:
+    """Read `true` or `false` in a text, in any case, as Azure's OData reader does."""
+    text = value.strip().lower() if isinstance(value, str) else ""
+    return text == "true" if text in ("true", "false") else value
+
+
 def _duration(value: object) -> object:
     return parse_duration(value) if isinstance(value, str) else value
 
 
 def _refuse(value: object, info: ValidationInfo) -> None:
-    if value not in (None, False, [], {}):
+    if _boolean(value) not in (None, False, [], {}):
         raise not_supported(f"the property {_alias(info.field_name or '')!r}")
 
 
@@ -56,6 +69,8 @@ def _url(text: str) -> str:
 
 Item = TypeVar("Item")
 Several = Annotated[tuple[Item, ...], Field(strict=False)]
+Number = Annotated[int, BeforeValidator(_number)]
+Boolean = Annotated[bool, BeforeValidator(_boolean)]
 Text = Annotated[str, AfterValidator(_without_null)]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s\x00]+$"), AfterValidator(_url)]
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -65,8 +80,8 @@ ScaleInterval = Annotated[Duration, Field(ge=timedelta(minutes=5), le=timedelta(
 WallClock = Annotated[Duration, Field(gt=timedelta())]
 RelativePath = Annotated[str, AfterValidator(_inside)]
 Refused = Annotated[None, BeforeValidator(_refuse)]
-Retries = Annotated[int, Field(ge=-1)]
-Count = Annotated[int, Field(ge=0, le=10_000)]
+Retries = Annotated[Number, Field(ge=-1)]
+Count = Annotated[Number, Field(ge=0, le=10_000)]
 AllTasksComplete = Annotated[Literal["noaction", "terminatejob"], BeforeValidator(lower)]
 TaskFailure = Annotated[Literal["noaction", "performexitoptionsjobaction"], BeforeValidator(lower)]
 Deallocation = Annotated[

@@ -8,10 +8,12 @@ from pydantic import BeforeValidator, Field, StringConstraints
 
 from local_azure.batch.spec_types import (
     AllTasksComplete,
+    Boolean,
     Count,
     Deallocation,
     Duration,
     Id,
+    Number,
     Refused,
     RelativePath,
     ResizeTimeout,
@@ -111,7 +113,7 @@ class StartTask(Spec):
     environment_settings: Several[Setting] | None = None
     user_identity: UserIdentity | None = None
     max_task_retry_count: Retries = 0
-    wait_for_success: bool = True
+    wait_for_success: Boolean = True
     container_settings: Refused = None
 
 
@@ -142,7 +144,7 @@ class PoolChange(Spec):
     display_name: str | None = None
     start_task: StartTask | None = None
     metadata: Several[Metadata] | None = None
-    task_slots_per_node: Annotated[int, Field(ge=1, le=256)] | None = None
+    task_slots_per_node: Annotated[Number, Field(ge=1, le=256)] | None = None
     task_scheduling_policy: SchedulingPolicy | None = None
     application_package_references: Refused = None
     certificate_references: Refused = None
@@ -168,7 +170,7 @@ class PoolSpec(PoolChange):
     resize_timeout: ResizeTimeout = timedelta(minutes=15)
     target_dedicated_nodes: Count | None = None
     target_low_priority_nodes: Count | None = None
-    enable_auto_scale: bool = False
+    enable_auto_scale: Boolean = False
     auto_scale_formula: str | None = None
     auto_scale_evaluation_interval: ScaleInterval = timedelta(minutes=15)
     cloud_service_configuration: Refused = None
@@ -217,8 +219,8 @@ class JobConstraints(Spec):
 class JobChange(Spec):
     """PATCH of a job: absent properties stay unchanged."""
 
-    priority: Annotated[int, Field(ge=-1000, le=1000)] | None = None
-    max_parallel_tasks: Annotated[int, Field(ge=-1)] | None = None
+    priority: Annotated[Number, Field(ge=-1000, le=1000)] | None = None
+    max_parallel_tasks: Annotated[Number, Field(ge=-1)] | None = None
     constraints: JobConstraints | None = None
     pool_info: PoolInfo | None = None
     on_all_tasks_complete: AllTasksComplete | None = None
@@ -271,7 +273,7 @@ class TaskSpec(Spec):
     output_files: Several[OutputFile] | None = None
     environment_settings: Several[Setting] | None = None
     constraints: TaskConstraints | None = None
-    required_slots: Annotated[int, Field(ge=1, le=256)] = 1
+    required_slots: Annotated[Number, Field(ge=1, le=256)] = 1
     user_identity: UserIdentity | None = None
     affinity_info: Refused = None
     application_package_references: Refused = None

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from local_azure.batch.history import History
+from local_azure.batch.run import Run
 from local_azure.batch.scheduler import earliest
 from local_azure.batch.specs import JobConstraints, JobSpec, PoolSpec, TaskConstraints, TaskSpec
 from local_azure.batch.wire import new_etag
 
 _serials = itertools.count(1)
 TASK_COUNTS = ("active", "running", "completed", "succeeded", "failed")
+MOST_RECENT_TASKS = 25
+MOST_FAILURES = 10
+MOST_LOSSES = 20
 
 
 class PoolState(StrEnum):
@@ -90,6 +94,7 @@ NODE = _transitions(
         N.LEAVING_POOL: set(),
     }
 )
+LOST = {N.PREEMPTED, N.UNUSABLE, N.START_TASK_FAILED}
 JOB = _transitions(
     {
         J.ACTIVE: {J.DISABLING, J.TERMINATING, J.DELETING},
@@ -140,44 +145,6 @@ class Record:
         self.etag, self.modified = new_etag(), now
 
 
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """The `failureInfo` of a task or start task."""
-
-    code: str
-    message: str
-    category: str = "usererror"
-    details: Mapping[str, str] = field(default_factory=dict)
-
-    def wire(self) -> dict[str, Any]:
-        details = [{"name": name, "value": value} for name, value in self.details.items()]
-        own = {"category": self.category, "code": self.code, "message": self.message}
-        return own | ({"details": details} if details else {})
-
-
-@dataclass(kw_only=True)
-class Run:
-    """The times and the result of the last execution of a task or start task."""
-
-    started: datetime | None = None
-    ended: datetime | None = None
-    exit_code: int | None = None
-    failure: Failure | None = None
-    result: str | None = None
-    retries: int = 0
-    last_retry: datetime | None = None
-    requeues: int = 0
-    last_requeue: datetime | None = None
-
-    def begin(self, now: datetime) -> None:
-        self.started, self.ended = now, None
-        self.exit_code = self.failure = self.result = None
-
-    def end(self, now: datetime, *, exit_code: int | None, failure: Failure | None) -> None:
-        self.ended, self.exit_code, self.failure = now, exit_code, failure
-        self.result = "failure" if failure else "success"
-
-
 @dataclass(kw_only=True, eq=False)
 class Task(Record):
     transitions = TASK
@@ -209,6 +176,7 @@ class Task(Record):
         self.job.count(self, -1)
         super().move(state, now)
         self.job.count(self, +1)
+        self.job.note(self)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -223,6 +191,8 @@ class Job(Record):
     slot_counts: "Counter[str]" = field(default_factory=Counter)
     ended: datetime | None = None
     terminate_reason: str | None = None
+    recent: deque[Task] = field(default_factory=lambda: deque(maxlen=MOST_RECENT_TASKS))
+    failures: deque[Task] = field(default_factory=lambda: deque(maxlen=MOST_FAILURES))
     wall_clock: "asyncio.Task[None] | None" = None
 
     @property
@@ -244,6 +214,12 @@ class Job(Record):
         for name in names:
             self.counts[name] += step
             self.slot_counts[name] += step * task.spec.required_slots
+
+    def note(self, task: Task) -> None:
+        """Keep the tasks that changed last: to search through all tasks would be slow."""
+        self.recent.append(task)
+        if task.state is TaskState.COMPLETED and task.run.result == "failure":
+            self.failures.append(task)
 
     @property
     def pool_key(self) -> str:
@@ -267,6 +243,16 @@ class Job(Record):
 
     def all_complete(self) -> bool:
         return self.counts["completed"] == len(self.tasks)
+
+
+@dataclass(frozen=True)
+class NodeLoss:
+    """A node that was evicted or that failed, and the number of tasks that it ran."""
+
+    node: str
+    state: NodeState
+    at: datetime
+    tasks: int
 
 
 @dataclass(kw_only=True, eq=False)
@@ -296,6 +282,11 @@ class Node(Record):
         usable = self.state in {NodeState.IDLE, NodeState.RUNNING} and self.schedulable
         return self.slots - self.used_slots if usable else 0
 
+    def move(self, state: StrEnum, now: datetime) -> None:
+        super().move(state, now)
+        if state in LOST:
+            self.pool.losses.append(NodeLoss(self.id, NodeState(state), now, len(self.tasks)))
+
 
 @dataclass(kw_only=True, eq=False)
 class Pool(Record):
@@ -310,11 +301,14 @@ class Pool(Record):
     nodes: dict[str, Node] = field(default_factory=dict)
     formula: str | None = None
     interval: Any = None
+    enabled: datetime | None = None
+    """When autoscale was last enabled by a request."""
     auto_scale_run: dict[str, Any] | None = None
     resizing: "asyncio.Task[None] | None" = None
     scaling: "asyncio.Task[None] | None" = None
     sampling: "asyncio.Task[None] | None" = None
     history: History = field(default_factory=History)
+    losses: deque[NodeLoss] = field(default_factory=lambda: deque(maxlen=MOST_LOSSES))
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -16,13 +16,13 @@ from urllib.parse import quote, urlsplit
 
 from local_azure.batch import node_files
 from local_azure.batch.output_patterns import has_wildcard, leads_into, matching_files
+from local_azure.batch.run import Failure
 from local_azure.batch.specs import (
     ContainerDestination,
     IdentityReference,
     OutputFile,
     ResourceFile,
 )
-from local_azure.batch.state import Failure
 
 if TYPE_CHECKING:
     import aiohttp

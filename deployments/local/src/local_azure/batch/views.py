@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from local_azure.batch.node_files import File
-from local_azure.batch.state import Job, Node, Pool, Record, Run, Task, TaskState
+from local_azure.batch.run import Run
+from local_azure.batch.state import Job, Node, Pool, Record, Task, TaskState
 from local_azure.batch.wire import View
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ NODE_COUNTS = (
     "deallocating",
 )
 _DEFAULT_USER = {"autoUser": {"scope": "pool", "elevationLevel": "nonadmin"}}
+
+
+STATISTICS: View[Record] = {"stats": lambda _: None}  # what `$expand=stats` is for
 
 
 def _present(**values: Any) -> dict[str, Any]:
@@ -81,6 +85,7 @@ def pool(url: str, *, directory: "Directory | None") -> View[Pool]:
         ),
         "metadata": lambda pool: _items(pool.spec.metadata),
         "identity": lambda _: directory and _identity(directory),
+        **STATISTICS,
     }
 
 
@@ -181,6 +186,7 @@ def job(url: str) -> View[Job]:
             poolId=job.spec.pool_info.pool_id,
             terminateReason=job.terminate_reason,
         ),
+        **STATISTICS,
     }
 
 
@@ -200,6 +206,7 @@ def task(url: str) -> View[Task]:
         "userIdentity": lambda task: task.spec.user_identity or _DEFAULT_USER,
         "executionInfo": execution_info,
         "nodeInfo": lambda task: node_info(url, task),
+        **STATISTICS,
     }
 
 

@@ -1,6 +1,7 @@
 """Operations on pools and images."""
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,6 +13,7 @@ from local_azure.batch.operations import check_identities, service_of
 from local_azure.batch.service import Service
 from local_azure.batch.state import AllocationState, Pool, PoolState
 
+ENABLE_PAUSE = timedelta(seconds=30)
 FILTERABLE = (
     "id",
     "displayName",
@@ -153,12 +155,20 @@ async def enable_autoscale(request: Request) -> Response:
     if formula is None:
         raise BatchError("MissingRequiredProperty", PropertyName="autoScaleFormula")
     autoscale.evaluate(formula, service.allocation.scene(pool))
+    _check_pause(pool, service.clock.now())
     if pool.formula is None:
         _check_steady(pool)
+    pool.enabled = service.clock.now()
     default = pool.interval or pool.spec.auto_scale_evaluation_interval
     pool.interval = change.auto_scale_evaluation_interval or default
     service.allocation.scale_by(pool, formula)
     return _changed(request, pool, 200)
+
+
+def _check_pause(pool: Pool, now: datetime) -> None:
+    """Refuse to enable autoscale again within 30 seconds, as the specification says."""
+    if pool.enabled is not None and now - pool.enabled < ENABLE_PAUSE:
+        raise BatchError("TooManyEnableAutoScaleRequests")
 
 
 async def disable_autoscale(request: Request) -> Response:

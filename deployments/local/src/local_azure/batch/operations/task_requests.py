@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from local_azure.batch import specs, views, wire
+from local_azure.batch import refusals, specs, views, wire
 from local_azure.batch.error_codes import BatchError, invalid_property
 from local_azure.batch.job_life import check_open
 from local_azure.batch.operations import check_identities, service_of
@@ -63,6 +63,9 @@ def _add_one(request: Request, job: Job, document: Mapping[str, Any]) -> dict[st
     try:
         task = _add(request, job, wire.parse(document, specs.TaskSpec))
     except BatchError as error:
+        refusals.note(request.scope, error)
+        operation = f"{request.method} {request.url.path}"
+        service_of(request).recent_refusals.add(operation, error.status, error.body())
         return {"status": "clienterror", "taskId": task_id, "error": error.body()}
     return {
         "status": "success",
