@@ -21,7 +21,8 @@ def conversion_key(content: str, output: str, preset: Preset) -> str:
     """Return a hash of everything that determines what an output contains.
 
     The version of the preset stands for rules that are not in its arguments: those for single
-    sources in streams.py, and those of runner.sh. Keys of version 1 do not contain their version.
+    sources in source_arguments.py, and those of runner.sh. Keys of version 1 do not contain their
+    version.
     """
     version = () if preset.version == 1 else (f"version {preset.version}",)
     text = "\0".join((content, output, *version, *preset.arguments, *preset.choices.words))

@@ -22,6 +22,7 @@ from tasks.media.output_names import name_outputs, naming_problem
 from tasks.media.preferred import preferred_arguments
 from tasks.media.presets import Preset
 from tasks.media.sandbox import ProbeProcess, ProbeResult, probe_each
+from tasks.media.source_arguments import conversion_warnings, source_arguments, tag_text
 from tasks.media.sources import (
     NAME_A_SOURCE,
     UNREADABLE,
@@ -30,15 +31,12 @@ from tasks.media.sources import (
 )
 from tasks.media.streams import (
     UnreadableMedia,
-    conversion_warnings,
     encrypted_stream,
     exceeded_limit,
     expected_seconds,
     missing_stream,
     picture_extent,
     sound_extents,
-    source_arguments,
-    tag_text,
 )
 from tasks.media.tracks import track_note, track_warnings, with_main_track
 from tasks.models import Conversion, Plan, Refusal, Source, Stamp

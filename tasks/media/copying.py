@@ -1,7 +1,12 @@
 """Sound that a preset copies, because it is in the preset's format already. Pure functions."""
 
 from tasks.media.presets import PRESETS, Preset
-from tasks.media.streams import Media, Sound, source_arguments, taken_sounds
+from tasks.media.source_arguments import source_arguments
+from tasks.media.streams import (
+    Media,
+    Sound,
+    taken_sounds,
+)
 
 # By the encoder of a preset: the codec that it writes, and the formats whose streams decode to the
 # same samples after a copy. A node checks this for each file.

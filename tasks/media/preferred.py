@@ -3,7 +3,10 @@
 from tasks.media.copying import copy_arguments
 from tasks.media.pictures import tone_mapped
 from tasks.media.presets import Preset
-from tasks.media.streams import Media, source_arguments
+from tasks.media.source_arguments import source_arguments
+from tasks.media.streams import (
+    Media,
+)
 
 
 def preferred_arguments(media: Media, preset: Preset) -> tuple[str, ...]:

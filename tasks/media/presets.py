@@ -60,8 +60,8 @@ class Preset:
         arguments: ffmpeg's arguments between the input and the output, as pairs of option and
             value.
         version: Part of the key of each output, from version 2 on. Raise it whenever the same
-            source would give another output: after a change of `arguments`, of `source_arguments`
-            in streams.py, of the tags that tag_file.py writes, or of what runner.sh adds. If
+            source would give another output: after a change of `arguments`, of
+            source_arguments.py, of the tags that tag_file.py writes, or of what runner.sh adds. If
             `arguments` change, keep the old ones in _EARLIER_ARGUMENTS. Outputs of earlier versions
             are skipped until the user forces them.
         earlier: The earlier versions of the preset, the newest first.
@@ -89,7 +89,7 @@ class Preset:
 
 
 # `V` selects video without attached pictures (cover art); `v` would include them. For outputs that
-# keep the cover, `source_arguments` in streams.py maps it.
+# keep the cover, source_arguments.py maps it.
 _AUDIO = ("-map", "0:a:0", "-map_metadata", "0")
 _VIDEO = ("-map", "0:V:0", "-map", "0:a:0?", "-map_metadata", "0")
 _FASTSTART = ("-movflags", "+faststart")

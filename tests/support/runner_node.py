@@ -9,7 +9,11 @@ from tasks.media.copying import most_bit_rate
 from tasks.media.preferred import preferred_arguments
 from tasks.media.presets import PRESETS, Preset
 from tasks.media.probe import probe
-from tasks.media.streams import picture_extent, sound_extents, source_arguments, tag_text
+from tasks.media.source_arguments import source_arguments, tag_text
+from tasks.media.streams import (
+    picture_extent,
+    sound_extents,
+)
 from tasks.media.tracks import with_main_track
 from tasks.media.verification import Verified, read_marker
 from tasks.models import Extent

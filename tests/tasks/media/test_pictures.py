@@ -17,7 +17,7 @@ from tasks.media.pictures import PictureFormat, picture_arguments, picture_warni
 from tasks.media.preferred import preferred_arguments
 from tasks.media.presets import PRESETS, Preset, preset_for
 from tasks.media.probe import probe
-from tasks.media.streams import conversion_warnings, source_arguments
+from tasks.media.source_arguments import conversion_warnings, source_arguments
 from tasks.models import Extent
 
 Film = Callable[..., Path]

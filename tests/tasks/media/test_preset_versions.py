@@ -11,7 +11,12 @@ from runner_node import Node
 from tasks.media.pictures import PictureFormat
 from tasks.media.preferred import preferred_arguments
 from tasks.media.presets import PRESETS, Preset
-from tasks.media.streams import Media, Sound, Stream, source_arguments
+from tasks.media.source_arguments import source_arguments
+from tasks.media.streams import (
+    Media,
+    Sound,
+    Stream,
+)
 from tasks.models import Extent
 
 FORMATS = ("", "ogg", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mxf")
@@ -35,7 +40,18 @@ FILMS = [
     )
 ]
 # By preset: its version, and a hash of the ffmpeg commands that make its outputs.
-FINGERPRINTS: dict[str, tuple[int, str]] = {}
+FINGERPRINTS = {
+    "mp3": (2, "5e77799bf54855ae"),
+    "mp3-320k": (2, "5df4e4be367b2a34"),
+    "m4a": (2, "419f1d577ce7c276"),
+    "opus": (2, "e5c5a20483d2410a"),
+    "opus-speech": (1, "8e5e265606e0385f"),
+    "flac": (2, "8dac6d3fe10e86a7"),
+    "wav": (2, "87640d0f4f3a3b66"),
+    "wav-16k": (1, "86b057d94944a2ba"),
+    "mp4-720p": (2, "4a80348fd9190773"),
+    "webm": (2, "161a14f3704ae778"),
+}
 
 
 def ffmpeg_commands(node: Node, preset: Preset, arguments: tuple[str, ...]) -> Iterator[str]:

@@ -13,7 +13,10 @@ from runner_node import Node
 
 from tasks.media.presets import PRESETS, preset_for
 from tasks.media.probe import probe
-from tasks.media.streams import expected_seconds, source_arguments
+from tasks.media.source_arguments import source_arguments
+from tasks.media.streams import (
+    expected_seconds,
+)
 
 Clip = Callable[..., Path]
 

@@ -6,6 +6,7 @@ import pytest
 from tasks.media.input_limits import MOST_SECONDS
 from tasks.media.presets import PRESETS, preset_for
 from tasks.media.probe import probe
+from tasks.media.source_arguments import source_arguments
 from tasks.media.streams import (
     Media,
     Sound,
@@ -13,7 +14,6 @@ from tasks.media.streams import (
     exceeded_limit,
     expected_seconds,
     missing_stream,
-    source_arguments,
 )
 
 Clip = Callable[..., Path]

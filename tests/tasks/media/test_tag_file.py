@@ -15,7 +15,7 @@ from tracks import Track, source_with
 
 from tasks.media.presets import PRESETS, Choices, with_choices
 from tasks.media.probe import probe
-from tasks.media.streams import source_arguments
+from tasks.media.source_arguments import source_arguments
 from tasks.media.tag_encoding import Encoding
 from tasks.media.tag_file import MOST_BYTES, Chapter, SourceTags, write_tags
 

@@ -90,12 +90,10 @@ def start_process(folder: DataFolder, lock: Lock) -> subprocess.Popen[str]:
     # -P: the current folder may have a `local_azure` of its own.
     program = [sys.executable, "-P", "-m", "local_azure", "--until-stdin-closes"]
     nodes = max(1, (os.cpu_count() or 1) // 2)  # real work, and most pools have two slots a node
+    flags = ["--nodes", str(nodes), "--lock-descriptor", str(lock.descriptor)]
     with folder.log("stack").open("w") as log:
         return subprocess.Popen(
-            [
-                *(*program, "--data", folder.path, "--nodes", str(nodes)),
-                *("--lock-descriptor", str(lock.descriptor)),
-            ],
+            [*program, "--data", folder.path, *flags],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
