@@ -192,8 +192,7 @@ _ALL = (
         ".webm",
         "video/webm",
         ("video", "audio"),
-        # ffmpeg would not flag the only sound track of a source in TS or AVI as the default.
-        (*_VIDEO, *_VP9, *_OPUS, "-disposition:a:0", "default"),
+        (*_VIDEO, *_VP9, *_OPUS),
         holds_tracks=True,
         subtitles="webvtt",
     ),

@@ -273,7 +273,7 @@ JUDGE='
     { m[$1] = $2; rest[$1] = $3 }
     END {
         if (!m["is_measured"]) exit
-        is_trial = m["is_trial"] && m["is_copied"]
+        is_trial = m["is_trial"] && m["is_copied"] && !has_pictures
         written = m["written_microseconds"] / 1000000
         if (m["is_checked"]) {
             written = least(m["written_pictures"], m["pictures_end"])
@@ -404,9 +404,10 @@ run_ffmpeg() {
 }
 
 # Converts, and lists each frame that is decoded. If ffmpeg fails with the preferred arguments, it
-# converts with the usual ones. Either ffmpeg closes steps of the clock, for all
-# streams together, or (with the clock of the source) the filters do, for each stream. The times of the sound are listed far before zero:
-# `progress` has the largest time of all outputs, which must be that of the conversion.
+# converts with the usual ones. Either ffmpeg closes steps of the clock, for all streams together, or
+# (with the clock of the source) the filters do, for each stream. The times of the sound are listed
+# far before zero: `progress` has the largest time of all outputs, which must be that of the
+# conversion.
 convert() {
     lates=$1 pause=$2 clock=$3
     run_conversion
@@ -537,7 +538,7 @@ explain() {
 
 # Whether the sound of the output is a copy that the preferred arguments made.
 is_copy() {
-    [ "$is_trial$is_copied" = 11 ]
+    [ "$is_trial$is_copied" = 11 ] && [ -z "$PICTURE" ]
 }
 
 # Reads what the output contains. The beginning of sound that was copied is decoded.

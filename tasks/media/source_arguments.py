@@ -73,15 +73,17 @@ def _filter_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
 
 
 def _track_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
-    """Return the arguments that map other sound tracks than the first, and text subtitles."""
+    """Return the arguments that map other sound tracks than the first, and flag the main one."""
     taken = taken_sounds(media, preset)
+    # In WebM, ffmpeg would not flag the only sound track of a source in TS or AVI as the default.
+    flags = ("-disposition:a:0", "default") if preset.suffix == ".webm" and taken else ()
     if [sound.track for sound in taken] == [0] and preset.choices.tracks == "default":
-        return ()
+        return flags
     if not taken and not media.tracks:
         return ()
     # `-0:a` removes the track that the preset maps.
     maps = [("-map", "-0:a"), *(("-map", f"0:a:{sound.track}") for sound in taken)]
-    return (*(word for pair in maps for word in pair), *_arguments_for_all(media, preset))
+    return (*(word for pair in maps for word in pair), *_arguments_for_all(media, preset), *flags)
 
 
 def _arguments_for_all(media: Media, preset: Preset) -> tuple[str, ...]:

@@ -80,8 +80,10 @@ def expected_sounds(source: Sound) -> dict[str, Sound]:
         "mp3-320k": mp3,
         "m4a": aac,
         "opus": opus,
+        "opus-speech": Sound("opus", OPUS_RATE, 1),
         "flac": Sound("flac", source.rate, source.channels),
         "wav": Sound("pcm_s16le", source.rate, source.channels),
+        "wav-16k": Sound("pcm_s16le", 16_000, 1),
         "mp4-720p": aac,
         "webm": opus,
     }

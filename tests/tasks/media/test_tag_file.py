@@ -162,7 +162,7 @@ def test_chapters_and_language_are_kept_if_only_the_title_is_wrong(
 
 def test_the_times_of_chapters_are_from_the_start_of_the_source() -> None:
     chapter = Chapter(0, 500, Fraction(1, 1000), {"title": "Länder"})
-    text = write_tags(SourceTags(SURE, {}, (chapter,)), ()).text
+    text = write_tags(SourceTags(SURE, {}, (chapter,), are_chapters_wrong=True), ()).text
     assert text == ";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=500\ntitle=Länder\n"
 
 

@@ -98,7 +98,7 @@ def test_no_setting_appears_in_a_reason(
 ) -> None:
     (any_node.folder / "input").write_bytes(SOURCES[source](clip(".mp4").read_bytes()))
     preset = PRESETS["mp4-720p"]
-    result = any_node.run(*preset.arguments, output="o.mp4", sound="0 2 2", picture="0 2 2")
+    result = any_node.run(*preset.arguments, output="o.mp4", sound="0 2 2 0", picture="0 2 2 0")
     assert result.status == EX_DATAERR, result.stderr
     text = " ".join(quotable(result.stderr.splitlines(), most=9))
     assert not [word for word in internal_words() if word in text]

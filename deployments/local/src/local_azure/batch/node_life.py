@@ -60,7 +60,7 @@ class NodeLife:
     async def _boot(self, node: Node) -> None:
         clock = self.clock
         node.move(NodeState.STARTING, clock.now())
-        await self._wait_as_ordered(self.faults.boot_seconds(node.pool))
+        await self._wait_as_ordered(self.faults.boot_seconds(node.pool), self.faults.cleared)
         node_files.make_node(node.folder)
         node.booted = clock.now()
         start = node.pool.spec.start_task
@@ -119,6 +119,7 @@ class NodeLife:
         await self.clock.sleep(after_seconds)
         if node.leaving is not None or node.state is NodeState.PREEMPTED:
             return
+        cleared = self.faults.cleared  # clients see the eviction before the node is empty
         _end_life(node)
         node.move(NodeState.PREEMPTED, self.clock.now())
         for task in list(node.tasks):
@@ -126,16 +127,16 @@ class NodeLife:
         await self._empty(node, "requeue")
         await asyncio.to_thread(shutil.rmtree, node.folder, ignore_errors=True)
         if return_seconds is not None:
-            await self._wait_as_ordered(return_seconds)
+            await self._wait_as_ordered(return_seconds, cleared)
             if node.state is NodeState.PREEMPTED:
                 node.move(NodeState.CREATING, self.clock.now())
                 self.boot(node)
 
-    async def _wait_as_ordered(self, seconds: float) -> None:
+    async def _wait_as_ordered(self, seconds: float, cleared: asyncio.Event) -> None:
         """Wait this long, or until the faults are cleared."""
         if not seconds:
             return
-        waits = (self.clock.sleep(seconds), self.faults.cleared.wait())
+        waits = (self.clock.sleep(seconds), cleared.wait())
         waiting = [asyncio.ensure_future(wait) for wait in waits]
         try:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
