@@ -1,4 +1,4 @@
-"""Limits on the sources that the probe and the nodes open. runner.sh has the same values."""
+"""Limits on the sources that the probe and the nodes open. runner.sh has those of both."""
 
 # Container formats that may be opened. Playlists (hls, dash, concat) are excluded: they open other
 # files.
@@ -8,4 +8,5 @@ FORMATS = (
 )
 # Sources above these limits are damaged, or made to fill memory and disks.
 MOST_PIXELS = 1 << 27  # per picture: 16K video
+MOST_CHANNELS = 64  # that ffmpeg can mix
 MOST_SECONDS = 7 * 24 * 60 * 60

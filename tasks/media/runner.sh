@@ -279,12 +279,12 @@ JUDGE='
             written = least(m["written_pictures"], m["pictures_end"])
             if (m["written_sound"] > written) written = m["written_sound"]
         }
-        if (has_sound) judge_sound()
-        if (has_pictures) judge_pictures()
-        if (m["is_short"]) fail_cut(written, "-")
         # An Ogg file whose second part has other channels or another rate.
         if (m["is_unreadable"])
             fail(sprintf("ffmpeg on this node cannot read the source beyond %.2f s: its format changes there", written))
+        if (has_sound) judge_sound()
+        if (has_pictures) judge_pictures()
+        if (m["is_short"]) fail_cut(written, "-")
         # Sound that is copied has no filters, and need not be in time.
         wanted = m["is_copied"] ? m["decoded"] : end
         gap = wanted - written

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from tasks.media.ffmpeg_options import StreamKind
-from tasks.media.input_limits import MOST_PIXELS, MOST_SECONDS
+from tasks.media.input_limits import MOST_CHANNELS, MOST_PIXELS, MOST_SECONDS
 from tasks.media.pictures import SDR, PictureFormat
 from tasks.media.presets import Preset
 from tasks.models import Extent
@@ -194,6 +194,9 @@ def exceeded_limit(media: Media, preset: Preset) -> str | None:
     pixels = media.video.pixels if media.video and "video" in preset.streams else 0
     if pixels > MOST_PIXELS:
         return f"its pictures have {pixels:,} pixels; the limit is {MOST_PIXELS:,} (16K)"
+    channels = max((sound.channels for sound in taken_sounds(media, preset)), default=0)
+    if channels > MOST_CHANNELS:
+        return f"its sound has {channels} channels; the limit is {MOST_CHANNELS}"
     seconds = expected_seconds(media, preset) or 0
     if seconds > MOST_SECONDS:
         return f"it declares a length of {seconds / 3600:,.0f} hours: the file is damaged"

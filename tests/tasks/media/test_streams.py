@@ -72,3 +72,11 @@ def test_a_declared_length_of_more_than_a_week_is_refused() -> None:
         exceeded_limit(Media((Sound(1e9),), None, None), MP3)
         == "it declares a length of 277,778 hours: the file is damaged"
     )
+
+
+def test_sound_of_more_than_64_channels_is_refused() -> None:
+    assert exceeded_limit(Media((Sound(2, channels=64),), None, 2), MP3) is None
+    assert (
+        exceeded_limit(Media((Sound(2, channels=255),), None, 2), MP3)
+        == "its sound has 255 channels; the limit is 64"
+    )
