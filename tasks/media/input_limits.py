@@ -1,4 +1,4 @@
-"""Limits on the sources that the probe and the nodes open. runner.sh repeats all but MOST_CHANNELS."""
+"""Limits on sources that the probe and the nodes open. runner.sh repeats all but MOST_CHANNELS."""
 
 # Container formats that may be opened. Playlists (hls, dash, concat) are excluded: they open other
 # files.
