@@ -54,20 +54,23 @@ def nodejs_with(requirement: str) -> Path:
 
 def make_python(folder: Path, requirement: str) -> None:
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    install([folder / "bin" / "python", "-m", "pip", "install", "--quiet", requirement])
+    install([folder / "bin" / "python", "-m", "pip", "install", "--quiet", requirement], folder)
 
 
 def make_nodejs(folder: Path, requirement: str) -> None:
     folder.mkdir()
     (folder / "package.json").write_text(json.dumps({"private": True}))
     npm = find_nodejs().npm
-    install([*npm, *NPM_INSTALL, "--prefix", folder, *requirement.split()])
+    install([*npm, *NPM_INSTALL, *requirement.split()], folder)
 
 
-def install(command: Sequence[str | Path]) -> None:
-    """Run an installation. Skip the test if there is no package index, except in CI."""
+def install(command: Sequence[str | Path], folder: Path) -> None:
+    """Run an installation in a folder. Skip the test if there is no package index, except in CI.
+
+    With `--prefix`, npm would not read the settings of the machine.
+    """
     ended = subprocess.run(
-        command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False
+        command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False
     )
     if ended.returncode and UNREACHABLE.search(ended.stderr) and not os.environ.get("CI"):
         pytest.skip(f"{command[-1]} cannot be downloaded: {ended.stderr[-300:]}")
