@@ -151,13 +151,16 @@ READ_PACKETS='
         next
     }
     /^\[(in#|matroska|mov|avi|flv|asf|mpeg|ogg|mxf|caf).*\[error\]/ && !/partial file|prematurely|chapter/ { errors++ }
+    # The first output stream is a copy of the track, or without sound of the pictures.
+    /^\[info\]   Stream #0:[0-9]+ -> #0:0 \(copy\)$/ { sub(/^.*#0:/, "", $3); chosen = $3 }
     /demuxer -> ist_index:/ && match($0, /pkt_dts_time:-?[0-9.]+/) {
         at = substr($0, RSTART + 13, RLENGTH - 13) + 0
         if (!/type:(audio|video)/) next
         is_audio = /type:audio/
-        match($0, /ist_index:[0-9:]+/); track = substr($0, RSTART, RLENGTH)
-        if (!chosen && is_audio == has_sound) { chosen = track; start = at; last = at }
-        if (track != chosen) { if (is_audio != has_sound) others[++count] = at; next }
+        match($0, /ist_index:[0-9:]+/); stream = substr($0, RSTART, RLENGTH)
+        sub(/^.*:/, "", stream)
+        if (stream == chosen && !seen++) { start = at; last = at }
+        if (stream != chosen) { if (is_audio != has_sound) others[++count] = at; next }
         gap = at - last - step
         is_bridged = 0
         for (n = 1; gap > 0.1 && n <= count; n++)

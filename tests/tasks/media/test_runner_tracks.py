@@ -2,14 +2,16 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
 from av.stream import Disposition
-from damage import loud_periods, without_sound
+from damage import loud_periods, remux, without_sound
 from ffmpegs import EACH
-from runner_node import Node, RunnerResult
+from runner_node import EX_DATAERR, Node, RunnerResult
 from tracks import FFMPEG, Track, decoded, heard_hertz, source_with
 
 from tasks.media.presets import PRESETS, Choices, with_choices
@@ -183,3 +185,21 @@ def test_sound_with_more_bits_than_it_declares_is_encoded_again(
                 copy.mux(packet)
     joined.write_bytes(plain.read_bytes() + high.read_bytes())
     assert not converted(joined, "mp3").verified.is_copied
+
+
+def test_a_track_that_is_cut_short_fails_also_if_another_one_has_a_long_pause(
+    ffmpeg: Path, tmp_path: Path, tools_folder: Path
+) -> None:
+    tracks = (replace(track, codec="ac3") for track in (COMMENTARY, MAIN))  # fast to encode
+    whole = source_with(tmp_path / "a.mka", *tracks, seconds=650)
+
+    def keep(packet: Any) -> bool:
+        at = float(packet.pts * packet.time_base)
+        return at < 300 if packet.stream.index else not 2 < at < 645
+
+    remux(whole, tmp_path / "cut.mka", keep).rename(tmp_path / "input")
+    node = Node(tmp_path, f"{ffmpeg}:{tools_folder}")
+    arguments = (*PRESETS["mp3"].arguments, "-map", "-0:a", "-map", "0:a:1")
+    result = node.run(*arguments, sound="0 650 - 1")
+    assert result.status == EX_DATAERR
+    assert "the source is cut short" in result.last_line
