@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from tasks.media.ffmpeg_options import StreamKind, add_options
+from tasks.media.languages import primary_language
 from tasks.media.sync import COUNTED, IN_TIME
 
 PresetName = Literal[
@@ -39,7 +40,9 @@ class Choices:
     @property
     def words(self) -> tuple[str, ...]:
         """The choices that are not the default, as they are in keys."""
-        languages = (f"languages {' '.join(self.languages)}",) if self.languages else ()
+        # eng, en and en-GB choose the same track.
+        codes = (primary_language(language) or language for language in self.languages)
+        languages = (f"languages {' '.join(codes)}",) if self.languages else ()
         tracks = ("tracks all",) if self.tracks == "all" else ()
         return (*languages, *tracks, *(("copy never",) if self.copy == "never" else ()))
 
@@ -259,7 +262,9 @@ def preset_for(name: str, options: Sequence[str] = ()) -> Preset:
 
 
 def with_choices(preset: Preset, choices: Choices) -> Preset:
-    """Return the preset with the user's choices. Earlier versions had none.
+    """Return the preset with the user's choices.
+
+    Outputs of earlier versions have the first sound track, so they are not what was chosen.
 
     Raises:
         ValueError: The format of the preset cannot hold all tracks.
@@ -270,7 +275,9 @@ def with_choices(preset: Preset, choices: Choices) -> Preset:
             f"preset {preset.name} holds one sound track: set output.tracks to 'default', or use"
             f" the presets {able}"
         )
-    return replace(preset, choices=choices) if choices.words else preset
+    chosen = replace(preset, choices=choices) if choices.words else preset
+    has_track_choice = bool(choices.languages) or choices.tracks == "all"
+    return replace(chosen, earlier=()) if has_track_choice else chosen
 
 
 def with_options(preset: Preset, options: Sequence[str]) -> Preset:

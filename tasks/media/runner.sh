@@ -300,7 +300,7 @@ JUDGE='
             fail(sprintf("%.2f s of pictures were decoded, but the output has %.2f s", m["pictures_end"], m["written_pictures"]))
         words = words m["jumps"]
         if (words && tracks > 1) words = "_track-" track words
-        if (length(words_before words) > 180) words = "_others"
+        if (words && length(words_before words) > 180) words = words_before ~ /_others/ ? "" : "_others"
         printf "converted %.3f %.3f %s %s\n", (written > seconds ? written : seconds), \
             missing_before + missing, words_before words "_", m["version"]
     }'

@@ -39,11 +39,12 @@ def source_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
 
 def _tag_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
     arguments = format_arguments(media.format)
+    tracks = [sound.track for sound in taken_sounds(media, preset)]
     if media.format == "ogg" and not tag_text(media, preset):
-        arguments += ogg_tag_arguments(media.audio.track if media.audio else None)
+        arguments += ogg_tag_arguments(tracks)
     if media.has_stream_tags:
         arguments += stream_tag_arguments(
-            [sound.track for sound in taken_sounds(media, preset)],
+            tracks,
             subtitles=[media.tracks + number for number in media.subtitles],
             has_film="video" in preset.streams,
         )

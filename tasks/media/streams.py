@@ -152,7 +152,8 @@ def _skipped_seconds(media: Media, preset: Preset) -> float:
     """
     if media.format not in _REBASED_FORMATS or "video" not in preset.streams:
         return 0.0
-    return min(stream.start_seconds for stream in (media.audio, media.video) if stream)
+    converted = (*taken_sounds(media, preset), media.video)
+    return min(stream.start_seconds for stream in converted if stream)
 
 
 def expected_seconds(media: Media, preset: Preset) -> float | None:

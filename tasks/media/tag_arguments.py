@@ -46,12 +46,16 @@ def format_arguments(name: str) -> tuple[str, ...]:
     return _FORMAT_ARGUMENTS.get(name, ())
 
 
-def ogg_tag_arguments(track: int | None) -> tuple[str, ...]:
-    """Return the arguments that take the tags from a sound track. Ogg stores tags per stream."""
-    if track is None:
+def ogg_tag_arguments(tracks: Sequence[int]) -> tuple[str, ...]:
+    """Return the arguments that take the tags from the first track. Ogg stores tags per stream.
+
+    `tracks` are the sound tracks of the output. Without any, the tags are those of the film.
+    """
+    if not tracks:
         return ("-map_metadata", "0:s:V:0")
-    # To map them turns off ffmpeg's own copy of the stream's tags.
-    return ("-map_metadata", f"0:s:a:{track}", "-map_metadata:s:a:0", f"0:s:a:{track}")
+    # To map them turns off ffmpeg's own copy of the tags of all streams.
+    own = ((f"-map_metadata:s:a:{n}", f"0:s:a:{track}") for n, track in enumerate(tracks))
+    return ("-map_metadata", f"0:s:a:{tracks[0]}", *(word for pair in own for word in pair))
 
 
 def stream_tag_arguments(

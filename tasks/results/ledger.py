@@ -26,7 +26,6 @@ from tasks.results.ffmpeg_messages import quotable
 from tasks.results.runner_output import REASON_PREFIX, VERSION_PREFIX
 
 DONE = ("converted", "skipped")
-EXPECTED = ("converted", "not_started")  # there is an output, or a dry run expects one
 FFMPEG_LINES = 3  # of ffmpeg's messages to quote in a reason
 
 
@@ -140,6 +139,7 @@ def pending_row(
     state, reason = decide_state(conversion, last, ledger)
     size_bytes = ledger.evidence.sizes.get(conversion.key)
     verified = ledger.evidence.verified.get(conversion.key) if state == "converted" else None
+    has_output = state == "converted" or ledger.request.run.dry_run  # or would have one
     return FileResult(
         source=conversion.source.name,
         preset=conversion.preset,
@@ -153,14 +153,14 @@ def pending_row(
         source_seconds=conversion.seconds,
         output_seconds=verified.seconds if verified else None,
         missing_seconds=verified.missing_seconds if verified else None,
-        warnings=warnings_about(conversion, verified) if state in EXPECTED else (),
+        warnings=warnings_about(conversion, verified) if has_output else (),
         output_bytes=size_bytes if state == "converted" else None,
         started_at=last.started_at if last else None,
         ended_at=last.ended_at if last else None,
         key=conversion.key,
         path=conversion.source.location,
         note=note_on_output(conversion) if state == "converted" else None,
-        track=conversion.track if state in EXPECTED else None,
+        track=conversion.track if has_output else None,
         copied=bool(verified and verified.is_copied),
     )
 

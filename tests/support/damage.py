@@ -80,7 +80,7 @@ def starting_early(ogg: bytes, samples: int) -> bytes:
 
 
 def with_pre_skip(opus: bytes, samples: int) -> bytes:
-    """Return an Opus file in Ogg of which decoders skip this many samples at the start."""
+    """Return an Opus file in Ogg that makes decoders skip this number of samples at the start."""
 
     def change(page: bytearray) -> None:
         if page[28:36] == b"OpusHead":

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from tasks.media.presets import (
     PRESETS,
+    Choices,
     Preset,
     PresetName,
     preset_for,
+    with_choices,
     with_earlier_versions,
     with_options,
 )
@@ -159,3 +161,14 @@ def test_no_allowed_value_contains_syntax_of_filters_or_shells(value: str, optio
         return
     assert re.fullmatch(r"[A-Za-z0-9_=:,.+/-]+", value)
     assert "movie" not in value
+
+
+def test_outputs_of_earlier_versions_are_not_what_a_choice_of_tracks_asks_for() -> None:
+    preset = PRESETS["m4a"]
+    assert with_choices(preset, Choices(languages=("deu",))).earlier == ()
+    assert with_choices(preset, Choices(tracks="all")).earlier == ()
+    assert with_choices(preset, Choices(copy="never")).earlier == preset.earlier
+
+
+def test_codes_of_one_language_are_one_choice() -> None:
+    assert Choices(("eng",)).words == Choices(("en-GB",)).words != Choices(("deu",)).words

@@ -72,6 +72,17 @@ def test_a_first_track_of_an_unknown_codec_does_not_hide_a_good_second_one(
     assert heard_hertz(output(converted(source, "mp3"))) == pytest.approx(880, rel=0.02)
 
 
+def test_all_tracks_of_ogg_keep_their_languages_and_titles(
+    converted: Converted, tmp_path: Path
+) -> None:
+    tracks = (replace(track, codec="libvorbis") for track in (MAIN, COMMENTARY))
+    result = converted(source_with(tmp_path / "a.ogg", *tracks), "m4a", ALL)
+    with av.open(str(output(result))) as made:
+        assert [sound.language for sound in made.streams.audio] == ["deu", "eng"]
+        titles = [str(sound.metadata) for sound in made.streams.audio]
+    assert ["Main" in titles[0], "Commentary" in titles[1]] == [True, True]
+
+
 SUBTITLES = "1\n00:00:00,500 --> 00:00:01,000\nHello\n"
 
 

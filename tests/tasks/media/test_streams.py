@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tasks.media.input_limits import MOST_SECONDS
-from tasks.media.presets import PRESETS, preset_for
+from tasks.media.presets import PRESETS, Choices, preset_for, with_choices
 from tasks.media.probe import probe
 from tasks.media.source_arguments import source_arguments
 from tasks.media.streams import (
@@ -14,6 +14,7 @@ from tasks.media.streams import (
     exceeded_limit,
     expected_seconds,
     missing_stream,
+    sound_extents,
 )
 
 Clip = Callable[..., Path]
@@ -80,3 +81,11 @@ def test_sound_of_more_than_64_channels_is_refused() -> None:
         exceeded_limit(Media((Sound(2, channels=255),), None, 2), MP3)
         == "its sound has 255 channels; the limit is 64"
     )
+
+
+def test_a_second_track_that_begins_first_starts_the_output() -> None:
+    tracks = (Sound(2, start_seconds=1.2), Sound(2, start_seconds=1, track=1))
+    film = Media(tracks, Stream(2, start_seconds=1.5), 3.5, format="mpegts", tracks=2)
+    preset = with_choices(PRESETS["mp4-720p"], Choices(tracks="all"))
+    starts = [extent.start_seconds for extent in sound_extents(film, preset)]
+    assert starts == [pytest.approx(0.2), 0]
