@@ -1,12 +1,9 @@
 """Sound that a preset copies, because it is in the preset's format already. Pure functions."""
 
+from tasks.media.ffmpeg_options import option_value, without_options
 from tasks.media.presets import PRESETS, Preset
-from tasks.media.source_arguments import source_arguments
-from tasks.media.streams import (
-    Media,
-    Sound,
-    taken_sounds,
-)
+from tasks.media.source_arguments import all_arguments
+from tasks.media.streams import Media, Sound, taken_sounds
 
 # By the encoder of a preset: the codec that it writes, and the formats whose streams decode to the
 # same samples after a copy. A node checks this for each file.
@@ -28,9 +25,7 @@ def copy_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
         return ()
     if not all(fits(sound, media.format, preset) for sound in taken):
         return ()
-    arguments = (*preset.arguments, *source_arguments(media, preset))
-    pairs = zip(arguments[::2], arguments[1::2], strict=True)
-    kept = (word for pair in pairs if pair[0] not in _OF_ENCODERS for word in pair)
+    kept = without_options(all_arguments(media, preset), *_OF_ENCODERS)
     return (*kept, *_header_arguments(taken[0]), "-c:a", "copy")
 
 
@@ -49,23 +44,20 @@ def is_usual(preset: Preset) -> bool:
 
 def fits(sound: Sound, container: str, preset: Preset) -> bool:
     """Return whether the sound has the codec, channels, rate and start that the preset means."""
-    codec, containers = _COPYABLE[_value("-c:a", preset)]
+    codec, containers = _COPYABLE[option_value(preset.arguments, "-c:a")]
     return (
         (sound.codec, container in containers) == (codec, True)
         and sound.start_seconds < _LATE_SECONDS
-        and _value("-ac", preset) in ("", str(sound.channels))
-        and _value("-ar", preset) in ("", str(sound.samples_per_second))
+        and option_value(preset.arguments, "-ac") in ("", str(sound.channels))
+        and option_value(preset.arguments, "-ar") in ("", str(sound.samples_per_second))
         and (sound.bits_per_second <= (most_bit_rate(preset) or sound.bits_per_second))
     )
 
 
 def most_bit_rate(preset: Preset) -> int | None:
-    """Return the bits per second of the preset's sound. None: its format has no set rate."""
-    rate = _value("-b:a", preset)
+    """Return the most bits per second of a copy. None: the format of the preset has no set rate.
+
+    With a rate of the user, sound is not copied.
+    """
+    rate = option_value(PRESETS[preset.name].arguments, "-b:a")
     return int(rate.removesuffix("k")) * 1000 if rate else None
-
-
-def _value(option: str, preset: Preset) -> str:
-    if option not in preset.arguments:
-        return ""
-    return preset.arguments[preset.arguments.index(option) + 1]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.media.copying import copy_arguments
+from tasks.media.copying import copy_arguments, most_bit_rate
 from tasks.media.presets import PRESETS, Choices, preset_for, with_choices
 from tasks.media.probe import probe
 from tasks.media.streams import Media, Sound
@@ -70,3 +70,9 @@ def test_a_copy_keeps_the_arguments_for_tags_and_cover_but_none_of_the_encoder(c
     assert ("-disposition:v:0", "attached_pic") in pairs
     assert ("-c:a", "copy") in pairs
     assert not {"-af", "-b:a", "-sample_fmt"} & {option for option, _ in pairs}
+
+
+@pytest.mark.parametrize("rate", ["256k", "1M", "256000"])
+def test_a_bit_rate_of_the_user_does_not_change_what_may_be_copied(rate: str) -> None:
+    assert most_bit_rate(preset_for("mp3", ["-b:a", rate])) == 192_000
+    assert most_bit_rate(PRESETS["flac"]) is None

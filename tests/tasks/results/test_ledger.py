@@ -307,3 +307,12 @@ def test_a_known_failure_fails_with_the_day_of_the_earlier_run_and_the_flag_that
         row.reason == "it is cut short (in an earlier run, 2026-11-22; --retry-failed tries again)"
     )
     assert (row.output, row.key) == (ONE.output, ONE.key)
+
+
+@pytest.mark.parametrize(("dry_run", "warnings"), [(True, ("It has odd tags.",)), (False, ())])
+def test_only_a_dry_run_warns_about_outputs_that_do_not_exist(
+    *, dry_run: bool, warnings: tuple[str, ...]
+) -> None:
+    odd = replace(ONE, warnings=("It has odd tags.",), track="sound track 1 of 2")
+    (row,) = file_results(a_ledger(plan=a_plan(odd), request=a_request(run={"dry_run": dry_run})))
+    assert (row.state, row.warnings, row.track is not None) == ("not_started", warnings, dry_run)
