@@ -1,5 +1,6 @@
 """Sound with more channels than the format of an output holds: it is mixed down. Pure functions."""
 
+from tasks.media.ffmpeg_options import option_value
 from tasks.media.presets import Preset
 
 # ffmpeg has a layout for each number of channels up to this one.
@@ -23,9 +24,7 @@ def sound_filters(channels: int, preset: Preset) -> str:
     where the channels belong. Then odd channels go to the left and even ones to the right, as in
     SoX.
     """
-    if "-af" not in preset.arguments:
-        return ""
-    filters = preset.arguments[preset.arguments.index("-af") + 1]
+    filters = option_value(preset.arguments, "-af")
     if channels <= _KNOWN_CHANNELS or not _is_mixed_down(channels, preset):
         return filters
     return f"{_stereo_filter(channels)},{filters}"

@@ -45,11 +45,11 @@ def _stream_seconds(container: "InputContainer", stream: "AvStream") -> float | 
     if container.format.name == _MATROSKA:  # FFmpeg may take the length of another stream
         return _tagged_seconds(stream)
     if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base) - _skipped_seconds(container, stream)
+        return float(stream.duration * stream.time_base) - _pre_skip_seconds(container, stream)
     return None
 
 
-def _skipped_seconds(container: "InputContainer", stream: "AvStream") -> float:
+def _pre_skip_seconds(container: "InputContainer", stream: "AvStream") -> float:
     """Return the length of what decoders skip at the start of Opus in Ogg (RFC 7845, 4.2 and 5.1).
 
     The length that FFmpeg reads from Ogg contains it.

@@ -131,7 +131,9 @@ def add_options(
     for option, value in _pairs(options):
         _check(option, value, preset=preset, streams=streams)
         arguments = _with_option(arguments, option, value)
-    return _without_filters(arguments) if "-c:a copy" in " ".join(arguments) else arguments
+    # ffmpeg cannot filter sound that it copies.
+    is_copied = option_value(arguments, "-c:a") == "copy"
+    return without_options(arguments, "-af") if is_copied else arguments
 
 
 def _pairs(options: Sequence[str]) -> list[tuple[str, str]]:
@@ -169,9 +171,16 @@ def _combined(option: str, value: str, preset_value: str) -> str:
     return f"{value},{preset_value}" if option in ("-af", "-vf") else value
 
 
-def _without_filters(arguments: tuple[str, ...]) -> tuple[str, ...]:
-    """Leave out the audio filters, which ffmpeg cannot apply to sound that it copies."""
-    if "-af" not in arguments:
-        return arguments
-    at = arguments.index("-af")
-    return arguments[:at] + arguments[at + 2 :]
+def option_value(arguments: Sequence[str], option: str) -> str:
+    """Return the value of an option in pairs of option and value. "": they do not have it.
+
+    If it is there several times, ffmpeg uses the last value.
+    """
+    values = [arguments[at + 1] for at in range(0, len(arguments), 2) if arguments[at] == option]
+    return values[-1] if values else ""
+
+
+def without_options(arguments: Sequence[str], *options: str) -> tuple[str, ...]:
+    """Return the pairs of option and value without those of these options."""
+    pairs = zip(arguments[::2], arguments[1::2], strict=True)
+    return tuple(word for pair in pairs if pair[0] not in options for word in pair)

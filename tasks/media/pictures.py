@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tasks.media.ffmpeg_options import option_value, without_options
 from tasks.media.presets import Preset
 
 if TYPE_CHECKING:
@@ -107,9 +108,9 @@ def _may_be_interlaced(stream: "VideoStream", container_format: str) -> bool:
 def picture_arguments(pictures: PictureFormat, preset: Preset) -> tuple[str, ...]:
     """Return the ffmpeg arguments that pictures need in addition to those of the preset."""
     arguments: tuple[str, ...] = ()
-    if _copies(preset.arguments):
+    if option_value(preset.arguments, "-c:v") == "copy":
         return arguments
-    filters = _filters(preset.arguments)
+    filters = option_value(preset.arguments, "-vf")
     if pictures.may_be_interlaced and not any(name in filters for name in _DEINTERLACERS):
         arguments += ("-vf", _chain(_DEINTERLACER, filters))
     if pictures.is_hdr:
@@ -122,10 +123,10 @@ def picture_arguments(pictures: PictureFormat, preset: Preset) -> tuple[str, ...
 
 def tone_mapped(pictures: PictureFormat, arguments: tuple[str, ...]) -> tuple[str, ...]:
     """Return all arguments of a conversion, changed to map HDR to BT.709. (): it is not HDR."""
-    if not pictures.is_hdr or _copies(arguments):
+    if not pictures.is_hdr or option_value(arguments, "-c:v") == "copy":
         return ()
-    chain = _chain(_filters(arguments), _tone_mapping(pictures))
-    others = _without(arguments, "-vf", *_color_flags(pictures)[::2])
+    chain = _chain(option_value(arguments, "-vf"), _tone_mapping(pictures))
+    others = without_options(arguments, "-vf", *_color_flags(pictures)[::2])
     return (*others, "-vf", chain, *_color_flags(_BT709))
 
 
@@ -168,20 +169,5 @@ def _names(pictures: PictureFormat) -> tuple[str, str, str]:
     )
 
 
-def _copies(arguments: tuple[str, ...]) -> bool:
-    return "-c:v copy" in " ".join(arguments)
-
-
-def _filters(arguments: tuple[str, ...]) -> str:
-    """Return the filters of pictures. ffmpeg uses the last ones."""
-    values = [arguments[at + 1] for at, word in enumerate(arguments) if word == "-vf"]
-    return values[-1] if values else ""
-
-
 def _chain(*filters: str) -> str:
     return ",".join(filter(None, filters))
-
-
-def _without(arguments: tuple[str, ...], *options: str) -> tuple[str, ...]:
-    pairs = zip(arguments[::2], arguments[1::2], strict=True)
-    return tuple(word for pair in pairs if pair[0] not in options for word in pair)

@@ -3,10 +3,8 @@
 from tasks.media.copying import copy_arguments
 from tasks.media.pictures import tone_mapped
 from tasks.media.presets import Preset
-from tasks.media.source_arguments import source_arguments
-from tasks.media.streams import (
-    Media,
-)
+from tasks.media.source_arguments import all_arguments
+from tasks.media.streams import Media
 
 
 def preferred_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
@@ -21,5 +19,4 @@ def preferred_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
 def _tone_mapped(media: Media, preset: Preset) -> tuple[str, ...]:
     if media.video is None or "video" not in preset.streams:
         return ()
-    usual = (*preset.arguments, *source_arguments(media, preset))
-    return tone_mapped(media.pictures, usual)
+    return tone_mapped(media.pictures, all_arguments(media, preset))

@@ -37,6 +37,11 @@ def source_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
     return arguments
 
 
+def all_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
+    """Return all ffmpeg arguments of a conversion between its input and its output."""
+    return (*preset.arguments, *source_arguments(media, preset))
+
+
 def _tag_arguments(media: Media, preset: Preset) -> tuple[str, ...]:
     arguments = format_arguments(media.format)
     tracks = [sound.track for sound in taken_sounds(media, preset)]

@@ -132,7 +132,7 @@ def picture_extent(media: Media, preset: Preset) -> Extent | None:
 
 
 def _extent(stream: Stream, media: Media, preset: Preset) -> Extent:
-    start_seconds = stream.start_seconds - _skipped_seconds(media, preset)
+    start_seconds = stream.start_seconds - _rebased_seconds(media, preset)
     seconds = media.seconds if stream.seconds is None and media.is_single else stream.seconds
     if not is_length(seconds):
         return Extent(start_seconds, None, media.seconds if is_length(media.seconds) else None)
@@ -144,7 +144,7 @@ def is_length(seconds: float | None) -> bool:
     return seconds is not None and seconds > 0
 
 
-def _skipped_seconds(media: Media, preset: Preset) -> float:
+def _rebased_seconds(media: Media, preset: Preset) -> float:
     """Return what ffmpeg leaves out before the first stream of a film.
 
     In some formats it moves the streams that it converts to zero. In the others, and where only

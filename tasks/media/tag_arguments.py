@@ -21,7 +21,7 @@ _MKVMERGE_STREAM = tuple(
 )
 
 
-def _without(option: str, names: tuple[str, ...]) -> tuple[str, ...]:
+def _removing(option: str, names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(word for name in names for word in (option, f"{name}="))
 
 
@@ -31,9 +31,9 @@ REMOVED = frozenset((*_MOV, *_MXF, "creation_time", "duration", "encoder"))
 # By format: tags that describe the container, the program that wrote it or its streams. In the
 # output they would look like tags of the recording, or be wrong.
 _FORMAT_ARGUMENTS = {
-    "mov,mp4,m4a,3gp,3g2,mj2": _without("-metadata", _MOV) + _without("-metadata:s", _MOV_STREAM),
-    "mxf": _without("-metadata", _MXF) + _without("-metadata:s", _MXF_STREAM),
-    "matroska,webm": _without("-metadata:s", _MKVMERGE_STREAM),
+    "mov,mp4,m4a,3gp,3g2,mj2": _removing("-metadata", _MOV) + _removing("-metadata:s", _MOV_STREAM),
+    "mxf": _removing("-metadata", _MXF) + _removing("-metadata:s", _MXF_STREAM),
+    "matroska,webm": _removing("-metadata:s", _MKVMERGE_STREAM),
 }
 # Where the tag file has the tags of each stream. tasks/media/probe.py writes them in this order:
 # the film, the cover, each sound track, each subtitle track.

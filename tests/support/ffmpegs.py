@@ -11,6 +11,7 @@ from pathlib import Path
 
 import imageio_ffmpeg
 import pytest
+from runner_node import Node
 
 # The packages that contain them. The newest is the one that this project installs.
 PACKAGES = {"4.2": "imageio-ffmpeg==0.5.1", "7.0": "imageio-ffmpeg==0.6.0"}
@@ -41,6 +42,17 @@ def ffmpeg_of(
         return folder
 
     return find
+
+
+@pytest.fixture(params=EACH)
+def any_node(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    ffmpeg_of: Callable[[str], Path],
+    tools_folder: Path,
+) -> Node:
+    """A node with each version of ffmpeg, without an input."""
+    return Node(tmp_path, f"{ffmpeg_of(request.param)}:{tools_folder}")
 
 
 def _find(version: str, cache: Path) -> Path:

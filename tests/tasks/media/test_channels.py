@@ -6,7 +6,6 @@ from pathlib import Path
 
 import av
 import pytest
-from ffmpegs import EACH
 from runner_node import Node
 
 from tasks.media.channels import channel_warnings, sound_filters
@@ -62,16 +61,6 @@ def test_ffmpeg_itself_mixes_layouts_that_it_knows() -> None:
     assert sound_filters(40, preset_for("mp3", ["-c:a", "copy"])) == ""
 
 
-@pytest.fixture(params=EACH)
-def converting(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    ffmpeg_of: Callable[[str], Path],
-    tools_folder: Path,
-) -> Node:
-    return Node(tmp_path, f"{ffmpeg_of(request.param)}:{tools_folder}")
-
-
 @pytest.mark.parametrize(
     ("channels", "preset", "made"),
     [
@@ -83,11 +72,9 @@ def converting(
         (7, "mp3", 2),
     ],
 )
-def test_many_channels_are_converted(
-    converting: Node, channels: int, preset: str, made: int
-) -> None:
-    multitrack(converting.folder / "input", channels)
-    result = converting.convert(PRESETS[preset])
+def test_many_channels_are_converted(any_node: Node, channels: int, preset: str, made: int) -> None:
+    multitrack(any_node.folder / "input", channels)
+    result = any_node.convert(PRESETS[preset])
     assert result.status == 0, result.stderr
     assert result.seconds == pytest.approx(2, abs=0.1)
     with av.open(str(result.folder / f"output{PRESETS[preset].suffix}")) as output:
@@ -96,10 +83,10 @@ def test_many_channels_are_converted(
 
 @pytest.mark.parametrize("preset", ["mp3", "m4a", "opus", "flac"])
 def test_surround_is_kept_where_the_format_holds_it(
-    converting: Node, clip: Clip, preset: str
+    any_node: Node, clip: Clip, preset: str
 ) -> None:
-    (converting.folder / "input").write_bytes(clip(".wav", layout="5.1").read_bytes())
-    result = converting.convert(PRESETS[preset])
+    (any_node.folder / "input").write_bytes(clip(".wav", layout="5.1").read_bytes())
+    result = any_node.convert(PRESETS[preset])
     assert result.status == 0, result.stderr
     with av.open(str(result.folder / f"output{PRESETS[preset].suffix}")) as output:
         assert output.streams.audio[0].channels == (2 if preset == "mp3" else 6)

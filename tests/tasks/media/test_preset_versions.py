@@ -12,11 +12,7 @@ from tasks.media.pictures import PictureFormat
 from tasks.media.preferred import preferred_arguments
 from tasks.media.presets import PRESETS, Preset
 from tasks.media.source_arguments import source_arguments
-from tasks.media.streams import (
-    Media,
-    Sound,
-    Stream,
-)
+from tasks.media.streams import Media, Sound, Stream
 from tasks.models import Extent
 
 FORMATS = ("", "ogg", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mxf")

@@ -5,22 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ffmpegs import EACH
 from runner_node import EX_DATAERR, Node
 
 from tasks.media.presets import PRESETS
 
 Clip = Callable[..., Path]
-
-
-@pytest.fixture(params=EACH)
-def any_node(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    ffmpeg_of: Callable[[str], Path],
-    tools_folder: Path,
-) -> Node:
-    return Node(tmp_path, f"{ffmpeg_of(request.param)}:{tools_folder}")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ffmpegs import EACH
 from runner_node import EX_DATAERR, Node
 
 from tasks.media.ffmpeg_command import ffmpeg_words
@@ -80,16 +79,6 @@ SOURCES: dict[str, Callable[[bytes], bytes]] = {
     "of noise": lambda film: film.replace(film[60:9000], bytes(n * n % 251 for n in range(8940))),
     "without pictures": lambda film: film.replace(b"avc1", b"zzzz"),
 }
-
-
-@pytest.fixture(params=EACH)
-def any_node(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    ffmpeg_of: Callable[[str], Path],
-    tools_folder: Path,
-) -> Node:
-    return Node(tmp_path, f"{ffmpeg_of(request.param)}:{tools_folder}")
 
 
 @pytest.mark.parametrize("source", SOURCES)
