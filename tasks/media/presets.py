@@ -64,9 +64,10 @@ class Preset:
             value.
         version: Part of the key of each output, from version 2 on. Raise it whenever the same
             source would give another output: after a change of `arguments`, of
-            source_arguments.py, of the tags that tag_file.py writes, or of what runner.sh adds. If
-            `arguments` change, keep the old ones in _EARLIER_ARGUMENTS. Outputs of earlier versions
-            are skipped until the user forces them.
+            source_arguments.py, of what copying.py copies, of the track that tracks.py chooses, of
+            the tags that tag_file.py writes, or of what runner.sh adds. If `arguments` change, keep
+            the old ones in _EARLIER_ARGUMENTS. Outputs of earlier versions are skipped until the
+            user forces them.
         earlier: The earlier versions of the preset, the newest first.
         holds_cover: Whether outputs keep the cover art of the source.
         holds_24_bits: Whether outputs have 24 bits per sample if the source has more than 16.

@@ -10,7 +10,7 @@ from runner_node import Node
 
 from tasks.media.pictures import PictureFormat
 from tasks.media.preferred import preferred_arguments
-from tasks.media.presets import PRESETS, Preset
+from tasks.media.presets import PRESETS, Choices, Preset, with_choices
 from tasks.media.source_arguments import source_arguments
 from tasks.media.streams import Media, Sound, Stream
 from tasks.models import Extent
@@ -23,7 +23,13 @@ KINDS = [
 KINDS += [
     Media((Sound(2),), None, 2, has_stream_tags=True, has_chapters=True),
     Media((Sound(2, channels=9),), None, 2),
-    Media((Sound(2, track=1), Sound(2)), None, 2, tracks=2),
+    Media((Sound(2, track=1), Sound(2)), None, 2, tracks=2, subtitles=(0,)),
+    Media((Sound(2),), None, 2, opus_tags=";FFMETADATA1"),
+]
+COPIES = [
+    Media((Sound(2, codec=codec, channels=1, samples_per_second=16_000),), None, 2, format=name)
+    for codec in ("mp3", "aac", "flac", "opus", "pcm_s16le")
+    for name in (*FORMATS, "mp3", "flac", "wav")
 ]
 FILMS = [
     Media((), Stream(2), 2, pictures=pictures)
@@ -37,16 +43,16 @@ FILMS = [
 ]
 # By preset: its version, and a hash of the ffmpeg commands that make its outputs.
 FINGERPRINTS = {
-    "mp3": (2, "5e77799bf54855ae"),
-    "mp3-320k": (2, "5df4e4be367b2a34"),
-    "m4a": (2, "419f1d577ce7c276"),
-    "opus": (2, "e5c5a20483d2410a"),
-    "opus-speech": (1, "8e5e265606e0385f"),
-    "flac": (2, "8dac6d3fe10e86a7"),
-    "wav": (2, "87640d0f4f3a3b66"),
-    "wav-16k": (1, "86b057d94944a2ba"),
-    "mp4-720p": (2, "4a80348fd9190773"),
-    "webm": (2, "1b3d3d8b6a9f88d1"),
+    "mp3": (2, "12bfa1c46e425726"),
+    "mp3-320k": (2, "8b7a4bcb582893d3"),
+    "m4a": (2, "a15ab5c3475857c0"),
+    "opus": (2, "bdfa7dc51154129f"),
+    "opus-speech": (1, "5fd633b3ff33aa0d"),
+    "flac": (2, "444f59e93662ae79"),
+    "wav": (2, "fc2ef64de9c92f88"),
+    "wav-16k": (1, "6efefc4298e95bed"),
+    "mp4-720p": (2, "db1a9859842a7947"),
+    "webm": (2, "4c1bb8274270adb8"),
 }
 
 
@@ -69,6 +75,10 @@ def ffmpeg_commands(node: Node, preset: Preset, arguments: tuple[str, ...]) -> I
 def fingerprint(node: Node, preset: Preset) -> str:
     """Return a hash that changes with everything that determines what outputs contain."""
     variants = [source_arguments(media, preset) for media in KINDS]
+    variants += [preferred_arguments(media, preset) for media in COPIES]
+    if preset.holds_tracks:
+        all_tracks = with_choices(preset, Choices(tracks="all"))
+        variants += [source_arguments(media, all_tracks) for media in KINDS]
     if "video" in preset.streams:
         variants += [source_arguments(media, preset) for media in FILMS]
         variants += [preferred_arguments(media, preset) for media in FILMS]
