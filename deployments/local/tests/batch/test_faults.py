@@ -341,6 +341,9 @@ def test_a_task_that_waits_for_its_start_can_be_ended_or_queued_again(
         assert (info.start_time is None) == (what == "terminate")
         assert info.requeue_count == 0
     until(lambda: lab.client.get_node(pool, node.id).running_task_slots_count == 0)
+    if what != "evict":  # the node itself is gone
+        run = 0 if what in ("terminate", "delete") else 1
+        assert lab.client.get_node(pool, node.id).total_tasks_run == run
 
 
 def test_the_clock_can_run_faster(lab: Lab, pool: str, faults: FaultOrders) -> None:

@@ -39,6 +39,7 @@ def test_the_health_is_answered_without_a_signature(lab: Lab) -> None:
     answer = httpx.get(f"{lab.url}/_local/health")
     assert answer.status_code == 200
     assert answer.json() == {"status": "healthy", "version": version("local-azure")}
+    assert httpx.head(f"{lab.url}/_local/health").status_code == 200
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_has_no_secret(lab: Lab) -> None:

@@ -130,9 +130,13 @@ class Dispatch:
             if task.state is not TaskState.ACTIVE or node.state not in READY:
                 return
             self._begin(task, node)
-        outcome = await self.executor.run_task(task, node)
-        if task.state is TaskState.RUNNING:
-            self._settle(task, outcome)
+        try:
+            outcome = await self.executor.run_task(task, node)
+            if task.state is TaskState.RUNNING:
+                self._settle(task, outcome)
+        finally:
+            node.tasks_run += 1
+            node.tasks_succeeded += task.run.result == "success"
 
     def _settle(self, task: Task, outcome: Outcome) -> None:
         """Complete the task, or note that it is to be retried."""
@@ -154,8 +158,6 @@ class Dispatch:
         task.job.running.discard(task)
         node.tasks.discard(task)
         node.used_slots -= task.spec.required_slots
-        node.tasks_run += 1
-        node.tasks_succeeded += task.run.result == "success"
         if error is not None:
             self.events.failed_inside(node, f"A worker of the service died: {error!r}")
             self._after_loss(task)

@@ -373,18 +373,16 @@ async function load() {
 }
 
 async function refresh() {
-  let pause = POLL_MS;
   try {
-    const loaded = await load();
-    if (!loaded) return report("lost", "Open the link that local-azure prints at start: LOCAL_AZURE_PAGE");
-    data = loaded;
-    show();
-    report("live", "Live");
+    data = await load();
   } catch (error) {
-    pause = RETRY_MS;
-    report("lost", `local-azure does not answer. Trying again … (${error.message})`);
+    setTimeout(whenVisible, RETRY_MS);
+    return report("lost", `local-azure does not answer. Trying again … (${error.message})`);
   }
-  setTimeout(whenVisible, pause);
+  if (!data) return report("lost", "Open the link that local-azure prints at start: LOCAL_AZURE_PAGE");
+  show();
+  report("live", "Live");
+  setTimeout(whenVisible, POLL_MS);
 }
 
 function whenVisible() {

@@ -40,9 +40,9 @@ class LivePage:
         self.service = service
         self.secret = secret
         self.answers: dict[tuple[str, str], Answer] = {
-            ("GET", "/_local/"): page,
-            ("GET", "/_local/health"): health,
-            ("GET", "/_local/overview"): self.data,
+            (method, f"/_local/{name}"): answer
+            for name, answer in (("", page), ("health", health), ("overview", self.data))
+            for method in ("GET", "HEAD")
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
