@@ -127,7 +127,8 @@ async def start_child() -> Process:
 
 
 def environment_without_accounts() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("AZURE_")}
+    secret = ("AZURE_", "LOCAL_AZURE_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(secret)}
 
 
 def read_answer(line: bytes) -> ProbeResult:

@@ -149,10 +149,11 @@ async def test_an_unexpected_error_refuses_only_the_file_that_caused_it(clip: Cl
 
 
 @on_linux
+@pytest.mark.parametrize("name", ["AZURE_STORAGE_KEY", "LOCAL_AZURE_PAGE"])
 async def test_the_environment_of_the_process_contains_no_keys(
-    clip: Clip, monkeypatch: pytest.MonkeyPatch
+    clip: Clip, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setenv("AZURE_STORAGE_KEY", "canary")
+    monkeypatch.setenv(name, "canary")
     async with ProbeProcess() as process:
         await process.probe(str(clip(".mp4")))
         (child,) = children()
