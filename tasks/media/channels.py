@@ -14,15 +14,15 @@ def channel_warnings(channels: int, preset: Preset) -> tuple[str, ...]:
         return ()
     name = _FORMAT_NAMES.get(preset.suffix, preset.suffix[1:].upper())
     most = preset.most_channels
-    return (f"Its sound has {channels} channels; {name} holds {most}, so they are mixed down.",)
+    return (f"The source has {channels} channels; {name} holds {most}, so they are mixed down.",)
 
 
 def sound_filters(channels: int, preset: Preset) -> str:
     """Return the preset's filters for sound with this number of channels. "": it has none.
 
-    ffmpeg itself mixes down to the nearest layout that the format holds, except if it does not know
-    where the channels belong. Then odd channels go to the left and even ones to the right, as in
-    SoX.
+    ffmpeg itself mixes down to the nearest layout that the format holds. Of more than 8 channels,
+    odd ones go to the left and even ones to the right, as in SoX: most versions of ffmpeg do not
+    know where they belong.
     """
     filters = option_value(preset.arguments, "-af")
     if channels <= _KNOWN_CHANNELS or not _is_mixed_down(channels, preset):

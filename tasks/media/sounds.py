@@ -1,6 +1,6 @@
 """The sound tracks and subtitles that PyAV finds in a source."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -24,19 +24,24 @@ def read_sounds(container: "InputContainer", encrypted: Collection[int]) -> tupl
 
     `encrypted` has the indexes of streams that are encrypted.
     """
+    streams = [
+        (n, s) for n, s in enumerate(container.streams.audio[:MOST_TRACKS]) if s.codec_context
+    ]
+    filled = _filled(container, [stream for _, stream in streams])
     return tuple(
         replace(_read_sound(container, stream, track), is_encrypted=stream.index in encrypted)
-        for track, stream in enumerate(container.streams.audio[:MOST_TRACKS])
-        if stream.codec_context and not _is_empty(container, stream)
+        for track, stream in streams
+        if stream.index in filled
     )
 
 
-def _is_empty(container: "InputContainer", stream: "AudioStream") -> bool:
-    """Return whether a track has no packets. If it has channels, FFmpeg has seen some."""
-    if stream.codec_context.channels:
-        return False
-    packets = islice(container.demux(), _FIRST_PACKETS)
-    return not any(packet.size and packet.stream.index == stream.index for packet in packets)
+def _filled(container: "InputContainer", streams: Sequence["AudioStream"]) -> set[int]:
+    """Return the indexes of tracks with packets. If a track has channels, FFmpeg has seen some."""
+    filled = {stream.index for stream in streams if stream.codec_context.channels}
+    if len(filled) < len(streams):
+        packets = islice(container.demux(), _FIRST_PACKETS)
+        filled |= {packet.stream_index for packet in packets if packet.size}
+    return filled
 
 
 def _read_sound(container: "InputContainer", stream: "AudioStream", track: int) -> Sound:

@@ -8,7 +8,7 @@ from tasks.media.pictures import SDR, PictureFormat
 from tasks.media.presets import Preset
 from tasks.models import Extent
 
-NO_SOUND = "its sound is empty, or of a codec that ffmpeg does not know"
+NO_SOUND = "the sound of the source is empty, or of a codec that ffmpeg does not know"
 FRONT_COVER = "Cover (front)"  # as ID3, FLAC and FFmpeg name it
 _REBASED_FORMATS = frozenset({"mpeg", "mpegts"})
 

@@ -153,7 +153,7 @@ def write_tags(tags: SourceTags, streams: Sequence["AvStream | None"]) -> TagFil
     text, is_complete = _file([(_HEAD, tags.whole), *about_streams, *about_chapters])
     warnings = [] if tags.encoding.is_sure else [_encoding_warning(tags.encoding)]
     if not is_complete or len(chapters) > _MOST_CHAPTERS:
-        warnings.append("Its tags are too long: the output has only a part of them.")
+        warnings.append("The tags of the source are too long: the output has only a part of them.")
     return TagFile(text, opus_text, tags.are_streams_wrong, bool(chapters), tuple(warnings))
 
 
@@ -229,9 +229,10 @@ def _escape(letter: str) -> str:
 def _encoding_warning(encoding: Encoding) -> str:
     if encoding.name is None:
         return (
-            "Its tags are not UTF-8, and their encoding is unknown."
+            "The tags of the source are not UTF-8, and their encoding is unknown."
             " The output has \N{REPLACEMENT CHARACTER} for what cannot be read."
         )
     return (
-        f"Its tags are not UTF-8. They were read as {ENCODINGS[encoding.name]}, which is a guess."
+        "The tags of the source are not UTF-8."
+        f" They were read as {ENCODINGS[encoding.name]}, which is a guess."
     )

@@ -126,6 +126,6 @@ async def test_tags_that_are_not_utf8_arrive_as_utf8_with_a_warning_about_the_gu
     report = await convert(song, output={"presets": ["mp3", "opus"], "download_to": folder})
     for file in report.files:
         assert file.warnings == (
-            "Its tags are not UTF-8. They were read as GBK, which is a guess.",
+            "The tags of the source are not UTF-8. They were read as GBK, which is a guess.",
         )
         assert decode(tmp_path / "out" / file.output).tags["title"] == "长相思"

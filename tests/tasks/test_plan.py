@@ -152,7 +152,7 @@ def test_an_encrypted_stream_is_refused_only_if_the_preset_converts_it() -> None
 def test_a_conversion_warns_about_channels_that_are_mixed_down() -> None:
     surround = Media((Sound(2, channels=6),), None, 2, warnings=("It has odd tags.",))
     mixed = apply_probe(a_conversion(), surround, PRESETS["mp3"])
-    warning = "Its sound has 6 channels; MP3 holds 2, so they are mixed down."
+    warning = "The source has 6 channels; MP3 holds 2, so they are mixed down."
     assert isinstance(mixed, Conversion)
     assert mixed.warnings == ("It has odd tags.", warning)
     kept = apply_probe(a_conversion(), surround, PRESETS["m4a"])

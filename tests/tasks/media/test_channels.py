@@ -30,9 +30,9 @@ def multitrack(path: Path, channels: int) -> Path:
 @pytest.mark.parametrize(
     ("channels", "preset", "expected"),
     [
-        (6, "mp3", "Its sound has 6 channels; MP3 holds 2, so they are mixed down."),
-        (24, "m4a", "Its sound has 24 channels; M4A holds 8, so they are mixed down."),
-        (9, "webm", "Its sound has 9 channels; WebM holds 8, so they are mixed down."),
+        (6, "mp3", "The source has 6 channels; MP3 holds 2, so they are mixed down."),
+        (24, "m4a", "The source has 24 channels; M4A holds 8, so they are mixed down."),
+        (9, "webm", "The source has 9 channels; WebM holds 8, so they are mixed down."),
     ],
 )
 def test_more_channels_than_the_format_holds_are_a_warning(

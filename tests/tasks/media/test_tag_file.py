@@ -22,7 +22,7 @@ from tasks.media.tag_file import MOST_BYTES, Chapter, SourceTags, write_tags
 Clip = Callable[..., Path]
 SOUND = ("mp3", "m4a", "opus", "flac", "wav")
 FILMS = ("mp4-720p", "webm")
-GUESS = "Its tags are not UTF-8. They were read as {}, which is a guess."
+GUESS = "The tags of the source are not UTF-8. They were read as {}, which is a guess."
 SURE = Encoding("cp1252", is_sure=True)
 
 
@@ -199,8 +199,8 @@ def test_bytes_of_no_encoding_are_replaced_with_a_warning(
     song = clip(".wav", tags=(("title", "a\udc98\udc81\udcff"),))
     (warning,) = probe(str(song)).warnings
     assert warning == (
-        "Its tags are not UTF-8, and their encoding is unknown. The output has � for what cannot"
-        " be read."
+        "The tags of the source are not UTF-8, and their encoding is unknown. The output has � for"
+        " what cannot be read."
     )
     assert write(song, "mp3").tags["title"] == "a���"
 
@@ -244,7 +244,7 @@ def test_long_tags_are_cut_between_letters_with_a_warning(
 ) -> None:
     film = clip(".mkv", tags=(WRONG, ("lyrics", "長" * 2000), ("last", "z")))
     assert probe(str(film)).warnings[-1] == (
-        "Its tags are too long: the output has only a part of them."
+        "The tags of the source are too long: the output has only a part of them."
     )
     made = write(film, "flac", version)
     assert set(made.tags["lyrics"]) == {"長"}
