@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
+from tasks.azure.explanations import is_code, of_code
 from tasks.models import BatchResult
 
 Cause = Literal["source", "crash", "transfer", "other"]
@@ -16,7 +17,35 @@ EXIT_CODES: Mapping[int | None, Cause] = {  # those of runner.sh, after `sysexit
     126: "other",  # the shell cannot start ffmpeg
     127: "other",  # there is no ffmpeg
 }
-TRANSFER_CODES = ("Blob", "FileUpload", "Resource", "Node", "DiskFull")  # prefixes of Batch's codes
+# Batch's codes of task scheduling errors with their categories, and .NET's codes of failed uploads:
+# https://learn.microsoft.com/rest/api/batchservice/batch-status-and-error-codes
+# https://learn.microsoft.com/dotnet/api/microsoft.azure.batch.common.taskfailureinformationcodes
+BATCH_CODES: Mapping[str, Cause] = {
+    # Errors of users, but the run makes the names and the SAS tokens: an upload may be missing.
+    "BlobNotFound": "transfer",
+    "BlobAccessDenied": "transfer",
+    "ResourceContainerAccessDenied": "transfer",
+    "ResourceContainerListMiscError": "transfer",
+    "FileUploadAccessDenied": "transfer",
+    "FileUploadContainerNotFound": "transfer",
+    "FileUploadMiscError": "transfer",
+    # Errors of the service and its nodes.
+    "BlobDownloadTimedOut": "transfer",
+    "BlobDownloadMiscError": "transfer",
+    "ResourceDirectoryCreateFailed": "transfer",
+    "ResourceFileCreateFailed": "transfer",
+    "ResourceFileWriteFailed": "transfer",
+    "DiskFull": "transfer",
+    "Unknown": "transfer",
+    # Errors of users: the same batch task would fail again, or a user ended it.
+    "ApplicationPackageError": "other",
+    "CommandLaunchFailed": "other",
+    "CommandProgramNotFound": "other",
+    "MaxInternalRetryCountReached": "other",
+    "TaskEnded": "other",
+    "TaskSchedulingConstraintFailed": "other",
+}
+CATEGORIES: Mapping[str, Cause] = {"servererror": "transfer"}  # for codes that are not listed
 TRANSFER_RETRIES = 1
 
 
@@ -24,11 +53,10 @@ def cause_of(batch_result: BatchResult) -> Cause | None:
     """Return why a batch task failed, or None if it did not fail."""
     if batch_result.state != "failed":
         return None
-    if batch_result.code.startswith(TRANSFER_CODES):
-        return "transfer"
-    if batch_result.code != "FailureExitCode":
-        return "other"  # for example, a user ended it
-    return EXIT_CODES.get(batch_result.exit_code, "crash")
+    if is_code(batch_result.code, "FailureExitCode"):
+        return EXIT_CODES.get(batch_result.exit_code, "crash")
+    cause = of_code(BATCH_CODES, batch_result.code)
+    return cause or of_code(CATEGORIES, batch_result.category) or "other"
 
 
 def retryable(

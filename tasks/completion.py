@@ -14,8 +14,10 @@ from azure.core.exceptions import AzureError
 from tasks.azure.api_errors import is_transient
 from tasks.azure.batch_results import has_unfinished, list_results, results_per_page
 from tasks.azure.clients import batch_client
+from tasks.azure.explanations import explanation, is_code
 from tasks.azure.nodes import Roster
 from tasks.azure.snapshots import Snapshot, observe_counts, observe_job, observe_pool, survey
+from tasks.azure.upload_logs import with_upload_logs
 from tasks.cancellation import Cancellation
 from tasks.models import BatchResult, Diagnosis, Ticket
 from tasks.outages import is_too_long
@@ -179,10 +181,10 @@ class Watcher:
         """Return the end of the run, once the list of results confirms that all are completed."""
         if not is_complete(self._snapshot, self._tally) and not await self._is_miscounted():
             return None
-        page_size = results_per_page(self._snapshot.started)
-        batch_results = await list_results(self._batch, self._ticket.job_id, page_size=page_size)
+        batch_results = await read_results(self._batch, self._ticket, self._snapshot)
         if not is_settled(batch_results, self._tally):
             return None
+        batch_results = await with_upload_logs(self._batch, self._ticket.job_id, batch_results)
         return Completion(batch_results, diagnose_end(self._snapshot, batch_results))
 
     async def _is_miscounted(self) -> bool:
@@ -218,10 +220,17 @@ async def diagnose_completion(
     """Return the end of the run if there is nothing left to wait for."""
     if diagnosis := diagnose(snapshot):
         diagnosis = await with_node_errors(batch, ticket, diagnosis)
-        page_size = results_per_page(snapshot.started)
-        batch_results = await list_results(batch, ticket.job_id, page_size=page_size)
+        batch_results = await read_results(batch, ticket, snapshot)
+        batch_results = await with_upload_logs(batch, ticket.job_id, batch_results)
         return Completion(batch_results, diagnosis)
     return None
+
+
+async def read_results(
+    batch: BatchClient, ticket: Ticket, snapshot: Snapshot
+) -> tuple[BatchResult, ...]:
+    page_size = results_per_page(snapshot.started)
+    return await list_results(batch, ticket.job_id, page_size=page_size)
 
 
 def poll_seconds(elapsed_seconds: float, *, left_seconds: float = math.inf) -> float:
@@ -275,7 +284,9 @@ async def with_node_errors(batch: BatchClient, ticket: Ticket, diagnosis: Diagno
     if state is None:
         return diagnosis
     nodes = batch.list_nodes(
-        ticket.pool_id, filter=f"state eq '{state}'", select=["id", "state", "errors"]
+        ticket.pool_id,
+        filter=f"state eq '{state}'",
+        select=["id", "state", "errors", "startTaskInfo"],
     )
     async for node in nodes:
         return replace(diagnosis, detail=await read_node_error(batch, ticket.pool_id, node))
@@ -284,7 +295,10 @@ async def with_node_errors(batch: BatchClient, ticket: Ticket, diagnosis: Diagno
 
 async def read_node_error(batch: BatchClient, pool_id: str, node: models.BatchNode) -> str:
     if node.state == models.BatchNodeState.UNUSABLE:
-        return " ".join(f"Node {node.id}: {error.message}." for error in node.errors or ())
+        return " ".join(f"Node {node.id}: {explanation(error)}." for error in node.errors or ())
+    failure = node.start_task_info.failure_info if node.start_task_info else None
+    if failure and not is_code(failure.code, "FailureExitCode"):  # it has printed nothing
+        return f"Node {node.id}: {explanation(failure)}."
     try:
         stream = await batch.download_node_file(pool_id, node.id, "startup/stderr.txt")
         text = b"".join([chunk async for chunk in stream])

@@ -4,7 +4,7 @@ import logging
 
 from azure.core.exceptions import ResourceExistsError
 
-from tasks.azure.api_errors import code_of
+from tasks.azure.api_errors import has_code
 from tasks.azure.clients import blob_service
 from tasks.naming import OWN
 from tasks.stage import stage
@@ -21,6 +21,6 @@ async def make_containers(*names: str) -> None:
                 await service.create_container(name, metadata=OWN)
                 logger.info("Created the container %s", name)
             except ResourceExistsError as error:
-                if code_of(error) != "ContainerAlreadyExists":
+                if not has_code(error, "ContainerAlreadyExists"):
                     raise  # it is being deleted
                 logger.debug("The container %s already exists", name)

@@ -7,7 +7,7 @@ from pathlib import Path
 from azure.batch import models
 from azure.core.exceptions import ResourceExistsError
 
-from tasks.azure.api_errors import code_of
+from tasks.azure.api_errors import has_code
 from tasks.azure.clients import batch_client, blob_service
 from tasks.azure.tags import check_own, tags
 from tasks.models import Ticket
@@ -32,7 +32,7 @@ async def make_job(ticket: Ticket, request: Request) -> None:
         try:
             await batch.create_job(spec)
         except ResourceExistsError as error:
-            if code_of(error) != "JobExists":  # for example, a quota is reached
+            if not has_code(error, "JobExists"):  # for example, a quota is reached
                 raise
             # An earlier request may have succeeded although its response was lost.
             found = await batch.get_job(ticket.job_id)

@@ -122,7 +122,9 @@ class BatchResult:
     state: Literal["succeeded", "failed", "running"]
     exit_code: int | None = None
     code: str = ""  # error code of the failure, from Batch's documentation
+    category: str = ""  # of the failure: "usererror" or "servererror"
     message: str = ""
+    details: str = ""  # what Batch and its upload log say beyond the message
     node: str | None = None
     tries: int = 1
     seconds: float | None = None  # of the last try

@@ -14,7 +14,7 @@ from azure.core.exceptions import (
     ResourceNotFoundError,
 )
 
-from tasks.azure.api_errors import code_of
+from tasks.azure.api_errors import has_code
 from tasks.azure.autoscale import (
     EVALUATION,
     NO_NODES,
@@ -24,6 +24,7 @@ from tasks.azure.autoscale import (
     while_warm,
 )
 from tasks.azure.clients import batch_client, blob_service
+from tasks.azure.explanations import explanation
 from tasks.azure.images import vm_configuration
 from tasks.azure.sas import CLOCK_SKEW, make_signer
 from tasks.azure.tags import WARM, check_own, read_tags, tags, warm_tags, with_latest_expiry
@@ -78,7 +79,7 @@ async def create_unless_exists(batch: BatchClient, spec: models.BatchPoolCreateO
     try:
         await batch.create_pool(spec)
     except ResourceExistsError as error:
-        if code_of(error) != "PoolExists":  # for example, a quota is reached
+        if not has_code(error, "PoolExists"):  # for example, a quota is reached
             raise
         return False
     return True
@@ -175,9 +176,8 @@ async def check_formula(batch: BatchClient, pool_id: str, formula: str) -> None:
         pool_id, models.BatchPoolEvaluateAutoScaleOptions(auto_scale_formula=formula)
     )
     if run.error:
-        reasons = "; ".join(str(value.value) for value in run.error.error_values or ())
         raise PoolError(
-            f"Batch cannot evaluate the formula of the pool {pool_id!r}: {reasons}.",
+            f"Batch cannot evaluate the formula of the pool {pool_id!r}: {explanation(run.error)}.",
             "Run without --pool.keep-warm-minutes and --pool.fallback-minutes, and report this.",
         )
 

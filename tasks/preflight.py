@@ -22,6 +22,7 @@ from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClien
 from tasks.azure.api_errors import code_of, is_transient
 from tasks.azure.clients import batch_client, blob_service
 from tasks.azure.error_wording import explain
+from tasks.azure.explanations import of_code
 from tasks.azure.images import vm_configuration
 from tasks.azure.quota import check_quota
 from tasks.azure.sas import CLOCK_SKEW, LONGEST_DELEGATION, Signer, make_signer
@@ -270,7 +271,7 @@ def check_answers(what: str, answers: Iterable[Answer]) -> Check:
         if answer.status and is_transient(answer.error):
             return Check(what, "unchecked", f"{explained.problem} Azure is busy.")
         code = code_of(answer.error) if isinstance(answer.error, HttpResponseError) else None
-        remedy = REMEDIES.get(code or "", explained.remedy)
+        remedy = of_code(REMEDIES, code) or explained.remedy
         return Check(what, "failed", explained.problem, remedy)
     return Check(what)
 

@@ -20,6 +20,7 @@ from tasks.azure.batch_task import (
     UploadCondition,
 )
 from tasks.azure.clients import batch_client, blob_service
+from tasks.azure.explanations import explanation, is_code
 from tasks.azure.sas import CLOCK_SKEW, NodeAccess, node_access
 from tasks.azure.stamps import stamp_metadata
 from tasks.job import RUNNER
@@ -109,11 +110,11 @@ async def add_collection(
 
 
 def refusal(result: models.BatchTaskCreateResult) -> str | None:
-    """Return Batch's error code, if any. After `TaskExists`, an earlier request has succeeded."""
-    if result.status == models.BatchTaskAddStatus.SUCCESS:
+    """Return Batch's reason, if any. After `TaskExists`, an earlier request has succeeded."""
+    error = result.error or models.BatchError()
+    if result.status == models.BatchTaskAddStatus.SUCCESS or is_code(error.code, "TaskExists"):
         return None
-    code = (result.error.code if result.error else None) or "no reason given"
-    return None if code == "TaskExists" else code
+    return explanation(error)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,8 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 
+from tasks.azure.explanations import is_code
+
 TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -26,12 +28,16 @@ ENDED = (*GONE, "PoolBeingDeleted", "JobCompleted", "JobBeingTerminated")
 
 def is_gone(error: HttpResponseError) -> bool:
     """Return whether the run's job or pool was deleted."""
-    return code_of(error) in GONE
+    return has_code(error, *GONE)
 
 
 def is_ended(error: HttpResponseError) -> bool:
     """Return whether a job or pool needs no cleanup. Not every conflict (409) means that."""
-    return code_of(error) in ENDED
+    return has_code(error, *ENDED)
+
+
+def has_code(error: HttpResponseError, *names: str) -> bool:
+    return is_code(code_of(error), *names)
 
 
 def code_of(error: HttpResponseError) -> str | None:

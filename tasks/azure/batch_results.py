@@ -11,6 +11,7 @@ from azure.batch.aio import BatchClient
 from azure.core.exceptions import HttpResponseError
 
 from tasks.azure.api_errors import is_gone
+from tasks.azure.explanations import details_of, message_of
 from tasks.models import BatchResult
 from tasks.naming import key_and_attempt
 
@@ -66,7 +67,9 @@ def to_result(batch_task: Mapping[str, Any]) -> BatchResult:
         state="succeeded" if is_success else "failed",
         exit_code=info.get("exitCode"),
         code=failure.get("code") or "",
-        message=failure.get("message") or "",
+        category=failure.get("category") or "",
+        message=message_of(failure),
+        details=details_of(failure),
         tries=info.get("retryCount", 0) + 1,
         seconds=(ended_at - started_at).total_seconds() if started_at and ended_at else None,
         started_at=started_at,

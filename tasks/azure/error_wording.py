@@ -7,6 +7,7 @@ from typing import Any
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 
 from tasks.azure.api_errors import code_of
+from tasks.azure.explanations import join_details
 from tasks.errors import AccountError, ConvertError, SettingsError
 
 ROLES = {"Batch": "Azure Batch Data Contributor", "Storage": "Storage Blob Data Contributor"}
@@ -48,10 +49,11 @@ def explain(error: AzureError) -> ConvertError:
     problem = f"Azure {service} refused a request: {error.status_code} {code}."
     if error.status_code in DENIED:
         return explain_denial(error, problem, service)
+    problem = with_detail(problem, join_details(details_by_name(error).items()))
     usual = REMEDIES.get(
         error.status_code, "Try again later, or look up the code in Azure's documentation."
     )
-    return AccountError(problem, QUOTA if code.endswith("QuotaReached") else usual)
+    return AccountError(problem, QUOTA if code.lower().endswith("quotareached") else usual)
 
 
 def explain_sign_in(message: str) -> ConvertError:
@@ -73,15 +75,19 @@ def explain_denial(error: HttpResponseError, problem: str, service: str) -> Sett
     headers = getattr(request, "headers", {})
     if not headers.get("Authorization", "").startswith("Bearer "):
         return SettingsError(problem, REMEDIES[error.status_code or 0])
-    is_token_invalid = (code_of(error) or "").startswith("Authentication")
+    is_token_invalid = (code_of(error) or "").lower().startswith("authentication")
     if error.status_code == HTTPStatus.FORBIDDEN and not is_token_invalid:
         return SettingsError(problem, ROLE.format(ROLES[service]))
-    detail = f" ({reason})." if (reason := detail_of(error).rstrip(".")) else "."
-    return SettingsError(problem.rstrip(".") + detail, TENANT)
+    reason = details_by_name(error).get("AuthenticationErrorDetail") or ""
+    return SettingsError(with_detail(problem, reason.rstrip(".")), TENANT)
 
 
-def detail_of(error: HttpResponseError) -> str:
-    """Return the service's reason for refusing a token, or an empty string."""
+def with_detail(problem: str, detail: str) -> str:
+    return f"{problem.rstrip('.')} ({detail})." if detail else problem
+
+
+def details_by_name(error: HttpResponseError) -> dict[str, str]:
+    """Return what the service says about an error, beyond its code. Storage's is in attributes."""
     values = getattr(error.model, "error_values", None) or ()
     details = {value.key: value.value for value in values} | getattr(error, "additional_info", {})
-    return str(details.get("AuthenticationErrorDetail") or "")
+    return {name: str(value or "") for name, value in details.items()}

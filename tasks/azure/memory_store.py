@@ -17,7 +17,7 @@ from azure.storage.blob import ContentSettings
 from azure.storage.blob.aio import BlobClient, BlobServiceClient
 from pydantic import ValidationError
 
-from tasks.azure.api_errors import code_of, is_transient
+from tasks.azure.api_errors import has_code, is_transient
 from tasks.azure.error_wording import explain
 from tasks.failure_memory import Memory
 from tasks.naming import OWN, is_own
@@ -88,7 +88,7 @@ async def write_memory(
         try:
             await _upload(client, content, etag=stored.etag)
         except ResourceNotFoundError as error:
-            if code_of(error) != "ContainerNotFound":
+            if not has_code(error, "ContainerNotFound"):
                 raise
             await service.create_container(container, metadata=OWN)
             await _upload(client, content, etag=stored.etag)

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tasks.azure.api_errors import code_of
 from tasks.azure.error_wording import explain
+from tasks.azure.explanations import of_code
 from tasks.azure.settings import ENV_FILE, load_accounts
 from tasks.azure.sign_in import SignIn
 from tasks.azure.transport import open_transport
@@ -71,7 +72,7 @@ def explain_failure(error: AzureError) -> Check:
         return unchecked(explain(error).problem)  # not from Resource Manager
     code = code_of(error) or error.reason or ""
     problem = f"Azure Resource Manager refused a request: {error.status_code} {code}."
-    return unchecked(problem, REMEDIES.get(code, ""))
+    return unchecked(problem, of_code(REMEDIES, code) or "")
 
 
 async def look_up(

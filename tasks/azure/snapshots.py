@@ -1,6 +1,8 @@
 """The state of a run's job, pool and nodes, with one request for each."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Literal
 
 from azure.batch import models
@@ -8,8 +10,16 @@ from azure.batch.aio import BatchClient
 from azure.core.exceptions import HttpResponseError
 
 from tasks.azure.api_errors import is_gone
+from tasks.azure.explanations import explanation
 from tasks.models import Ticket
 
+POOL = [
+    "state",
+    "allocationState",
+    "allocationStateTransitionTime",
+    "resizeErrors",
+    "autoScaleRun",
+]
 JOB_STATES: dict[Any, Any] = {
     models.BatchJobState.DISABLING: "disabled",
     models.BatchJobState.DISABLED: "disabled",
@@ -35,6 +45,10 @@ class Snapshot:
     has_pool: bool = True
     is_steady: bool = False  # the pool is not being resized
     resize_codes: tuple[str, ...] = ()
+    resize_explanation: str = ""  # Batch's, of the resize errors
+    formula_error: str = ""  # why Batch cannot evaluate the pool's formula
+    evaluated_at: datetime | None = None  # last evaluation of the formula; None: no formula
+    empty_evaluations: int = 0  # seen in a row while the pool had no nodes
     nodes: int = 0
     unstarted_nodes: int = 0  # whose start task failed
     unusable_nodes: int = 0  # in Batch's judgement
@@ -59,10 +73,6 @@ class Snapshot:
     @property
     def started(self) -> int:
         return self.running + self.completed
-
-    @property
-    def reason(self) -> str:
-        return " and ".join(self.resize_codes) or "nothing about the cause"
 
     @property
     def broken_nodes(self) -> int:
@@ -98,6 +108,8 @@ async def observe_counts(batch: BatchClient, ticket: Ticket, snapshot: Snapshot)
 async def survey(batch: BatchClient, ticket: Ticket, snapshot: Snapshot) -> Snapshot:
     """Observe the nodes and, if nothing runs, the pool or the job: the cause is in one of them."""
     snapshot = await observe_nodes(batch, ticket, snapshot)
+    if snapshot.nodes:
+        snapshot = replace(snapshot, empty_evaluations=0)
     if not snapshot.good_nodes:
         return await observe_pool(batch, ticket, snapshot)
     return snapshot if snapshot.running else await observe_job(batch, ticket, snapshot)
@@ -117,19 +129,50 @@ async def observe_nodes(batch: BatchClient, ticket: Ticket, snapshot: Snapshot) 
 
 async def observe_pool(batch: BatchClient, ticket: Ticket, snapshot: Snapshot) -> Snapshot:
     try:
-        pool = await batch.get_pool(
-            ticket.pool_id, select=["state", "allocationState", "resizeErrors"]
-        )
+        pool = await batch.get_pool(ticket.pool_id, select=POOL)
     except HttpResponseError as error:
         if not is_gone(error):
             raise
         return replace(snapshot, has_pool=False)
-    return replace(
+    errors = resize_errors(pool, ticket)
+    snapshot = replace(
         snapshot,
         has_pool=pool.state != models.BatchPoolState.DELETING,
         is_steady=pool.allocation_state == models.AllocationState.STEADY,
-        resize_codes=tuple(error.code or "" for error in pool.resize_errors or ()),
+        resize_codes=tuple(error.code or "" for error in errors),
+        resize_explanation="; ".join(explanation(error) for error in errors),
     )
+    return note_evaluation(snapshot, pool.auto_scale_run, ticket)
+
+
+def resize_errors(pool: models.BatchPool, ticket: Ticket) -> Sequence[models.ResizeError]:
+    """Return the errors of the last resize, unless it ended before the run: they stay for days.
+
+    https://github.com/nextflow-io/nextflow/pull/7312
+    """
+    is_new = is_during_run(pool.allocation_state_transition_time, ticket)
+    return pool.resize_errors or () if is_new else ()
+
+
+def note_evaluation(
+    snapshot: Snapshot, evaluation: models.AutoScaleRun | None, ticket: Ticket
+) -> Snapshot:
+    """Note the last evaluation of the pool's formula, and count those that gave no nodes."""
+    if evaluation is None:
+        return snapshot
+    is_new = evaluation.timestamp != snapshot.evaluated_at
+    is_counted = is_new and not snapshot.nodes and is_during_run(evaluation.timestamp, ticket)
+    return replace(
+        snapshot,
+        evaluated_at=evaluation.timestamp,
+        empty_evaluations=snapshot.empty_evaluations + is_counted,
+        formula_error=explanation(evaluation.error) if evaluation.error else "",
+    )
+
+
+def is_during_run(moment: datetime | None, ticket: Ticket) -> bool:
+    """Return whether an event of the pool is from this run. Those of its own pool always are."""
+    return ticket.owns_pool or moment is None or moment >= ticket.started_at
 
 
 async def observe_job(batch: BatchClient, ticket: Ticket, snapshot: Snapshot) -> Snapshot:

@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from tasks.azure.explanations import is_code
 from tasks.azure.snapshots import Snapshot
 from tasks.models import BatchResult, Diagnosis
 
 EMPTY_POOL_SECONDS = 60  # after which to report a pool without nodes and without a resize error
+MOST_EMPTY_EVALUATIONS = 3  # of a formula, after which a quota error is taken as lasting
 Effect = Literal["end", "wait"]
 
 
@@ -25,6 +27,7 @@ class Rule:
 
 COUNTS = "Files converting: {0.running}, waiting: {0.active}."
 SPOT = "Spot cores"
+REPORTED = "Batch reports {0.resize_explanation}."
 RUN_AGAIN = "Run again to convert the rest."
 NO_NODES = "The pool cannot get nodes."
 NO_NODES_YET = "The pool has no nodes yet."
@@ -32,48 +35,48 @@ NO_NODES_YET = "The pool has no nodes yet."
 
 def has_resize_error(code: str) -> Callable[[Snapshot], bool]:
     """Return a test whether this resize error is why the pool has no nodes."""
-
-    def is_reported(s: Snapshot) -> bool:
-        reported = {each.lower() for each in s.resize_codes}  # Azure's spelling varies
-        return s.is_stuck and not s.nodes and code.lower() in reported
-
-    return is_reported
+    return lambda s: s.is_stuck and not s.nodes and is_code(code, *s.resize_codes)
 
 
 def lasting_resize_error(code: str, meaning: str, remedy: str) -> Rule:
     """Return the rule for an error that stays until the user changes something."""
-    detail = f"Batch reports {code}: {meaning}."
-    return Rule(code, has_resize_error(code), NO_NODES, detail, remedy)
+    return Rule(code, has_resize_error(code), NO_NODES, f"{meaning} {REPORTED}", remedy)
 
 
 def passing_resize_error(code: str, meaning: str, remedy: str) -> Rule:
     """Return the rule for an error that may pass, so that nodes may still come."""
-    detail = f"Batch reports {code}: {meaning}."
+    detail = f"{meaning} {REPORTED}"
     return Rule(code, has_resize_error(code), NO_NODES_YET, detail, remedy, effect="wait")
 
 
 def quota_errors(code: str, cores: str, other: str) -> tuple[Rule, Rule]:
-    """Return the rules for a quota: lasting, or passing while other pools or nodes may help."""
+    """Return the rules for a quota: lasting, or passing while other pools or nodes may help.
+
+    Cores that other runs have just freed are available after a while, so a pool with a formula gets
+    several evaluations. Batch does not try again to resize a pool without a formula.
+    """
 
     def may_pass(s: Snapshot) -> bool:
-        return s.other_nodes > 0 or (s.has_fallback and cores == SPOT)
+        has_another_try = s.evaluated_at and s.empty_evaluations < MOST_EMPTY_EVALUATIONS
+        is_replaced = s.has_fallback and cores == SPOT
+        return bool(s.other_nodes or is_replaced or has_another_try)
 
-    detail = f"Batch reports {code}: the account's quota of {cores} is used up"
+    detail = f"The account's quota of {cores} is used up. {REPORTED}"
     remedy = f"Request more {cores} in the Azure portal (Quotas), or use {other}."
     return (
         Rule(
             code,
             lambda s: has_resize_error(code)(s) and not may_pass(s),
             NO_NODES,
-            f"{detail}.",
+            detail,
             remedy,
         ),
         Rule(
             code,
             lambda s: has_resize_error(code)(s) and may_pass(s),
             NO_NODES_YET,
-            f"{detail}; other pools have {{0.other_nodes}} nodes.",
-            "The run waits until other pools release nodes, or until its own pool changes to"
+            f"{detail} Other pools have {{0.other_nodes}} nodes.",
+            "The run waits until other pools release cores, or until its own pool changes to"
             f" dedicated nodes. {remedy}",
             effect="wait",
         ),
@@ -152,12 +155,12 @@ TABLE: tuple[Rule, ...] = (
     ),
     lasting_resize_error(
         "UnsupportedVMSize",
-        "Batch does not offer this VM size in the account's region",
+        "Batch does not offer this VM size in the account's region.",
         "Choose another --pool.vm-size.",
     ),
     lasting_resize_error(
         "IncompatibleVMSize",
-        "the VM size does not support the pool's image",
+        "The VM size does not support the pool's image.",
         "Choose another --pool.vm-size.",
     ),
     *quota_errors("AccountCoreQuotaReached", "dedicated cores", "--pool.spot-nodes"),
@@ -168,18 +171,26 @@ TABLE: tuple[Rule, ...] = (
     *quota_errors("AccountLowPriorityCoreQuotaReached", SPOT, "--pool.dedicated-nodes"),
     passing_resize_error(
         "AllocationFailed",
-        "Azure has no capacity for the nodes",
+        "Azure has no capacity for the nodes.",
         "Batch keeps trying. Another --pool.vm-size may be available sooner.",
     ),
     passing_resize_error(
         "AllocationTimedout",
-        "Azure did not find capacity for the nodes in time",
+        "Azure did not find capacity for the nodes in time.",
         "Batch keeps trying. Another --pool.vm-size may be available sooner.",
     ),
     passing_resize_error(
         "ResizeStopped",
-        "another user or program stopped the resize",
+        "Another user or program stopped the resize.",
         "Batch resizes the pool again within five minutes.",
+    ),
+    Rule(
+        "FormulaFailed",
+        lambda s: bool(s.formula_error) and not s.running and not s.good_nodes,
+        "Batch cannot evaluate the pool's autoscale formula, so the pool gets no nodes.",
+        "Batch reports {0.formula_error}.",
+        "Look at the pool in the Azure portal. Batch tries again every five minutes.",
+        effect="wait",
     ),
     Rule(
         "NodesEvicted",
@@ -202,7 +213,7 @@ TABLE: tuple[Rule, ...] = (
         "NoNodes",
         lambda s: is_long_empty(s) and bool(s.resize_codes),
         NO_NODES_YET,
-        "Batch reports {0.reason}.",
+        REPORTED,
         "Look at the pool in the Azure portal.",
         effect="wait",
     ),
@@ -250,7 +261,7 @@ def diagnose(snapshot: Snapshot) -> Diagnosis | None:
 
 def diagnose_end(snapshot: Snapshot, batch_results: Iterable[BatchResult]) -> Diagnosis | None:
     """Return why batch tasks were ended: by the job's own deadline, or by a user."""
-    ended = [batch_result for batch_result in batch_results if batch_result.code == "TaskEnded"]
+    ended = [r for r in batch_results if is_code(r.code, "TaskEnded")]
     if not ended:
         return None
     converting = sum(batch_result.node is not None for batch_result in ended)

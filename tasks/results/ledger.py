@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tasks.azure.explanations import is_code
 from tasks.media.verification import Verified
 from tasks.models import (
     BatchResult,
@@ -206,9 +207,10 @@ def decide_without_output(batch_result: BatchResult | None, ledger: Ledger) -> t
     stopped = ledger.diagnosis.summary if ledger.diagnosis else "the run was stopped"
     if batch_result is None:
         return "not_started", stopped
-    if batch_result.code == "TaskEnded" and batch_result.node is None:  # it never started
+    is_ended = is_code(batch_result.code, "TaskEnded")
+    if is_ended and batch_result.node is None:  # it never started
         return "not_started", stopped
-    if batch_result.state == "running" or batch_result.code == "TaskEnded":
+    if batch_result.state == "running" or is_ended:
         return "interrupted", stopped
     if batch_result.state == "failed":
         tail = ledger.evidence.tails.get(batch_task_id(batch_result.key, batch_result.attempt), "")
@@ -221,13 +223,16 @@ def failure_reason(batch_result: BatchResult, tail: str) -> str:
     lines = [line for line in tail.splitlines() if line.strip()]
     reasons = [line.removeprefix(REASON_PREFIX) for line in lines if line.startswith(REASON_PREFIX)]
     messages = quotable((line for line in lines if not is_of_runner(line)), most=FFMPEG_LINES)
-    if batch_result.code != "FailureExitCode" or not lines:
-        reasons = [
-            ": ".join(filter(None, (batch_result.code, batch_result.message))) or "it failed"
-        ]
+    if not is_code(batch_result.code, "FailureExitCode") or not lines:
+        reasons = [reason_of_batch(batch_result)]
     reason = reasons[-1] if reasons else f"ffmpeg failed with status {batch_result.exit_code}"
     quoted = "; ".join(messages)
     return f"{reason} (ffmpeg: {quoted})" if quoted else reason
+
+
+def reason_of_batch(batch_result: BatchResult) -> str:
+    reason = ": ".join(filter(None, (batch_result.code, batch_result.message))) or "it failed"
+    return f"{reason} ({batch_result.details})" if batch_result.details else reason
 
 
 def is_of_runner(line: str) -> bool:

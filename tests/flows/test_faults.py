@@ -136,7 +136,6 @@ async def test_the_pool_is_deleted_before_the_outputs_are_listed_or_after_a_refu
 FATAL: dict[str, dict[str, Any]] = {
     "StartTaskFailed": {"kind": "starttask"},
     "UnsupportedVMSize": {"kind": "resize", "code": "UnsupportedVMSize"},
-    "AccountSpotCoreQuotaReached": {"kind": "resize", "code": "AccountSpotCoreQuotaReached"},
 }
 
 
@@ -191,7 +190,7 @@ async def test_a_pool_or_job_that_is_deleted_from_outside_ends_the_run_with_that
 
 @pytest.mark.parametrize(
     ("kind", "code"),
-    [("upload", "FileUploadAccessDenied"), ("download", "BlobNotFound")],
+    [("upload", "FileUploadAccessDenied"), ("download", "ResourceFileCreateFailed")],
 )
 async def test_files_whose_transfer_always_fails_fail_with_the_reason_after_a_second_attempt(
     convert: Convert, source: Path, order: Order, kind: str, code: str
@@ -199,7 +198,11 @@ async def test_files_whose_transfer_always_fails_fail_with_the_reason_after_a_se
     order(kind, code=code)
     report = await convert(source)
     assert states(report) == {"failed": FILES}
-    assert all(code in str(file.reason) for file in report.files)
+    assert all(str(file.reason).startswith(code) for file in report.files)
+    assert all("(Reason: The local service was told" in str(file.reason) for file in report.files)
+    has_log = ["fileuploaderr.txt: {" in str(file.reason) for file in report.files]
+    assert has_log == [kind == "upload"] * FILES
+    assert not any("sig=" in str(file.reason) for file in report.files)
     assert all(file.attempts == 2 for file in report.files)
 
 

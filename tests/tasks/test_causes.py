@@ -5,10 +5,14 @@ from tasks.models import BatchResult
 
 
 def failed(
-    key: str = "k", *, attempt: int = 1, status: int | None = None, code: str = ""
+    key: str = "k",
+    *,
+    attempt: int = 1,
+    status: int | None = None,
+    code: str = "FailureExitCode",
+    category: str = "usererror",
 ) -> BatchResult:
-    code = code or "FailureExitCode"
-    return BatchResult(key, attempt, "failed", exit_code=status, code=code)
+    return BatchResult(key, attempt, "failed", exit_code=status, code=code, category=category)
 
 
 @pytest.mark.parametrize(
@@ -33,9 +37,12 @@ def test_the_exit_status_of_the_runner_says_what_is_at_fault(status: int, cause:
     [
         ("BlobNotFound", "transfer"),
         ("FileUploadMiscError", "transfer"),
+        ("BLOBNOTFOUND", "transfer"),
+        ("ResourceDirectoryCreateFailed", "transfer"),
         ("ResourceFileCreateFailed", "transfer"),
+        ("ResourceFileWriteFailed", "transfer"),
         ("DiskFull", "transfer"),
-        ("NodeUnusable", "transfer"),
+        ("Unknown", "transfer"),
         ("TaskEnded", "other"),
         ("CommandProgramNotFound", "other"),
     ],
@@ -44,6 +51,25 @@ def test_the_code_of_batch_says_what_is_at_fault_even_after_an_exit_status(
     code: str, cause: str
 ) -> None:
     assert cause_of(failed(code=code, status=0)) == cause
+
+
+@pytest.mark.parametrize(
+    ("category", "cause"),
+    [
+        ("servererror", "transfer"),
+        ("ServerError", "transfer"),
+        ("usererror", "other"),
+        ("", "other"),
+    ],
+)
+def test_the_category_decides_about_codes_that_are_not_in_the_table(
+    category: str, cause: str
+) -> None:
+    assert cause_of(failed(code="Brandnew", category=category)) == cause
+
+
+def test_an_exit_code_is_recognized_in_any_case() -> None:
+    assert cause_of(failed(code="failureexitcode", status=65)) == "source"
 
 
 def test_a_batch_task_that_runs_or_succeeded_has_no_cause_of_failure() -> None:

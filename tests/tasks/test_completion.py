@@ -178,15 +178,14 @@ async def test_the_output_of_a_failed_start_task_is_in_the_diagnosis(
     assert completion.batch_results == ()
 
 
-@pytest.mark.usefixtures("free_quota")
-async def test_a_quota_that_prevents_nodes_is_named(
+async def test_a_resize_error_is_explained_with_its_details(
     batch: BatchClient, run: Ticket, order: Any
 ) -> None:
-    order("resize", pool=run.pool_id, code="AccountSpotCoreQuotaReached")
+    order("resize", pool=run.pool_id, code="UnsupportedVMSize")
     completion = await watch(run, submit(batch, run, "true"))
     assert completion.diagnosis
-    assert completion.diagnosis.code == "AccountSpotCoreQuotaReached"
-    assert "Spot cores" in completion.diagnosis.remedy
+    assert completion.diagnosis.code == "UnsupportedVMSize"
+    assert "(Reason: The resize was told to fail)" in completion.diagnosis.detail
 
 
 async def test_failed_start_tasks_end_the_watch_even_during_uploads(

@@ -1,6 +1,5 @@
 """Pools over hours, on a separate local Batch service for each test. Its clock runs faster."""
 
-import base64
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,11 +11,9 @@ import pytest
 from azure.batch import BatchClient, models
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.rest import HttpRequest
+from own_service import KEY, running_service
 from records import a_ticket
 
-from local_azure.batch import create_app
-from local_azure.ffmpeg import node_path
-from servers import served
 from tasks.azure.clients import batch_client
 from tasks.azure.nodes import Roster
 from tasks.azure.tags import read_tags
@@ -28,7 +25,6 @@ from tasks.pool import check_formula, make_pool, warm_pool_id
 from tasks.results.listeners import listening
 from tasks.results.progress import Tally
 
-KEY = base64.b64encode(b"of these tests only").decode()
 PATIENCE_SECONDS = 60
 FAST = 600  # ten minutes per second
 HOUR = timedelta(hours=1)
@@ -38,15 +34,7 @@ Order = Callable[..., None]
 @pytest.fixture
 def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """Start a Batch service for the test, without storage."""
-    path = node_path(tmp_path / "bin")  # a machine may have no ffmpeg of its own
-    app = create_app(account="own", key=KEY, data=tmp_path, max_nodes=8, node_path=path)
-    with served(app) as port:
-        settings = {
-            "AZURE_BATCH_ENDPOINT": f"http://127.0.0.1:{port}",
-            "AZURE_BATCH_ACCOUNT": "own",
-            "AZURE_BATCH_ACCESS_KEY": KEY,
-            "AZURE_STORAGE_ACCOUNT": "none",
-        }
+    with running_service(tmp_path) as settings:
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
         yield settings

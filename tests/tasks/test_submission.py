@@ -59,6 +59,7 @@ def a_batch_task(name: str, size_bytes: int = 0) -> BatchTask:
 def test_success_and_task_exists_are_not_refusals() -> None:
     assert refusal(a_result("success")) is None
     assert refusal(a_result("clienterror", "TaskExists")) is None
+    assert refusal(a_result("clienterror", "taskexists")) is None
     assert refusal(a_result("clienterror", "InvalidPropertyValue")) == "InvalidPropertyValue"
     assert refusal(a_result("clienterror")) == "no reason given"
 
@@ -151,6 +152,12 @@ def test_a_batch_tasks_folder_is_kept_for_five_minutes() -> None:
     assert constraints.retention_time == timedelta(minutes=5)
 
 
+def test_a_batch_task_asks_for_no_retries_because_the_run_retries() -> None:
+    constraints = written(a_conversion()).constraints
+    assert constraints
+    assert constraints.max_task_retry_count == 0
+
+
 def test_batch_itself_retries_no_batch_task() -> None:
     constraints = written(a_conversion()).constraints
     assert constraints
@@ -202,7 +209,8 @@ async def test_a_refused_batch_task_does_not_stop_its_wave(
     given: Any = {"wave": 1, "attempt": 1, "ticket": job, "request": a_request(containers)}
     (refused,) = await submit_wave.fn([bad, good], **given)
     assert (refused.source, refused.output) == (bad.source, "b.mp3")
-    assert refused.reason == "Batch refused it: InvalidPropertyValue"
+    assert refused.reason.startswith("Batch refused it: InvalidPropertyValue: A property in")
+    assert "(PropertyName: id, PropertyValue: not a key-1, Reason: String should" in refused.reason
     assert [t.id for t in batch.list_tasks(job.job_id)] == [batch_task_id(good.key, 1)]
 
 

@@ -32,11 +32,17 @@ def test_a_batch_task_without_details_is_running() -> None:
 
 
 def test_an_exit_code_of_zero_with_a_failed_upload_is_a_failure() -> None:
-    failure = {"category": "usererror", "code": "FileUploadMiscError", "message": "no"}
+    failure = {
+        "category": "usererror",
+        "code": "FileUploadMiscError",
+        "message": "no",
+        "details": [{"name": "FilePath", "value": "a.mp3"}],
+    }
     info = {"exitCode": 0, "result": "failure", "failureInfo": failure}
     batch_result = to_result(a_batch_task("completed", info))
     assert (batch_result.state, batch_result.exit_code) == ("failed", 0)
     assert (batch_result.code, batch_result.message) == ("FileUploadMiscError", "no")
+    assert (batch_result.category, batch_result.details) == ("usererror", "FilePath: a.mp3")
 
 
 def test_a_success_has_its_node_its_tries_and_its_seconds() -> None:

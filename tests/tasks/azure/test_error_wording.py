@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from azure.batch import BatchClient
+from azure.batch import BatchClient, models
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.exceptions import (
     AzureError,
@@ -13,6 +13,7 @@ from azure.core.exceptions import (
 from azure.identity import AzureCliCredential
 from azure.storage.blob import BlobServiceClient
 
+from local_azure.pytest_plugin import MACHINE
 from tasks.azure.clients import batch_client, blob_service
 from tasks.azure.error_wording import explain, explain_sign_in
 from tasks.azure.sign_in import TOKENS
@@ -27,6 +28,21 @@ def test_an_error_of_batch_names_its_code_and_the_remedy(batch: BatchClient) -> 
     error = explain(caught.value)
     assert error.problem == "Azure Batch refused a request: 404 JobNotFound."
     assert "endpoint" in error.remedy
+
+
+def test_an_error_of_batch_names_the_property_that_is_wrong_and_why(batch: BatchClient) -> None:
+    pool = models.BatchPoolCreateOptions(
+        id="wrong",
+        vm_size="Standard_D2ds_v5",
+        virtual_machine_configuration=MACHINE,
+        task_slots_per_node=16,
+    )
+    with pytest.raises(HttpResponseError) as caught:
+        batch.create_pool(pool)
+    assert explain(caught.value).problem == (
+        "Azure Batch refused a request: 400 InvalidPropertyValue (PropertyName: taskSlotsPerNode,"
+        " PropertyValue: 16, Reason: A node of size Standard_D2ds_v5 has 8 slots at most)."
+    )
 
 
 def test_an_error_of_storage_names_its_code(blobs: BlobServiceClient) -> None:

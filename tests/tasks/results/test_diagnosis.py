@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from records import NOW
 
 from tasks.azure.snapshots import Snapshot
 from tasks.models import BatchResult, Diagnosis
@@ -80,9 +81,10 @@ def test_a_run_that_cannot_continue_ends_with_a_reason_and_a_remedy(
 
 @pytest.mark.parametrize("code", ["AllocationFailed", "AllocationTimedout", "ResizeStopped"])
 def test_the_run_waits_for_an_error_that_may_pass(code: str) -> None:
-    found = wait_of(replace(WAITING, resize_codes=(code,)))
+    explained = f"{code}: It failed (Reason: no room)"
+    found = wait_of(replace(WAITING, resize_codes=(code,), resize_explanation=explained))
     assert found.code == code
-    assert code in found.detail
+    assert f"Batch reports {explained}." in found.detail
 
 
 def test_a_resize_error_is_recognised_in_any_case() -> None:
@@ -91,8 +93,9 @@ def test_a_resize_error_is_recognised_in_any_case() -> None:
 
 
 def test_an_unknown_resize_error_is_reported_by_its_code() -> None:
-    found = wait_of(replace(WAITING, resize_codes=("Brandnew",), elapsed_seconds=61))
-    assert (found.code, found.detail) == ("NoNodes", "Batch reports Brandnew.")
+    new = replace(WAITING, resize_codes=("Brandnew",), resize_explanation="Brandnew: No luck")
+    found = wait_of(replace(new, elapsed_seconds=61))
+    assert (found.code, found.detail) == ("NoNodes", "Batch reports Brandnew: No luck.")
 
 
 def test_a_pool_that_stays_empty_without_an_error_is_reported_after_a_minute() -> None:
@@ -103,8 +106,25 @@ def test_a_pool_that_stays_empty_without_an_error_is_reported_after_a_minute() -
 
 def test_the_run_waits_for_a_quota_that_other_pools_use() -> None:
     found = wait_of(replace(SPOT_QUOTA, other_nodes=4))
-    assert "other pools have 4 nodes" in found.detail
+    assert "Other pools have 4 nodes" in found.detail
     assert "Spot cores" in found.remedy
+
+
+def test_a_quota_error_ends_a_run_only_after_three_evaluations_without_a_node() -> None:
+    twice = replace(SPOT_QUOTA, evaluated_at=NOW, empty_evaluations=2)
+    assert wait_of(twice).code == "AccountSpotCoreQuotaReached"
+    assert end_of(replace(twice, empty_evaluations=3)).code == "AccountSpotCoreQuotaReached"
+
+
+def test_a_quota_error_of_a_pool_without_a_formula_ends_a_run_at_once() -> None:
+    assert end_of(SPOT_QUOTA).code == "AccountSpotCoreQuotaReached"
+
+
+def test_the_run_waits_for_a_formula_that_batch_cannot_evaluate() -> None:
+    failing = replace(WAITING, formula_error="AutoScalingFormulaEvaluationError: 1 / 0")
+    found = wait_of(failing)
+    assert (found.code, "1 / 0" in found.detail) == ("FormulaFailed", True)
+    assert diagnose_wait(replace(failing, nodes=1)) is None
 
 
 def test_with_fallback_the_run_waits_for_dedicated_nodes_instead_of_a_spot_quota() -> None:
@@ -148,6 +168,7 @@ def test_the_run_waits_for_a_disabled_job_and_for_batch_to_answer() -> None:
         unusable_nodes=st.integers(0, 1),
         evicted_nodes=st.integers(0, 1),
         other_nodes=st.integers(0, 1),
+        empty_evaluations=st.integers(0, 3),
     )
 )
 def test_each_diagnosis_is_complete(snapshot: Snapshot) -> None:

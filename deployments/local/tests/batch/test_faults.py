@@ -208,13 +208,29 @@ def test_a_pool_that_cannot_grow_reports_a_resize_error(
     wanted = {f"target_{target}_nodes": 2}
     lab.client.create_pool(lab.pool_options("stuck", **wanted))
     pool = until(lambda: (p := lab.client.get_pool("stuck")).allocation_state == "steady" and p)
-    assert [error.code for error in pool.resize_errors] == [code]
+    (error,) = pool.resize_errors
+    assert (error.code, error.error_values[0].name) == (code, "Reason")
     assert not list(lab.client.list_nodes("stuck"))
     faults.clear()
     again = m.BatchPoolResizeOptions(**wanted)
     lab.client.begin_resize_pool("stuck", again, polling_interval=0).wait()
     lab.nodes("stuck", count=2)
     assert not lab.client.get_pool("stuck").resize_errors
+
+
+def test_a_resize_error_stays_while_the_formula_asks_for_the_nodes_that_there_are(
+    lab: Lab, faults: FaultOrders
+) -> None:
+    faults.order("resize", code="AllocationTimedout", times=1)
+    lab.client.create_pool(lab.pool_options("stale", target_low_priority_nodes=1))
+    until(lambda: lab.client.get_pool("stale").resize_errors)
+    ended = lab.client.get_pool("stale").allocation_state_transition_time
+    formula = m.BatchPoolEnableAutoScaleOptions(auto_scale_formula="$TargetLowPriorityNodes = 0;")
+    lab.client.enable_pool_auto_scale("stale", formula)
+    pool = lab.client.get_pool("stale")
+    assert pool.target_low_priority_nodes == 0
+    assert pool.allocation_state_transition_time == ended
+    assert [error.code for error in pool.resize_errors] == ["AllocationTimedout"]
 
 
 def test_counts_lag_behind_and_catch_up(lab: Lab, pool: str, faults: FaultOrders) -> None:
@@ -238,12 +254,25 @@ def test_a_lag_ends_when_faults_are_cleared(lab: Lab, pool: str, faults: FaultOr
     assert lab.client.get_job_task_counts(job_id).task_counts.completed == 1
 
 
-@pytest.mark.parametrize("code", ["BlobNotFound", "BlobAccessDenied", "BlobDownloadTimedOut"])
-def test_a_download_fails_if_ordered(lab: Lab, pool: str, faults: FaultOrders, code: str) -> None:
+@pytest.mark.parametrize(
+    ("code", "category"),
+    [
+        ("BlobNotFound", "usererror"),
+        ("BlobAccessDenied", "usererror"),
+        ("BlobDownloadTimedOut", "servererror"),
+        ("ResourceDirectoryCreateFailed", "servererror"),
+        ("ResourceFileCreateFailed", "servererror"),
+        ("ResourceFileWriteFailed", "servererror"),
+    ],
+)
+def test_a_download_fails_if_ordered(
+    lab: Lab, pool: str, faults: FaultOrders, code: str, category: str
+) -> None:
     faults.order("download", code=code, times=1)
     file = m.ResourceFile(http_url=f"{lab.url}/", file_path="a")
     info = lab.run(pool, resource_files=[file]).execution_info
     assert (info.exit_code, info.failure_info.code) == (None, code)
+    assert (info.failure_info.category, info.failure_info.details[0].name) == (category, "Reason")
     assert lab.run(pool).execution_info.result == "success"
 
 
@@ -261,8 +290,10 @@ def test_an_upload_fails_if_ordered(
         upload_options=m.OutputFileUploadConfiguration(upload_condition="tasksuccess"),
     )
     faults.order("upload", code=code, times=1)
-    info = lab.run(pool, "touch f", output_files=[file]).execution_info
+    task = lab.run(pool, "touch f", output_files=[file])
+    info = task.execution_info
     assert (info.exit_code, info.failure_info.code) == (0, code)
+    assert code in lab.output(task, "fileuploaderr.txt")
     assert list(target.list_blob_names()) == []
     info = lab.run(pool, "touch f", output_files=[file]).execution_info
     assert (info.result, list(target.list_blob_names())) == ("success", ["f"])

@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import json
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -147,8 +148,15 @@ def test_a_denied_upload_fails_the_task(lab: Lab, pool: str, blobs: Blobs) -> No
     assert task.execution_info.exit_code == 0
     failure = task.execution_info.failure_info
     assert (failure.code, failure.category) == ("FileUploadAccessDenied", "usererror")
-    assert "FileUploadAccessDenied" in lab.output(task, "fileuploaderr.txt")
-    assert "sig=" not in str(failure.as_dict()) + lab.output(task, "fileuploaderr.txt")
+    assert "sig=" not in str(failure.as_dict())
+    log = json.loads(lab.output(task, "fileuploaderr.txt"))
+    assert log.pop("file").endswith(f"/{task.id}/wd/f")
+    assert log == {
+        "code": "FileUploadAccessDenied",
+        "user_error": True,
+        "pattern": "f",
+        "destination": url,  # with its signature, as in Azure
+    }
 
 
 def test_a_deleted_container_has_its_own_error_code(lab: Lab, pool: str, blobs: Blobs) -> None:

@@ -108,15 +108,15 @@ class Allocation:
 
     def _after_resize(self, pool: Pool, error: BaseException | None) -> None:
         if error is not None:
-            pool.resize_errors = [resize_error("AllocationFailed")]
+            pool.resize_errors = [resize_error("AllocationFailed", repr(error))]
             pool.allocate(AllocationState.STEADY, self.clock.now())
             pool.resizing = None
 
     async def _resize(self, pool: Pool, option: str) -> None:
         plan = self._plan(pool)
-        code = self.faults.resize_error(pool)
-        if code and plan.add_dedicated + plan.add_spot:
-            plan = _held_back(plan, code)
+        ordered = self.faults.resize_error(pool)
+        if ordered and plan.add_dedicated + plan.add_spot:
+            plan = _held_back(plan, ordered)
         leaving = [
             *_dispensable(pool.members(dedicated=True), plan.remove_dedicated),
             *_dispensable(pool.members(dedicated=False), plan.remove_spot),
@@ -127,7 +127,8 @@ class Allocation:
         for dedicated, count in ((True, plan.add_dedicated), (False, plan.add_spot)):
             for _ in range(count):
                 self.nodes.add(pool, dedicated=dedicated)
-        pool.resize_errors = [resize_error(code) for code in plan.errors]
+        reason = "The resize was told to fail" if ordered else self._quota_reason()
+        pool.resize_errors = [resize_error(code, reason) for code in plan.errors]
         pool.allocate(AllocationState.STEADY, self.clock.now())
         pool.resizing = None
         if removals:
@@ -140,6 +141,9 @@ class Allocation:
             spot=(len(pool.members(dedicated=False)), pool.target_spot),
             quota_left=self.max_nodes - used,
         )
+
+    def _quota_reason(self) -> str:
+        return f"The account may have {self.max_nodes} nodes"
 
     def _resize_held_back(self) -> None:
         """Resize the pools that the quota held back, now that others have given up nodes."""
@@ -160,7 +164,7 @@ class Allocation:
         )
 
     async def _settle(self, pool: Pool) -> None:
-        pool.resize_errors = [resize_error("ResizeStopped")]
+        pool.resize_errors = [resize_error("ResizeStopped", "A request stopped it")]
         pool.allocate(AllocationState.STEADY, self.clock.now())
         pool.resizing = None
 
@@ -199,6 +203,10 @@ class Allocation:
             self._evaluate(pool)
 
     def _evaluate(self, pool: Pool) -> None:
+        """Evaluate the formula, and resize the pool if its nodes differ from the targets.
+
+        Otherwise, the errors of the last resize stay: github.com/nextflow-io/nextflow/pull/7312.
+        """
         now = self.clock.now()
         try:
             targets = autoscale.evaluate(pool.formula or "", self.scene(pool))
@@ -208,8 +216,11 @@ class Allocation:
         pool.auto_scale_run = self.scale_result(pool, targets, now)
         dedicated = pool.target_dedicated if targets.dedicated is None else targets.dedicated
         spot = pool.target_spot if targets.spot is None else targets.spot
-        reached = (dedicated, spot) == (pool.target_dedicated, pool.target_spot)
-        if not reached or pool.resize_errors:
+        is_set = (dedicated, spot) == (pool.target_dedicated, pool.target_spot)
+        nodes = len(pool.members(dedicated=True)), len(pool.members(dedicated=False))
+        if pool.allocation is AllocationState.STEADY and (dedicated, spot) == nodes:
+            pool.target_dedicated, pool.target_spot = nodes
+        elif not is_set or pool.resize_errors:
             self.resize(pool, dedicated=dedicated, spot=spot, option=targets.deallocation)
 
     def scale_result(
@@ -253,8 +264,9 @@ def _held_back(plan: scheduler.Resizing, code: str) -> scheduler.Resizing:
     return replace(plan, add_dedicated=add_dedicated, add_spot=add_spot, errors=errors)
 
 
-def resize_error(code: str) -> dict[str, object]:
-    return {"code": code, "message": RESIZE_MESSAGES.get(code, code)}
+def resize_error(code: str, reason: str) -> dict[str, object]:
+    values = [{"name": "Reason", "value": reason}]
+    return {"code": code, "message": RESIZE_MESSAGES.get(code, code), "values": values}
 
 
 def scale_failure(error: BatchError, now: datetime) -> dict[str, object]:

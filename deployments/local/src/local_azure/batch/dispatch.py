@@ -174,7 +174,7 @@ class Dispatch:
             self.requeue(task)
         elif task.state is not TaskState.COMPLETED:
             reason = f"{task.nodes_lost} nodes became unusable while they ran the task"
-            self.complete(task, Outcome(failure=ended(reason, category="servererror")))
+            self.complete(task, Outcome(failure=ended(reason, is_of_server=True)))
 
     def complete(self, task: Task, outcome: Outcome) -> None:
         now = self.clock.now()

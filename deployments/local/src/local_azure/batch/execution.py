@@ -15,7 +15,7 @@ from local_azure.batch.reaper import Reaper
 from local_azure.batch.run import Failure
 from local_azure.batch.specs import ResourceFile, Setting
 from local_azure.batch.state import Node, Task
-from local_azure.batch.transfers import TransferError, Transfers
+from local_azure.batch.transfers import TransferError, Transfers, fail_upload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,11 +119,11 @@ class Executor:
             for file in task.spec.output_files or ()
             if scheduler.uploads_on(file.upload_options.upload_condition, success=success)
         ]
-        if failure := files and self.faults.transfer(UploadFailure, task):
-            return Outcome(exit_code=outcome.exit_code, failure=outcome.failure or failure)
+        folder = node_files.task_folder(node.folder, task.job.id, task.id)
         try:
+            if failure := files and self.faults.transfer(UploadFailure, task):
+                fail_upload(files[0], failure, folder=folder)
             if files:
-                folder = node_files.task_folder(node.folder, task.job.id, task.id)
                 await self.transfers.upload(files, folder=folder)
         except TransferError as error:
             return Outcome(exit_code=outcome.exit_code, failure=outcome.failure or error.failure)
@@ -164,10 +164,10 @@ def exit_failure(exit_code: int | None) -> Failure | None:
     )
 
 
-def ended(reason: str, *, category: str = "usererror") -> Failure:
+def ended(reason: str, *, is_of_server: bool = False) -> Failure:
     return Failure(
         code="TaskEnded",
         message="Task Was Ended",
-        category=category,
+        is_of_server=is_of_server,
         details={"Message": reason},
     )

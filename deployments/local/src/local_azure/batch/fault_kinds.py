@@ -100,6 +100,9 @@ class DownloadFailure(StrikingOrder):
         "BlobDownloadMiscError",
         "BlobDownloadTimedOut",
         "DiskFull",
+        "ResourceDirectoryCreateFailed",
+        "ResourceFileCreateFailed",
+        "ResourceFileWriteFailed",
     ]
 
 

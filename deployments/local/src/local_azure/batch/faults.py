@@ -144,13 +144,18 @@ class Faults:
         self, direction: type[DownloadFailure | UploadFailure], task: Task
     ) -> Failure | None:
         order = self._strike(direction, task=task.id)
-        return Failure(code=order.code, message="This fault was ordered") if order else None
+        return ordered_failure(order.code) if order else None
 
     def eviction(self, task: Task, node: Node) -> Eviction | None:
         """Return the eviction of the node while the task runs, if any was ordered."""
         if node.dedicated:
             return None
         return self._strike(Eviction, pool=node.pool.id, node=node.id, task=task.id)
+
+
+def ordered_failure(code: str) -> Failure:
+    details = {"Reason": "The local service was told to fail"}
+    return Failure(code=code, message="This fault was ordered", details=details)
 
 
 def fits(order: Order, matching: dict[str, str]) -> bool:

@@ -5,6 +5,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+# https://learn.microsoft.com/rest/api/batchservice/batch-status-and-error-codes
+SERVER_ERRORS = (
+    "BlobDownloadMiscError",
+    "BlobDownloadTimedOut",
+    "DiskFull",
+    "ResourceDirectoryCreateFailed",
+    "ResourceFileCreateFailed",
+    "ResourceFileWriteFailed",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
@@ -12,8 +22,14 @@ class Failure:
 
     code: str
     message: str
-    category: str = "usererror"
+    is_of_server: bool = False
     details: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def category(self) -> str:
+        """The category that the service's table of error codes gives, unless the server failed."""
+        is_server_error = self.is_of_server or self.code in SERVER_ERRORS
+        return "servererror" if is_server_error else "usererror"
 
     def wire(self) -> dict[str, Any]:
         details = [{"name": name, "value": value} for name, value in self.details.items()]

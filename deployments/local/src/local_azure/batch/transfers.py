@@ -6,12 +6,13 @@ Each is one request without the storage SDK, whose pipeline takes five times the
 import asyncio
 import base64
 import io
+import json
 import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NoReturn
 from urllib.parse import quote, urlsplit
 
 from local_azure.batch import node_files
@@ -123,7 +124,7 @@ class Transfers:
                         async for sent in self._upload_all(file, folder):
                             out.write(f"{sent}\n")
                     except TransferError as error:
-                        errors.write(f"{error.failure.code}: {error.failure.message}\n")
+                        errors.write(log_line(file, error.failure, folder=folder))
                         failures.append(error)
         except OSError as error:  # the task removed its folder, or created a file of that name
             raise TransferError(_log_failure(error)) from error
@@ -213,6 +214,35 @@ async def _chunks(data: IO[bytes], size: int) -> AsyncIterator[bytes]:
     while chunk := data.read(min(CHUNK_BYTES, size)):
         size -= len(chunk)
         yield chunk
+
+
+def fail_upload(file: OutputFile, failure: Failure, *, folder: Path) -> NoReturn:
+    """Log a failure that was ordered.
+
+    Raises:
+        TransferError: The failure, or the log cannot be written.
+    """
+    try:
+        with node_files.open_own(folder / "fileuploaderr.txt", "a") as errors:
+            errors.write(log_line(file, failure, folder=folder))
+    except OSError as error:
+        raise TransferError(_log_failure(error)) from error
+    raise TransferError(failure)
+
+
+def log_line(file: OutputFile, failure: Failure, *, folder: Path) -> str:
+    """Return a line of fileuploaderr.txt in Azure's format, which has the SAS token in it.
+
+    https://github.com/Azure/Batch/issues/68
+    """
+    line = {
+        "code": failure.code,
+        "user_error": failure.category == "usererror",
+        "pattern": file.file_pattern,
+        "file": os.path.normpath(folder / "wd" / file.file_pattern),
+        "destination": file.destination.container.container_url,
+    }
+    return json.dumps(line) + "\n"
 
 
 def outputs_of(file: OutputFile, *, folder: Path) -> list[tuple[Path, str]]:
