@@ -10,7 +10,7 @@ from tasks.files import SPECIAL, check_allowed, is_special, local_path, real_pat
 from tasks.media.addresses import AZURE, is_blob, split_address
 from tasks.media.sources import NAME_A_SOURCE, check_sources_exist, search_roots
 from tasks.models import Conversion, Source
-from tasks.naming import memory_container
+from tasks.naming import log_container, memory_container
 from tasks.outputs import local_target
 from tasks.parameters import Output, Request
 from tasks.results.picture import path_beside
@@ -35,11 +35,14 @@ def check_request(request: Request) -> None:
 
 
 def check_containers(request: Request) -> None:
-    """Check that nodes will not write where failures are remembered."""
-    if request.output.container == memory_container(request.cleanup.container):
+    """Check that outputs are not stored where failures are remembered, or nodes write logs."""
+    reserved = {
+        memory_container(request.cleanup.container): "the memory of known failures",
+        log_container(request.cleanup.container): "the logs of nodes",
+    }
+    if purpose := reserved.get(request.output.container):
         raise UsageError(
-            f"The container {request.output.container!r} is reserved for the memory of known"
-            " failures.",
+            f"The container {request.output.container!r} is reserved for {purpose}.",
             "Choose another --container or another --cleanup.container.",
         )
 

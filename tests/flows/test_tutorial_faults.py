@@ -131,9 +131,9 @@ async def test_13_sas_tokens_permit_one_operation_and_expire_with_the_run(
     async with blob_service() as service:
         signer = await make_signer(service, until=deadline + CLOCK_SKEW)
     source = parse_qs(urlsplit(signer.blob_url("input", "a")).query)
-    output = parse_qs(urlsplit(signer.container_url("output")).query)
+    output = parse_qs(urlsplit(signer.upload_url("output", "a")).query)
     assert (source["sr"], source["sp"]) == (["b"], ["r"])
-    assert (output["sr"], output["sp"]) == (["c"], ["w"])
+    assert (output["sr"], output["sp"]) == (["b"], ["w"])
     expiry = datetime.fromisoformat(source["se"][0])
     assert timedelta(0) <= expiry - deadline <= CLOCK_SKEW
 

@@ -59,7 +59,7 @@ async def test_sufficient_accounts_pass_and_nothing_is_created(
         "deadline",
     }
     assert set(states.values()) == {"passed"}
-    assert len(storage_faults.requests) == 6
+    assert len(storage_faults.requests) == 7
     assert before == ({p.id for p in batch.list_pools()}, {job.id for job in batch.list_jobs()})
     assert not any(blobs.get_container_client(name).exists() for name in containers)
 
