@@ -22,6 +22,7 @@ from tasks.azure.clients import blob_service
 from tasks.azure.sas import CLOCK_SKEW, make_signer
 from tasks.completion import poll_seconds
 from tasks.errors import AccountError, UsageError
+from tasks.naming import log_container
 from tasks.parameters import Limits
 from tasks.uploads import upload_wave
 
@@ -169,7 +170,8 @@ async def test_17_logs_are_kept_and_outputs_are_downloaded(
         cleanup={"inputs": "keep"},
     )
     assert (tmp_path / "out" / "a.mp3").stat().st_size > 0
-    names = list(blobs.get_container_client(containers[1]).list_blob_names())
+    logs = blobs.get_container_client(log_container(containers[1]))
+    names = list(logs.list_blob_names())
     assert [name for name in names if name.endswith("/stderr.txt")]
 
 
