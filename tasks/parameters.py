@@ -140,7 +140,7 @@ class Pool(Parameters):
         ),
     ] = Field(
         "",
-        description="Resource id of the shared pool's managed identity, with which nodes access"
+        description="Resource id of the shared pool's managed identity, with which nodes read"
         " blobs. Empty: nodes use SAS tokens.",
     )
     vm_size: str = Field(

@@ -35,16 +35,18 @@ def check_request(request: Request) -> None:
 
 
 def check_containers(request: Request) -> None:
-    """Check that outputs are not stored where failures are remembered, or nodes write logs."""
+    """Check that outputs and uploads are not where failures are remembered, or nodes log."""
+    uploads = request.cleanup.container
     reserved = {
-        memory_container(request.cleanup.container): "the memory of known failures",
-        log_container(request.cleanup.container): "the logs of nodes",
+        memory_container(uploads): "the memory of known failures",
+        log_container(uploads): "the logs of nodes",
     }
-    if purpose := reserved.get(request.output.container):
-        raise UsageError(
-            f"The container {request.output.container!r} is reserved for {purpose}.",
-            "Choose another --container or another --cleanup.container.",
-        )
+    for container in (request.output.container, uploads):
+        if purpose := reserved.get(container):
+            raise UsageError(
+                f"The container {container!r} is reserved for {purpose}.",
+                "Choose another --container or another --cleanup.container.",
+            )
 
 
 def check_targets(output: Output) -> None:

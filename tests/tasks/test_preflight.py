@@ -166,6 +166,18 @@ async def test_sas_tokens_without_permission_to_read_or_write_fail(
     assert "Storage Blob Data Contributor" in checks["reading, writing"].remedy
 
 
+async def test_tokens_to_write_are_checked_although_nodes_read_with_an_identity(
+    checks_of: Preflight, storage_faults: StorageProxy
+) -> None:
+    storage_faults.order(Refusal(status=403, method="PUT", blob="input-*-logs/*"))
+    identity = (
+        "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity"
+        "/userAssignedIdentities/nodes"
+    )
+    checks = await checks_of(pool=Pool(id="nosuch", identity=identity))
+    assert failed(checks) == {"nodes", "reading, writing"}
+
+
 async def test_a_missing_permission_to_delete_fails(
     checks_of: Preflight, storage_faults: StorageProxy
 ) -> None:
