@@ -41,6 +41,7 @@ from tasks.job import make_job
 from tasks.known_failures import learn
 from tasks.lock import hold_lock
 from tasks.models import Plan
+from tasks.naming import log_container
 from tasks.outages import patiently
 from tasks.outputs import collect_outputs, download_outputs
 from tasks.parameters import Cleanup, Limits, Node, Output, Pool, Request, Run
@@ -134,7 +135,8 @@ async def run_stages(run: RunState) -> None:
     if request.run.dry_run:
         return
     if await has_work(run):
-        await make_containers(request.cleanup.container, request.output.container)
+        inputs = request.cleanup.container
+        await make_containers(inputs, log_container(inputs), request.output.container)
         with lock_loss_tolerated_at_the_end(run):
             async with hold_lock(ticket, request, wait_seconds=lock_wait_seconds(run)) as lock:
                 run.plan = plan = await confirm_plan(unvisited(plan), request)

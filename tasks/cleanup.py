@@ -1,14 +1,23 @@
 """The cleanup of what a run created. It touches only what has the run's tags."""
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from azure.batch import models
 from azure.batch.aio import BatchClient
-from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
-from azure.storage.blob.aio import ContainerClient
+from azure.core.exceptions import (
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceNotFoundError,
+)
+from azure.storage.blob.aio import (
+    BlobClient,
+    BlobLeaseClient,
+    BlobServiceClient,
+    ContainerClient,
+)
 
 from tasks.azure.api_errors import is_ended
 from tasks.azure.autoscale import NO_NODES
@@ -16,7 +25,7 @@ from tasks.azure.clients import batch_client, blob_service
 from tasks.azure.listing import list_pages
 from tasks.azure.tags import read_tags
 from tasks.models import Ticket
-from tasks.naming import OWNER, is_own, record_blob
+from tasks.naming import OWNER, is_own, log_container, record_blob
 from tasks.parameters import Cleanup
 from tasks.pool import scale_to_zero
 from tasks.stage import stage
@@ -39,8 +48,7 @@ async def clean_up(ticket: Ticket, cleanup: Cleanup, *, is_finished: bool) -> No
             await end_job(batch, ticket.job_id, lock_id=ticket.lock_id)
     if is_finished and cleanup.inputs == "delete":
         async with blob_service() as service:
-            container = service.get_container_client(cleanup.container)
-            await delete_inputs(container, ticket.lock_id)
+            await delete_uploads(service, cleanup.container, lock_id=ticket.lock_id)
 
 
 @stage("release")
@@ -116,8 +124,26 @@ async def _unless_gone() -> AsyncIterator[None]:
             raise
 
 
-async def delete_inputs(container: ContainerClient, lock_id: str) -> None:
-    """Delete all blobs under the lock that runs created, except the record."""
+async def delete_uploads(service: BlobServiceClient, container: str, *, lock_id: str) -> None:
+    """Delete the logs of nodes, then the uploads of runs: `sweep` finds both by the latter."""
+    logs = service.get_container_client(log_container(container))
+    deleted = 0
+    with suppress(ResourceNotFoundError):  # earlier versions did not create this container
+        deleted += await _delete_own(
+            logs, lock_id, delete_one=lambda name: _delete_log(logs.get_blob_client(name))
+        )
+    uploads = service.get_container_client(container)
+    deleted += await _delete_own(uploads, lock_id, delete_one=uploads.delete_blob)
+    logger.info("Deleted %d uploads and logs", deleted)
+
+
+async def _delete_own(
+    container: ContainerClient, lock_id: str, *, delete_one: Callable[[str], Awaitable[None]]
+) -> int:
+    """Delete all blobs under the lock that runs created, except the record. Return how many.
+
+    `delete_one` deletes a blob that the request for many did not delete, or raises the reason.
+    """
     deleted = 0
     async for names in _own_names(container, lock_id):
         for start in range(0, len(names), DELETIONS_PER_REQUEST):
@@ -128,8 +154,15 @@ async def delete_inputs(container: ContainerClient, lock_id: str) -> None:
     async for names in _own_names(container, lock_id):
         for name in names:
             with suppress(ResourceNotFoundError):
-                await container.delete_blob(name)  # raises the reason of the failure
-    logger.info("Deleted %d uploads and logs", deleted)
+                await delete_one(name)
+    return deleted
+
+
+async def _delete_log(blob: BlobClient) -> None:
+    """Delete a blob that a node could write, so it could also lease it and make snapshots."""
+    with suppress(ResourceExistsError):  # it has no lease
+        await BlobLeaseClient(blob).break_lease(lease_break_period=0)
+    await blob.delete_blob(delete_snapshots="include")
 
 
 async def _own_names(container: ContainerClient, lock_id: str) -> AsyncIterator[list[str]]:

@@ -17,7 +17,7 @@ from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 from tasks.azure.clients import batch_client, blob_service
 from tasks.azure.lease import Lease
 from tasks.azure.tags import WARM, read_tags
-from tasks.cleanup import delete_inputs, delete_job, delete_pool
+from tasks.cleanup import delete_job, delete_pool, delete_uploads
 from tasks.lock import try_lock
 from tasks.naming import OWNER, lock_blob, record_blob
 from tasks.stage import FEW, retry_if_answered, stage
@@ -98,7 +98,6 @@ async def delete_leftovers(container: str, leftovers: Iterable[Leftover]) -> tup
     """Delete each leftover whose lock is free. Return the deleted ones."""
     deleted: list[Leftover] = []
     async with batch_client() as batch, blob_service() as service:
-        inputs = service.get_container_client(container)
         for leftover in leftovers:
             lock = await _lease(service, leftover.output_container, lock_blob(leftover.lock_id))
             record = await _lease(service, container, record_blob(leftover.lock_id))
@@ -108,7 +107,7 @@ async def delete_leftovers(container: str, leftovers: Iterable[Leftover]) -> tup
                         "Kept the %s %s: a run holds its lock", leftover.kind, leftover.name
                     )
                     continue
-                await _delete(leftover, batch, inputs)
+                await _delete(leftover, batch, service=service, container=container)
                 deleted.append(leftover)
     return tuple(deleted)
 
@@ -119,11 +118,13 @@ async def _lease(service: BlobServiceClient, container: str, blob: str) -> Lease
     return Lease(client, blob) if client and await client.exists() else None
 
 
-async def _delete(leftover: Leftover, batch: BatchClient, inputs: ContainerClient) -> None:
+async def _delete(
+    leftover: Leftover, batch: BatchClient, *, service: BlobServiceClient, container: str
+) -> None:
     match leftover.kind:
         case "pool":
             await delete_pool(batch, leftover.name, lock_id=leftover.lock_id)
         case "job":
             await delete_job(batch, leftover.name, lock_id=leftover.lock_id)
         case "uploads":
-            await delete_inputs(inputs, leftover.lock_id)
+            await delete_uploads(service, container, lock_id=leftover.lock_id)

@@ -1,8 +1,9 @@
-"""The data that stages pass to each other: frozen dataclasses without secrets."""
+"""The data that stages pass to each other: frozen dataclasses without credentials."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from secrets import token_hex
 from typing import Literal
 
 from tasks.media.verification import Verified
@@ -111,6 +112,7 @@ class Ticket:
     owns_pool: bool
     started_at: datetime
     deadline: datetime
+    log_secret: str = field(default_factory=token_hex, repr=False, compare=False)  # see log_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ takes twice the time.
 """
 
 import hashlib
+import hmac
 from collections.abc import Mapping
 from urllib.parse import quote, unquote
 
@@ -14,6 +15,7 @@ OWNER = "batch-convert"  # marks everything that runs create
 OWN = {"owner": OWNER}  # the same as metadata of a blob or a container
 LONGEST_CONTAINER = 63  # characters in the name of a container
 MEMORY = "-failures"
+LOGS = "-logs"
 LOCKS = ".batch-convert-locks/"  # the folder of all locks in an output container
 
 
@@ -94,8 +96,17 @@ def runner_blob(lock: str, script: bytes) -> str:
 
 
 def memory_container(container: str) -> str:
-    """Return where failures are remembered. Nodes can write to `container`, but not to this one."""
-    return f"{container[: LONGEST_CONTAINER - len(MEMORY)].rstrip('-')}{MEMORY}"
+    """Return where failures are remembered."""
+    return _beside(container, MEMORY)
+
+
+def log_container(container: str) -> str:
+    """Return where nodes write logs and markers. They cannot write to `container` itself."""
+    return _beside(container, LOGS)
+
+
+def _beside(container: str, suffix: str) -> str:
+    return f"{container[: LONGEST_CONTAINER - len(suffix)].rstrip('-')}{suffix}"
 
 
 def memory_blob(lock: str) -> str:
@@ -103,4 +114,20 @@ def memory_blob(lock: str) -> str:
 
 
 def log_folder(lock: str, run_id: str) -> str:
-    return f"{lock}/logs/{run_id}/"
+    return f"{lock}/{run_id}/"
+
+
+def log_name(batch_task: str, secret: str) -> str:
+    """Return the name of a batch task's folder among the logs of its run.
+
+    Nodes may write to the whole container of logs, but cannot list it. So each must not be able to
+    guess the names of the others' folders.
+    """
+    proof = hmac.digest(secret.encode(), batch_task.encode(), "sha256").hex()[:32]
+    return f"{batch_task}-{proof}"
+
+
+def logged_task(name: str, secret: str) -> str | None:
+    """Return the batch task whose folder has this name. None: a node invented the name."""
+    batch_task = name.rpartition("-")[0]
+    return batch_task if name == log_name(batch_task, secret) else None

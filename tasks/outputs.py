@@ -19,7 +19,15 @@ from tasks.errors import DownloadError
 from tasks.files import local_path, move_aside, open_atomically
 from tasks.media.verification import Verified, read_marker
 from tasks.models import BatchResult, Conversion, Evidence, Stamp, Ticket
-from tasks.naming import batch_task_id, is_reserved, key_and_attempt, log_folder
+from tasks.naming import (
+    batch_task_id,
+    is_reserved,
+    key_and_attempt,
+    log_container,
+    log_folder,
+    log_name,
+    logged_task,
+)
 from tasks.parameters import Output, Request
 from tasks.results.text import counted
 from tasks.source_versions import find_source_problems
@@ -70,13 +78,15 @@ async def collect_outputs(
         problems = await _find_problems(service, pending, batch_results, converted=converted)
         spoilt = {n: key for n, key in keys.items() if key in converted and key in problems}
         await remove_keys(service.get_container_client(request.output.container), spoilt)
-        logs = service.get_container_client(request.cleanup.container)
+        logs = service.get_container_client(log_container(request.cleanup.container))
         own = {key: key for key in keys.values()}  # one string per key, however often it is read
         verified = {
-            own[key]: value async for key, value in _list_verified(logs, folder) if key in own
+            own[key]: value async for key, value in _list_verified(logs, ticket) if key in own
         }
         tails = await map_concurrently(
-            lambda name: read_tail(logs, f"{folder}{name}"), failed, at_once=AT_ONCE
+            lambda name: read_tail(logs, folder + log_name(name, ticket.log_secret)),
+            failed,
+            at_once=AT_ONCE,
         )
     return Evidence(
         sizes={key: size for key, size in sizes.items() if key not in problems},
@@ -132,11 +142,15 @@ async def remove_key(output: BlobClient, key: str) -> None:
         )
 
 
-async def _list_verified(logs: ContainerClient, folder: str) -> AsyncIterator[tuple[str, Verified]]:
+async def _list_verified(
+    logs: ContainerClient, ticket: Ticket
+) -> AsyncIterator[tuple[str, Verified]]:
     """Yield what nodes verified, by key. It is in the names of marker blobs."""
-    async for name in list_names(logs, folder):
-        batch_task, _, file = name.removeprefix(folder).partition("/")
-        if found := read_marker(file):
+    start = log_folder(ticket.lock_id, ticket.run_id)
+    async for name in list_names(logs, start):
+        folder, _, file = name.removeprefix(start).partition("/")
+        batch_task = logged_task(folder, ticket.log_secret)
+        if batch_task and (found := read_marker(file)):
             yield key_and_attempt(batch_task)[0], found
 
 

@@ -140,7 +140,7 @@ class Pool(Parameters):
         ),
     ] = Field(
         "",
-        description="Resource id of the shared pool's managed identity, with which nodes access"
+        description="Resource id of the shared pool's managed identity, with which nodes read"
         " blobs. Empty: nodes use SAS tokens.",
     )
     vm_size: str = Field(
@@ -297,7 +297,10 @@ class Limits(Parameters):
 class Cleanup(Parameters):
     """What the run deletes when it ends."""
 
-    container: ContainerName = Field("input", description="Blob container for uploads and logs.")
+    container: ContainerName = Field(
+        "input",
+        description="Blob container for uploads. Logs go to the container of this name with -logs.",
+    )
     inputs: Keep = Field(
         "delete", description="Delete or keep uploads and logs. Interrupted runs always keep them."
     )

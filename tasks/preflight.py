@@ -30,6 +30,7 @@ from tasks.azure.transport import open_transport
 from tasks.errors import PoolError, PreflightError
 from tasks.media.addresses import AZURE, split_address
 from tasks.models import Check, Ticket
+from tasks.naming import log_container
 from tasks.parameters import Request
 from tasks.pool import check_identity, check_shared, get_shared
 from tasks.stage import stage
@@ -150,9 +151,11 @@ async def check_storage(
     service: BlobServiceClient, request: Request, ticket: Ticket
 ) -> ChecksAndSkews:
     outputs, inputs = request.output.container, request.cleanup.container
+    logs = log_container(inputs)
     listed, *deleted, signed = await asyncio.gather(
         send(lambda: list_one(service.get_container_client(outputs))),
         send(lambda: service.get_blob_client(inputs, ABSENT).delete_blob(**ONCE)),
+        send(lambda: service.get_blob_client(logs, ABSENT).delete_blob(**ONCE)),
         send(lambda: service.get_blob_client(outputs, ABSENT).delete_blob(**ONCE)),  # the lock
         send(lambda: make_signer(service, until=ticket.deadline + CLOCK_SKEW)),
     )
@@ -161,13 +164,13 @@ async def check_storage(
     if not listed.is_granted:
         rest = ("reading, writing", "deleting")
         return [*checks, *(unchecked(what, "Storage") for what in rest)], skews(answers)
-    if signed.error and not request.pool.identity:
+    if signed.error:
         checks.append(check_answers("reading, writing", [signed]))
     else:
         async with open_transport() as transport:
             by_token = TokenAccess(signed.value, transport)
-            access = AccountAccess(service) if request.pool.identity else by_token
-            tried = await asyncio.gather(*try_access(access, request))
+            reader = AccountReader(service) if request.pool.identity else by_token
+            tried = await asyncio.gather(*try_access(reader, by_token, request))
         answers += tried
         checks.append(check_answers("reading, writing", tried[:3]))
         checks += [check_ffmpeg(answer, request) for answer in tried[3:]]
@@ -176,18 +179,13 @@ async def check_storage(
 
 
 @dataclass(frozen=True, slots=True)
-class AccountAccess:
-    """Reads and writes with the run's own credential. A managed identity works only on nodes."""
+class AccountReader:
+    """Reads with the run's own credential. A managed identity works only on nodes."""
 
     service: BlobServiceClient
 
     async def read(self, container: str, blob: str) -> None:
         await self.service.get_blob_client(container, blob).get_blob_properties(**ONCE)
-
-    async def write(self, container: str) -> None:
-        """Write to a blob that does not exist, on the condition that it exists."""
-        blob = self.service.get_blob_client(container, ABSENT)
-        await blob.upload_blob(b"", overwrite=True, **NEVER, **ONCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,23 +200,25 @@ class TokenAccess:
         async with BlobClient.from_blob_url(url, transport=self.transport) as client:
             await client.get_blob_properties(**ONCE)
 
-    async def write(self, container: str) -> None:
-        url = self.signer.container_url(container)
+    async def write(self, url: str) -> None:
+        """Write to a blob that does not exist, on the condition that it exists."""
         async with ContainerClient.from_container_url(url, transport=self.transport) as client:
             blob = client.get_blob_client(ABSENT)
             await blob.upload_blob(b"", overwrite=True, **NEVER, **ONCE)
 
 
 def try_access(
-    access: AccountAccess | TokenAccess, request: Request
+    reader: AccountReader | TokenAccess, by_token: TokenAccess, request: Request
 ) -> Iterator[Awaitable[Answer]]:
-    inputs = request.cleanup.container
-    yield send(lambda: access.read(inputs, ABSENT))
-    yield send(lambda: access.write(inputs))
-    yield send(lambda: access.write(request.output.container))
+    inputs, signer = request.cleanup.container, by_token.signer
+    logs_url = signer.container_url(log_container(inputs))
+    output_url = signer.upload_url(request.output.container, ABSENT)
+    yield send(lambda: reader.read(inputs, ABSENT))
+    yield send(lambda: by_token.write(logs_url))
+    yield send(lambda: by_token.write(output_url))
     if request.node.ffmpeg.startswith(AZURE) and not request.pool.id:
         container, blob = split_address(request.node.ffmpeg)
-        yield send(lambda: access.read(container, blob))
+        yield send(lambda: reader.read(container, blob))
 
 
 async def list_one(container: ContainerClient) -> None:

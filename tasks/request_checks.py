@@ -10,7 +10,7 @@ from tasks.files import SPECIAL, check_allowed, is_special, local_path, real_pat
 from tasks.media.addresses import AZURE, is_blob, split_address
 from tasks.media.sources import NAME_A_SOURCE, check_sources_exist, search_roots
 from tasks.models import Conversion, Source
-from tasks.naming import memory_container
+from tasks.naming import log_container, memory_container
 from tasks.outputs import local_target
 from tasks.parameters import Output, Request
 from tasks.results.picture import path_beside
@@ -35,13 +35,18 @@ def check_request(request: Request) -> None:
 
 
 def check_containers(request: Request) -> None:
-    """Check that nodes will not write where failures are remembered."""
-    if request.output.container == memory_container(request.cleanup.container):
-        raise UsageError(
-            f"The container {request.output.container!r} is reserved for the memory of known"
-            " failures.",
-            "Choose another --container or another --cleanup.container.",
-        )
+    """Check that outputs and uploads are not where failures are remembered, or nodes log."""
+    uploads = request.cleanup.container
+    reserved = {
+        memory_container(uploads): "the memory of known failures",
+        log_container(uploads): "the logs of nodes",
+    }
+    for container in (request.output.container, uploads):
+        if purpose := reserved.get(container):
+            raise UsageError(
+                f"The container {container!r} is reserved for {purpose}.",
+                "Choose another --container or another --cleanup.container.",
+            )
 
 
 def check_targets(output: Output) -> None:

@@ -21,14 +21,23 @@ from tasks.azure.batch_task import (
 )
 from tasks.azure.clients import batch_client, blob_service
 from tasks.azure.explanations import explanation, is_code
-from tasks.azure.sas import CLOCK_SKEW, NodeAccess, node_access
+from tasks.azure.sas import CLOCK_SKEW, ReadAccess, Signer, make_signer, read_access
 from tasks.azure.stamps import stamp_metadata
 from tasks.job import RUNNER
 from tasks.media.addresses import is_blob, split_address
 from tasks.media.copying import most_bit_rate
 from tasks.media.presets import Preset
 from tasks.models import Conversion, Refusal, Ticket
-from tasks.naming import OWN, batch_task_id, input_blob, key_and_attempt, log_folder, runner_blob
+from tasks.naming import (
+    OWN,
+    batch_task_id,
+    input_blob,
+    key_and_attempt,
+    log_container,
+    log_folder,
+    log_name,
+    runner_blob,
+)
 from tasks.parameters import Request
 from tasks.results.text import counted
 from tasks.stage import stage
@@ -54,10 +63,8 @@ async def submit_wave(
         A refusal for each that Batch refused.
     """
     async with blob_service() as service:
-        access = await node_access(
-            service, until=ticket.deadline + CLOCK_SKEW, identity=request.pool.identity
-        )
-    writer = TaskWriter(access=access, ticket=ticket, request=request)
+        signer = await make_signer(service, until=ticket.deadline + CLOCK_SKEW)
+    writer = TaskWriter(signer=signer, ticket=ticket, request=request)
     refused: dict[str, str] = {}
     async with batch_client() as batch:
         for start in range(0, len(conversions), TASKS_PER_REQUEST):
@@ -121,7 +128,7 @@ def refusal(result: models.BatchTaskCreateResult) -> str | None:
 class TaskWriter:
     """Writes batch tasks. Names of sources never appear in their command lines."""
 
-    access: NodeAccess
+    signer: Signer
     ticket: Ticket
     request: Request
 
@@ -156,6 +163,10 @@ class TaskWriter:
         )
 
     @cached_property
+    def _reading(self) -> ReadAccess:
+        return read_access(self.signer, self.request.pool.identity)
+
+    @cached_property
     def _runner(self) -> ResourceFile:
         blob = runner_blob(self.ticket.lock_id, RUNNER)
         return self._resource_file(self.request.cleanup.container, blob, path="runner.sh")
@@ -169,16 +180,12 @@ class TaskWriter:
         return self._resource_file(container, blob, path="input")
 
     def _resource_file(self, container: str, blob: str, *, path: str) -> ResourceFile:
-        url = self.access.blob_url(container, blob)
-        return {"httpUrl": url, "filePath": path, **self.access.identity}
-
-    @cached_property
-    def _outputs_url(self) -> str:
-        return self.access.container_url(self.request.output.container)
+        url = self._reading.blob_url(container, blob)
+        return {"httpUrl": url, "filePath": path, **self._reading.identity}
 
     @cached_property
     def _logs_url(self) -> str:
-        return self.access.container_url(self.request.cleanup.container)
+        return self.signer.container_url(log_container(self.request.cleanup.container))
 
     def _destination(self, url: str, *, path: str, headers: Mapping[str, str]) -> Destination:
         return {
@@ -186,7 +193,6 @@ class TaskWriter:
                 "containerUrl": url,
                 "path": path,
                 "uploadHeaders": as_settings(headers),
-                **self.access.identity,
             }
         }
 
@@ -196,7 +202,7 @@ class TaskWriter:
         return {
             "filePattern": _file(preset),
             "destination": self._destination(
-                self._outputs_url,
+                self.signer.upload_url(self.request.output.container, conversion.output),
                 path=conversion.output,
                 headers=kind | as_headers(stamp_metadata(conversion)),
             ),
@@ -205,7 +211,8 @@ class TaskWriter:
 
     def _logs(self, batch_task: str) -> list[OutputFile]:
         """Return the uploads of the printed output and of the marker with the seconds written."""
-        folder = log_folder(self.ticket.lock_id, self.ticket.run_id) + batch_task
+        folder = log_folder(self.ticket.lock_id, self.ticket.run_id)
+        folder += log_name(batch_task, self.ticket.log_secret)
         destination = self._destination(self._logs_url, path=folder, headers=as_headers(OWN))
         conditions: dict[str, UploadCondition] = {
             "../std*.txt": self._when_to_log,

@@ -33,7 +33,7 @@ param keys bool = false
 @maxLength(63)
 param outputContainer string = 'output'
 
-@description('Container for uploads and logs of runs: the parameter cleanup.container of the pipeline.')
+@description('Container for uploads of runs: the parameter cleanup.container of the pipeline.')
 @minLength(3)
 @maxLength(54)
 param inputContainer string = 'input'
@@ -41,7 +41,7 @@ param inputContainer string = 'input'
 @description('Containers of this storage account with your own sources (az://container/prefix). Missing ones are created. Runs may read them.')
 param sourceContainers string[] = []
 
-@description('Days after which leftovers of runs in the input container are deleted. A run lasts up to seven days.')
+@description('Days after which leftovers of runs are deleted: uploads and logs. A run lasts up to seven days.')
 @minValue(8)
 @maxValue(365)
 param inputDays int = 14
@@ -59,7 +59,7 @@ param undeleteDays int = 1
 ])
 param redundancy string = 'Standard_LRS'
 
-@description('Create a managed identity for the nodes of pools, to use instead of SAS tokens.')
+@description('Create a managed identity for the nodes of pools, to read with it instead of SAS tokens.')
 param poolIdentity bool = false
 
 @description('Monthly budget of this resource group, in the currency of the subscription. It only sends mail and stops nothing.')
@@ -74,7 +74,8 @@ param budgetStart string = utcNow('yyyy-MM-01')
 
 var suffix = uniqueString(resourceGroup().id)
 var tags = { owner: 'batch-convert' }
-var workContainers = [inputContainer, outputContainer]
+var logContainer = '${inputContainer}-logs'
+var workContainers = [inputContainer, outputContainer, logContainer]
 var memoryContainer = '${inputContainer}-failures'
 
 // Ids of built-in roles: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
@@ -128,7 +129,7 @@ resource work 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-06
   }
 ]
 
-// Runs remember here which sources cannot be converted. Nodes must not write to it.
+// Runs remember here which sources cannot be converted.
 resource memory 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-06-01' = {
   parent: blobs
   name: memoryContainer
@@ -157,7 +158,7 @@ resource lifecycle 'Microsoft.Storage/storageAccounts/managementPolicies@2025-06
           definition: {
             filters: {
               blobTypes: ['blockBlob']
-              prefixMatch: ['${inputContainer}/']
+              prefixMatch: ['${inputContainer}/', '${logContainer}/']
             }
             actions: {
               baseBlob: { delete: { daysAfterModificationGreaterThan: inputDays } }
@@ -198,7 +199,7 @@ resource runsSignatures 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-// Runs: all blobs in the three containers of the pipeline, read only in the containers of sources.
+// Runs: all blobs in the four containers of the pipeline, read only in the containers of sources.
 resource runsWork 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   for (name, index) in workContainers: {
     scope: work[index]
@@ -233,18 +234,17 @@ resource runsSources 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   }
 ]
 
-// Nodes, by the identity of their pool. No built-in role is write-only, so they get the role of runs.
-resource nodesWork 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
-  for (name, index) in workContainers: if (poolIdentity) {
-    scope: work[index]
-    name: guid(storage.id, name, 'nodes', blobDataContributor)
-    properties: {
-      principalId: nodes!.properties.principalId
-      principalType: 'ServicePrincipal'
-      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', blobDataContributor)
-    }
+// Nodes, by the identity of their pool: read only. They write with SAS tokens, each for the output of one file:
+// a node that a hostile file has taken over has all rights of the identity.
+resource nodesInputs 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (poolIdentity) {
+  scope: work[0]
+  name: guid(storage.id, inputContainer, 'nodes', blobDataReader)
+  properties: {
+    principalId: nodes!.properties.principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', blobDataReader)
   }
-]
+}
 
 resource nodesSources 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   for (name, index) in sourceContainers: if (poolIdentity) {

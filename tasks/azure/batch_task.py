@@ -27,7 +27,7 @@ class ResourceFile(Identified):
     filePath: str
 
 
-class Container(Identified):
+class Container(TypedDict):
     containerUrl: str
     path: str
     uploadHeaders: list[Setting]

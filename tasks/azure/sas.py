@@ -1,4 +1,9 @@
-"""How nodes reach blobs: by SAS tokens or by the managed identity of their pool."""
+"""How nodes reach blobs: by SAS tokens, or to read by the managed identity of their pool.
+
+A hostile media file may take over a node. So no node can write what others trust: a token permits
+to read one blob, to write one output, or to write logs. The identity of a pool belongs to all its
+nodes, so it must not write anything.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,15 +20,13 @@ CLOCK_SKEW = timedelta(minutes=15)
 LONGEST_DELEGATION = timedelta(days=7)  # the limit of Azure Storage
 
 
-class NodeAccess(Protocol):
-    """The URLs by which nodes reach blobs, and the identity they need. Empty: the URL is enough."""
+class ReadAccess(Protocol):
+    """The URLs by which nodes read blobs, and the identity they need. Empty: the URL is enough."""
 
     @property
     def identity(self) -> Identified: ...
 
     def blob_url(self, container: str, blob: str) -> str: ...
-
-    def container_url(self, container: str) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +42,6 @@ class IdentityAccess:
 
     def blob_url(self, container: str, blob: str) -> str:
         return f"{self.endpoint}/{container}/{quote(blob)}"
-
-    def container_url(self, container: str) -> str:
-        return f"{self.endpoint}/{container}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -61,15 +61,27 @@ class Signer:
 
     def blob_url(self, container: str, blob: str) -> str:
         """Return a URL that can read one blob."""
-        token = self._sign(
-            generate_blob_sas, container_name=container, blob_name=blob, permission="r"
-        )
+        token = self._sign_blob(container, blob, permission="r")
         return f"{self.endpoint}/{container}/{quote(blob)}?{token}"
+
+    def upload_url(self, container: str, blob: str) -> str:
+        """Return the URL of a container, with a token that can write only one blob in it.
+
+        Batch adds the name of the blob. It leaves the check of the token to Azure Storage:
+        https://github.com/microsoft/ga4gh-tes/issues/362
+        """
+        token = self._sign_blob(container, blob, permission="w")
+        return f"{self.endpoint}/{container}?{token}"
 
     def container_url(self, container: str) -> str:
         """Return a URL that can write blobs to one container, but neither read nor list them."""
         token = self._sign(generate_container_sas, container_name=container, permission="w")
         return f"{self.endpoint}/{container}?{token}"
+
+    def _sign_blob(self, container: str, blob: str, *, permission: str) -> str:
+        return self._sign(
+            generate_blob_sas, container_name=container, blob_name=blob, permission=permission
+        )
 
     def _sign(self, generate: Callable[..., str], **what: str) -> str:
         return generate(
@@ -81,11 +93,9 @@ class Signer:
         )
 
 
-async def node_access(service: BlobServiceClient, *, until: datetime, identity: str) -> NodeAccess:
-    """Return access by the identity, or by SAS tokens until `until` if the identity is empty."""
-    if identity:
-        return IdentityAccess(service.url.rstrip("/"), identity)
-    return await make_signer(service, until=until)
+def read_access(signer: Signer, identity: str) -> ReadAccess:
+    """Return access by the identity, or by SAS tokens if it is empty."""
+    return IdentityAccess(signer.endpoint, identity) if identity else signer
 
 
 async def make_signer(service: BlobServiceClient, *, until: datetime) -> Signer:

@@ -71,8 +71,12 @@ class Bench:
 
     @property
     def write_url(self) -> str:
-        """The container's URL with a SAS token that only permits writing, as nodes get it."""
+        """The container's URL with a SAS token that only permits writing, as nodes get for logs."""
         return self.signer.container_url(self.container_name)
+
+    def upload_url(self, name: str) -> str:
+        """Return the container's URL with a token for one blob, as nodes get it for an output."""
+        return self.signer.upload_url(self.container_name, f"{self.folder}/{name}")
 
     @property
     def container_name(self) -> str:

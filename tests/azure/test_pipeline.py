@@ -50,7 +50,7 @@ EXCLUDED = (  # prefixes of names
     "test_a_run_waits_while_other_pools",  # it fills the quota of the local stack
     "test_a_shared_pool_is_used",  # all tests here use a shared pool
 )
-TEST_CONTAINERS = re.compile("(output|input|source|tools)-[0-9a-f]{8,12}")
+TEST_CONTAINERS = re.compile("(output|input|source|tools)-[0-9a-f]{8,12}(-logs|-failures)?")
 LOCAL_SAMPLE = "test_the_report_file_contains_every_source"
 OWN_POOL = ("test_a_run_leaves_only_its_outputs", "test_a_dry_run_reports")
 TESTS = {name: test for name, test in vars(SUITE).items() if name.startswith("test_")}

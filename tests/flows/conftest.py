@@ -70,6 +70,13 @@ def library(tmp_path: Path, samples: list[Path]) -> Callable[..., Path]:
     return make
 
 
+@pytest.fixture
+def cut(clip: Callable[..., Path]) -> bytes:
+    """Return a film that is cut short: only a node finds out."""
+    whole = clip(".mp4", audio=20, muxer=(("movflags", "faststart"),)).read_bytes()
+    return whole[: len(whole) // 2]
+
+
 Convert = Callable[..., Coroutine[Any, Any, Report]]
 
 

@@ -526,7 +526,7 @@ async def test_a_shared_pool_is_used_and_not_deleted(
 
 
 @pytest.mark.accounts("entra")
-async def test_nodes_with_a_managed_identity_get_no_sas_token(
+async def test_nodes_with_a_managed_identity_get_sas_tokens_only_to_write(
     convert: Convert, library: Library, batch: BatchClient, tmp_path: Path
 ) -> None:
     pool_id = f"warm-{uuid.uuid4().hex[:8]}"
@@ -543,8 +543,10 @@ async def test_nodes_with_a_managed_identity_get_no_sas_token(
     assert outputs(report) == {"a b.mp4": "a b.mp3"}
     assert (tmp_path / "out" / "a b.mp3").stat().st_size > 0
     (task,) = batch.list_tasks(report.run.job)
-    assert identity in str(task.as_dict())
-    assert "sig=" not in str(task.as_dict())
+    files = task.as_dict()
+    assert str(files["resourceFiles"]).count(identity) == 2
+    assert "sig=" not in str(files["resourceFiles"])
+    assert identity not in str(files["outputFiles"])
     batch.begin_delete_job(report.run.job)
     batch.begin_delete_pool(pool_id)
 

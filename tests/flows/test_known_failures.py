@@ -19,13 +19,6 @@ Convert = Callable[..., Any]
 Library = Callable[..., Path]
 
 
-@pytest.fixture
-def cut(clip: Callable[..., Path]) -> bytes:
-    """Return a film that is cut short: only a node finds out."""
-    whole = clip(".mp4", audio=20, muxer=(("movflags", "faststart"),)).read_bytes()
-    return whole[: len(whole) // 2]
-
-
 def rows(report: Report) -> dict[str, tuple[str, int]]:
     return {file.source: (file.state, file.attempts) for file in report.files}
 

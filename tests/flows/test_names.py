@@ -18,7 +18,7 @@ from flows.convert import end_run
 from tasks.errors import PoolError, UsageError
 from tasks.job import RUNNER
 from tasks.leftovers import delete_leftovers, find_leftovers
-from tasks.naming import input_blob, job_id, lock_id, log_folder, record_blob, runner_blob
+from tasks.naming import input_blob, job_id, lock_id, record_blob, runner_blob
 
 
 @pytest.fixture
@@ -96,9 +96,8 @@ async def test_a_foreign_pool_or_job_with_the_runs_name_stops_the_run_and_surviv
         record_blob,
         lambda lock: input_blob(lock, "0" * 64),
         lambda lock: runner_blob(lock, RUNNER),
-        lambda lock: log_folder(lock, "0" * 32) + "0-1/stderr.txt",
     ],
-    ids=["record", "upload", "runner", "log"],
+    ids=["record", "upload", "runner"],
 )
 async def test_a_foreign_blob_with_a_name_of_the_run_stops_the_run_and_survives(
     planned: FlowRun,

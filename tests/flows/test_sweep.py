@@ -14,7 +14,7 @@ from tasks.containers import make_containers
 from tasks.job import make_job
 from tasks.leftovers import Leftover
 from tasks.models import Ticket
-from tasks.naming import OWN, input_blob, lock_blob, record_blob
+from tasks.naming import OWN, input_blob, lock_blob, log_container, log_folder, record_blob
 from tasks.parameters import Cleanup, Node, Pool, Request
 from tasks.pool import make_pool, warm_pool_id
 
@@ -50,6 +50,10 @@ def killed(
         tags = OWN | {"job": name, "expires_at": deadline.isoformat()}
         if not is_old:
             outputs.upload_blob(lock_blob(ticket.lock_id), b"", metadata=tags)
+            logs = log_container(containers[1])
+            await make_containers.fn(logs)
+            name = f"{log_folder(ticket.lock_id, ticket.run_id)}k-1/stderr.txt"
+            blobs.get_blob_client(logs, name).upload_blob(b"log", metadata=OWN)
             tags |= {"output": containers[0]}
         inputs.upload_blob(record_blob(ticket.lock_id), b"", metadata=tags)
         return ticket
@@ -90,7 +94,7 @@ async def test_a_sweep_deletes_everything_that_a_killed_run_left(
     swept = await sweep(dry_run=False, container=containers[1])
     assert kinds_of(ticket, swept) == {"pool", "job", "uploads"}
     assert ticket.pool_id not in remaining(batch)
-    for container in containers:
+    for container in (*containers, *([] if is_old else [log_container(containers[1])])):
         assert list(blobs.get_container_client(container).list_blob_names()) == []
     assert await sweep(container=containers[1]) == ()
 

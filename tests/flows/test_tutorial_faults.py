@@ -22,6 +22,7 @@ from tasks.azure.clients import blob_service
 from tasks.azure.sas import CLOCK_SKEW, make_signer
 from tasks.completion import poll_seconds
 from tasks.errors import AccountError, UsageError
+from tasks.naming import log_container
 from tasks.parameters import Limits
 from tasks.uploads import upload_wave
 
@@ -131,9 +132,9 @@ async def test_13_sas_tokens_permit_one_operation_and_expire_with_the_run(
     async with blob_service() as service:
         signer = await make_signer(service, until=deadline + CLOCK_SKEW)
     source = parse_qs(urlsplit(signer.blob_url("input", "a")).query)
-    output = parse_qs(urlsplit(signer.container_url("output")).query)
+    output = parse_qs(urlsplit(signer.upload_url("output", "a")).query)
     assert (source["sr"], source["sp"]) == (["b"], ["r"])
-    assert (output["sr"], output["sp"]) == (["c"], ["w"])
+    assert (output["sr"], output["sp"]) == (["b"], ["w"])
     expiry = datetime.fromisoformat(source["se"][0])
     assert timedelta(0) <= expiry - deadline <= CLOCK_SKEW
 
@@ -169,7 +170,8 @@ async def test_17_logs_are_kept_and_outputs_are_downloaded(
         cleanup={"inputs": "keep"},
     )
     assert (tmp_path / "out" / "a.mp3").stat().st_size > 0
-    names = list(blobs.get_container_client(containers[1]).list_blob_names())
+    logs = blobs.get_container_client(log_container(containers[1]))
+    names = list(logs.list_blob_names())
     assert [name for name in names if name.endswith("/stderr.txt")]
 
 

@@ -12,7 +12,7 @@ from tasks.azure.error_wording import explain
 from tasks.azure.tags import tags
 from tasks.cleanup import clean_up, end_predecessor, is_ours, release_nodes
 from tasks.models import Ticket
-from tasks.naming import OWN, input_blob, lock_blob, log_folder
+from tasks.naming import OWN, input_blob, lock_blob, log_container, log_folder
 from tasks.parameters import Cleanup
 
 Create = Callable[..., Ticket]
@@ -146,11 +146,15 @@ async def test_uploads_and_logs_are_deleted_after_a_finished_run_but_the_lock_is
     container = blobs.create_container(containers[1])
     kept = [lock_blob(ticket.lock_id), input_blob(other.lock_id, "c0"), "somebody's"]
     gone = [input_blob(ticket.lock_id, f"c{n}") for n in range(260)]
-    gone.append(log_folder(ticket.lock_id, ticket.run_id) + "k-1/stderr.txt")
+    gone.append(f"{ticket.lock_id}/logs/{ticket.run_id}/k-1/stderr.txt")  # of an earlier version
     for name in (*kept, *gone):
         container.upload_blob(name, b"", metadata=OWN)
     kept.append(input_blob(ticket.lock_id, "theirs"))
     container.upload_blob(kept[-1], b"foreign content")
+    logs = blobs.create_container(log_container(containers[1]))
+    for each in (ticket, other):
+        folder = log_folder(each.lock_id, each.run_id)
+        logs.upload_blob(f"{folder}k-1-secret/stderr.txt", b"", metadata=OWN)
     cleanup = Cleanup(container=containers[1])
     await clean_up.fn(ticket, cleanup, is_finished=False)
     assert len(list(container.list_blob_names())) == len(kept) + len(gone)
@@ -158,6 +162,7 @@ async def test_uploads_and_logs_are_deleted_after_a_finished_run_but_the_lock_is
     assert len(list(container.list_blob_names())) == len(kept) + len(gone)
     await clean_up.fn(ticket, cleanup, is_finished=True)
     assert sorted(container.list_blob_names()) == sorted(kept)
+    assert [name.split("/")[0] for name in logs.list_blob_names()] == [other.lock_id]
 
 
 async def test_an_upload_that_cannot_be_deleted_is_an_error_after_all_others_are_deleted(
@@ -178,6 +183,21 @@ async def test_an_upload_that_cannot_be_deleted_is_an_error_after_all_others_are
     lease.release()
     await clean_up.fn(ticket, Cleanup(container=containers[1]), is_finished=True)
     assert list(container.list_blob_names()) == []
+
+
+async def test_logs_are_deleted_although_a_node_leased_one_and_made_a_snapshot_of_another(
+    blobs: BlobServiceClient, containers: tuple[str, str]
+) -> None:
+    ticket = a_ticket()
+    blobs.create_container(containers[1])
+    logs = blobs.create_container(log_container(containers[1]))
+    folder = log_folder(ticket.lock_id, ticket.run_id)
+    for name in ("leased", "snapshot", "plain"):
+        logs.upload_blob(f"{folder}{name}", b"", metadata=OWN)
+    logs.get_blob_client(f"{folder}leased").acquire_lease()
+    logs.get_blob_client(f"{folder}snapshot").create_snapshot()
+    await clean_up.fn(ticket, Cleanup(container=containers[1]), is_finished=True)
+    assert list(logs.list_blobs(include=["snapshots"])) == []
 
 
 @pytest.mark.usefixtures("quick_retries")

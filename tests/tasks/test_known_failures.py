@@ -142,7 +142,7 @@ async def test_what_another_run_remembers_while_this_one_waits_for_the_lock_is_n
 def test_nodes_get_no_access_to_the_memory() -> None:
     signer = Signer("https://s", "s", NOW, "a2V5", None)
     request = a_request()
-    writer = TaskWriter(access=signer, ticket=a_ticket(now=NOW), request=request)
+    writer = TaskWriter(signer=signer, ticket=a_ticket(now=NOW), request=request)
     assert memory_container(request.cleanup.container) not in str(writer.write(ONE, 1))
 
 

@@ -11,6 +11,9 @@ from tasks.naming import (
     key_and_attempt,
     lock_blob,
     lock_id,
+    log_container,
+    log_name,
+    logged_task,
     memory_container,
     prefix_tag,
     read_prefix,
@@ -69,10 +72,18 @@ def test_the_lock_does_not_depend_on_a_slash_after_the_prefix() -> None:
     assert lock_id("output", "talks") == lock_id("output", "talks/") != lock_id("output", "")
 
 
-def test_the_container_for_failures_has_a_valid_name_of_its_own() -> None:
-    for name in ("abc", "input", "a" * 63, "a-" * 31 + "a", "a" * 53 + "-b"):
-        made = memory_container(name)
-        assert Cleanup(container=made).container != name
+@pytest.mark.parametrize("name", ["abc", "input", "a" * 63, "a-" * 31 + "a", "a" * 53 + "-b"])
+def test_the_containers_for_failures_and_logs_have_valid_names_of_their_own(name: str) -> None:
+    made = {memory_container(name), log_container(name)}
+    assert {Cleanup(container=each).container for each in made} == made
+    assert len({name, *made}) == 3
+
+
+def test_the_name_of_a_log_folder_proves_which_batch_task_it_is_of() -> None:
+    name = log_name("k-1", "secret")
+    assert logged_task(name, "secret") == "k-1"
+    forged = (name.replace("k-1", "k-2"), "k-1", "k-1-", "", log_name("k-1", "another"))
+    assert {logged_task(each, "secret") for each in forged} == {None}
 
 
 def test_a_lock_has_no_suffix_of_an_output_or_a_source() -> None:

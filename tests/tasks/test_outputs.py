@@ -13,8 +13,8 @@ from tasks.azure.stamps import stamp_metadata
 from tasks.errors import DownloadError, UsageError
 from tasks.files import move_aside
 from tasks.media.verification import read_marker
-from tasks.models import BatchResult, Conversion, Stamp
-from tasks.naming import log_folder
+from tasks.models import BatchResult, Conversion, Stamp, Ticket
+from tasks.naming import log_container, log_folder, log_name
 from tasks.outputs import (
     collect_outputs,
     download_outputs,
@@ -63,19 +63,24 @@ async def test_outputs_are_listed_with_their_stamps(
     assert none == {}
 
 
+def folder_of(batch_task: str, ticket: Ticket) -> str:
+    """Return the folder of a batch task's logs."""
+    start = log_folder(ticket.lock_id, ticket.run_id)
+    return start + log_name(batch_task, ticket.log_secret)
+
+
 async def test_evidence_comes_from_outputs_markers_and_logs(
     blobs: BlobServiceClient, container: ContainerClient, containers: tuple[str, str]
 ) -> None:
     one, other = a_conversion(), a_conversion(a_source("b.mp4"))
     container.upload_blob(one.output, b"own", metadata=stamp_metadata(one))
     container.upload_blob(other.output, b"foreign", metadata=stamp_metadata(one))
-    ticket, logs = a_ticket(), blobs.create_container(containers[1])
-    folder = log_folder(ticket.lock_id, ticket.run_id)
+    ticket, logs = a_ticket(), blobs.create_container(log_container(containers[1]))
     marker = "seconds-7.013_missing-2.000_damaged-2.000_lavf-59.27.100"
-    logs.upload_blob(f"{folder}{one.key}-1/{marker}", b"")
-    logs.upload_blob(f"{folder}{one.key}-2/seconds-", b"")
-    logs.upload_blob(f"{folder}k2-1/stderr.txt", b"x" * 5000 + b"\xff the end\n")
-    logs.upload_blob(f"{folder}k3-1/stderr.txt", b"")
+    logs.upload_blob(f"{folder_of(f'{one.key}-1', ticket)}/{marker}", b"")
+    logs.upload_blob(f"{folder_of(f'{one.key}-2', ticket)}/seconds-", b"")
+    logs.upload_blob(f"{folder_of('k2-1', ticket)}/stderr.txt", b"x" * 5000 + b"\xff the end\n")
+    logs.upload_blob(f"{folder_of('k3-1', ticket)}/stderr.txt", b"")
     batch_results = [BatchResult(f"k{n}", 1, "failed") for n in (2, 3, 4)]
     found = await collect_outputs.fn(
         [one, other], batch_results, ticket=ticket, request=a_request(containers)
@@ -88,10 +93,28 @@ async def test_evidence_comes_from_outputs_markers_and_logs(
     assert (found.tails["k3-1"], found.tails["k4-1"]) == ("", "")
 
 
+async def test_what_a_node_writes_into_folders_that_it_guessed_is_not_believed(
+    blobs: BlobServiceClient, container: ContainerClient, containers: tuple[str, str]
+) -> None:
+    conversion, ticket = a_conversion(), a_ticket()
+    container.upload_blob(conversion.output, b"own", metadata=stamp_metadata(conversion))
+    logs = blobs.create_container(log_container(containers[1]))
+    start, name = log_folder(ticket.lock_id, ticket.run_id), f"{conversion.key}-1"
+    own = folder_of("k2-1", ticket).rpartition("-")[2]  # which the node knows
+    for folder in (name, f"{name}-{own}", f"{name}-", "x", "-", f"k2-1-{own}/{name}"):
+        for file in ("seconds-1.000_copied_lavf-1.2.3", "stderr.txt"):
+            logs.upload_blob(f"{start}{folder}/{file}", b"runner: hostile")
+    results = [BatchResult(conversion.key, 1, "failed", exit_code=65)]
+    found = await collect_outputs.fn(
+        [conversion], results, ticket=ticket, request=a_request(containers)
+    )
+    assert (found.verified, found.ffmpeg_versions, found.tails) == ({}, frozenset(), {name: ""})
+
+
 @pytest.fixture
 def planned(blobs: BlobServiceClient, containers: tuple[str, str]) -> Conversion:
     """Return a conversion of a blob that has been replaced since."""
-    blobs.create_container(containers[1])
+    blobs.create_container(log_container(containers[1]))
     media = blobs.create_container(f"media-{containers[0]}")
     blob = media.get_blob_client("a.mp4")
     etag = blob.upload_blob(b"planned")["etag"].strip('"')

@@ -59,7 +59,7 @@ async def test_sufficient_accounts_pass_and_nothing_is_created(
         "deadline",
     }
     assert set(states.values()) == {"passed"}
-    assert len(storage_faults.requests) == 6
+    assert len(storage_faults.requests) == 7
     assert before == ({p.id for p in batch.list_pools()}, {job.id for job in batch.list_jobs()})
     assert not any(blobs.get_container_client(name).exists() for name in containers)
 
@@ -164,6 +164,18 @@ async def test_sas_tokens_without_permission_to_read_or_write_fail(
     assert failed(checks) == {"reading, writing"}
     assert checks["reading, writing"].detail == f"Azure Storage refused a request: 403 {mismatch}."
     assert "Storage Blob Data Contributor" in checks["reading, writing"].remedy
+
+
+async def test_tokens_to_write_are_checked_although_nodes_read_with_an_identity(
+    checks_of: Preflight, storage_faults: StorageProxy
+) -> None:
+    storage_faults.order(Refusal(status=403, method="PUT", blob="input-*-logs/*"))
+    identity = (
+        "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity"
+        "/userAssignedIdentities/nodes"
+    )
+    checks = await checks_of(pool=Pool(id="nosuch", identity=identity))
+    assert failed(checks) == {"nodes", "reading, writing"}
 
 
 async def test_a_missing_permission_to_delete_fails(

@@ -7,7 +7,7 @@ from records import a_conversion, a_file, a_source
 
 from tasks.errors import UsageError
 from tasks.media.sources import find_local_files
-from tasks.parameters import Output, Request
+from tasks.parameters import Cleanup, Output, Request
 from tasks.request_checks import (
     check_downloads,
     check_overlap,
@@ -17,10 +17,24 @@ from tasks.request_checks import (
 )
 
 
-def test_outputs_are_not_written_where_failures_are_remembered() -> None:
-    output = Output(container="input-failures")
-    with pytest.raises(UsageError, match="'input-failures' is reserved for the memory"):
-        check_request(Request(sources=["az://media"], output=output))
+@pytest.mark.parametrize(
+    ("output", "uploads", "purpose"),
+    [
+        ("input-failures", "input", "the memory"),
+        ("input-logs", "input", "the logs"),
+        ("output", f"{'a' * 58}-logs", "the logs"),  # there is no longer name
+    ],
+)
+def test_outputs_and_uploads_are_not_where_failures_are_remembered_or_nodes_log(
+    output: str, uploads: str, purpose: str
+) -> None:
+    request = Request(
+        sources=["az://media"],
+        output=Output(container=output),
+        cleanup=Cleanup(container=uploads),
+    )
+    with pytest.raises(UsageError, match=f"-(logs|failures)' is reserved for {purpose}"):
+        check_request(request)
 
 
 def test_a_request_without_sources_is_an_error() -> None:

@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from azure.batch import BatchClient, models
@@ -10,7 +11,7 @@ from records import MP3, NOW, a_conversion, a_request, a_source, a_ticket
 
 from tasks.azure.batch_task import BatchTask
 from tasks.azure.clients import batch_client
-from tasks.azure.sas import IdentityAccess, Signer
+from tasks.azure.sas import Signer
 from tasks.models import Conversion, Extent, Ticket
 from tasks.naming import batch_task_id
 from tasks.submission import (
@@ -22,6 +23,10 @@ from tasks.submission import (
     submit_wave,
 )
 
+IDENTITY = (
+    "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity"
+    "/userAssignedIdentities/nodes"
+)
 SIGNER = Signer("https://s", "s", NOW + timedelta(hours=1), "a2V5", None)
 
 
@@ -36,7 +41,7 @@ def job(batch: BatchClient) -> Any:
 
 
 def writer(**values: Any) -> TaskWriter:
-    return TaskWriter(access=SIGNER, ticket=a_ticket(now=NOW), request=a_request(**values))
+    return TaskWriter(signer=SIGNER, ticket=a_ticket(now=NOW), request=a_request(**values))
 
 
 def written(
@@ -164,13 +169,44 @@ def test_batch_itself_retries_no_batch_task() -> None:
     assert constraints.max_task_retry_count == 0
 
 
-def test_nodes_reach_all_blobs_by_the_pools_identity() -> None:
-    access = IdentityAccess("https://s", "/subscriptions/i")
-    batch_task = written(a_conversion(), by=replace(writer(), access=access))
-    containers = [file.destination.container for file in batch_task.output_files or []]
-    there = [*(batch_task.resource_files or []), *containers]
-    references = [blob.identity_reference for blob in there if blob]
-    assert [found and found.resource_id for found in references] == ["/subscriptions/i"] * 5
+def test_one_token_writes_only_the_output_and_another_writes_to_the_container_of_logs() -> None:
+    output, *logs = written(a_conversion()).output_files or []
+    assert output.destination.container
+    address, _, token = str(output.destination.container.container_url).partition("?")
+    assert address == "https://s/output"
+    assert (parse_qs(token)["sr"], parse_qs(token)["sp"]) == (["b"], ["w"])
+    for log in logs:
+        assert log.destination.container
+        address, _, token = str(log.destination.container.container_url).partition("?")
+        assert address == "https://s/input-logs"
+        assert (parse_qs(token)["sr"], parse_qs(token)["sp"]) == (["c"], ["w"])
+
+
+def test_nodes_read_by_the_pools_identity_and_write_by_tokens() -> None:
+    ours = writer(pool={"id": "shared", "identity": IDENTITY})
+    batch_task = written(a_conversion(), by=ours)
+    read = batch_task.resource_files or []
+    references = [file.identity_reference for file in read]
+    assert [found and found.resource_id for found in references] == [IDENTITY, IDENTITY]
+    assert not [file for file in read if "sig=" in str(file.http_url)]
+    for file in batch_task.output_files or []:
+        assert file.destination.container
+        assert file.destination.container.identity_reference is None
+        assert "sig=" in file.destination.container.container_url
+
+
+def test_a_node_cannot_guess_the_folder_of_anothers_logs() -> None:
+    def folder(by: TaskWriter) -> str:
+        _, log, _ = written(a_conversion(), by=by).output_files or []
+        assert log.destination.container
+        return str(log.destination.container.path)
+
+    ours = writer()
+    ticket = replace(ours.ticket, log_secret="another")
+    first, second = folder(ours), folder(replace(ours, ticket=ticket))
+    assert first == folder(replace(ours))
+    assert first != second
+    assert first.rpartition("-")[0] == second.rpartition("-")[0]
 
 
 async def test_submitting_a_wave_twice_adds_it_once(

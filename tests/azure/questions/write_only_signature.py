@@ -1,6 +1,7 @@
 """Does a container SAS with only `w` permit creating and overwriting a blob?
 
-Nodes get no other permission. A retried batch task overwrites the blobs of its first attempt.
+Nodes write their logs with it, and get no other permission there. A retried batch task overwrites
+the blobs of its first attempt.
 """
 
 from bench import Bench, batch_result

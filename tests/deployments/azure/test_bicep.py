@@ -21,7 +21,7 @@ from azure.mgmt.storage import StorageManagementClient
 from bicep import Bicep, arguments, called, entries, literal, misfits, text, walk
 from local_azure.batch.images import SUPPORTED
 from tasks.azure.settings import SETTINGS, Environment, check_environment
-from tasks.naming import memory_container
+from tasks.naming import log_container, memory_container
 from tasks.parameters import Cleanup, Limits, Node, Output, Pool
 from tasks.pool import start_task
 
@@ -166,7 +166,7 @@ def test_roles_are_the_documented_ones_with_the_narrowest_scopes() -> None:
         "runsWork": (runner, "blobDataContributor", "work[index]"),
         "runsMemory": (runner, "blobDataContributor", "memory"),
         "runsSources": (runner, "blobDataReader", "sources[index]"),
-        "nodesWork": (nodes, "blobDataContributor", "work[index]"),
+        "nodesInputs": (nodes, "blobDataReader", "work[0]"),
         "nodesSources": (nodes, "blobDataReader", "sources[index]"),
     }
 
@@ -184,17 +184,21 @@ def test_the_pipeline_accepts_the_settings_that_the_template_outputs() -> None:
     assert check_environment(Environment.model_validate(values))
 
 
-def test_containers_are_the_defaults_of_the_pipeline_and_only_inputs_are_deleted() -> None:
+def test_containers_are_those_of_the_pipeline_and_only_inputs_and_logs_are_deleted() -> None:
     assert literal(PARAMETERS["inputContainer"].value) == Cleanup().container
     assert literal(PARAMETERS["outputContainer"].value) == Output().container
     memory = text(MAIN.of("variable")["memoryContainer"].value).strip("'")
     assert memory == memory_container("${inputContainer}")
+    logs = text(MAIN.of("variable")["logContainer"].value).strip("'")
+    assert logs == log_container("${inputContainer}")
+    first = MAIN.of("variable")["workContainers"].value.named_children[0]
+    assert text(first) == "inputContainer"  # the only one that nodes with an identity read
     prefixes = [
         text(entry.named_children[-1])
         for entry in walk(RESOURCES["lifecycle"].node)
         if entry.type == "object_property" and text(entry.named_children[0]) == "prefixMatch"
     ]
-    assert prefixes == ["['${inputContainer}/']"]
+    assert prefixes == ["['${inputContainer}/', '${logContainer}/']"]
 
 
 def test_inputs_are_kept_longer_than_the_longest_run() -> None:

@@ -18,6 +18,7 @@ from azure.storage.blob.aio import BlobClient, BlobLeaseClient, BlobServiceClien
 
 from bench import load_questions
 from bicep import Bicep, literal, text, walk
+from tasks.naming import log_container
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "deployments" / "azure"
@@ -114,9 +115,9 @@ def test_the_lifecycle_rule_by_hand_is_the_rule_of_the_bicep_file() -> None:
     [rule] = json.loads(shlex.split(command)[-1])["rules"]
     values = {text(n).strip("'") for n in walk(MAIN.of("resource")["lifecycle"].node)}
     assert {rule["name"], rule["type"], *rule["definition"]["filters"]["blobTypes"]} <= values
-    assert rule["definition"]["filters"]["prefixMatch"] == [
-        f"{literal(MAIN.of('parameter')['inputContainer'].value)}/"
-    ]
+    container = literal(MAIN.of("parameter")["inputContainer"].value)
+    prefixes = [f"{container}/", f"{log_container(container)}/"]
+    assert rule["definition"]["filters"]["prefixMatch"] == prefixes
     days = rule["definition"]["actions"]["baseBlob"]["delete"]["daysAfterModificationGreaterThan"]
     assert days == literal(MAIN.of("parameter")["inputDays"].value)
 

@@ -1,5 +1,6 @@
 """The access of nodes to blobs."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,7 +16,7 @@ from tasks.azure.sas import (
     IdentityAccess,
     Signer,
     make_signer,
-    node_access,
+    read_access,
 )
 from tasks.parameters import Limits
 
@@ -47,6 +48,30 @@ async def test_a_blob_url_can_read_one_blob_and_cannot_write_it(
     other = f"{container.url}/other?{token}"
     with BlobClient.from_blob_url(other) as blob, pytest.raises(HttpResponseError):
         blob.download_blob()
+
+
+@pytest.mark.accounts("key", "entra")
+async def test_an_upload_url_can_write_one_blob_and_neither_read_nor_delete_it_nor_write_others(
+    blobs: BlobServiceClient, containers: tuple[str, str]
+) -> None:
+    container = blobs.create_container(containers[0])
+    name = "talks/it's é #1?%.mp3"
+    url = (await a_signer()).upload_url(containers[0], name)
+    with ContainerClient.from_container_url(url) as client:
+        for content in (b"first attempt", b"second attempt"):
+            client.upload_blob(name, content, overwrite=True, metadata={"convertkey": "k"})
+        refused: list[Callable[[], object]] = [
+            lambda: client.upload_blob("other", b"media", overwrite=True),
+            lambda: client.upload_blob(f"{name}/inside", b"media", overwrite=True),
+            lambda: client.download_blob(name),
+            lambda: client.delete_blob(name),
+            lambda: list(client.list_blob_names()),
+        ]
+        for request in refused:
+            with pytest.raises(HttpResponseError):
+                request()
+    assert list(container.list_blob_names()) == [name]
+    assert container.download_blob(name).readall() == b"second attempt"
 
 
 @pytest.mark.accounts("key", "entra")
@@ -112,19 +137,15 @@ async def test_the_longest_deadline_has_a_delegation_key() -> None:
     await a_signer(datetime.now(UTC) + timedelta(minutes=most) + CLOCK_SKEW)
 
 
-async def test_a_managed_identity_uses_urls_without_tokens(account: dict[str, str]) -> None:
-    assert account
-    until = datetime.now(UTC) + timedelta(minutes=1)
-    async with blob_service() as service:
-        access = await node_access(service, until=until, identity=IDENTITY)
-        signed = await node_access(service, until=until, identity="")
-        url = service.url.rstrip("/")
+@pytest.mark.usefixtures("account")
+async def test_a_managed_identity_reads_by_urls_without_tokens() -> None:
+    signer = await a_signer()
+    access = read_access(signer, IDENTITY)
     assert isinstance(access, IdentityAccess)
     assert access.identity == {"identityReference": {"resourceId": IDENTITY}}
-    assert access.blob_url("input", "a b#.mp4") == f"{url}/input/a%20b%23.mp4"
-    assert access.container_url("output") == f"{url}/output"
-    assert not signed.identity
-    assert "sig=" in signed.container_url("output")
+    assert access.blob_url("input", "a b#.mp4") == f"{signer.endpoint}/input/a%20b%23.mp4"
+    assert read_access(signer, "") is signer
+    assert not signer.identity
 
 
 @pytest.mark.accounts("entra")
