@@ -1,4 +1,4 @@
-"""The pool of nodes. A run's own pool scales itself to zero at the deadline, whatever happens."""
+"""The pool of nodes. A run's own pool scales itself to zero after its files, whatever happens."""
 
 import hashlib
 import logging
@@ -19,6 +19,7 @@ from tasks.azure.autoscale import (
     EVALUATION,
     NO_NODES,
     Lines,
+    next_minute,
     scale_formula,
     until_deadline,
     while_warm,
@@ -87,7 +88,7 @@ async def create_unless_exists(batch: BatchClient, spec: models.BatchPoolCreateO
 async def describe_pool(
     batch: BatchClient, ticket: Ticket, pool: Pool, *, node: Node, files: int
 ) -> models.BatchPoolCreateOptions:
-    now = datetime.now(UTC)
+    now = next_minute(datetime.now(UTC))
     images = [image async for image in batch.list_supported_images()]
     last_use = ticket.deadline + timedelta(minutes=pool.keep_warm_minutes)
     return pool_spec(
@@ -104,7 +105,7 @@ def demand(ticket: Ticket, pool: Pool, *, files: int, now: datetime) -> Lines:
     nodes = sum(nodes_wanted(pool, files))
     if pool.keep_warm_minutes:
         return while_warm(nodes, pool, now=now)
-    return until_deadline(nodes, deadline=ticket.deadline)
+    return until_deadline(nodes, pool, deadline=ticket.deadline, now=now)
 
 
 def warm_pool_id(pool: Pool, node: Node, *, now: datetime) -> str:
