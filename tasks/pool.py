@@ -17,7 +17,6 @@ from azure.core.exceptions import (
 from tasks.azure.api_errors import code_of
 from tasks.azure.autoscale import (
     EVALUATION,
-    NO_NODES,
     Lines,
     next_minute,
     scale_formula,
@@ -27,6 +26,7 @@ from tasks.azure.autoscale import (
 from tasks.azure.clients import batch_client, blob_service
 from tasks.azure.images import vm_configuration
 from tasks.azure.sas import CLOCK_SKEW, make_signer
+from tasks.azure.scaling import set_formula, when_accepted
 from tasks.azure.tags import WARM, check_own, read_tags, tags, warm_tags, with_latest_expiry
 from tasks.errors import PoolError
 from tasks.media.addresses import AZURE, split_address
@@ -137,8 +137,6 @@ async def renew_warm(batch: BatchClient, spec: models.BatchPoolCreateOptions) ->
     """
     found = await batch.get_pool(spec.id)
     check_warm(found)
-    formula = str(spec.auto_scale_formula)
-    await check_formula(batch, spec.id, formula)
     await batch.update_pool(
         spec.id,
         models.BatchPoolUpdateOptions(
@@ -148,11 +146,10 @@ async def renew_warm(batch: BatchClient, spec: models.BatchPoolCreateOptions) ->
         etag=found.etag,
         match_condition=MatchConditions.IfNotModified,
     )
-    # With an interval, even an unchanged one, Batch evaluates the formula immediately.
-    scaling = models.BatchPoolEnableAutoScaleOptions(
-        auto_scale_formula=formula, auto_scale_evaluation_interval=EVALUATION
-    )
-    await batch.enable_pool_auto_scale(spec.id, scaling)
+    formula = str(spec.auto_scale_formula)
+    if formula != found.auto_scale_formula:
+        await check_formula(batch, spec.id, formula)
+        await set_formula(batch, spec.id, formula)
     logger.info("Reusing the warm pool %s", spec.id)
 
 
@@ -172,8 +169,9 @@ def check_warm(found: models.BatchPool) -> None:
 
 async def check_formula(batch: BatchClient, pool_id: str, formula: str) -> None:
     """Let Batch evaluate a formula before it is set: a pool with a broken one never shrinks."""
-    run = await batch.evaluate_pool_auto_scale(
-        pool_id, models.BatchPoolEvaluateAutoScaleOptions(auto_scale_formula=formula)
+    options = models.BatchPoolEvaluateAutoScaleOptions(auto_scale_formula=formula)
+    run = await when_accepted(
+        lambda: batch.evaluate_pool_auto_scale(pool_id, options), pool_id=pool_id
     )
     if run.error:
         reasons = "; ".join(str(value.value) for value in run.error.error_values or ())
@@ -299,11 +297,3 @@ def check_shared(found: models.BatchPool, pool: Pool) -> None:
                 f" {actual}, not {expected}.",
                 "Change the parameters, or name another pool.",
             )
-
-
-async def scale_to_zero(batch: BatchClient, pool_id: str) -> None:
-    """Remove each node as soon as its running conversions have ended."""
-    scaling = models.BatchPoolEnableAutoScaleOptions(
-        auto_scale_formula=NO_NODES, auto_scale_evaluation_interval=EVALUATION
-    )
-    await batch.enable_pool_auto_scale(pool_id, scaling)

@@ -1,6 +1,7 @@
 """The state of a run's job, pool and nodes, with one request for each."""
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from azure.batch import models
@@ -8,8 +9,18 @@ from azure.batch.aio import BatchClient
 from azure.core.exceptions import HttpResponseError
 
 from tasks.azure.api_errors import is_gone
+from tasks.azure.autoscale import EVALUATION, MINUTE
 from tasks.models import Ticket
 
+OF_POOL = [
+    "state",
+    "creationTime",
+    "allocationState",
+    "resizeErrors",
+    "enableAutoScale",
+    "autoScaleEvaluationInterval",
+    "autoScaleRun",
+]
 JOB_STATES: dict[Any, Any] = {
     models.BatchJobState.DISABLING: "disabled",
     models.BatchJobState.DISABLED: "disabled",
@@ -41,6 +52,7 @@ class Snapshot:
     evicted_nodes: int = 0  # which Batch lists until they come back
     other_nodes: int = 0  # in the account's other pools
     has_fallback: bool = False  # dedicated nodes replace missing Spot nodes
+    unevaluated_minutes: float = 0  # since the pool's formula was evaluated, if that is overdue
     node_hours: float = 0  # paid so far
     max_node_hours: float = 0  # 0: no limit
 
@@ -96,10 +108,15 @@ async def observe_counts(batch: BatchClient, ticket: Ticket, snapshot: Snapshot)
 
 
 async def survey(batch: BatchClient, ticket: Ticket, snapshot: Snapshot) -> Snapshot:
-    """Observe the nodes and, if nothing runs, the pool or the job: the cause is in one of them."""
+    """Observe the nodes and, if nothing runs, the pool or the job: the cause is in one of them.
+
+    Once a formula can be overdue, also observe the pool while all is well.
+    """
     snapshot = await observe_nodes(batch, ticket, snapshot)
     if not snapshot.good_nodes:
         return await observe_pool(batch, ticket, snapshot)
+    if snapshot.elapsed_seconds > (2 * EVALUATION).total_seconds():
+        snapshot = await observe_pool(batch, ticket, snapshot)
     return snapshot if snapshot.running else await observe_job(batch, ticket, snapshot)
 
 
@@ -117,9 +134,7 @@ async def observe_nodes(batch: BatchClient, ticket: Ticket, snapshot: Snapshot) 
 
 async def observe_pool(batch: BatchClient, ticket: Ticket, snapshot: Snapshot) -> Snapshot:
     try:
-        pool = await batch.get_pool(
-            ticket.pool_id, select=["state", "allocationState", "resizeErrors"]
-        )
+        pool = await batch.get_pool(ticket.pool_id, select=OF_POOL)
     except HttpResponseError as error:
         if not is_gone(error):
             raise
@@ -129,7 +144,18 @@ async def observe_pool(batch: BatchClient, ticket: Ticket, snapshot: Snapshot) -
         has_pool=pool.state != models.BatchPoolState.DELETING,
         is_steady=pool.allocation_state == models.AllocationState.STEADY,
         resize_codes=tuple(error.code or "" for error in pool.resize_errors or ()),
+        unevaluated_minutes=unevaluated_minutes(pool, now=datetime.now(UTC)),
     )
+
+
+def unevaluated_minutes(pool: models.BatchPool, *, now: datetime) -> float:
+    """Return the minutes since Batch evaluated the pool's formula, if it missed two evaluations."""
+    interval = pool.auto_scale_evaluation_interval
+    if not (pool.enable_auto_scale and interval and pool.creation_time):
+        return 0
+    run = pool.auto_scale_run
+    elapsed = now - (run.timestamp if run else pool.creation_time)
+    return elapsed / MINUTE if elapsed > 2 * interval + MINUTE else 0
 
 
 async def observe_job(batch: BatchClient, ticket: Ticket, snapshot: Snapshot) -> Snapshot:
