@@ -64,14 +64,14 @@ def needed_nodes(pool: Pool, *, minutes: int, unsampled: int) -> Lines:
 
 def scale_formula(demand: Lines, pool: Pool, *, now: datetime) -> str:
     """Return a formula for dedicated nodes, then Spot nodes, then dedicated nodes as a fallback."""
-    fallback = "isLacking ? spot : 0" if pool.fallback_minutes and pool.spot_nodes else "0"
+    shortage = spot_shortage(pool, now=now)
     lines = (
         *demand,
         f"dedicated = min({pool.dedicated_nodes}, wanted);",
         f"spot = min({pool.spot_nodes}, wanted - dedicated);",
-        *spot_shortage(pool, now=now),
+        *shortage,
         "$TargetLowPriorityNodes = spot;",
-        f"$TargetDedicatedNodes = dedicated + ({fallback});",
+        f"$TargetDedicatedNodes = dedicated{' + (isLacking ? spot : 0)' if shortage else ''};",
         "$NodeDeallocationOption = taskcompletion;",
     )
     return "\n".join(lines)

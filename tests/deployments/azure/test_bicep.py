@@ -269,6 +269,11 @@ def test_every_file_gets_a_slot_in_the_shared_pool_although_batch_cuts_fractions
         assert (found.spot or 0) + (found.dedicated or 0) == -(-pending // slots)
 
 
+def test_the_page_on_pools_shows_the_formula_of_the_shared_pool_as_it_is() -> None:
+    page = (FOLDER.parents[1] / "docs" / "pools-and-cost.md").read_text()
+    assert f"```text\n{shared_formula()}\n```" in page
+
+
 def test_batch_can_evaluate_the_formula_of_the_shared_pool(batch: BatchClient) -> None:
     formula = shared_formula()
     name = f"formula-{uuid.uuid4().hex[:8]}"

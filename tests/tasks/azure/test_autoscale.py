@@ -1,16 +1,20 @@
 """The formulas, evaluated by the local Batch service."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
-from records import NOW
+from records import NOW, a_ticket
 
 from local_azure.batch.autoscale import Scene, evaluate
 from local_azure.batch.history import History
-from tasks.azure.autoscale import next_minute, scale_formula, until_deadline, while_warm
+from tasks.azure.autoscale import NO_NODES, next_minute, scale_formula, until_deadline, while_warm
 from tasks.parameters import Pool
+from tasks.pool import demand
 
+PAGE = (Path(__file__).parents[3] / "docs" / "pools-and-cost.md").read_text()
 MINUTE = timedelta(minutes=1)
 DEADLINE = NOW + 30 * MINUTE
 
@@ -187,3 +191,16 @@ def test_runs_that_start_in_the_same_minute_demand_the_same() -> None:
     times = [NOW + timedelta(seconds=seconds) for seconds in (1, 30, 60)]
     assert {next_minute(time) for time in times} == {NOW + MINUTE}
     assert next_minute(NOW) == NOW
+
+
+@pytest.mark.parametrize("pool", [Pool(), Pool(fallback_minutes=20), Pool(keep_warm_minutes=60)])
+def test_the_page_on_pools_shows_the_formulas_of_runs_as_they_are(pool: Pool) -> None:
+    ticket = a_ticket(now=NOW, deadline=NOW + 480 * MINUTE)
+    formula = scale_formula(demand(ticket, pool, files=10, now=NOW), pool, now=NOW)
+    assert f"```text\n{formula}\n```" in PAGE
+
+
+def test_the_page_on_pools_shows_the_formula_for_no_nodes_and_no_other_formulas() -> None:
+    assert f"```text\n{NO_NODES}\n```" in PAGE
+    # Three of runs, the one for no nodes, and that of pool.bicep, which has its own test.
+    assert len(re.findall(r"^\$NodeDeallocationOption", PAGE, re.MULTILINE)) == 5

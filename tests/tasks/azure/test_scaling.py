@@ -1,0 +1,27 @@
+from http import HTTPStatus
+
+import pytest
+from azure.core.exceptions import HttpResponseError
+
+from tasks.azure.scaling import is_refused_for_now
+
+
+def an_error(code: str) -> HttpResponseError:
+    error = HttpResponseError(message="refused")
+    error.status_code = HTTPStatus.CONFLICT
+    error.error_code = code  # type: ignore[attr-defined]
+    return error
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("TooManyEnableAutoScaleRequests", True),
+        ("toomanyrequests", True),
+        ("PoolBeingResized", True),
+        ("PoolBeingDeleted", False),
+        ("AutoScalingFormulaSyntaxError", False),
+    ],
+)
+def test_only_refusals_that_pass_are_repeated(code: str, expected: bool) -> None:
+    assert is_refused_for_now(an_error(code)) is expected
