@@ -14,7 +14,7 @@ from tasks.azure.api_errors import is_ended
 from tasks.azure.autoscale import NO_NODES
 from tasks.azure.clients import batch_client, blob_service
 from tasks.azure.listing import list_pages
-from tasks.azure.scaling import set_formula
+from tasks.azure.scaling import set_formula, try_formula
 from tasks.azure.tags import read_tags
 from tasks.models import Ticket
 from tasks.naming import OWNER, is_own, record_blob
@@ -47,9 +47,15 @@ async def clean_up(ticket: Ticket, cleanup: Cleanup, *, is_finished: bool) -> No
 
 @stage("release")
 async def release_nodes(ticket: Ticket, cleanup: Cleanup) -> None:
-    """End the run's own pool before the rest of the cleanup: its nodes cost money until then."""
+    """End the run's own pool before the rest of the cleanup: its nodes cost money until then.
+
+    If Batch refuses for now to empty a pool that is kept, only the cleanup waits for it.
+    """
     async with batch_client() as batch:
-        await _end_pool(batch, ticket, cleanup)
+        if ticket.owns_pool and cleanup.pool == "keep":
+            await try_formula(batch, ticket.pool_id, NO_NODES)
+        else:
+            await _end_pool(batch, ticket, cleanup)
 
 
 async def _end_pool(batch: BatchClient, ticket: Ticket, cleanup: Cleanup) -> None:

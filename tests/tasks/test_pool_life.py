@@ -22,7 +22,7 @@ from tasks.azure.autoscale import NO_NODES
 from tasks.azure.clients import batch_client
 from tasks.azure.nodes import Roster
 from tasks.azure.tags import read_tags, tags
-from tasks.cleanup import clean_up
+from tasks.cleanup import clean_up, release_nodes
 from tasks.completion import watch_completion
 from tasks.errors import PoolError
 from tasks.models import Ticket
@@ -386,6 +386,28 @@ async def test_a_kept_pool_loses_its_nodes_although_batch_refuses_the_formula_at
     order("clock", rate=60)
     await clean_up.fn(ticket, Cleanup(pool="keep"), is_finished=False)
     assert batch.get_pool(ticket.pool_id).auto_scale_formula == NO_NODES
+
+
+async def test_a_kept_pool_without_nodes_is_not_changed_again(
+    batch: BatchClient, monkeypatch: pytest.MonkeyPatch, quick_retries: None
+) -> None:
+    assert quick_retries is None
+    monkeypatch.setattr("tasks.azure.scaling.PATIENCE", timedelta())
+    ticket = await a_kept_pool(batch)
+    await release_nodes.fn(ticket, Cleanup(pool="keep"))
+    await clean_up.fn(ticket, Cleanup(pool="keep"), is_finished=False)
+    assert batch.get_pool(ticket.pool_id).auto_scale_formula == NO_NODES
+
+
+async def test_only_the_cleanup_waits_until_a_kept_pool_can_be_emptied(
+    batch: BatchClient, monkeypatch: pytest.MonkeyPatch, quick_retries: None
+) -> None:
+    assert quick_retries is None
+    monkeypatch.setattr("tasks.azure.scaling.PATIENCE", timedelta())
+    ticket = await a_kept_pool(batch)
+    change_formula(batch, ticket.pool_id)
+    await release_nodes.fn(ticket, Cleanup(pool="keep"))
+    assert batch.get_pool(ticket.pool_id).auto_scale_formula != NO_NODES
 
 
 async def test_a_kept_pool_that_batch_does_not_empty_is_an_error(
