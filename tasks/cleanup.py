@@ -23,11 +23,11 @@ from tasks.azure.api_errors import is_ended
 from tasks.azure.autoscale import NO_NODES
 from tasks.azure.clients import batch_client, blob_service
 from tasks.azure.listing import list_pages
+from tasks.azure.scaling import set_formula, try_formula
 from tasks.azure.tags import read_tags
 from tasks.models import Ticket
 from tasks.naming import OWNER, is_own, log_container, record_blob
 from tasks.parameters import Cleanup
-from tasks.pool import scale_to_zero
 from tasks.stage import stage
 
 # Blob Storage accepts 256 per request. Azurite serves no other request meanwhile, and 256 took it
@@ -41,11 +41,13 @@ logger = logging.getLogger(__name__)
 async def clean_up(ticket: Ticket, cleanup: Cleanup, *, is_finished: bool) -> None:
     """End the job and the pool. If the run is finished, also delete its uploads and logs."""
     async with batch_client() as batch:
-        try:  # end the job even if the pool cannot be ended
-            await _end_pool(batch, ticket, cleanup)
-        finally:
-            end_job = delete_job if cleanup.job == "delete" else terminate_job
-            await end_job(batch, ticket.job_id, lock_id=ticket.lock_id)
+        # A pool that is kept may be resized, which may wait for the job's running conversions.
+        is_job_first = cleanup.pool == "keep"
+        first, second = (_end_job, _end_pool) if is_job_first else (_end_pool, _end_job)
+        try:
+            await first(batch, ticket, cleanup)
+        finally:  # end the second one even if the first one cannot be ended
+            await second(batch, ticket, cleanup)
     if is_finished and cleanup.inputs == "delete":
         async with blob_service() as service:
             await delete_uploads(service, cleanup.container, lock_id=ticket.lock_id)
@@ -53,15 +55,26 @@ async def clean_up(ticket: Ticket, cleanup: Cleanup, *, is_finished: bool) -> No
 
 @stage("release")
 async def release_nodes(ticket: Ticket, cleanup: Cleanup) -> None:
-    """End the run's own pool before the rest of the cleanup: its nodes cost money until then."""
+    """End the run's own pool before the rest of the cleanup: its nodes cost money until then.
+
+    If Batch refuses for now to empty a pool that is kept, only the cleanup waits for it.
+    """
     async with batch_client() as batch:
-        await _end_pool(batch, ticket, cleanup)
+        if ticket.owns_pool and cleanup.pool == "keep":
+            await try_formula(batch, ticket.pool_id, NO_NODES)
+        else:
+            await _end_pool(batch, ticket, cleanup)
 
 
 async def _end_pool(batch: BatchClient, ticket: Ticket, cleanup: Cleanup) -> None:
     if ticket.owns_pool:
         end_pool = delete_pool if cleanup.pool == "delete" else empty_pool
         await end_pool(batch, ticket.pool_id, lock_id=ticket.lock_id)
+
+
+async def _end_job(batch: BatchClient, ticket: Ticket, cleanup: Cleanup) -> None:
+    end_job = delete_job if cleanup.job == "delete" else terminate_job
+    await end_job(batch, ticket.job_id, lock_id=ticket.lock_id)
 
 
 @stage("predecessor")
@@ -85,9 +98,9 @@ async def delete_pool(batch: BatchClient, pool_id: str, *, lock_id: str) -> None
 async def empty_pool(batch: BatchClient, pool_id: str, *, lock_id: str) -> None:
     """Keep a pool but remove its nodes, which would be billed until the deadline."""
     async with _unless_gone():
-        pool = await batch.get_pool(pool_id, select=["id", "metadata", "autoScaleFormula"])
-        if is_ours(pool.metadata, lock_id) and pool.auto_scale_formula != NO_NODES:
-            await scale_to_zero(batch, pool_id)
+        pool = await batch.get_pool(pool_id, select=["id", "metadata"])
+        if is_ours(pool.metadata, lock_id):
+            await set_formula(batch, pool_id, NO_NODES)
             logger.info("Removed all nodes from the pool %s", pool_id)
 
 

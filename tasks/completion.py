@@ -12,16 +12,17 @@ from azure.batch.aio import BatchClient
 from azure.core.exceptions import AzureError
 
 from tasks.azure.api_errors import is_transient
+from tasks.azure.autoscale import NO_NODES
 from tasks.azure.batch_results import has_unfinished, list_results, results_per_page
 from tasks.azure.clients import batch_client
 from tasks.azure.explanations import explanation, is_code
 from tasks.azure.nodes import Roster
+from tasks.azure.scaling import try_formula
 from tasks.azure.snapshots import Snapshot, observe_counts, observe_job, observe_pool, survey
 from tasks.azure.upload_logs import with_upload_logs
 from tasks.cancellation import Cancellation
 from tasks.models import BatchResult, Diagnosis, Ticket
 from tasks.outages import is_too_long
-from tasks.pool import scale_to_zero
 from tasks.results.artifacts import ProgressArtifact
 from tasks.results.cost import paid_hours
 from tasks.results.diagnosis import diagnose, diagnose_end, diagnose_wait
@@ -98,6 +99,7 @@ class Watcher:
         self._surveyed_seconds = -math.inf
         self._answered_at = datetime.now(UTC)
         self._moved_seconds = 0.0  # when the counts last changed
+        self._is_emptying = not ticket.owns_pool  # its formula removes all idle nodes
         self._warned_codes: set[str] = set()
         self._bar = ProgressArtifact()
 
@@ -171,10 +173,14 @@ class Watcher:
         nodes, since = self._roster.nodes, self._ticket.started_at
         hours = paid_hours(nodes, since=since, now=datetime.now(UTC))
         snapshot = replace(snapshot, node_hours=hours)
-        if snapshot.is_spent and not self._tally.is_stopped:
-            await drain_job(self._batch, self._ticket)
+        if not snapshot.is_spent:
+            return snapshot
+        if not self._tally.is_stopped:
+            await drain_job(self._batch, self._ticket.job_id)
             self._tally.is_stopped = True
             snapshot = await observe_counts(self._batch, self._ticket, snapshot)
+        if not self._is_emptying:  # at a later poll if Batch refuses it for now
+            self._is_emptying = await try_formula(self._batch, self._ticket.pool_id, NO_NODES)
         return snapshot
 
     async def _completion(self) -> Completion | None:
@@ -206,12 +212,10 @@ class Watcher:
             self._warned_codes.add(wait.code)
 
 
-async def drain_job(batch: BatchClient, ticket: Ticket) -> None:
-    """Let running conversions end and start no others. Idle nodes leave the run's own pool."""
+async def drain_job(batch: BatchClient, job_id: str) -> None:
+    """Let running conversions end and start no others."""
     waiting = models.BatchJobDisableOptions(disable_tasks=models.DisableBatchJobOption.WAIT)
-    await batch.begin_disable_job(ticket.job_id, waiting)
-    if ticket.owns_pool:
-        await scale_to_zero(batch, ticket.pool_id)
+    await batch.begin_disable_job(job_id, waiting)
 
 
 async def diagnose_completion(

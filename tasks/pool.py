@@ -1,4 +1,4 @@
-"""The pool of nodes. A run's own pool scales itself to zero at the deadline, whatever happens."""
+"""The pool of nodes. A run's own pool scales itself to zero after its files, whatever happens."""
 
 import hashlib
 import logging
@@ -17,8 +17,8 @@ from azure.core.exceptions import (
 from tasks.azure.api_errors import has_code
 from tasks.azure.autoscale import (
     EVALUATION,
-    NO_NODES,
     Lines,
+    next_minute,
     scale_formula,
     until_deadline,
     while_warm,
@@ -27,6 +27,7 @@ from tasks.azure.clients import batch_client, blob_service
 from tasks.azure.explanations import explanation
 from tasks.azure.images import vm_configuration
 from tasks.azure.sas import CLOCK_SKEW, make_signer
+from tasks.azure.scaling import set_formula, when_accepted
 from tasks.azure.tags import WARM, check_own, read_tags, tags, warm_tags, with_latest_expiry
 from tasks.errors import PoolError
 from tasks.media.addresses import AZURE, split_address
@@ -88,7 +89,7 @@ async def create_unless_exists(batch: BatchClient, spec: models.BatchPoolCreateO
 async def describe_pool(
     batch: BatchClient, ticket: Ticket, pool: Pool, *, node: Node, files: int
 ) -> models.BatchPoolCreateOptions:
-    now = datetime.now(UTC)
+    now = next_minute(datetime.now(UTC))
     images = [image async for image in batch.list_supported_images()]
     last_use = ticket.deadline + timedelta(minutes=pool.keep_warm_minutes)
     return pool_spec(
@@ -105,7 +106,7 @@ def demand(ticket: Ticket, pool: Pool, *, files: int, now: datetime) -> Lines:
     nodes = sum(nodes_wanted(pool, files))
     if pool.keep_warm_minutes:
         return while_warm(nodes, pool, now=now)
-    return until_deadline(nodes, deadline=ticket.deadline)
+    return until_deadline(nodes, pool, deadline=ticket.deadline, now=now)
 
 
 def warm_pool_id(pool: Pool, node: Node, *, now: datetime) -> str:
@@ -137,8 +138,6 @@ async def renew_warm(batch: BatchClient, spec: models.BatchPoolCreateOptions) ->
     """
     found = await batch.get_pool(spec.id)
     check_warm(found)
-    formula = str(spec.auto_scale_formula)
-    await check_formula(batch, spec.id, formula)
     await batch.update_pool(
         spec.id,
         models.BatchPoolUpdateOptions(
@@ -148,11 +147,10 @@ async def renew_warm(batch: BatchClient, spec: models.BatchPoolCreateOptions) ->
         etag=found.etag,
         match_condition=MatchConditions.IfNotModified,
     )
-    # With an interval, even an unchanged one, Batch evaluates the formula immediately.
-    scaling = models.BatchPoolEnableAutoScaleOptions(
-        auto_scale_formula=formula, auto_scale_evaluation_interval=EVALUATION
-    )
-    await batch.enable_pool_auto_scale(spec.id, scaling)
+    formula = str(spec.auto_scale_formula)
+    if formula != found.auto_scale_formula:
+        await check_formula(batch, spec.id, formula)
+        await set_formula(batch, spec.id, formula)
     logger.info("Reusing the warm pool %s", spec.id)
 
 
@@ -172,8 +170,9 @@ def check_warm(found: models.BatchPool) -> None:
 
 async def check_formula(batch: BatchClient, pool_id: str, formula: str) -> None:
     """Let Batch evaluate a formula before it is set: a pool with a broken one never shrinks."""
-    run = await batch.evaluate_pool_auto_scale(
-        pool_id, models.BatchPoolEvaluateAutoScaleOptions(auto_scale_formula=formula)
+    options = models.BatchPoolEvaluateAutoScaleOptions(auto_scale_formula=formula)
+    run = await when_accepted(
+        lambda: batch.evaluate_pool_auto_scale(pool_id, options), pool_id=pool_id
     )
     if run.error:
         raise PoolError(
@@ -298,11 +297,3 @@ def check_shared(found: models.BatchPool, pool: Pool) -> None:
                 f" {actual}, not {expected}.",
                 "Change the parameters, or name another pool.",
             )
-
-
-async def scale_to_zero(batch: BatchClient, pool_id: str) -> None:
-    """Remove each node as soon as its running conversions have ended."""
-    scaling = models.BatchPoolEnableAutoScaleOptions(
-        auto_scale_formula=NO_NODES, auto_scale_evaluation_interval=EVALUATION
-    )
-    await batch.enable_pool_auto_scale(pool_id, scaling)

@@ -38,11 +38,12 @@ param subnetId string = ''
 // Enough nodes for the files of the last ten minutes, and none ten minutes after the last file.
 var formula = join(
   [
-    'pending = max(0, $PendingTasks.GetSample(10 * TimeInterval_Minute));'
-    'wanted = (pending + ${slotsPerNode} - 1) / ${slotsPerNode};'
-    'dedicated = min(${dedicatedNodes}, wanted);'
+    'isSampled = $PendingTasks.GetSamplePercent(10 * TimeInterval_Minute) > 0;'
+    'pending = isSampled ? max($PendingTasks.GetSample(10 * TimeInterval_Minute)) : 0;'
+    'needed = (pending + ${slotsPerNode} - 1) / ${slotsPerNode};'
+    'dedicated = min(${dedicatedNodes}, needed);'
+    '$TargetLowPriorityNodes = min(${spotNodes}, needed - dedicated);'
     '$TargetDedicatedNodes = dedicated;'
-    '$TargetLowPriorityNodes = min(${spotNodes}, wanted - dedicated);'
     '$NodeDeallocationOption = taskcompletion;'
   ],
   '\n'

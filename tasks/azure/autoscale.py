@@ -1,7 +1,10 @@
 """Autoscale formulas, which Batch evaluates every five minutes, whatever happens to this process.
 
-They use only the forms in Azure's documentation. A metric's samples appear in `min` or `max` with
-a number, so that a formula also works while there are no samples.
+They use only the forms in Azure's documentation. As in Microsoft's own formulas, GetSamplePercent
+guards GetSample, which may fail while there are no samples:
+https://learn.microsoft.com/azure/batch/batch-automatic-scaling
+
+Batch cuts targets to whole numbers, so `(pending + slots - 1) / slots` is rounded up.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -9,6 +12,9 @@ from datetime import UTC, datetime, timedelta
 from tasks.parameters import Pool
 
 EVALUATION = timedelta(minutes=5)  # the shortest interval that Batch allows
+MINUTE = timedelta(minutes=1)
+PENDING_MINUTES = 20  # of pending tasks that decide on nodes: longer than pauses between waves
+START_UP = PENDING_MINUTES * MINUTE  # for the first files to be uploaded
 
 Lines = tuple[str, ...]  # of a formula; the lines of a demand set `wanted`, a number of nodes
 NO_NODES = (
@@ -17,9 +23,16 @@ NO_NODES = (
 )
 
 
-def until_deadline(nodes: int, *, deadline: datetime) -> Lines:
-    """Return a demand for nodes now and for none after the deadline."""
-    return (f"wanted = time() < {formula_time(deadline)} ? {nodes} : 0;",)
+def until_deadline(nodes: int, pool: Pool, *, deadline: datetime, now: datetime) -> Lines:
+    """Return a demand for nodes at first, then for as many as the files of the last minutes needed.
+
+    There is none after the deadline. Without any samples, the first number of nodes stays.
+    """
+    return (
+        *needed_nodes(pool, minutes=PENDING_MINUTES, unsampled=nodes * pool.slots_per_node),
+        f"starting = time() < {formula_time(now + START_UP)} ? {nodes} : 0;",
+        f"wanted = time() < {formula_time(deadline)} ? max(needed, starting) : 0;",
+    )
 
 
 def while_warm(nodes: int, pool: Pool, *, now: datetime) -> Lines:
@@ -29,25 +42,36 @@ def while_warm(nodes: int, pool: Pool, *, now: datetime) -> Lines:
     minutes early. A pool that receives no files loses its nodes after the same time.
     """
     window = timedelta(minutes=pool.keep_warm_minutes) - EVALUATION
-    minutes = window // timedelta(minutes=1)
-    slots = pool.slots_per_node
     return (
-        f"pending = max(0, $PendingTasks.GetSample({minutes} * TimeInterval_Minute));",
-        f"needed = (pending + {slots - 1}) / {slots};",  # Batch cuts fractions
-        f"wanted = max(needed, time() < {formula_time(now + window)} ? {nodes} : 0);",
+        *needed_nodes(pool, minutes=window // MINUTE, unsampled=0),
+        f"starting = time() < {formula_time(now + window)} ? {nodes} : 0;",
+        "wanted = max(needed, starting);",
+    )
+
+
+def needed_nodes(pool: Pool, *, minutes: int, unsampled: int) -> Lines:
+    """Return lines that set `needed`: the nodes for the most tasks that were pending at a time.
+
+    `unsampled` is the number of pending tasks that is assumed without samples.
+    """
+    period, slots = f"{minutes} * TimeInterval_Minute", pool.slots_per_node
+    return (
+        f"isSampled = $PendingTasks.GetSamplePercent({period}) > 0;",
+        f"pending = isSampled ? max($PendingTasks.GetSample({period})) : {unsampled};",
+        f"needed = (pending + {slots - 1}) / {slots};",
     )
 
 
 def scale_formula(demand: Lines, pool: Pool, *, now: datetime) -> str:
     """Return a formula for dedicated nodes, then Spot nodes, then dedicated nodes as a fallback."""
-    fallback = "isLacking ? spot : 0" if pool.fallback_minutes and pool.spot_nodes else "0"
+    shortage = spot_shortage(pool, now=now)
     lines = (
         *demand,
         f"dedicated = min({pool.dedicated_nodes}, wanted);",
         f"spot = min({pool.spot_nodes}, wanted - dedicated);",
-        *spot_shortage(pool, now=now),
+        *shortage,
         "$TargetLowPriorityNodes = spot;",
-        f"$TargetDedicatedNodes = dedicated + ({fallback});",
+        f"$TargetDedicatedNodes = dedicated{' + (isLacking ? spot : 0)' if shortage else ''};",
         "$NodeDeallocationOption = taskcompletion;",
     )
     return "\n".join(lines)
@@ -66,6 +90,11 @@ def spot_shortage(pool: Pool, *, now: datetime) -> Lines:
         f"isDue = time() >= {formula_time(now + timedelta(minutes=minutes))};",
         "isLacking = isDue && $CurrentLowPriorityNodes <= evicted;",
     )
+
+
+def next_minute(time: datetime) -> datetime:
+    """Round up to a full minute, so that runs that start together demand the same."""
+    return (time + MINUTE - timedelta.resolution).replace(second=0, microsecond=0)
 
 
 def formula_time(time: datetime) -> str:

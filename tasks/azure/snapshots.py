@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from azure.batch import models
@@ -10,14 +10,18 @@ from azure.batch.aio import BatchClient
 from azure.core.exceptions import HttpResponseError
 
 from tasks.azure.api_errors import is_gone
+from tasks.azure.autoscale import EVALUATION, MINUTE
 from tasks.azure.explanations import explanation
 from tasks.models import Ticket
 
-POOL = [
+OF_POOL = [
     "state",
+    "creationTime",
     "allocationState",
     "allocationStateTransitionTime",
     "resizeErrors",
+    "enableAutoScale",
+    "autoScaleEvaluationInterval",
     "autoScaleRun",
 ]
 JOB_STATES: dict[Any, Any] = {
@@ -55,6 +59,7 @@ class Snapshot:
     evicted_nodes: int = 0  # which Batch lists until they come back
     other_nodes: int = 0  # in the account's other pools
     has_fallback: bool = False  # dedicated nodes replace missing Spot nodes
+    unevaluated_minutes: float = 0  # since the pool's formula was evaluated, if that is overdue
     node_hours: float = 0  # paid so far
     max_node_hours: float = 0  # 0: no limit
 
@@ -106,12 +111,17 @@ async def observe_counts(batch: BatchClient, ticket: Ticket, snapshot: Snapshot)
 
 
 async def survey(batch: BatchClient, ticket: Ticket, snapshot: Snapshot) -> Snapshot:
-    """Observe the nodes and, if nothing runs, the pool or the job: the cause is in one of them."""
+    """Observe the nodes and, if nothing runs, the pool or the job: the cause is in one of them.
+
+    Once a formula can be overdue, also observe the pool while all is well.
+    """
     snapshot = await observe_nodes(batch, ticket, snapshot)
     if snapshot.nodes:
         snapshot = replace(snapshot, empty_evaluations=0)
     if not snapshot.good_nodes:
         return await observe_pool(batch, ticket, snapshot)
+    if snapshot.elapsed_seconds > (2 * EVALUATION).total_seconds():
+        snapshot = await observe_pool(batch, ticket, snapshot)
     return snapshot if snapshot.running else await observe_job(batch, ticket, snapshot)
 
 
@@ -129,7 +139,7 @@ async def observe_nodes(batch: BatchClient, ticket: Ticket, snapshot: Snapshot) 
 
 async def observe_pool(batch: BatchClient, ticket: Ticket, snapshot: Snapshot) -> Snapshot:
     try:
-        pool = await batch.get_pool(ticket.pool_id, select=POOL)
+        pool = await batch.get_pool(ticket.pool_id, select=OF_POOL)
     except HttpResponseError as error:
         if not is_gone(error):
             raise
@@ -141,6 +151,7 @@ async def observe_pool(batch: BatchClient, ticket: Ticket, snapshot: Snapshot) -
         is_steady=pool.allocation_state == models.AllocationState.STEADY,
         resize_codes=tuple(error.code or "" for error in errors),
         resize_explanation="; ".join(explanation(error) for error in errors),
+        unevaluated_minutes=unevaluated_minutes(pool, now=datetime.now(UTC)),
     )
     return note_evaluation(snapshot, pool.auto_scale_run, ticket)
 
@@ -173,6 +184,16 @@ def note_evaluation(
 def is_during_run(moment: datetime | None, ticket: Ticket) -> bool:
     """Return whether an event of the pool is from this run. Those of its own pool always are."""
     return ticket.owns_pool or moment is None or moment >= ticket.started_at
+
+
+def unevaluated_minutes(pool: models.BatchPool, *, now: datetime) -> float:
+    """Return the minutes since Batch evaluated the pool's formula, if it missed two evaluations."""
+    interval = pool.auto_scale_evaluation_interval
+    if not (pool.enable_auto_scale and interval and pool.creation_time):
+        return 0
+    run = pool.auto_scale_run
+    elapsed = now - (run.timestamp if run else pool.creation_time)
+    return elapsed / MINUTE if elapsed > 2 * interval + MINUTE else 0
 
 
 async def observe_job(batch: BatchClient, ticket: Ticket, snapshot: Snapshot) -> Snapshot:

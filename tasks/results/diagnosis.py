@@ -193,6 +193,16 @@ TABLE: tuple[Rule, ...] = (
         effect="wait",
     ),
     Rule(
+        "FormulaNotEvaluated",
+        lambda s: s.unevaluated_minutes > 0,
+        "Batch does not evaluate the pool's autoscale formula.",
+        "The last evaluation was {0.unevaluated_minutes:.0f} minutes ago: Batch has missed two or"
+        " more.",
+        "Until it does, the pool neither adds nor removes nodes. If this run is killed, delete the"
+        " pool in the Azure portal.",
+        effect="wait",
+    ),
+    Rule(
         "NodesEvicted",
         lambda s: not s.running and s.evicted_nodes > 0 and not s.good_nodes,
         "All Spot nodes are evicted.",

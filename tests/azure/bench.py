@@ -19,6 +19,7 @@ from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoun
 from azure.storage.blob.aio import BlobClient, ContainerClient
 
 from tasks.azure.api_errors import code_of
+from tasks.azure.autoscale import EVALUATION
 from tasks.azure.clients import batch_client, blob_service
 from tasks.azure.sas import Signer, make_signer
 from tasks.containers import make_containers
@@ -29,7 +30,6 @@ from tasks.pool import make_pool
 QUESTIONS = Path(__file__).with_name("questions")
 TIMEOUT = timedelta(minutes=20)  # a node takes some minutes to boot, and the questions a few more
 SLOWEST_POLL_SECONDS = 2.0
-EVALUATION_PAUSE_SECONDS = 35  # Batch evaluates a pool's formula at most once in 30 seconds
 CONDITIONS = models.OutputFileUploadCondition
 T = TypeVar("T")
 
@@ -65,6 +65,7 @@ class Bench:
     pool_id: str
     shared_job: str  # for most questions: a new account may have only twenty jobs at a time
     created_jobs: list[str] = field(default_factory=list)
+    created_pools: list[str] = field(default_factory=list)
 
     def fresh(self, kind: str) -> str:
         return f"{kind}-{uuid.uuid4().hex[:12]}"
@@ -171,17 +172,38 @@ class Bench:
 
     async def evaluate(self, formula: str) -> str:
         """Return the node targets that a formula sets, or its error code. Nothing changes."""
-        options = models.BatchPoolEvaluateAutoScaleOptions(auto_scale_formula=formula)
-        try:
-            run = await self.batch.evaluate_pool_auto_scale(self.pool_id, options)
-        except HttpResponseError as error:
-            if "TooManyRequests" not in str(code_of(error)):
-                raise
-            await asyncio.sleep(EVALUATION_PAUSE_SECONDS)
-            run = await self.batch.evaluate_pool_auto_scale(self.pool_id, options)
+        run = await self.evaluated(await self.empty_pool(), formula)
         if run.error:
             return str(run.error.code)
         return " ".join(sorted(each for each in run.results.split(";") if "$Target" in each))
+
+    async def empty_pool(self) -> str:
+        """Create a pool without nodes. Batch accepts one change per 30 seconds of a pool."""
+        ticket = issue_ticket("questions", TIMEOUT)
+        self.created_pools.append(ticket.pool_id)
+        await make_pool.fn(ticket, Pool(), files=0)
+        return ticket.pool_id
+
+    async def evaluated(self, pool_id: str, formula: str) -> models.AutoScaleRun:
+        options = models.BatchPoolEvaluateAutoScaleOptions(auto_scale_formula=formula)
+        return await self.batch.evaluate_pool_auto_scale(pool_id, options)
+
+    async def enable(self, pool_id: str, formula: str) -> None:
+        """Set a pool's formula, with the interval that the pipeline always uses."""
+        options = models.BatchPoolEnableAutoScaleOptions(
+            auto_scale_formula=formula, auto_scale_evaluation_interval=EVALUATION
+        )
+        await self.batch.enable_pool_auto_scale(pool_id, options)
+
+    async def scaled(self, pool_id: str, *, after: datetime) -> models.BatchPool:
+        """Return a pool once Batch has evaluated its formula by its schedule after a time."""
+
+        async def look() -> models.BatchPool | None:
+            pool = await self.batch.get_pool(pool_id)
+            run = pool.auto_scale_run
+            return pool if run and run.timestamp > after else None
+
+        return await self.until(look)
 
     async def sizes(self, folder: str) -> dict[str, int]:
         """Return the sizes of a folder's blobs in bytes, by their names within the folder."""
@@ -286,7 +308,8 @@ def issue_ticket(prefix: str, timeout: timedelta) -> Ticket:
 
 
 async def _clear(bench: Bench) -> None:
-    await _delete(f"pool {bench.pool_id}", bench.batch.begin_delete_pool(bench.pool_id))
+    for pool_id in (bench.pool_id, *bench.created_pools):
+        await _delete(f"pool {pool_id}", bench.batch.begin_delete_pool(pool_id))
     await _delete(f"folder {bench.folder}", _delete_folder(bench))
     for job in bench.created_jobs:
         await _delete(f"job {job}", bench.batch.begin_delete_job(job))

@@ -11,8 +11,9 @@ from tasks.parameters import Pool
 
 WANTED = "$TargetDedicatedNodes=0 $TargetLowPriorityNodes=0"
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
+POOL = Pool(dedicated_nodes=2)
 
 
 async def ask(bench: Bench) -> str:
-    demand = until_deadline(5, deadline=PAST)
-    return await bench.evaluate(scale_formula(demand, Pool(dedicated_nodes=2), now=PAST))
+    demand = until_deadline(5, POOL, deadline=PAST, now=PAST)
+    return await bench.evaluate(scale_formula(demand, POOL, now=PAST))

@@ -5,6 +5,7 @@ No test compiles them: this requires the Bicep compiler, or `az deployment group
 
 import re
 import uuid
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ from azure.batch import models as m
 from azure.identity import DefaultAzureCredential
 from azure.mgmt.batch import BatchManagementClient
 from azure.mgmt.storage import StorageManagementClient
+from records import NOW
 
 from bicep import Bicep, arguments, called, entries, literal, misfits, text, walk
+from local_azure.batch.autoscale import Scene, evaluate
+from local_azure.batch.history import History
 from local_azure.batch.images import SUPPORTED
 from tasks.azure.settings import SETTINGS, Environment, check_environment
 from tasks.naming import log_container, memory_container
@@ -249,11 +253,33 @@ def test_the_shared_pool_has_a_supported_image() -> None:
     assert "batchSupportEndOfLife" not in image
 
 
-def test_batch_can_evaluate_the_formula_of_the_shared_pool(batch: BatchClient) -> None:
+def shared_formula(**changed: int) -> str:
     lines = POOL.of("variable")["formula"].value.named_children[1].named_children[0]
-    values = {name: literal(p.value) for name, p in POOL.of("parameter").items()}
+    values = {name: literal(p.value) for name, p in POOL.of("parameter").items()} | changed
     formula = "\n".join(text(line).strip("'") for line in lines.named_children)
-    formula = re.sub(r"\$\{(\w+)\}", lambda found: str(values[found[1]]), formula)
+    return re.sub(r"\$\{(\w+)\}", lambda found: str(values[found[1]]), formula)
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3, 7])
+@pytest.mark.parametrize("dedicated", [0, 2, 50])
+def test_every_file_gets_a_slot_in_the_shared_pool_although_batch_cuts_fractions(
+    slots: int, dedicated: int
+) -> None:
+    formula = shared_formula(slotsPerNode=slots, dedicatedNodes=dedicated, spotNodes=100)
+    for pending in range(2 * slots + 2):
+        history, metrics = History(), {"$PendingTasks": pending}
+        history.add(NOW - timedelta(minutes=5), metrics)
+        found = evaluate(formula, Scene(now=NOW, present=metrics, history=history))
+        assert (found.spot or 0) + (found.dedicated or 0) == -(-pending // slots)
+
+
+def test_the_page_on_pools_shows_the_formula_of_the_shared_pool_as_it_is() -> None:
+    page = (FOLDER.parents[1] / "docs" / "pools-and-cost.md").read_text()
+    assert f"```text\n{shared_formula()}\n```" in page
+
+
+def test_batch_can_evaluate_the_formula_of_the_shared_pool(batch: BatchClient) -> None:
+    formula = shared_formula()
     name = f"formula-{uuid.uuid4().hex[:8]}"
     machine = m.VirtualMachineConfiguration(
         image_reference=m.BatchVmImageReference(

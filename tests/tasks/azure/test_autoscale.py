@@ -1,49 +1,117 @@
 """The formulas, evaluated by the local Batch service."""
 
+import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
-from records import NOW
+from records import NOW, a_ticket
 
 from local_azure.batch.autoscale import Scene, evaluate
 from local_azure.batch.history import History
-from tasks.azure.autoscale import scale_formula, until_deadline, while_warm
+from tasks.azure.autoscale import NO_NODES, next_minute, scale_formula, until_deadline, while_warm
 from tasks.parameters import Pool
+from tasks.pool import demand
 
+PAGE = (Path(__file__).parents[3] / "docs" / "pools-and-cost.md").read_text()
 MINUTE = timedelta(minutes=1)
 DEADLINE = NOW + 30 * MINUTE
 
 
 def targets(
-    formula: str, *, now: datetime, pending: int = 0, spot: int = 0, evicted: int = 0
+    formula: str,
+    *,
+    now: datetime,
+    pending: float | Sequence[float] = 0,
+    spot: int = 0,
+    evicted: int = 0,
 ) -> tuple[int | None, int | None]:
-    """Return the Spot and dedicated nodes if the counts were the same for half an hour."""
-    present = {
-        "$PendingTasks": pending,
-        "$CurrentLowPriorityNodes": spot,
-        "$PreemptedNodeCount": evicted,
-    }
+    """Return the Spot and dedicated nodes after half an hour with these counts.
+
+    `pending` is one number for all the time, or the numbers of each half minute, the latest last.
+    """
+    counts = (pending,) * 60 if isinstance(pending, float | int) else pending
+    nodes = {"$CurrentLowPriorityNodes": spot, "$PreemptedNodeCount": evicted}
     history = History()
-    for half_minutes in range(60):
-        history.add(now - 30 * MINUTE + half_minutes * MINUTE / 2, present)
+    for age, count in zip(reversed(range(len(counts))), counts, strict=True):
+        history.add(now - age * MINUTE / 2, {**nodes, "$PendingTasks": count})
+    present = {**nodes, "$PendingTasks": counts[-1] if counts else 0}
     found = evaluate(formula, Scene(now=now, present=present, history=history))
     assert found.deallocation == "taskcompletion"
     return found.spot, found.dedicated
+
+
+def own_formula(nodes: int, pool: Pool, *, deadline: datetime = DEADLINE) -> str:
+    return scale_formula(until_deadline(nodes, pool, deadline=deadline, now=NOW), pool, now=NOW)
 
 
 @pytest.mark.parametrize(
     ("now", "expected"),
     [(NOW, (3, 1)), (DEADLINE - MINUTE, (3, 1)), (DEADLINE, (0, 0)), (DEADLINE + MINUTE, (0, 0))],
 )
-def test_a_run_has_its_nodes_until_the_deadline(now: datetime, expected: tuple[int, int]) -> None:
-    pool = Pool(spot_nodes=5, dedicated_nodes=1)
-    formula = scale_formula(until_deadline(4, deadline=DEADLINE), pool, now=NOW)
-    assert targets(formula, now=now) == expected
+def test_a_run_with_enough_files_has_its_nodes_until_the_deadline(
+    now: datetime, expected: tuple[int, int]
+) -> None:
+    formula = own_formula(4, Pool(spot_nodes=5, dedicated_nodes=1))
+    assert targets(formula, now=now, pending=7) == expected
+
+
+def test_a_run_has_its_nodes_from_the_start_before_its_first_file_is_uploaded() -> None:
+    formula = own_formula(4, Pool())
+    assert targets(formula, now=NOW, pending=()) == (4, 0)
+    assert targets(formula, now=NOW + 19 * MINUTE, pending=0) == (4, 0)
+    assert targets(formula, now=NOW + 20 * MINUTE, pending=0) == (0, 0)
+
+
+@pytest.mark.parametrize(("pending", "expected"), [(0, 0), (1, 1), (2, 1), (3, 2), (8, 4), (99, 5)])
+def test_after_the_start_a_run_has_the_nodes_that_its_pending_files_need(
+    pending: int, expected: int
+) -> None:
+    formula = own_formula(5, Pool(slots_per_node=2))
+    assert targets(formula, now=NOW + 25 * MINUTE, pending=pending) == (expected, 0)
+
+
+def test_nodes_stay_during_a_pause_of_ten_minutes_between_waves() -> None:
+    """The upload of the second wave takes ten minutes, in which no file is pending."""
+    formula = own_formula(4, Pool(), deadline=NOW + 500 * MINUTE)
+    waves = [8] * 50 + [0] * 20 + [8] * 50
+    for half_minutes in range(50, len(waves)):
+        now = NOW + half_minutes * MINUTE / 2
+        assert targets(formula, now=now, pending=waves[: half_minutes + 1]) == (4, 0)
+
+
+@pytest.mark.parametrize(("minutes", "expected"), [(19, 4), (20.5, 0), (25, 0)])
+def test_nodes_leave_when_no_file_was_pending_for_twenty_minutes(
+    minutes: float, expected: int
+) -> None:
+    formula = own_formula(4, Pool(), deadline=NOW + 500 * MINUTE)
+    samples = [8] * 100 + [0] * int(2 * minutes)
+    assert targets(formula, now=NOW + 90 * MINUTE, pending=samples) == (expected, 0)
+
+
+def test_without_any_sample_a_run_keeps_its_nodes_until_the_deadline() -> None:
+    formula = own_formula(4, Pool(slots_per_node=3))
+    assert targets(formula, now=NOW + 25 * MINUTE, pending=()) == (4, 0)
+    assert targets(formula, now=DEADLINE, pending=()) == (0, 0)
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3, 7])
+@pytest.mark.parametrize("dedicated", [0, 2, 50])
+def test_every_file_gets_a_slot_although_batch_cuts_fractions(slots: int, dedicated: int) -> None:
+    pool = Pool(spot_nodes=100, dedicated_nodes=dedicated, slots_per_node=slots)
+    own = own_formula(1, pool, deadline=NOW + 500 * MINUTE)
+    warm = pool.model_copy(update={"keep_warm_minutes": 20})
+    warm_formula = scale_formula(while_warm(1, warm, now=NOW), warm, now=NOW)
+    for pending in range(2 * slots + 2):
+        for formula in (own, warm_formula):
+            spot, reserved = targets(formula, now=NOW + 60 * MINUTE, pending=pending)
+            assert (spot or 0) + (reserved or 0) == -(-pending // slots)
 
 
 def test_the_time_zone_of_a_deadline_does_not_matter() -> None:
     there = DEADLINE.astimezone(timezone(timedelta(hours=-5)))
-    assert until_deadline(4, deadline=there) == until_deadline(4, deadline=DEADLINE)
+    assert own_formula(4, Pool(), deadline=there) == own_formula(4, Pool())
 
 
 @pytest.mark.parametrize(
@@ -61,35 +129,36 @@ def test_dedicated_nodes_replace_spot_nodes_after_the_fallback_minutes(
     minutes: int, nodes: dict[str, int], expected: tuple[int, int]
 ) -> None:
     pool = Pool(fallback_minutes=10)
-    formula = scale_formula(until_deadline(4, deadline=DEADLINE), pool, now=NOW)
-    assert targets(formula, now=NOW + minutes * MINUTE, **nodes) == expected
+    formula = own_formula(4, pool)
+    assert targets(formula, now=NOW + minutes * MINUTE, pending=8, **nodes) == expected
 
 
 def test_nodes_that_were_just_evicted_are_not_replaced() -> None:
     pool = Pool(fallback_minutes=10)
-    formula = scale_formula(until_deadline(4, deadline=DEADLINE), pool, now=NOW)
+    formula = own_formula(4, pool)
     history = History()
     for half_minutes in range(40):
         lost = 4 if half_minutes >= 30 else 0
-        history.add(NOW + half_minutes * MINUTE / 2, {"$PreemptedNodeCount": lost})
-    present = {"$PreemptedNodeCount": 4, "$CurrentLowPriorityNodes": 4}
+        counts = {"$PreemptedNodeCount": lost, "$PendingTasks": 8}
+        history.add(NOW + half_minutes * MINUTE / 2, counts)
+    present = {"$PreemptedNodeCount": 4, "$CurrentLowPriorityNodes": 4, "$PendingTasks": 8}
     scene = Scene(now=NOW + 20 * MINUTE, present=present, history=history)
     assert evaluate(formula, scene).dedicated == 0
 
 
 def test_nodes_without_samples_do_not_count_as_evicted() -> None:
     pool = Pool(fallback_minutes=1)
-    formula = scale_formula(until_deadline(4, deadline=DEADLINE), pool, now=NOW)
+    formula = own_formula(4, pool)
     history = History()
-    history.add(NOW, {"$PreemptedNodeCount": 0})
-    present = {"$PreemptedNodeCount": 0, "$CurrentLowPriorityNodes": 4}
+    history.add(NOW, {"$PreemptedNodeCount": 0, "$PendingTasks": 0})
+    present = {"$PreemptedNodeCount": 0, "$CurrentLowPriorityNodes": 4, "$PendingTasks": 0}
     scene = Scene(now=NOW + 5 * MINUTE, present=present, history=history)
     assert evaluate(formula, scene).dedicated == 0
 
 
 def test_without_fallback_minutes_spot_nodes_are_not_replaced() -> None:
-    formula = scale_formula(until_deadline(4, deadline=DEADLINE), Pool(), now=NOW)
-    assert targets(formula, now=NOW + 20 * MINUTE, spot=0) == (4, 0)
+    formula = own_formula(4, Pool())
+    assert targets(formula, now=NOW + 20 * MINUTE, pending=8, spot=0) == (4, 0)
 
 
 @pytest.mark.parametrize(
@@ -116,3 +185,22 @@ def test_a_warm_pool_that_lost_its_nodes_gets_nodes_for_new_files() -> None:
     formula = scale_formula(while_warm(5, pool, now=NOW), pool, now=NOW)
     assert targets(formula, now=NOW + 60 * MINUTE, pending=0) == (0, 0)
     assert targets(formula, now=NOW + 60 * MINUTE, pending=10) == (5, 0)
+
+
+def test_runs_that_start_in_the_same_minute_demand_the_same() -> None:
+    times = [NOW + timedelta(seconds=seconds) for seconds in (1, 30, 60)]
+    assert {next_minute(time) for time in times} == {NOW + MINUTE}
+    assert next_minute(NOW) == NOW
+
+
+@pytest.mark.parametrize("pool", [Pool(), Pool(fallback_minutes=20), Pool(keep_warm_minutes=60)])
+def test_the_page_on_pools_shows_the_formulas_of_runs_as_they_are(pool: Pool) -> None:
+    ticket = a_ticket(now=NOW, deadline=NOW + 480 * MINUTE)
+    formula = scale_formula(demand(ticket, pool, files=10, now=NOW), pool, now=NOW)
+    assert f"```text\n{formula}\n```" in PAGE
+
+
+def test_the_page_on_pools_shows_the_formula_for_no_nodes_and_no_other_formulas() -> None:
+    assert f"```text\n{NO_NODES}\n```" in PAGE
+    # Three of runs, the one for no nodes, and that of pool.bicep, which has its own test.
+    assert len(re.findall(r"^\$NodeDeallocationOption", PAGE, re.MULTILINE)) == 5

@@ -107,6 +107,4 @@ def test_all_tracks_begin_with_the_main_one() -> None:
 
 def test_a_film_whose_sound_cannot_be_decoded_has_a_warning() -> None:
     silent = Media((), Stream(2), 2, tracks=1)
-    assert track_warnings(silent, PRESETS["webm"]) == (
-        f"The output has no sound: {NO_SOUND}.",
-    )
+    assert track_warnings(silent, PRESETS["webm"]) == (f"The output has no sound: {NO_SOUND}.",)

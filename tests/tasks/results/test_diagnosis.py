@@ -140,6 +140,12 @@ def test_evictions_are_reported_with_a_remedy_when_no_node_is_left() -> None:
     assert wait_of(replace(evicted, evicted_nodes=1, unusable_nodes=1)).code == "NodesEvicted"
 
 
+def test_a_formula_that_batch_does_not_evaluate_is_reported_also_while_files_convert() -> None:
+    found = wait_of(replace(WAITING, nodes=1, running=1, unevaluated_minutes=12.4))
+    assert found.code == "FormulaNotEvaluated"
+    assert "12 minutes ago" in found.detail
+
+
 def test_the_deadline_names_what_the_run_waited_for() -> None:
     late = replace(WAITING, seconds_left=0)
     assert end_of(replace(late, running=2)).detail == "Files converting: 2, waiting: 3."

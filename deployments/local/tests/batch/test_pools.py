@@ -10,6 +10,11 @@ from azure.core.rest import HttpResponse
 
 from lab import FaultOrders, Lab, NewLab, Stubborn, until
 
+EMPTY = (
+    "$TargetDedicatedNodes = 0; $TargetLowPriorityNodes = 0;"
+    " $NodeDeallocationOption = taskcompletion;"
+)
+ONE_SPOT_NODE = "$TargetLowPriorityNodes = 1;"
 FORMULA = '$TargetLowPriorityNodes = time() < time("2100-01-01T00:00:00Z") ? 2 : 0;'
 
 
@@ -180,14 +185,56 @@ def test_autoscale_is_switched_on_evaluated_and_switched_off(lab: Lab) -> None:
         pool_id, m.BatchPoolEvaluateAutoScaleOptions(auto_scale_formula="$TargetDedicatedNodes=1")
     )
     assert run.results.startswith("$TargetDedicatedNodes=1;$TargetLowPriorityNodes=2")
-    run = lab.client.evaluate_pool_auto_scale(
-        pool_id, m.BatchPoolEvaluateAutoScaleOptions(auto_scale_formula="$Cores=1")
-    )
-    assert run.error.code == "AutoScalingFormulaEvaluationError"
     lab.client.disable_pool_auto_scale(pool_id)
     pool = lab.client.get_pool(pool_id)
     assert (pool.enable_auto_scale, pool.auto_scale_formula) == (False, None)
     assert pool.current_low_priority_nodes == 2
+
+
+def test_an_error_in_a_formula_is_part_of_the_answer(lab: Lab) -> None:
+    pool_id = lab.pool(nodes=0, enable_auto_scale=True, auto_scale_formula=EMPTY)
+    options = m.BatchPoolEvaluateAutoScaleOptions(auto_scale_formula="$Cores=1")
+    run = lab.client.evaluate_pool_auto_scale(pool_id, options)
+    assert run.error.code == "AutoScalingFormulaEvaluationError"
+
+
+def test_pending_tasks_are_those_that_wait_and_those_that_run(lab: Lab) -> None:
+    pool_id = lab.pool(nodes=1, task_slots_per_node=1)
+    job_id = lab.job(pool_id)
+    first, *_ = [lab.task(job_id, "sleep 60") for _ in range(3)]
+    lab.state(job_id, first, "running")
+    formula = "$TargetDedicatedNodes = $PendingTasks;"
+    body = m.BatchPoolEnableAutoScaleOptions(auto_scale_formula=EMPTY)
+    lab.client.enable_pool_auto_scale(pool_id, body)
+    options = m.BatchPoolEvaluateAutoScaleOptions(auto_scale_formula=formula)
+    run = lab.client.evaluate_pool_auto_scale(pool_id, options)
+    assert run.results.startswith("$TargetDedicatedNodes=3;")
+
+
+def test_a_formula_cannot_be_evaluated_twice_within_30_seconds(
+    lab: Lab, faults: FaultOrders
+) -> None:
+    pool_id = lab.pool(nodes=0, enable_auto_scale=True, auto_scale_formula=EMPTY)
+
+    def evaluate() -> HttpResponse:
+        body = {"autoScaleFormula": FORMULA}
+        return lab.send("POST", f"/pools/{pool_id}/evaluateautoscale", json=body)
+
+    assert evaluate().status_code == 200
+    again = evaluate()
+    assert (again.status_code, again.json()["code"]) == (429, "TooManyRequests")
+    faults.order("clock", rate=600)
+    until(lambda: evaluate().status_code == 200)
+
+
+def test_autoscale_cannot_be_enabled_during_a_resize(lab: Lab) -> None:
+    pool_id = lab.pool(nodes=1, enable_auto_scale=True, auto_scale_formula=ONE_SPOT_NODE)
+    job_id = lab.job(pool_id)
+    lab.state(job_id, lab.task(job_id, "sleep 60"), "running")
+    shrink = m.BatchPoolEnableAutoScaleOptions(auto_scale_formula=EMPTY)
+    lab.client.enable_pool_auto_scale(pool_id, shrink)  # it waits for the task
+    again = lab.refused("POST", f"/pools/{pool_id}/enableautoscale", json={})
+    assert again == (409, "PoolBeingResized")
 
 
 def test_autoscale_cannot_be_enabled_twice_within_30_seconds(lab: Lab, faults: FaultOrders) -> None:

@@ -303,6 +303,8 @@ class Pool(Record):
     interval: Any = None
     enabled: datetime | None = None
     """When autoscale was last enabled by a request."""
+    evaluated: datetime | None = None
+    """When a formula was last evaluated by a request."""
     auto_scale_run: dict[str, Any] | None = None
     resizing: "asyncio.Task[None] | None" = None
     scaling: "asyncio.Task[None] | None" = None

@@ -13,7 +13,7 @@ from local_azure.batch.operations import check_identities, service_of
 from local_azure.batch.service import Service
 from local_azure.batch.state import AllocationState, Pool, PoolState
 
-ENABLE_PAUSE = timedelta(seconds=30)
+FORMULA_PAUSE = timedelta(seconds=30)
 FILTERABLE = (
     "id",
     "displayName",
@@ -155,9 +155,11 @@ async def enable_autoscale(request: Request) -> Response:
     if formula is None:
         raise BatchError("MissingRequiredProperty", PropertyName="autoScaleFormula")
     autoscale.evaluate(formula, service.allocation.scene(pool))
-    _check_pause(pool, service.clock.now())
-    if pool.formula is None:
-        _check_steady(pool)
+    # Specification: "You cannot enable automatic scaling on a Pool if a resize operation is in
+    # progress on the Pool", "You cannot call this API for the same Pool more than once every 30
+    # seconds."
+    _check_steady(pool)
+    _check_pause(pool.enabled, service.clock.now(), code="TooManyEnableAutoScaleRequests")
     pool.enabled = service.clock.now()
     default = pool.interval or pool.spec.auto_scale_evaluation_interval
     pool.interval = change.auto_scale_evaluation_interval or default
@@ -165,10 +167,10 @@ async def enable_autoscale(request: Request) -> Response:
     return _changed(request, pool, 200)
 
 
-def _check_pause(pool: Pool, now: datetime) -> None:
-    """Refuse to enable autoscale again within 30 seconds, as the specification says."""
-    if pool.enabled is not None and now - pool.enabled < ENABLE_PAUSE:
-        raise BatchError("TooManyEnableAutoScaleRequests")
+def _check_pause(latest: datetime | None, now: datetime, *, code: str) -> None:
+    """Refuse to enable autoscale, or to evaluate a formula, again within 30 seconds."""
+    if latest is not None and now - latest < FORMULA_PAUSE:
+        raise BatchError(code)
 
 
 async def disable_autoscale(request: Request) -> Response:
@@ -184,6 +186,10 @@ async def evaluate_autoscale(request: Request) -> Response:
     if pool.formula is None:
         raise BatchError("OperationInvalidForCurrentState", Reason="Autoscale is not on")
     now = service.clock.now()
+    # Azure.Compute.Batch, the SDK for .NET, on BatchErrorCode.TooManyRequests: "Requests for the
+    # same pool must be separated by at least 30 seconds."
+    _check_pause(pool.evaluated, now, code="TooManyRequests")
+    pool.evaluated = now
     try:
         targets = autoscale.evaluate(formula, service.allocation.scene(pool))
     except BatchError as error:
