@@ -10,10 +10,16 @@ from azure.core.exceptions import (
 TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 
 
+class RefreshFailedError(ClientAuthenticationError):
+    """A sign-in that worked before could not be renewed. The network or Entra ID may be down."""
+
+
 def is_transient(error: BaseException) -> bool:
     """Return whether the same request may succeed later."""
     if isinstance(error, HttpResponseError) and error.status_code is not None:
         return error.status_code in TRANSIENT_STATUS
+    if isinstance(error, RefreshFailedError):
+        return True
     if isinstance(error, ClientAuthenticationError):  # not signed in
         return False
     # An HTTP error without a status is a response that was cut off.

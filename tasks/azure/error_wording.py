@@ -6,7 +6,7 @@ from typing import Any
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 
-from tasks.azure.api_errors import code_of
+from tasks.azure.api_errors import RefreshFailedError, code_of
 from tasks.errors import AccountError, ConvertError, SettingsError
 
 ROLES = {"Batch": "Azure Batch Data Contributor", "Storage": "Storage Blob Data Contributor"}
@@ -35,6 +35,8 @@ DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 def explain(error: AzureError) -> ConvertError:
     """Return an error that names the service and the remedy."""
+    if isinstance(error, RefreshFailedError):
+        return AccountError(error.message, "Run again, after `az login` if you use the Azure CLI.")
     if isinstance(error, ClientAuthenticationError) and error.status_code is None:
         return explain_sign_in(error.message)
     if not isinstance(error, HttpResponseError):

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.batch import BatchClient
 
 from programs import CONVERT
+from tasks.azure.clients import batch_client, blob_service
+from tasks.azure.sign_in import TOKENS
 
 Library = Callable[..., Path]
 
@@ -66,3 +69,37 @@ def test_a_missing_sign_in_is_one_error_with_the_remedy(run: Any, library: Libra
         library("a.mp4"), AZURE_CLIENT_SECRET="", AZURE_TOKEN_CREDENTIALS="EnvironmentCredential"
     )
     assert_one_error(ended, "EnvironmentCredential", "Run `az login`")
+
+
+@pytest.mark.accounts("entra")
+async def test_a_run_whose_sign_in_cannot_be_renewed_ends_normally_while_it_is_valid(
+    convert: Any,
+    library: Library,
+    order: Any,
+    batch: BatchClient,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for resource in ("https://batch.*", "https://storage.*"):
+        order("token", flaw="brief", resource=resource, times=1)
+        order("token", flaw="refused", resource=resource)
+    TOKENS.clear()
+    await sign_in()
+    before = names(batch)
+    report = await convert(library("a.mp4"))
+    TOKENS.clear()
+    assert report.summary.converted == 1
+    assert names(batch) <= before
+    assert "The present sign-in is valid for another" in caplog.text
+
+
+async def sign_in() -> None:
+    """Get the tokens for both accounts."""
+    async with batch_client() as batch, blob_service() as service:
+        await anext(batch.list_pools(), None)
+        await service.get_container_client("none").exists()
+
+
+def names(batch: BatchClient) -> set[str]:
+    """Return the pools and jobs that are not being deleted."""
+    found = [*batch.list_pools(), *batch.list_jobs()]
+    return {str(each.id) for each in found if each.state != "deleting"}

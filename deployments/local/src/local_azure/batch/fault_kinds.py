@@ -127,7 +127,17 @@ class TokenFault(StrikingOrder):
     """Microsoft Entra ID issues tokens with a flaw, or refuses to issue them."""
 
     kind: Literal["token"]
-    flaw: Literal["refused", "expired", "early", "audience", "issuer", "signature", "role"]
+    flaw: Literal[
+        "refused",
+        "unavailable",
+        "brief",
+        "expired",
+        "early",
+        "audience",
+        "issuer",
+        "signature",
+        "role",
+    ]
     resource: str = "*"
     """A pattern for the resource: `https://batch.*`."""
 
