@@ -22,7 +22,7 @@ from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClien
 from tasks.azure.api_errors import code_of, is_transient
 from tasks.azure.clients import batch_client, blob_service
 from tasks.azure.error_wording import explain
-from tasks.azure.images import vm_configuration
+from tasks.azure.images import is_tested, vm_configuration
 from tasks.azure.quota import check_quota
 from tasks.azure.sas import CLOCK_SKEW, LONGEST_DELEGATION, Signer, make_signer
 from tasks.azure.transport import open_transport
@@ -142,7 +142,9 @@ async def check_nodes(
         return Check("nodes", "failed", error.problem, error.remedy)
     except AzureError as error:
         return check_answers("nodes", [Answer(error=error)])
-    return Check("nodes", detail=f"{request.pool.vm_size}, {found.node_agent_sku_id}.")
+    is_known = request.node.has_own_image or is_tested(found, request.node.family)
+    remark = "" if is_known else " This project has not been tested with this release."
+    return Check("nodes", detail=f"{request.pool.vm_size}, {found.node_agent_sku_id}.{remark}")
 
 
 async def check_storage(

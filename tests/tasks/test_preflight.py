@@ -122,6 +122,15 @@ async def test_an_image_family_that_batch_does_not_offer_fails(checks_of: Prefli
     assert "almalinux, debian, ubuntu" in checks["nodes"].remedy
 
 
+async def test_an_image_that_is_not_tested_passes_with_a_remark(checks_of: Preflight) -> None:
+    checks = await checks_of(node=Node(image="ubuntu-26.04"))
+    assert checks["nodes"].state == "passed"
+    assert checks["nodes"].detail.endswith(
+        "26.04. This project has not been tested with this release."
+    )
+    assert (await checks_of())["nodes"].detail.endswith("batch.node.ubuntu 24.04.")
+
+
 async def test_a_shared_pool_that_does_not_exist_fails(checks_of: Preflight) -> None:
     checks = await checks_of(pool=Pool(id="nosuch"))
     assert failed(checks) == {"nodes"}
