@@ -293,6 +293,11 @@ class Limits(Parameters):
         description="Seconds to wait for another run that converts into the same folder, or into"
         " one around or inside it.",
     )
+    role_wait_minutes: Minutes = Field(
+        10,
+        description="Wait up to this many minutes for a missing role, because a new role takes"
+        " minutes to take effect. 0: do not wait.",
+    )
     max_node_hours: Amount = Field(
         0, description="Start no more conversions after this many node hours. 0: no limit."
     )

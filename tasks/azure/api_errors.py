@@ -1,5 +1,8 @@
 """Errors of Azure's APIs: their codes, and which of them are transient."""
 
+from http import HTTPStatus
+from typing import Any
+
 from azure.core.exceptions import (
     ClientAuthenticationError,
     HttpResponseError,
@@ -7,6 +10,7 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 
+PERMISSION_MISMATCH = "AuthorizationPermissionMismatch"
 TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -24,6 +28,30 @@ def is_transient(error: BaseException) -> bool:
         return False
     # An HTTP error without a status is a response that was cut off.
     return isinstance(error, ServiceRequestError | ServiceResponseError | HttpResponseError)
+
+
+def lacks_role(error: BaseException | None) -> bool:
+    """Return whether Azure knows who sends a request, but a role does not allow it (yet).
+
+    Batch says AuthorizationFailure (Azure/BatchExplorer #2203). From Storage, that is a firewall;
+    a missing role is AuthorizationPermissionMismatch, also for a SAS token of a signed-in identity:
+    https://learn.microsoft.com/rest/api/storageservices/common-rest-api-error-codes
+    """
+    if not isinstance(error, HttpResponseError) or error.status_code != HTTPStatus.FORBIDDEN:
+        return False
+    expected = PERMISSION_MISMATCH if is_of_storage(error) else "AuthorizationFailure"
+    return code_of(error) == expected and is_of_identity(error)
+
+
+def is_of_storage(error: HttpResponseError) -> bool:
+    return hasattr(error, "error_code")
+
+
+def is_of_identity(error: HttpResponseError) -> bool:
+    """Return whether a token of Entra ID, or of a user delegation key, came with the request."""
+    request: Any = error.response.request if error.response else None
+    is_bearer = getattr(request, "headers", {}).get("Authorization", "").startswith("Bearer ")
+    return is_bearer or "skoid=" in getattr(request, "url", "")
 
 
 GONE = ("JobNotFound", "JobBeingDeleted", "PoolNotFound")

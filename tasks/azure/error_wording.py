@@ -6,7 +6,7 @@ from typing import Any
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 
-from tasks.azure.api_errors import RefreshFailedError, code_of
+from tasks.azure.api_errors import RefreshFailedError, code_of, is_of_storage
 from tasks.errors import AccountError, ConvertError, SettingsError
 
 ROLES = {"Batch": "Azure Batch Data Contributor", "Storage": "Storage Blob Data Contributor"}
@@ -45,7 +45,7 @@ def explain(error: AzureError) -> ConvertError:
         )
     if error.status_code is None:
         return AccountError(f"A response from Azure was cut off: {error.message}.", "Run again.")
-    service = "Storage" if hasattr(error, "error_code") else "Batch"
+    service = "Storage" if is_of_storage(error) else "Batch"
     code = code_of(error) or error.reason or ""
     problem = f"Azure {service} refused a request: {error.status_code} {code}."
     if error.status_code in DENIED:

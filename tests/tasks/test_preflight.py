@@ -26,7 +26,8 @@ def checks_of(account: dict[str, str], containers: tuple[str, str]) -> Preflight
     assert account
 
     async def check(**parameters: Any) -> dict[str, Check]:
-        request = a_request(containers, run=Run(dry_run=True), **parameters)
+        given = {"limits": Limits(role_wait_minutes=0)} | parameters
+        request = a_request(containers, run=Run(dry_run=True), **given)
         checks = await preflight.fn(request, a_ticket())
         return {found.what: found for found in checks}
 

@@ -142,6 +142,16 @@ class TokenFault(StrikingOrder):
     """A pattern for the resource: `https://batch.*`."""
 
 
+class RoleDelay(Order):
+    """The roles of the tenant's application take effect this long after the order.
+
+    https://learn.microsoft.com/azure/role-based-access-control/troubleshooting says ten minutes.
+    """
+
+    kind: Literal["role"]
+    seconds: Seconds
+
+
 class CoreQuota(Order):
     """Resource Manager reports this number of cores. Pools can have more."""
 
@@ -209,6 +219,7 @@ Fault = Annotated[
     | UploadFailure
     | Loss
     | TokenFault
+    | RoleDelay
     | CoreQuota
     | SizeWithdrawal
     | Boot
