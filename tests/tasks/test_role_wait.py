@@ -43,8 +43,8 @@ async def test_a_run_waits_until_a_new_role_takes_effect_and_says_why(
     [line] = [record.message for record in caplog.records if record.name == "tasks.role_wait"]
     assert line == (
         "Azure Batch refused a request: 403 AuthorizationFailure. A role is missing"
-        " (Batch account). A new role takes up to ten minutes to take effect, so this run waits for up"
-        " to 1 minutes. To end at once: --limits.role-wait-minutes 0."
+        " (Batch account). A new role takes up to ten minutes to take effect, so this run waits for"
+        " up to 1 minutes. To end at once: --limits.role-wait-minutes 0."
     )
 
 
