@@ -21,6 +21,7 @@ from prefect.flows import Flow
 from prefect.states import Cancelled, Completed, Failed
 
 from tasks.azure.account_block import named_accounts
+from tasks.azure.api_errors import lacks_role
 from tasks.azure.settings import using_accounts
 from tasks.cancellation import CANCELLED, is_cancelling
 from tasks.cleanup import clean_up, end_predecessor, release_nodes
@@ -192,6 +193,8 @@ async def plan_beside_preflight(run: RunState) -> Plan:
         if planning.done() and isinstance(planning.exception(), ConvertError):
             return await planning
         run.checks = await checking
+        if planning.done() and lacks_role(planning.exception()):  # and checks have waited for it
+            return await make_plan(run.request)
         return await planning
     finally:
         await cancel_all(planning, checking)

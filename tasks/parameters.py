@@ -200,13 +200,15 @@ class Node(Parameters):
         str,
         Parameter(metavar="NAME"),
         *matching(
-            r"^([a-z]+|/subscriptions/\S+)$",
-            "an image family such as ubuntu, or an image's resource id such as /subscriptions/…",
+            r"^([a-z]+(-\d+(\.\d+)?)?|/subscriptions/\S+)$",
+            "an image family such as ubuntu, a release such as ubuntu-24.04, or an image's resource"
+            " id such as /subscriptions/…",
         ),
     ] = Field(
         "ubuntu",
-        description="Image family such as ubuntu, debian or almalinux (its newest verified release"
-        " is used), or the resource id of your own image.",
+        description="Image family such as ubuntu, debian or almalinux (its newest release that this"
+        " project has tested is used), a release such as ubuntu-26.04, or the resource id of your"
+        " own image.",
     )
     agent: Annotated[
         Name, *matching(r"^(batch\.node\..+)?$", "a node agent such as 'batch.node.el 9'")
@@ -244,13 +246,18 @@ class Node(Parameters):
     def has_own_image(self) -> bool:
         return self.image.startswith("/")
 
+    @property
+    def family(self) -> str:
+        """The family of an image that is not the user's own."""
+        return self.image.partition("-")[0]
+
     @model_validator(mode="after")
     def _check_image(self) -> Self:
         if self.has_own_image != bool(self.agent):
             raise ValueError(
                 "node.agent is required if node.image is a resource id, and not allowed otherwise"
             )
-        if self.ffmpeg == "apt" and not self.has_own_image and self.image not in APT_FAMILIES:
+        if self.ffmpeg == "apt" and not self.has_own_image and self.family not in APT_FAMILIES:
             raise ValueError(
                 f"{self.image} has no apt: set node.ffmpeg to 'image' or to az://container/blob"
             )
@@ -285,6 +292,11 @@ class Limits(Parameters):
         le=86400,
         description="Seconds to wait for another run that converts into the same folder, or into"
         " one around or inside it.",
+    )
+    role_wait_minutes: Minutes = Field(
+        10,
+        description="Wait up to this many minutes for a missing role, because a new role takes"
+        " minutes to take effect. 0: do not wait.",
     )
     max_node_hours: Amount = Field(
         0, description="Start no more conversions after this many node hours. 0: no limit."

@@ -23,31 +23,18 @@ from tasks.azure.autoscale import (
     until_deadline,
     while_warm,
 )
-from tasks.azure.clients import batch_client, blob_service
+from tasks.azure.clients import batch_client
 from tasks.azure.explanations import explanation
 from tasks.azure.images import vm_configuration
-from tasks.azure.sas import CLOCK_SKEW, make_signer
 from tasks.azure.scaling import set_formula, when_accepted
 from tasks.azure.tags import WARM, check_own, read_tags, tags, warm_tags, with_latest_expiry
 from tasks.errors import PoolError
-from tasks.media.addresses import AZURE, split_address
 from tasks.models import Ticket
 from tasks.naming import OWNER
 from tasks.parameters import Node, Pool
 from tasks.stage import stage
+from tasks.start_task import sign_ffmpeg, start_task
 
-# apt sometimes fails because of a mirror. A node whose start task fails is useless but billed.
-FFMPEG_FROM_APT = (
-    "command -v ffmpeg || for pause in 5 15 30; do"
-    " apt-get update && apt-get install -y --no-install-recommends ffmpeg && exit 0;"
-    " sleep $pause; done; command -v ffmpeg"
-)
-FFMPEG_IN_IMAGE = "command -v ffmpeg"
-# runner.sh looks there first. The start task runs it: a build for another CPU fails the node.
-FFMPEG_FROM_STORAGE = (
-    'bin="$AZ_BATCH_NODE_SHARED_DIR/bin" && mkdir -p "$bin" && cp -f ffmpeg "$bin/"'
-    ' && "$bin/ffmpeg" -version'
-)
 RENEWALS = 5  # attempts to renew a warm pool that other runs are changing
 logger = logging.getLogger(__name__)
 
@@ -224,31 +211,6 @@ def network(node: Node) -> models.NetworkConfiguration | None:
     return models.NetworkConfiguration(
         subnet_id=node.subnet_id,
         public_ip_address_configuration=addresses if node.public_ip == "none" else None,
-    )
-
-
-async def sign_ffmpeg(node: Node, *, until: datetime) -> str | None:
-    """Return a URL of ffmpeg in storage for nodes that start by then, or None for other sources."""
-    if not node.ffmpeg.startswith(AZURE):
-        return None
-    async with blob_service() as service:
-        signer = await make_signer(service, until=until + CLOCK_SKEW)
-    return signer.blob_url(*split_address(node.ffmpeg))
-
-
-def start_task(node: Node, *, ffmpeg_url: str | None = None) -> models.BatchStartTask:
-    scripts = {"apt": FFMPEG_FROM_APT, "image": FFMPEG_IN_IMAGE}
-    file = models.ResourceFile(http_url=ffmpeg_url, file_path="ffmpeg", file_mode="0755")
-    return models.BatchStartTask(
-        command_line=f"/bin/sh -c '{scripts.get(node.ffmpeg, FFMPEG_FROM_STORAGE)}'",
-        resource_files=[file] if ffmpeg_url else None,
-        wait_for_success=True,
-        max_task_retry_count=1,
-        user_identity=models.UserIdentity(
-            auto_user=models.AutoUserSpecification(
-                scope=models.AutoUserScope.POOL, elevation_level=models.ElevationLevel.ADMIN
-            )
-        ),
     )
 
 

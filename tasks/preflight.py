@@ -19,11 +19,11 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClient
 
-from tasks.azure.api_errors import code_of, is_transient
+from tasks.azure.api_errors import PERMISSION_MISMATCH, code_of, is_transient, lacks_role
 from tasks.azure.clients import batch_client, blob_service
 from tasks.azure.error_wording import explain
 from tasks.azure.explanations import of_code
-from tasks.azure.images import vm_configuration
+from tasks.azure.images import is_tested, vm_configuration
 from tasks.azure.quota import check_quota
 from tasks.azure.sas import CLOCK_SKEW, LONGEST_DELEGATION, Signer, make_signer
 from tasks.azure.transport import open_transport
@@ -33,6 +33,7 @@ from tasks.models import Check, Ticket
 from tasks.naming import log_container
 from tasks.parameters import Request
 from tasks.pool import check_identity, check_shared, get_shared
+from tasks.role_wait import MissingRole, wait_for_roles
 from tasks.stage import stage
 
 PAUSES_SECONDS = (0, 1, 2)  # before each attempt; they replace the SDKs' own retries
@@ -42,7 +43,7 @@ NEVER: Any = {"etag": "0x0", "match_condition": MatchConditions.IfNotModified}
 GRANTED = (404, 412)  # not found, or the condition is not met: the request is authorized
 TOLERATED_SKEW = timedelta(minutes=5)  # a third of the skew that invalidates signatures
 REMEDIES = {  # for codes that say more than their status
-    "AuthorizationPermissionMismatch": "Assign the role 'Storage Blob Data Contributor' on the"
+    PERMISSION_MISMATCH: "Assign the role 'Storage Blob Data Contributor' on the"
     " storage account to the signed-in identity.",
     "KeyBasedAuthenticationNotPermitted": "The storage account does not accept keys: remove the key"
     " from the settings and sign in.",
@@ -69,27 +70,33 @@ class Answer:
 
 @stage("preflight")
 async def preflight(request: Request, ticket: Ticket) -> tuple[Check, ...]:
-    """Make all checks, even if some of them fail.
+    """Make all checks, even if some of them fail. Wait for roles that may be new.
 
     Raises:
         PreflightError: Some checks failed. A dry run only returns them.
     """
+    wait = timedelta(minutes=request.limits.role_wait_minutes)
+    until = min(datetime.now(UTC) + wait, ticket.deadline)
+    checks = await wait_for_roles(lambda: make_checks(request, ticket), until=until)
+    if not request.run.dry_run:
+        raise_failed(checks)
+    return checks
+
+
+async def make_checks(request: Request, ticket: Ticket) -> tuple[Check, ...]:
     async with batch_client() as batch, blob_service() as service:
         (of_batch, batch_skews), (of_storage, storage_skews), quota = await asyncio.gather(
             check_batch(batch, request, ticket),
             check_storage(service, request, ticket),
             check_quota(request.pool),
         )
-    checks = (
+    return (
         *of_batch,
         *of_storage,
         check_clock([*batch_skews, *storage_skews]),
         check_deadline(request),
         quota,
     )
-    if not request.run.dry_run:
-        raise_failed(checks)
-    return checks
 
 
 def raise_failed(checks: Sequence[Check]) -> None:
@@ -144,7 +151,9 @@ async def check_nodes(
         return Check("nodes", "failed", error.problem, error.remedy)
     except AzureError as error:
         return check_answers("nodes", [Answer(error=error)])
-    return Check("nodes", detail=f"{request.pool.vm_size}, {found.node_agent_sku_id}.")
+    is_known = request.node.has_own_image or is_tested(found, request.node.family)
+    remark = "" if is_known else " This project has not been tested with this release."
+    return Check("nodes", detail=f"{request.pool.vm_size}, {found.node_agent_sku_id}.{remark}")
 
 
 async def check_storage(
@@ -272,7 +281,8 @@ def check_answers(what: str, answers: Iterable[Answer]) -> Check:
             return Check(what, "unchecked", f"{explained.problem} Azure is busy.")
         code = code_of(answer.error) if isinstance(answer.error, HttpResponseError) else None
         remedy = of_code(REMEDIES, code) or explained.remedy
-        return Check(what, "failed", explained.problem, remedy)
+        kind = MissingRole if lacks_role(answer.error) else Check
+        return kind(what, "failed", explained.problem, remedy)
     return Check(what)
 
 

@@ -49,6 +49,9 @@ var formula = join(
   '\n'
 )
 
+// The start task of pools that runs create, as one line.
+var installFfmpeg = replace(trim(loadTextContent('../../tasks/install_ffmpeg.sh')), '\n', ' ')
+
 resource account 'Microsoft.Batch/batchAccounts@2025-06-01' existing = {
   name: batchAccount
 }
@@ -76,11 +79,10 @@ resource pool 'Microsoft.Batch/batchAccounts/pools@2025-06-01' = {
     scaleSettings: {
       autoScale: { formula: formula, evaluationInterval: 'PT5M' }
     }
-    // The start task of pools that runs create.
     startTask: {
-      commandLine: '/bin/sh -c \'command -v ffmpeg || for pause in 5 15 30; do apt-get update && apt-get install -y --no-install-recommends ffmpeg && exit 0; sleep $pause; done; command -v ffmpeg\''
+      commandLine: '/bin/sh -c \'${installFfmpeg}\''
       waitForSuccess: true
-      maxTaskRetryCount: 1
+      maxTaskRetryCount: 0
       userIdentity: {
         autoUser: { scope: 'Pool', elevationLevel: 'Admin' }
       }

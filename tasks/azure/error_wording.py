@@ -6,7 +6,7 @@ from typing import Any
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 
-from tasks.azure.api_errors import code_of
+from tasks.azure.api_errors import RefreshFailedError, code_of, is_of_storage
 from tasks.azure.explanations import join_details
 from tasks.errors import AccountError, ConvertError, SettingsError
 
@@ -36,6 +36,8 @@ DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 def explain(error: AzureError) -> ConvertError:
     """Return an error that names the service and the remedy."""
+    if isinstance(error, RefreshFailedError):
+        return AccountError(error.message, "Run again, after `az login` if you use the Azure CLI.")
     if isinstance(error, ClientAuthenticationError) and error.status_code is None:
         return explain_sign_in(error.message)
     if not isinstance(error, HttpResponseError):
@@ -44,7 +46,7 @@ def explain(error: AzureError) -> ConvertError:
         )
     if error.status_code is None:
         return AccountError(f"A response from Azure was cut off: {error.message}.", "Run again.")
-    service = "Storage" if hasattr(error, "error_code") else "Batch"
+    service = "Storage" if is_of_storage(error) else "Batch"
     code = code_of(error) or error.reason or ""
     problem = f"Azure {service} refused a request: {error.status_code} {code}."
     if error.status_code in DENIED:

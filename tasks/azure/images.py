@@ -10,6 +10,10 @@ from tasks.errors import PoolError
 from tasks.parameters import Node
 
 IMAGE_MARGIN = timedelta(days=30)  # an image is not used if its support ends sooner
+# The releases that the project supports: its tests run on Debian 12, and with versions of ffmpeg
+# around those of Ubuntu (4.4 and 6.1). A later release is used by its name only, or when Batch
+# supports none of these any more. Ubuntu 26.04 is coming: Azure/Batch #200.
+TESTED = {"ubuntu": ("22.04", "24.04"), "debian": ("12",)}
 LTS = re.compile(r"\b\d[02468]\.04\b")  # Ubuntu's releases of April in even years
 # Images for another processor or another purpose, or not yet released.
 SPECIAL = re.compile(
@@ -39,13 +43,16 @@ def vm_configuration(
 
 
 def choose_image(
-    images: Iterable[models.BatchSupportedImage], family: str, *, now: datetime, until: datetime
+    images: Iterable[models.BatchSupportedImage], name: str, *, now: datetime, until: datetime
 ) -> models.BatchSupportedImage:
-    """Return the family's newest release that Batch has verified and supports long enough.
+    """Return the newest image that fits a family such as ubuntu, or a release as ubuntu-24.04.
+
+    Of a family, releases that the project has tested come first.
 
     Raises:
-        PoolError: Batch offers no such image.
+        PoolError: Batch offers no such image that it has verified and supports long enough.
     """
+    family, _, release = name.partition("-")
     last_day = max(now + IMAGE_MARGIN, until)
     offered = list(images)
     fitting = [image for image in offered if fits(image, family, last_day=last_day)]
@@ -57,7 +64,20 @@ def choose_image(
             f"Set node.image to a family that it offers ({families or 'none'}), or to the resource"
             " id of your own image.",
         )
-    return max(fitting, key=release_and_generation)
+    wanted = [release] if release else TESTED.get(family, ())
+    chosen = [image for image in fitting if release_of(image.node_agent_sku_id) in wanted]
+    if release and not chosen:
+        releases = sorted({release_of(image.node_agent_sku_id) for image in fitting})
+        raise PoolError(
+            f"Azure Batch offers no verified image of {family.title()} {release} in this region.",
+            f"Set node.image to {' or '.join(f'{family}-{known}' for known in releases)}.",
+        )
+    return max(chosen or fitting, key=release_and_generation)
+
+
+def is_tested(machine: models.VirtualMachineConfiguration, family: str) -> bool:
+    """Return whether the project has been tested with the image's release."""
+    return release_of(machine.node_agent_sku_id) in TESTED.get(family, ())
 
 
 def fits(image: models.BatchSupportedImage, family: str, *, last_day: datetime) -> bool:
@@ -87,8 +107,14 @@ def family_of(image: models.BatchSupportedImage) -> str:
     return next((part for part in parts if part not in ("com", "x")), "")
 
 
+def release_of(agent: str) -> str:
+    """Return the release that a node agent is for, such as 24.04 of `batch.node.ubuntu 24.04`."""
+    found = re.search(r"\d[\d.]*$", agent)
+    return found[0] if found else ""
+
+
 def release_and_generation(image: models.BatchSupportedImage) -> tuple[list[int], bool, str]:
     """Return a sort key: the newest release last, and generation 2, which all VM sizes support."""
-    release = [int(number) for number in re.findall(r"\d+", image.node_agent_sku_id)]
+    release = [int(number) for number in release_of(image.node_agent_sku_id).split(".") if number]
     sku = image.image_reference.sku or ""
     return release, not sku.endswith("gen1"), sku

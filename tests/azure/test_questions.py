@@ -40,6 +40,13 @@ def test_the_local_service_gives_the_answer_that_the_pipeline_relies_on(
     assert answers[question.name] == question.wanted
 
 
+def test_the_page_says_what_another_answer_to_each_question_would_change() -> None:
+    page = ASK.with_name("README.md").read_text()
+    rows = re.findall(r"^\| \[`(\w+)`\]\(questions/(\w+)\.py\) \| \S.+\. \|$", page, re.MULTILINE)
+    assert [name for name, _ in rows] == sorted(question.name for question in ALL)
+    assert all(name == file for name, file in rows)
+
+
 def test_the_command_shows_both_answers_and_compares_them(
     account: dict[str, str], tmp_path: Path
 ) -> None:

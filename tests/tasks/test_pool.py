@@ -19,9 +19,9 @@ from tasks.pool import (
     network,
     nodes_wanted,
     pool_spec,
-    start_task,
     warm_pool_id,
 )
+from tasks.start_task import start_task
 
 
 @pytest.mark.parametrize(
@@ -112,18 +112,6 @@ def test_nodes_join_a_subnet_with_or_without_public_addresses() -> None:
     assert (
         without.public_ip_address_configuration.ip_address_provisioning_type
         == models.IpAddressProvisioningType.NO_PUBLIC_IP_ADDRESSES
-    )
-
-
-@pytest.mark.parametrize(
-    ("ffmpeg", "expected"),
-    [("apt", "apt-get install"), ("image", "'command -v ffmpeg'"), ("az://tools/ffmpeg", "cp -f")],
-)
-def test_the_start_task_provides_ffmpeg(ffmpeg: str, expected: str) -> None:
-    start = start_task(Node(ffmpeg=ffmpeg), ffmpeg_url="https://a/b" if ":" in ffmpeg else None)
-    assert expected in start.command_line
-    assert [file.http_url for file in start.resource_files or ()] == (
-        ["https://a/b"] if ":" in ffmpeg else []
     )
 
 

@@ -26,7 +26,8 @@ def checks_of(account: dict[str, str], containers: tuple[str, str]) -> Preflight
     assert account
 
     async def check(**parameters: Any) -> dict[str, Check]:
-        request = a_request(containers, run=Run(dry_run=True), **parameters)
+        given = {"limits": Limits(role_wait_minutes=0)} | parameters
+        request = a_request(containers, run=Run(dry_run=True), **given)
         checks = await preflight.fn(request, a_ticket())
         return {found.what: found for found in checks}
 
@@ -120,6 +121,15 @@ async def test_an_image_family_that_batch_does_not_offer_fails(checks_of: Prefli
     assert failed(checks) == {"nodes"}
     assert "no verified Fedora image" in checks["nodes"].detail
     assert "almalinux, debian, ubuntu" in checks["nodes"].remedy
+
+
+async def test_an_image_that_is_not_tested_passes_with_a_remark(checks_of: Preflight) -> None:
+    checks = await checks_of(node=Node(image="ubuntu-26.04"))
+    assert checks["nodes"].state == "passed"
+    assert checks["nodes"].detail.endswith(
+        "26.04. This project has not been tested with this release."
+    )
+    assert (await checks_of())["nodes"].detail.endswith("batch.node.ubuntu 24.04.")
 
 
 async def test_a_shared_pool_that_does_not_exist_fails(checks_of: Preflight) -> None:

@@ -12,10 +12,11 @@ import jwt
 import pytest
 from azure.batch import BatchClient, models
 from azure.batch.aio import BatchClient as AsyncBatchClient
-from azure.core.exceptions import ClientAuthenticationError
+from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from azure.identity import DefaultAzureCredential
 from azure.storage.blob import BlobServiceClient
 
+from lab import until
 from local_azure.directory import BATCH, MANAGEMENT, TOKEN_SECONDS
 from local_azure.testing import LocalStack
 
@@ -65,6 +66,25 @@ def test_an_expired_secret_is_refused(
     order_flaw("refused")
     with pytest.raises(ClientAuthenticationError, match="AADSTS7000222"):
         credential.get_token(f"{BATCH}/.default")
+
+
+def test_a_role_takes_effect_later(
+    account: dict[str, str], credential: DefaultAzureCredential, order: Callable[..., None]
+) -> None:
+    order("role", seconds=3600)
+    with BatchClient(account["AZURE_BATCH_ENDPOINT"], credential) as client:
+        with pytest.raises(HttpResponseError) as caught:
+            list(client.list_pools())
+        assert (caught.value.status_code, caught.value.error.code) == (403, "AuthorizationFailure")
+        order("clock", rate=100_000)
+        until(lambda: can_list_pools(client))
+
+
+def can_list_pools(client: BatchClient) -> bool:
+    try:
+        return isinstance(list(client.list_pools()), list)
+    except HttpResponseError:
+        return False
 
 
 async def test_an_async_client_signs_in(account: dict[str, str]) -> None:

@@ -27,13 +27,14 @@ from local_azure.batch.images import SUPPORTED
 from tasks.azure.settings import SETTINGS, Environment, check_environment
 from tasks.naming import log_container, memory_container
 from tasks.parameters import Cleanup, Limits, Node, Output, Pool
-from tasks.pool import start_task
+from tasks.start_task import start_task
 
 FOLDER = Path(__file__).parents[3] / "deployments" / "azure"
 MAIN = Bicep(FOLDER / "main.bicep")
 POOL = Bicep(FOLDER / "pool.bicep")
 FILES = [pytest.param(MAIN, id="main"), pytest.param(POOL, id="pool")]
-FUNCTIONS = {"empty", "guid", "join", "resourceGroup", "subscriptionResourceId"} | {
+FUNCTIONS = {"empty", "guid", "join", "loadTextContent", "replace", "resourceGroup", "trim"} | {
+    "subscriptionResourceId",
     "uniqueString",
     "utcNow",
 }
@@ -241,8 +242,18 @@ def test_the_shared_pool_has_the_defaults_of_the_pipeline() -> None:
     assert defaults["vmSize"] == Pool().vm_size
     assert defaults["slotsPerNode"] == Pool().slots_per_node
     assert defaults["spotNodes"] == Pool().spot_nodes
-    command = literal(pool_property("startTask", "commandLine"))
-    assert command == start_task(Node()).command_line
+
+
+def test_the_shared_pool_has_the_start_task_of_the_pipeline_from_the_same_file() -> None:
+    expected = start_task(Node())
+    call = POOL.of("variable")["installFfmpeg"].value
+    found = re.fullmatch(r"replace\(trim\(loadTextContent\('(.+)'\)\), '\\n', ' '\)", text(call))
+    assert found
+    script = (FOLDER / found[1]).read_text().strip().replace("\n", " ")
+    command = text(pool_property("startTask", "commandLine")).replace("${installFfmpeg}", script)
+    assert command == "'" + expected.command_line.replace("'", r"\'") + "'"
+    retries = literal(pool_property("startTask", "maxTaskRetryCount"))
+    assert retries == expected.max_task_retry_count
 
 
 def test_the_shared_pool_has_a_supported_image() -> None:

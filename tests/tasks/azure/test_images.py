@@ -25,10 +25,33 @@ def an_image(agent: str = "ubuntu 24.04", **values: Any) -> models.BatchSupporte
 OLD = an_image("ubuntu 22.04", offer="0001-com-ubuntu-server-jammy", sku="22_04-lts")
 
 
-def test_the_newest_release_is_chosen() -> None:
+NEWER = an_image("ubuntu 26.04", offer="ubuntu-26_04-lts")
+
+
+def test_the_newest_release_that_is_tested_is_chosen() -> None:
     new = an_image()
+    assert choose_image([NEWER, new, OLD], "ubuntu", now=NOW, until=NOW) is new
     assert choose_image([new, OLD], "ubuntu", now=NOW, until=NOW) is new
     assert choose_image([OLD, new], "ubuntu", now=NOW, until=NOW) is new
+
+
+def test_a_release_can_be_chosen_by_its_name() -> None:
+    new = an_image()
+    for release, image in (("22.04", OLD), ("24.04", new), ("26.04", NEWER)):
+        chosen = choose_image([NEWER, new, OLD], f"ubuntu-{release}", now=NOW, until=NOW)
+        assert chosen is image
+
+
+def test_the_newest_release_is_chosen_if_batch_offers_none_that_is_tested() -> None:
+    latest = an_image("ubuntu 28.04", offer="ubuntu-28_04-lts")
+    assert choose_image([NEWER, latest], "ubuntu", now=NOW, until=NOW) is latest
+    rocky = [an_image(f"el {number}", offer="rockylinux-x86_64") for number in (8, 9, 10)]
+    assert choose_image(rocky, "rockylinux", now=NOW, until=NOW) is rocky[2]
+
+
+def test_the_error_about_a_missing_release_names_the_offered_ones() -> None:
+    with pytest.raises(PoolError, match=r"Ubuntu 20\.04 in .* to ubuntu-22\.04 or ubuntu-24\.04\."):
+        choose_image([an_image(), OLD], "ubuntu-20.04", now=NOW, until=NOW)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +96,7 @@ def test_a_custom_image_is_used_with_its_node_agent() -> None:
     ("family", "expected"),
     [
         ("ubuntu", ("ubuntu-24_04-lts", "server")),
+        ("ubuntu-26.04", ("ubuntu-26_04-lts", "server")),
         ("almalinux", ("almalinux-x86_64", "9-gen2")),
         ("debian", ("debian-12", "12-gen2")),
     ],

@@ -21,6 +21,7 @@ Batch requires the slash: microsoft-authentication-library-for-js #1735.
 """
 ALIASES = {MANAGEMENT: (f"{MANAGEMENT}/",)}  # Resource Manager accepts both
 TOKEN_SECONDS = 3600
+BRIEF_TOKEN_SECONDS = 600
 CLOCK_SKEW = timedelta(minutes=5)  # tolerated when a token is checked
 ALGORITHM = "RS256"
 JWT_DOTS = 2
@@ -36,6 +37,16 @@ class Flaw(StrEnum):
 
     REFUSED = "refused"
     """No token is issued: the client's secret has expired."""
+    UNAVAILABLE = "unavailable"
+    """No token is issued for now: the request can be repeated.
+
+    https://learn.microsoft.com/entra/identity-platform/reference-error-codes
+    """
+    BRIEF = "brief"
+    """The token is valid for ten minutes, the least that a policy of a tenant can set.
+
+    https://learn.microsoft.com/entra/identity-platform/configurable-token-lifetimes
+    """
     EXPIRED = "expired"
     EARLY = "early"
     """The token is not valid yet."""
@@ -161,18 +172,15 @@ def issuer(tenant: str) -> str:
 def flawed(flaw: Flaw | None, now: datetime) -> dict[str, Any]:
     """Return the claims that the flaw changes."""
     moment, stranger = int(now.timestamp()), known_id("stranger")
-    match flaw:
-        case Flaw.EXPIRED:
-            return {"nbf": moment - 2 * TOKEN_SECONDS, "exp": moment - TOKEN_SECONDS}
-        case Flaw.EARLY:
-            return {"nbf": moment + TOKEN_SECONDS, "exp": moment + 2 * TOKEN_SECONDS}
-        case Flaw.AUDIENCE:
-            return {"aud": "https://graph.microsoft.com/"}
-        case Flaw.ISSUER:
-            return {"iss": issuer(stranger), "tid": stranger}
-        case Flaw.ROLE:
-            return {"oid": stranger, "sub": stranger}
-    return {}
+    changes: dict[Flaw | None, dict[str, Any]] = {
+        Flaw.BRIEF: {"exp": moment + BRIEF_TOKEN_SECONDS},
+        Flaw.EXPIRED: {"nbf": moment - 2 * TOKEN_SECONDS, "exp": moment - TOKEN_SECONDS},
+        Flaw.EARLY: {"nbf": moment + TOKEN_SECONDS, "exp": moment + 2 * TOKEN_SECONDS},
+        Flaw.AUDIENCE: {"aud": "https://graph.microsoft.com/"},
+        Flaw.ISSUER: {"iss": issuer(stranger), "tid": stranger},
+        Flaw.ROLE: {"oid": stranger, "sub": stranger},
+    }
+    return changes.get(flaw, {})
 
 
 def check_claims(claims: dict[str, Any], *, resource: str, issuer: str, now: datetime) -> None:

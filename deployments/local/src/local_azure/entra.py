@@ -16,7 +16,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from local_azure.directory import ALGORITHM, RESOURCES, TOKEN_SECONDS, Directory, Flaw
+from local_azure.directory import (
+    ALGORITHM,
+    BRIEF_TOKEN_SECONDS,
+    RESOURCES,
+    TOKEN_SECONDS,
+    Directory,
+    Flaw,
+)
 from local_azure.shared_address import with_routes
 
 EVERYTHING = "/.default"  # the end of a scope: all permissions on the resource before it
@@ -60,24 +67,32 @@ class TokenEndpoints:
     async def token(self, request: Request) -> Response:
         """Answer a request for a scope."""
         form = await _form(request)
-        token = self._issue(request.path_params["tenant"], form, resource_of=scoped_resource)
-        return _issued(token, expires_in=TOKEN_SECONDS - 1, ext_expires_in=TOKEN_SECONDS - 1)
+        token, seconds = self._issue(
+            request.path_params["tenant"], form, resource_of=scoped_resource
+        )
+        return _issued(token, expires_in=seconds - 1, ext_expires_in=seconds - 1)
 
     async def token_v1(self, request: Request) -> Response:
         """Answer a request for a resource. Version 1.0 answers with numbers as texts."""
         form, now = await _form(request), int(datetime.now(UTC).timestamp())
-        token = self._issue(request.path_params["tenant"], form, resource_of=named_resource)
+        token, seconds = self._issue(
+            request.path_params["tenant"], form, resource_of=named_resource
+        )
         return _issued(
             token,
-            expires_in=str(TOKEN_SECONDS - 1),
-            ext_expires_in=str(TOKEN_SECONDS - 1),
-            expires_on=str(now + TOKEN_SECONDS),
+            expires_in=str(seconds - 1),
+            ext_expires_in=str(seconds - 1),
+            expires_on=str(now + seconds),
             not_before=str(now),
             resource=form["resource"],
         )
 
-    def _issue(self, tenant: str, form: Form, *, resource_of: Callable[[Form], str]) -> str:
-        """Return a token for the form's resource, with the flaw that was ordered for it.
+    def _issue(
+        self, tenant: str, form: Form, *, resource_of: Callable[[Form], str]
+    ) -> tuple[str, int]:
+        """Return a token for the form's resource, and the seconds for which it is said to be valid.
+
+        It has the flaw that was ordered for it.
 
         Raises:
             RefusedToken: The request is not valid, or a refusal was ordered.
@@ -91,9 +106,14 @@ class TokenEndpoints:
             raise RefusedToken(
                 7000222, "invalid_client", "The client's secret has expired.", status=401
             )
-        return self.directory.issue(
+        if flaw is Flaw.UNAVAILABLE:
+            raise RefusedToken(
+                90033, "temporarily_unavailable", "A transient error has occurred.", status=503
+            )
+        token = self.directory.issue(
             resource, bearer=self.directory.client, now=datetime.now(UTC), flaw=flaw
         )
+        return token, BRIEF_TOKEN_SECONDS if flaw is Flaw.BRIEF else TOKEN_SECONDS
 
     async def configuration(self, request: Request) -> Response:
         check_tenant(request.path_params["tenant"], self.directory)

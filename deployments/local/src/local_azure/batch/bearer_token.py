@@ -1,6 +1,6 @@
 """Tokens of Microsoft Entra ID, checked as Azure Batch checks them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from local_azure.batch.error_codes import BatchError
@@ -8,8 +8,17 @@ from local_azure.batch.shared_key import denied
 from local_azure.directory import BATCH, BadToken, Directory, token_of
 
 
-def verify(headers: Mapping[str, str], *, directory: Directory, url: str, now: datetime) -> None:
+def verify(
+    headers: Mapping[str, str],
+    *,
+    directory: Directory,
+    has_roles: Callable[[], bool],
+    url: str,
+    now: datetime,
+) -> None:
     """Check that the request has a token of a bearer that can use the account.
+
+    A missing role is AuthorizationFailure: Azure/BatchExplorer #2203.
 
     Raises:
         BatchError: AuthenticationFailed or AuthorizationFailure.
@@ -19,7 +28,7 @@ def verify(headers: Mapping[str, str], *, directory: Directory, url: str, now: d
         bearer = directory.check(token, resource=BATCH, now=now)
     except BadToken as error:
         raise unauthorized(str(error), directory=directory, url=url) from None
-    if not directory.has_role(bearer):
+    if not (directory.has_role(bearer) and has_roles()):
         raise BatchError("AuthorizationFailure", PrincipalId=bearer)
 
 

@@ -130,9 +130,29 @@ class TokenFault(StrikingOrder):
     """Microsoft Entra ID issues tokens with a flaw, or refuses to issue them."""
 
     kind: Literal["token"]
-    flaw: Literal["refused", "expired", "early", "audience", "issuer", "signature", "role"]
+    flaw: Literal[
+        "refused",
+        "unavailable",
+        "brief",
+        "expired",
+        "early",
+        "audience",
+        "issuer",
+        "signature",
+        "role",
+    ]
     resource: str = "*"
     """A pattern for the resource: `https://batch.*`."""
+
+
+class RoleDelay(Order):
+    """The roles of the tenant's application take effect this long after the order.
+
+    https://learn.microsoft.com/azure/role-based-access-control/troubleshooting says ten minutes.
+    """
+
+    kind: Literal["role"]
+    seconds: Seconds
 
 
 class CoreQuota(Order):
@@ -202,6 +222,7 @@ Fault = Annotated[
     | UploadFailure
     | Loss
     | TokenFault
+    | RoleDelay
     | CoreQuota
     | SizeWithdrawal
     | Boot

@@ -124,7 +124,13 @@ class Gate:
         if self.directory and scope["scheme"] == "https" and not is_signed:
             from local_azure.batch import bearer_token  # slow: 0.1 s
 
-            bearer_token.verify(headers, directory=self.directory, url=url, now=now)
+            bearer_token.verify(
+                headers,
+                directory=self.directory,
+                has_roles=lambda: self.service.has_roles,
+                url=url,
+                now=now,
+            )
             return
         shared_key.verify(
             method=scope["method"],

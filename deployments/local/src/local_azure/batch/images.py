@@ -39,6 +39,8 @@ SUPPORTED: tuple[dict[str, Any], ...] = (
         end_of_life="2027-06-30T00:00:00Z",
     ),
     _image("canonical", "ubuntu-24_04-lts", "server", agent=UBUNTU_24),
+    # Announced for Batch in May 2026: Azure/Batch #200.
+    _image("canonical", "ubuntu-26_04-lts", "server", agent="batch.node.ubuntu 26.04"),
     _image("canonical", "ubuntu-24_04-lts", "server-gen1", agent=UBUNTU_24),
     _image("canonical", "ubuntu-24_04-lts", "server-arm64", agent=UBUNTU_24),
     _image("microsoft-dsvm", "ubuntu-hpc", "2404", agent=UBUNTU_24),

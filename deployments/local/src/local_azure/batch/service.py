@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,16 @@ from local_azure.batch.allocation import Allocation
 from local_azure.batch.clock import Clock
 from local_azure.batch.dispatch import Dispatch, TaskEvents
 from local_azure.batch.execution import Executor
-from local_azure.batch.fault_kinds import ClockRate, Eviction, Lag, Loss, Order, Seed, Skew
+from local_azure.batch.fault_kinds import (
+    ClockRate,
+    Eviction,
+    Lag,
+    Loss,
+    Order,
+    RoleDelay,
+    Seed,
+    Skew,
+)
 from local_azure.batch.faults import Faults
 from local_azure.batch.job_life import JobLife
 from local_azure.batch.node_life import NodeLife
@@ -47,6 +57,7 @@ class Service:
         self.transfers, self.reaper = transfers, Reaper()
         self.registry = registry = Registry()
         self.clock, self.workers, self.faults = Clock(), Workers(), Faults()
+        self.roles_begin_at = self.clock.now()
         self.recent_refusals = RecentRefusals(self.clock)
         self.retention = Retention(self.clock)
         self.task_counts = TaskCounts(registry=registry, clock=self.clock, workers=self.workers)
@@ -129,6 +140,9 @@ class Service:
             case Lag():
                 self.faults.replace(order)
                 self.task_counts.lag(order.seconds)
+            case RoleDelay():
+                self.faults.replace(order)
+                self.roles_begin_at = self.clock.now() + timedelta(seconds=order.seconds)
             case Skew():
                 self.faults.replace(order)
             case Loss():
@@ -144,7 +158,13 @@ class Service:
             node, after_seconds=order.after_seconds, return_seconds=order.return_seconds
         )
 
+    @property
+    def has_roles(self) -> bool:
+        """Whether the roles of identities have taken effect."""
+        return self.clock.now() >= self.roles_begin_at
+
     def clear_faults(self) -> None:
+        self.roles_begin_at = self.clock.now()
         self.faults.clear()
         self.task_counts.catch_up()
         self.clock.run_at(1.0)
