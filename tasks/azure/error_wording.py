@@ -7,7 +7,7 @@ from typing import Any
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 
 from tasks.azure.api_errors import RefreshFailedError, code_of, is_of_storage
-from tasks.azure.explanations import join_details
+from tasks.azure.explanations import is_quota_error, join_details
 from tasks.errors import AccountError, ConvertError, SettingsError
 
 ROLES = {"Batch": "Azure Batch Data Contributor", "Storage": "Storage Blob Data Contributor"}
@@ -55,7 +55,7 @@ def explain(error: AzureError) -> ConvertError:
     usual = REMEDIES.get(
         error.status_code, "Try again later, or look up the code in Azure's documentation."
     )
-    return AccountError(problem, QUOTA if code.lower().endswith("quotareached") else usual)
+    return AccountError(problem, QUOTA if is_quota_error(code) else usual)
 
 
 def explain_sign_in(message: str) -> ConvertError:

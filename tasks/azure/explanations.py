@@ -22,6 +22,10 @@ def is_code(code: str | None, *names: str) -> bool:
     return (code or "").lower() in {name.lower() for name in names}
 
 
+def is_quota_error(code: str) -> bool:
+    return code.lower().endswith("quotareached")
+
+
 def of_code(table: Mapping[str, Value], code: str | None) -> Value | None:
     """Return the value of a code in a table of codes, in any case, or None."""
     return next((value for name, value in table.items() if is_code(code, name)), None)

@@ -11,7 +11,7 @@ from azure.core.exceptions import HttpResponseError
 
 from tasks.azure.api_errors import is_gone
 from tasks.azure.autoscale import EVALUATION, MINUTE
-from tasks.azure.explanations import explanation
+from tasks.azure.explanations import explanation, is_quota_error
 from tasks.models import Ticket
 
 OF_POOL = [
@@ -52,7 +52,7 @@ class Snapshot:
     resize_explanation: str = ""  # Batch's, of the resize errors
     formula_error: str = ""  # why Batch cannot evaluate the pool's formula
     evaluated_at: datetime | None = None  # last evaluation of the formula; None: no formula
-    empty_evaluations: int = 0  # seen in a row while the pool had no nodes
+    quota_refusals: int = 0  # evaluations in a row after which a quota prevented all nodes
     nodes: int = 0
     unstarted_nodes: int = 0  # whose start task failed
     unusable_nodes: int = 0  # in Batch's judgement
@@ -116,10 +116,9 @@ async def survey(batch: BatchClient, ticket: Ticket, snapshot: Snapshot) -> Snap
     Once a formula can be overdue, also observe the pool while all is well.
     """
     snapshot = await observe_nodes(batch, ticket, snapshot)
-    if snapshot.nodes:
-        snapshot = replace(snapshot, empty_evaluations=0)
     if not snapshot.good_nodes:
         return await observe_pool(batch, ticket, snapshot)
+    snapshot = replace(snapshot, quota_refusals=0)
     if snapshot.elapsed_seconds > (2 * EVALUATION).total_seconds():
         snapshot = await observe_pool(batch, ticket, snapshot)
     return snapshot if snapshot.running else await observe_job(batch, ticket, snapshot)
@@ -153,7 +152,7 @@ async def observe_pool(batch: BatchClient, ticket: Ticket, snapshot: Snapshot) -
         resize_explanation="; ".join(explanation(error) for error in errors),
         unevaluated_minutes=unevaluated_minutes(pool, now=datetime.now(UTC)),
     )
-    return note_evaluation(snapshot, pool.auto_scale_run, ticket)
+    return note_evaluation(snapshot, pool.auto_scale_run)
 
 
 def resize_errors(pool: models.BatchPool, ticket: Ticket) -> Sequence[models.ResizeError]:
@@ -161,29 +160,23 @@ def resize_errors(pool: models.BatchPool, ticket: Ticket) -> Sequence[models.Res
 
     https://github.com/nextflow-io/nextflow/pull/7312
     """
-    is_new = is_during_run(pool.allocation_state_transition_time, ticket)
-    return pool.resize_errors or () if is_new else ()
+    ended_at = pool.allocation_state_transition_time
+    is_old = not ticket.owns_pool and ended_at is not None and ended_at < ticket.started_at
+    return () if is_old else pool.resize_errors or ()
 
 
-def note_evaluation(
-    snapshot: Snapshot, evaluation: models.AutoScaleRun | None, ticket: Ticket
-) -> Snapshot:
-    """Note the last evaluation of the pool's formula, and count those that gave no nodes."""
-    if evaluation is None:
+def note_evaluation(snapshot: Snapshot, evaluation: models.AutoScaleRun | None) -> Snapshot:
+    """Note the last evaluation of the pool's formula, and count it if a quota prevented nodes."""
+    if evaluation is None or not snapshot.is_steady:  # the resize after it has not ended yet
         return snapshot
+    is_refused = not snapshot.nodes and any(map(is_quota_error, snapshot.resize_codes))
     is_new = evaluation.timestamp != snapshot.evaluated_at
-    is_counted = is_new and not snapshot.nodes and is_during_run(evaluation.timestamp, ticket)
     return replace(
         snapshot,
         evaluated_at=evaluation.timestamp,
-        empty_evaluations=snapshot.empty_evaluations + is_counted,
+        quota_refusals=snapshot.quota_refusals + is_new if is_refused else 0,
         formula_error=explanation(evaluation.error) if evaluation.error else "",
     )
-
-
-def is_during_run(moment: datetime | None, ticket: Ticket) -> bool:
-    """Return whether an event of the pool is from this run. Those of its own pool always are."""
-    return ticket.owns_pool or moment is None or moment >= ticket.started_at
 
 
 def unevaluated_minutes(pool: models.BatchPool, *, now: datetime) -> float:

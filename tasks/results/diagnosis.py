@@ -9,7 +9,7 @@ from tasks.azure.snapshots import Snapshot
 from tasks.models import BatchResult, Diagnosis
 
 EMPTY_POOL_SECONDS = 60  # after which to report a pool without nodes and without a resize error
-MOST_EMPTY_EVALUATIONS = 3  # of a formula, after which a quota error is taken as lasting
+MOST_QUOTA_REFUSALS = 3  # evaluations of a formula, after which a quota error is lasting
 Effect = Literal["end", "wait"]
 
 
@@ -57,7 +57,7 @@ def quota_errors(code: str, cores: str, other: str) -> tuple[Rule, Rule]:
     """
 
     def may_pass(s: Snapshot) -> bool:
-        has_another_try = s.evaluated_at and s.empty_evaluations < MOST_EMPTY_EVALUATIONS
+        has_another_try = s.evaluated_at and s.quota_refusals < MOST_QUOTA_REFUSALS
         is_replaced = s.has_fallback and cores == SPOT
         return bool(s.other_nodes or is_replaced or has_another_try)
 

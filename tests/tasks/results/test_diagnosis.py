@@ -111,9 +111,9 @@ def test_the_run_waits_for_a_quota_that_other_pools_use() -> None:
 
 
 def test_a_quota_error_ends_a_run_only_after_three_evaluations_without_a_node() -> None:
-    twice = replace(SPOT_QUOTA, evaluated_at=NOW, empty_evaluations=2)
+    twice = replace(SPOT_QUOTA, evaluated_at=NOW, quota_refusals=2)
     assert wait_of(twice).code == "AccountSpotCoreQuotaReached"
-    assert end_of(replace(twice, empty_evaluations=3)).code == "AccountSpotCoreQuotaReached"
+    assert end_of(replace(twice, quota_refusals=3)).code == "AccountSpotCoreQuotaReached"
 
 
 def test_a_quota_error_of_a_pool_without_a_formula_ends_a_run_at_once() -> None:
@@ -174,7 +174,7 @@ def test_the_run_waits_for_a_disabled_job_and_for_batch_to_answer() -> None:
         unusable_nodes=st.integers(0, 1),
         evicted_nodes=st.integers(0, 1),
         other_nodes=st.integers(0, 1),
-        empty_evaluations=st.integers(0, 3),
+        quota_refusals=st.integers(0, 3),
     )
 )
 def test_each_diagnosis_is_complete(snapshot: Snapshot) -> None:

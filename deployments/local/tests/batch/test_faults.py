@@ -218,6 +218,14 @@ def test_a_pool_that_cannot_grow_reports_a_resize_error(
     assert not lab.client.get_pool("stuck").resize_errors
 
 
+def test_a_size_with_more_cores_than_the_quota_gets_no_node(lab: Lab) -> None:
+    options = lab.pool_options("large", target_dedicated_nodes=1, vm_size="Standard_M416ms_v2")
+    lab.client.create_pool(options)
+    pool = until(lambda: (p := lab.client.get_pool("large")).resize_errors and p)
+    assert [error.code for error in pool.resize_errors] == ["AccountCoreQuotaReached"]
+    assert not pool.current_dedicated_nodes
+
+
 def test_a_resize_error_stays_while_the_formula_asks_for_the_nodes_that_there_are(
     lab: Lab, faults: FaultOrders
 ) -> None:

@@ -16,7 +16,8 @@ from local_azure.batch.history import PERIOD
 from local_azure.batch.metrics import measure
 from local_azure.batch.node_life import NodeLife
 from local_azure.batch.registry import Registry
-from local_azure.batch.specs import PoolSpec
+from local_azure.batch.sizes import CORES
+from local_azure.batch.specs import PoolSpec, vm_cores
 from local_azure.batch.state import AllocationState, Node, Pool, PoolState
 from local_azure.batch.workers import Workers
 
@@ -136,21 +137,23 @@ class Allocation:
 
     def _plan(self, pool: Pool) -> scheduler.Resizing:
         used = sum(len(other.nodes) for other in self.registry.pools.values())
+        most_nodes = 0 if is_larger_than_quota(pool.spec.vm_size) else self.max_nodes
         return scheduler.resize(
             dedicated=(len(pool.members(dedicated=True)), pool.target_dedicated),
             spot=(len(pool.members(dedicated=False)), pool.target_spot),
-            quota_left=self.max_nodes - used,
+            quota_left=most_nodes - used,
         )
 
     def _quota_reason(self) -> str:
-        return f"The account may have {self.max_nodes} nodes"
+        return f"The account may have {self.max_nodes} nodes of up to {max(CORES)} cores"
 
     def _resize_held_back(self) -> None:
         """Resize the pools that the quota held back, now that others have given up nodes."""
         for pool in self.registry.pools.values():
-            short = any("QuotaReached" in error["code"] for error in pool.resize_errors)
-            ready = pool.state is PoolState.ACTIVE and pool.resizing is None
-            if short and ready:
+            is_refused = any("QuotaReached" in error["code"] for error in pool.resize_errors)
+            is_helped = not is_larger_than_quota(pool.spec.vm_size)
+            is_ready = pool.state is PoolState.ACTIVE and pool.resizing is None
+            if is_refused and is_helped and is_ready:
                 self.resize(pool, dedicated=None, spot=None)
 
     def stop_resize(self, pool: Pool) -> None:
@@ -217,7 +220,7 @@ class Allocation:
         dedicated = pool.target_dedicated if targets.dedicated is None else targets.dedicated
         spot = pool.target_spot if targets.spot is None else targets.spot
         is_set = (dedicated, spot) == (pool.target_dedicated, pool.target_spot)
-        nodes = len(pool.members(dedicated=True)), len(pool.members(dedicated=False))
+        nodes = nodes_of(pool)
         if pool.allocation is AllocationState.STEADY and (dedicated, spot) == nodes:
             pool.target_dedicated, pool.target_spot = nodes
         elif not is_set or pool.resize_errors:
@@ -252,6 +255,20 @@ class Allocation:
 def _dispensable(nodes: list[Node], count: int) -> list[Node]:
     """Return the nodes to remove first: those with the fewest slots in use."""
     return sorted(nodes, key=lambda node: (node.used_slots, node.serial))[:count]
+
+
+def nodes_of(pool: Pool) -> tuple[int, int]:
+    """Return the numbers of dedicated and Spot nodes that are not leaving the pool."""
+    return len(pool.members(dedicated=True)), len(pool.members(dedicated=False))
+
+
+def is_larger_than_quota(vm_size: str) -> bool:
+    """Return whether a size has more cores than those that Resource Manager lists.
+
+    In Azure, the quotas of the largest series are zero until a user requests more.
+    https://learn.microsoft.com/azure/batch/batch-quota-limit#core-quotas
+    """
+    return (vm_cores(vm_size) or 0) > max(CORES)
 
 
 def _held_back(plan: scheduler.Resizing, code: str) -> scheduler.Resizing:
