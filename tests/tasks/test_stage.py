@@ -3,7 +3,9 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from importlib import import_module
+from pkgutil import walk_packages
+from typing import Any, get_args
 
 import pytest
 from azure.core.exceptions import (
@@ -19,7 +21,10 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.concurrency.asyncio import concurrency
 from prefect.states import Failed
 
+import tasks
 from tasks.stage import (
+    MANY,
+    Stage,
     StageLog,
     StageName,
     recording,
@@ -174,6 +179,24 @@ async def test_a_stage_is_not_retried_after_another_error(
 async def test_a_stage_without_retries_fails_with_its_first_error(in_flow: InFlow) -> None:
     with pytest.raises(ServiceRequestError):
         await in_flow(a_stage("completion", ServiceRequestError("no route"), retries=0))
+
+
+def test_first_stages_have_few_retries_completion_has_none_and_all_others_have_the_same() -> None:
+    modules = [import_module(found.name) for found in walk_packages(tasks.__path__, "tasks.")]
+    parts = (part for module in modules for part in vars(module).values())
+    stages = {part.task.name: part.task for part in parts if isinstance(part, Stage)}
+    retried = {name: (each.retries, each.retry_condition_fn) for name, each in stages.items()}
+    for first in ("plan", "find leftovers"):
+        assert retried.pop(first) == (3, retry_if_answered)
+    assert retried.pop("completion") == (0, retry_if_transient)
+    assert set(retried.values()) == {(MANY, retry_if_transient)}
+    assert retried.keys() == {*get_args(StageName)} - {
+        "plan",
+        "find leftovers",
+        "completion",
+        "lock",
+    }
+    assert not any(each.persist_result for each in stages.values())
 
 
 @pytest.fixture
