@@ -746,7 +746,7 @@ function showFiles() {
     number("Size", "output_bytes", size, "narrow-hidden"),
     number("Tries", "attempts", String, "narrow-hidden"),
     { name: "Node", class: "name narrow-hidden", key: (n) => files.node[n], text: (n) => nodeName(files.node[n]) },
-    { name: "Output or reason", class: "text", key: outputOrReason, text: (n) => printable(outputOrReason(n)) },
+    { name: "Output or reason", class: "text reason", key: outputOrReason, text: (n) => printable(outputOrReason(n)) },
   ].filter(Boolean);
   const rows = files.source.map((_, n) => n);
   fileTable = new Table(byId("files"), byId("files-pager"), { caption: "All files", columns, rows });

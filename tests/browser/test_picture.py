@@ -276,7 +276,7 @@ async def test_a_long_reason_leaves_the_names_of_files_their_width(
     table = await window.page.locator("#files").bounding_box()
     assert cell
     assert table
-    assert 0.25 < cell["width"] / table["width"] < 0.35
+    assert 0.22 < cell["width"] / table["width"] < 0.35
 
 
 async def test_a_run_with_nothing_to_convert_shows_no_job_and_no_pool(
