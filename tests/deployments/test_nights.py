@@ -111,9 +111,13 @@ async def test_four_nights_with_a_file_that_breaks_are_red_once_and_each_can_be_
     nights.cut_short()
     runs += [await end_of_night(deployment) for _ in range(3)]
 
-    ends = [(run.state.name, run.state.message) for run in runs if run.state]
-    known = ("Completed", "2 skipped, 1 failed in an earlier run")
-    assert ends == [("Completed", "3 converted"), ("Failed", "2 skipped, 1 failed"), known, known]
+    first, second, *later = [(run.state.name, run.state.message) for run in runs if run.state]
+    assert first == ("Completed", "3 converted")
+    assert second == ("Failed", "2 skipped, 1 failed")
+    for name, message in later:
+        assert name == "Completed"
+        assert message
+        assert message.endswith("2 skipped, 1 failed in an earlier run")
     assert all(run.auto_scheduled for run in runs)
 
     pools = {pool.id for pool in batch.list_pools()}
