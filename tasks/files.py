@@ -7,6 +7,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -82,13 +83,32 @@ def move_aside(target: Path) -> None:
     """Rename an existing file or link: it may be the user's own."""
     if not os.path.lexists(target):
         return
-    aside = target.with_name(f"{target.name}~")
-    number = 1
-    while os.path.lexists(aside):
-        number += 1
-        aside = target.with_name(f"{target.name}~{number}")
-    target.rename(aside)
+    aside = rename_free(target, f"{target.name}~")
     logger.warning("%s already existed: the old file is now %s", target, aside.name)
+
+
+def rename_free(target: Path, name: str, suffix: str = "") -> Path:
+    """Give a file this name, or the next free one: `name2.json` for `name` and `.json`."""
+    free, number = target.with_name(f"{name}{suffix}"), 1
+    while os.path.lexists(free):
+        number += 1
+        free = target.with_name(f"{name}{number}{suffix}")
+    return target.rename(free)
+
+
+def written_at(path: Path) -> datetime | None:
+    """Return when a file was written. None: it does not exist."""
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except OSError:
+        return None
+
+
+def keep_earlier(target: Path, *, moment: datetime | None) -> None:
+    """Rename a file that an earlier run wrote at this moment, so that its name says when."""
+    if moment and target.is_file():
+        aside = rename_free(target, f"{target.stem}-{moment:%Y%m%dT%H%M%SZ}", target.suffix)
+        logger.info("%s of an earlier run is now %s", target, aside.name)
 
 
 def keep_foreign(target: Path, *, is_ours: Callable[[Path], bool]) -> None:

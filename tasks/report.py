@@ -11,7 +11,14 @@ from azure.storage.blob import ContentSettings
 from tasks.azure.clients import blob_service
 from tasks.azure.error_wording import explain
 from tasks.errors import ReportUnwrittenError
-from tasks.files import keep_foreign, local_path, move_aside, open_atomically
+from tasks.files import (
+    keep_earlier,
+    keep_foreign,
+    local_path,
+    move_aside,
+    open_atomically,
+    written_at,
+)
 from tasks.naming import OWN
 from tasks.parameters import Request
 from tasks.results.ledger import DONE, Ledger
@@ -61,17 +68,20 @@ def log_unconverted(report: Report) -> None:
 def write_files(report: Report, request: Request) -> None:
     """Write the report file, if one was requested, and the picture beside it.
 
-    Only a report or picture of an earlier run is replaced. The user's own files are kept aside.
+    Those of an earlier run get a name that says when it ended. The user's own files are kept aside.
     """
     if not request.output.report or request.run.dry_run:
         return
     path = local_path(request.output.report)
+    picture = path_beside(path)
+    earlier = written_at(path) or written_at(picture)
     try:
         with open_atomically(path) as file:
             for piece in report.as_json():
                 file.write(piece.encode())
             keep_foreign(path, is_ours=is_report)
-        write_picture(report, path_beside(path))
+            keep_earlier(path, moment=earlier)
+        write_picture(report, picture, earlier=earlier)
     except OSError as error:
         raise ReportUnwrittenError(
             f"The report {path} cannot be written: {error.strerror}.",
@@ -80,11 +90,12 @@ def write_files(report: Report, request: Request) -> None:
         ) from error
 
 
-def write_picture(report: Report, path: Path) -> None:
+def write_picture(report: Report, path: Path, *, earlier: datetime | None) -> None:
     with open_atomically(path) as file:
         draw(report, file)
         if path.is_file():
             keep_foreign(path, is_ours=is_picture)
+            keep_earlier(path, moment=earlier)
         else:  # the user did not choose this path, so a pipe or a folder is kept aside too
             move_aside(path)
 

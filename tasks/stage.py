@@ -44,6 +44,9 @@ StageName = Literal[  # in the order of a run
 ]
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+# Stages that read or send whole files. Their tag lets Prefect limit how many run at the same time.
+# Others have none: a stage that watches or ends nodes must not wait, and each tag costs a request.
+TAGGED: tuple[StageName, ...] = ("plan", "upload", "download")
 MANY = 100  # retries: the length of an outage ends them
 FEW = 3
 logger = logging.getLogger(__name__)
@@ -147,6 +150,7 @@ def stage(
         made = task(
             name=name,
             task_run_name=run_name or name,
+            tags=[f"convert-{name}"] if name in TAGGED else None,
             cache_policy=NO_CACHE,
             persist_result=False,
             retries=retries,

@@ -16,7 +16,10 @@ const STATES = {
   converted: "converted", skipped: "skipped", failed: "failed", not_started: "not started",
   interrupted: "interrupted",
 };
-const WARNED = "with a warning"; // an outline marks these files
+const REMARKS = { // on converted files
+  "with a warning": (file) => data.files.warnings[file].length > 0,
+  copied: (file) => data.files.copied[file],
+};
 const BAR_STATES = { succeeded: "converted", failed: "failed", running: "interrupted" };
 const HIDDEN = /[\p{C}\p{Zl}\p{Zp}]/gu; // as in text.py
 
@@ -49,6 +52,23 @@ function size(bytes) {
   for (; bytes >= 1000 && n < units.length - 1; n += 1) bytes /= 1000;
   return `${n && bytes < 99.95 ? bytes.toFixed(1) : Math.round(bytes)} ${units[n]}`;
 }
+
+// The fill of a file, in each part of the page.
+function fileFill(file) {
+  const state = data.files.state[file];
+  if (state !== "converted") return state;
+  if (REMARKS["with a warning"](file)) return "warned";
+  return REMARKS.copied(file) ? "copied" : state;
+}
+
+const lastAttempts = new Map();
+for (const [, , , , , file, attempt] of data.bars) {
+  lastAttempts.set(file, Math.max(attempt, lastAttempts.get(file) ?? 0));
+}
+const isLast = ({ file, attempt }) => file !== null && attempt === lastAttempts.get(file);
+
+// The result of a file decides about its last attempt: a batch task that succeeded proves nothing.
+const barFill = (mark) => (isLast(mark) ? fileFill(mark.file) : BAR_STATES[mark.state]);
 
 const nodeName = (() => {
   const numbers = { spot: 0, dedicated: 0 };
@@ -94,7 +114,9 @@ function showHead() {
 function showFigures(summary) {
   const hours = Object.entries(summary.node_hours).filter(([name]) => name !== "evicted");
   const total = hours.reduce((sum, [, value]) => sum + value, 0);
+  const copied = data.files.copied.filter(Boolean).length;
   const counts = data.headline.split(", ").filter((text) => !text.endsWith(` ${STATES.converted}`));
+  if (copied) counts.unshift(`${copied.toLocaleString("en")} copied`);
   const figures = [
     ["Converted", `${summary.converted.toLocaleString("en")} of ${summary.files.toLocaleString("en")}`,
       counts.join(", ")],
@@ -273,7 +295,7 @@ class Timeline {
       if (mark.start > to) break;
       const left = this.x(mark.start);
       const width = Math.max(LEAST_BAR, this.x(mark.end) - left - (this.x(mark.end) - left > 4 ? 1 : 0));
-      if (left + width < drawn && mark.fill === "converted") continue;
+      if (left + width < drawn && ["converted", "copied"].includes(mark.fill)) continue;
       drawn = left + width;
       fill(pen, mark.fill, this.colours, [left, row.y + 1.5, width, row.height - 3]);
       if (mark.text && width > 20) this.write(pen, mark.text, left, row, width);
@@ -423,12 +445,13 @@ class Timeline {
 
 function aboutBar(mark, row, where, when) {
   const { files } = data;
-  const known = mark.file !== null;
-  const name = known ? printable(files.source[mark.file]) : "a file that is not in the table";
-  const parts = [BAR_STATES[mark.state], where, `slot ${row.slot + 1}`, when];
-  if (mark.attempt > 1) parts.push(`attempt ${mark.attempt}`);
-  const reasons = known ? (mark.state === "succeeded" ? files.warnings[mark.file] : [files.reason[mark.file]]) : [];
-  return [[name], [parts.join(" · ")], ...reasons.filter(Boolean).map((text) => [printable(text)])];
+  const { file } = mark;
+  const name = file !== null ? printable(files.source[file]) : "a file that is not in the table";
+  const parts = [isLast(mark) ? STATES[files.state[file]] : BAR_STATES[mark.state],
+    isLast(mark) && files.copied[file] ? "copied" : "", where, `slot ${row.slot + 1}`, when,
+    mark.attempt > 1 ? `attempt ${mark.attempt}` : ""].filter(Boolean);
+  const reasons = isLast(mark) ? [files.reason[file], ...files.warnings[file]].filter(Boolean) : [];
+  return [[name], [parts.join(" · ")], ...reasons.map((text) => [printable(text)])];
 }
 
 // Stages run in parallel: each takes the first free row, and completion the last one.
@@ -447,7 +470,8 @@ function stageRows() {
 function barsBySlot() {
   const slots = data.nodes.map((node) => Array.from({ length: node.slots }, () => []));
   data.bars.forEach(([node, slot, start, end, state, file, attempt], bar) => {
-    slots[node][slot].push({ start, end, state, file, attempt, bar, fill: BAR_STATES[state] });
+    slots[node][slot].push(
+      { start, end, state, file, attempt, bar, fill: barFill({ state, file, attempt }) });
   });
   return slots;
 }
@@ -456,8 +480,8 @@ function pathMarks() {
   return data.path.map(([kind, what, start, end]) => {
     if (kind === "stage") return { kind, name: what, start, end };
     if (kind !== "file") return { kind, place: what, start, end };
-    const [place, slot, , , , file] = data.bars[what];
-    return { kind, place, slot, file, start, end };
+    const [place, slot, , , state, file, attempt] = data.bars[what];
+    return { kind, place, slot, file, start, end, fill: barFill({ state, file, attempt }) };
   });
 }
 
@@ -480,12 +504,12 @@ function tickStep(span, ticks) {
 
 // Each kind of bar has a colour. Kinds that mean a problem have a pattern too.
 const FILLS = {
-  stage: null, boot: null, "start-task": null, converted: null, failed: "hatch",
+  stage: null, boot: null, "start-task": null, converted: null, copied: null, warned: "hatch", failed: "hatch",
   interrupted: "dots", idle: null, evicted: "cross", unusable: "hatch",
 };
 const LEGEND = [
   ["boot", "boot"], ["start-task", "start task"], ["idle", "idle"], ["converted", "converted"],
-  ["failed", "failed"], ["interrupted", "interrupted"], ["evicted", "evicted"],
+  ["copied", "copied"], ["warned", "with a warning"], ["failed", "failed"], ["interrupted", "interrupted"], ["evicted", "evicted"],
   ["unusable", "unusable"],
 ];
 
@@ -521,7 +545,8 @@ function fill(pen, activity, colours, [x, y, width, height]) {
 }
 
 function showLegend() {
-  const present = new Set(["idle", "converted", ...data.bars.map((bar) => BAR_STATES[bar[4]]),
+  const fills = data.bars.map(([, , , , state, file, attempt]) => barFill({ state, file, attempt }));
+  const present = new Set(["idle", "converted", ...fills,
     ...data.nodes.flatMap((node) => node.periods.map(([activity]) => activity.replace("_", "-")))]);
   const colours = () => Object.fromEntries(
     [...Object.keys(FILLS), "page"].map((name) => [name, colour(name)]));
@@ -537,7 +562,9 @@ function showLegend() {
 
 // ---- critical path ----
 
-// Successive files in one slot become one entry.
+const PROBLEMS = ["failed", "interrupted"];
+
+// Successive files in one slot become one entry, except files with a problem.
 function pathEntries() {
   const entries = [];
   let before = 0;
@@ -545,7 +572,9 @@ function pathEntries() {
     if (step.start - before > 0.05) entries.push({ name: "waiting", start: before, end: step.start, fill: "waiting" });
     const last = entries[entries.length - 1];
     before = step.end;
-    if (last?.kind === "file" && step.kind === "file" && last.place === step.place && last.slot === step.slot) {
+    const isFile = last?.kind === "file" && step.kind === "file";
+    const isSound = isFile && ![last.fill, step.fill].some((fill) => PROBLEMS.includes(fill));
+    if (isSound && last.place === step.place && last.slot === step.slot) {
       last.files.push(step);
       last.end = step.end;
     } else {
@@ -566,7 +595,8 @@ function entryName(entry) {
   const where = `on ${nodeName(entry.place)}, slot ${entry.slot + 1}`;
   const { file } = entry.files[0];
   if (entry.files.length > 1) return `${count(entry.files.length, "file")} in sequence ${where}`;
-  return `${file === null ? "a file" : printable(data.files.source[file])} ${where}`;
+  const problem = PROBLEMS.includes(entry.fill) ? `: ${entry.fill}` : "";
+  return `${file === null ? "a file" : printable(data.files.source[file])} ${where}${problem}`;
 }
 
 function showPath() {
@@ -575,11 +605,10 @@ function showPath() {
   const longest = Math.max(...entries.map((entry) => entry.end - entry.start), 0.001);
   byId("path").replaceChildren(...entries.map((entry) => {
     const seconds = entry.end - entry.start;
-    const fills = { stage: "stage", boot: "boot", start_task: "start-task", evicted: "evicted", file: "converted" };
-    const share = element("span", { class: "share", "aria-hidden": "true" });
+    const fill = entry.files?.length > 1 ? "converted" : entry.fill ?? entry.kind;
+    const share = element("span", { class: `share ${fill}`, "aria-hidden": "true" });
     share.style.width = `${(seconds / longest) * 100}%`;
-    share.style.background = `var(--${fills[entry.kind] ?? "line"})`;
-    return element("li", { class: entry.fill ?? null },
+    return element("li", { class: entry.fill === "waiting" ? "waiting" : null },
       element("span", { class: "name" }, entryName(entry)),
       element("span", { class: "time" }, duration(seconds)), share);
   }));
@@ -695,9 +724,9 @@ function showNodes() {
 
 let fileTable = null;
 
-const remarks = (n) => [data.files.note[n], data.files.track[n], data.files.copied[n] ? "copied" : "", ...data.files.warnings[n].map((text) => `warning: ${text}`)].filter(Boolean);
+const remarksOn = (n) => [data.files.note[n], data.files.track[n], data.files.copied[n] ? "copied" : "", ...data.files.warnings[n].map((text) => `warning: ${text}`)].filter(Boolean);
 const outputOrReason = (n) => (["converted", "skipped"].includes(data.files.state[n])
-  ? [data.files.output[n], ...remarks(n).map((text) => `(${text})`)].join(" ") : data.files.reason[n]) ?? "";
+  ? [data.files.output[n], ...remarksOn(n).map((text) => `(${text})`)].join(" ") : data.files.reason[n]) ?? "";
 
 function showFiles() {
   const { files } = data;
@@ -708,16 +737,16 @@ function showFiles() {
     text: (n) => (files[column][n] === null ? "" : text(files[column][n])),
   });
   const columns = [
-    { name: "File", class: "text", key: (n) => files.source[n], text: (n) => printable(files.source[n]) },
+    { name: "File", class: "text file", key: (n) => files.source[n], text: (n) => printable(files.source[n]) },
     hasPresets ? { name: "Preset", key: (n) => files.preset[n], text: (n) => files.preset[n] } : null,
-    { name: "State", mark: (n) => `state ${files.warnings[n].length ? "warned" : files.state[n]}`,
+    { name: "State", mark: (n) => `state ${fileFill(n)}`,
       key: (n) => order.indexOf(files.state[n]), text: (n) => STATES[files.state[n]] },
     number("Duration", "seconds", duration),
     number("Media", "source_seconds", duration, "narrow-hidden"),
     number("Size", "output_bytes", size, "narrow-hidden"),
     number("Tries", "attempts", String, "narrow-hidden"),
     { name: "Node", class: "name narrow-hidden", key: (n) => files.node[n], text: (n) => nodeName(files.node[n]) },
-    { name: "Output or reason", class: "text", key: outputOrReason, text: (n) => printable(outputOrReason(n)) },
+    { name: "Output or reason", class: "text reason", key: outputOrReason, text: (n) => printable(outputOrReason(n)) },
   ].filter(Boolean);
   const rows = files.source.map((_, n) => n);
   fileTable = new Table(byId("files"), byId("files-pager"), { caption: "All files", columns, rows });
@@ -727,15 +756,16 @@ function showFiles() {
 function listenToSearch() {
   const { files } = data;
   const present = Object.keys(STATES).filter((state) => data.summary[state]);
+  const remarks = Object.keys(REMARKS).filter((remark) => files.state.some((_, n) => REMARKS[remark](n)));
   byId("state").replaceChildren(element("option", { value: "" }, "all"),
     ...present.map((state) => element("option", { value: state }, STATES[state])),
-    ...(data.summary.with_warnings ? [element("option", { value: WARNED }, WARNED)] : []));
+    ...remarks.map((remark) => element("option", { value: remark }, remark)));
   let texts = null;
   const search = () => {
     texts ??= files.source.map((source, n) => [source, files.output[n], outputOrReason(n),
       nodeName(files.node[n]), files.preset[n]].join("\n").toLowerCase());
     const [state, words] = [byId("state").value, byId("words").value.trim().toLowerCase()];
-    const hasState = (n) => (state === WARNED ? files.warnings[n].length > 0 : files.state[n] === state);
+    const hasState = REMARKS[state] ?? ((n) => files.state[n] === state);
     const keep = (n) => (!state || hasState(n)) && texts[n].includes(words);
     fileTable.filter(state || words ? keep : null);
   };

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, expect
-from records import NOW, ONE, a_ledger, a_plan, proof_of
-from runs import a_big_report, picture_of
+from playwright.async_api import Browser, Locator, expect
+from records import NOW, ONE, a_ledger, a_plan, a_source, proof_of
+from runs import a_big_report, a_mixed_report, picture_of
 
 from browser import DESKTOP, Window, open_window
+from tasks.models import Refusal
 from tasks.results.run_report import build_report
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -33,6 +34,14 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a picture of 10,000 files on eight nodes, with failures and hostile names."""
     path = tmp_path_factory.mktemp("picture") / "many.html"
     path.write_bytes(picture_of(a_big_report(files=10_000)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a picture of one node, with a file in each state."""
+    path = tmp_path_factory.mktemp("picture") / "mixed.html"
+    path.write_bytes(picture_of(a_mixed_report()))
     return path
 
 
@@ -193,6 +202,81 @@ async def test_the_critical_path_is_listed_in_words(window: Window, few: Path) -
     assert any(step.startswith("start task on ") for step in steps)
     assert any(step.endswith(("slot 1", "slot 2")) for step in steps)
     assert steps[-1] == "download"
+
+
+async def test_a_file_has_the_fill_of_its_result_in_the_timeline_the_path_and_the_table(
+    window: Window, mixed: Path
+) -> None:
+    await show(window, mixed)
+    fills = await window.page.evaluate(
+        "Object.fromEntries(barsBySlot().flat(2)"
+        ".map((bar) => [data.files.source[bar.file], bar.fill]))"
+    )
+    assert fills == {
+        "whole.mp4": "converted",
+        "copied.mp4": "copied",
+        "gap.mp4": "warned",
+        "broken.mp4": "failed",
+        "replaced.mp4": "failed",  # its batch task succeeded
+        "stopped.mp4": "interrupted",  # Batch counts its task as failed
+        "running.mp4": "interrupted",
+    }
+    for name, fill in fills.items():
+        mark = window.page.get_by_role("row", name=name).locator(".state")
+        await expect(mark).to_have_class(f"state {fill}")
+    path = window.page.locator("#path li")
+    for name in ("copied.mp4", "broken.mp4", "stopped.mp4"):
+        step = path.filter(has_text=name).locator(".share")
+        await expect(step).to_have_class(f"share {fills[name]}")
+    step, mark = path.filter(has_text="broken.mp4"), window.page.locator(".state.failed").first
+    assert await colours(step.locator(".share")) == await colours(mark, "::before")
+    await expect(step).to_contain_text("failed")
+    await window.take_screenshot("picture-mixed", is_whole=True)
+    check_silent(window)
+
+
+async def colours(part: Locator, pseudo: str | None = None) -> tuple[str, str]:
+    style = "(it, pseudo) => { const s = getComputedStyle(it, pseudo);"
+    style += " return [s.backgroundColor, s.backgroundImage]; }"
+    colour, pattern = await part.evaluate(style, pseudo)
+    return colour, pattern
+
+
+async def test_copied_files_and_warnings_are_counted_explained_and_found(
+    window: Window, mixed: Path
+) -> None:
+    await show(window, mixed)
+    page, rows = window.page, window.page.locator("#files tbody tr")
+    for text in ("copied", "with a warning"):
+        await expect(page.locator("#figures")).to_contain_text(f"1 {text}")
+        await expect(page.locator("#legend")).to_contain_text(text)
+    await page.get_by_label("State").select_option("copied")
+    await expect(rows).to_have_count(1)
+    await expect(rows).to_contain_text("copied.mp3 (copied)")
+    await page.get_by_label("State").select_option("with a warning")
+    await expect(rows).to_have_count(1)
+    await expect(rows).to_contain_text("gap.mp3 (warning: The source has no sound.)")
+    details = page.locator("#details")
+    await page.locator("#scroller").focus()
+    for key in ("ArrowRight", "ArrowDown", "ArrowRight"):
+        await page.keyboard.press(key)
+    await expect(details).to_contain_text("gap.mp4")
+    await expect(details).to_contain_text("The source has no sound.")
+
+
+async def test_a_long_reason_leaves_the_names_of_files_their_width(
+    window: Window, tmp_path: Path
+) -> None:
+    name = "talks/2026-11-27 a talk about media.mp4"
+    refused = Refusal(a_source(name), "it cannot be converted because of this: " + "reason " * 100)
+    path = tmp_path / "long.html"
+    path.write_bytes(picture_of(build_report(a_ledger(plan=a_plan(refused=(refused,))), now=NOW)))
+    await show(window, path)
+    cell = await window.page.get_by_role("rowheader", name=name).bounding_box()
+    table = await window.page.locator("#files").bounding_box()
+    assert cell
+    assert table
+    assert 0.22 < cell["width"] / table["width"] < 0.35
 
 
 async def test_a_run_with_nothing_to_convert_shows_no_job_and_no_pool(

@@ -6,8 +6,11 @@ inactive: the tests may run at the time of one.
 
 import asyncio
 import os
+import re
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -31,7 +34,9 @@ from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
 from prefect.client.schemas.schedules import RRuleSchedule
 from prefect.events import emit_event
 from prefect.flow_runs import wait_for_flow_run
+from prefect.states import Scheduled
 
+from examples import code_of
 from flows.cli.samples import make_samples
 from flows.cli.served_deployments import PREFECT_FILE, ROOT
 from heard import listening_for
@@ -263,3 +268,70 @@ async def test_a_run_for_arrived_media_waits_for_the_nightly_run_and_finds_its_f
             assert "converted" in (await nightly_end()).payload["headline"]
         assert (await next_arrival()).payload["headline"] == "1 skipped"
     assert blobs.get_blob_client("output", "night/a.mp3").exists()
+
+
+@pytest.mark.usefixtures("served")
+def test_another_project_runs_a_deployment_and_imports_nothing_of_this_one(
+    media: ContainerClient, home: Path, tmp_path: Path
+) -> None:
+    media.upload_blob("talks/called.mp4", (home / "Media/talks/day 1.mp4").read_bytes())
+    check = "import sys; assert not {'flows', 'tasks', 'azure'} & sys.modules.keys()\n"
+    (tmp_path / "call.py").write_text(code_of("call.py") + check)
+    ended = subprocess.run(
+        [sys.executable, "call.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert re.fullmatch(r"Completed \d converted\n", ended.stdout)
+
+
+@pytest.mark.slow  # each command imports Prefect
+async def test_the_commands_of_the_page_run_watch_retry_cancel_and_pause(
+    convert_local: UUID,
+) -> None:
+    commands = code_of("commands").splitlines()
+    first, (cancel,) = commands[0], [line for line in commands if "flow-run cancel" in line]
+    run = UUID(found(r"UUID: (\S+)", await printed_by(first)))
+    async with get_client() as client:
+        tomorrow = datetime.now(UTC) + timedelta(days=1)
+        rule = f"DTSTART:{tomorrow:{RRULE_TIME}}\nRRULE:FREQ=DAILY;COUNT=1"
+        later = DeploymentScheduleUpdate(slug="later", schedule=RRuleSchedule(rrule=rule))
+        await client.update_deployment(convert_local, DeploymentUpdate(schedules=[later]))
+        schedule = (await client.read_deployment(convert_local)).schedules[0].id
+        waiting = await client.create_flow_run_from_deployment(
+            convert_local, state=Scheduled(scheduled_time=tomorrow)
+        )
+        await printed_by(cancel.replace("RUN", str(waiting.id)))
+        assert (await client.read_flow_run(waiting.id)).state_name == "Cancelled"
+    for command in commands:
+        if command not in {first, cancel}:
+            given = command.replace("RUN", str(run)).replace("SCHEDULE", str(schedule))
+            assert await printed_by(given)
+    ended = await wait_for_flow_run(run, timeout=PATIENCE_SECONDS)
+    assert ended.run_count == 2
+
+
+def found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    assert match, text
+    return match[1]
+
+
+async def printed_by(command: str) -> str:
+    """Run a command of Prefect, and return what it prints."""
+    _, *words = shlex.split(command)
+    ended = await asyncio.to_thread(
+        subprocess.run,
+        [PREFECT, "--no-prompt", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout
+    return ended.stdout

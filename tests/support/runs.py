@@ -3,11 +3,34 @@
 import io
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from records import NOW, a_conversion, a_request, a_source, a_ticket, at
+from records import (
+    NOW,
+    a_conversion,
+    a_ledger,
+    a_node,
+    a_plan,
+    a_request,
+    a_source,
+    a_span,
+    a_task_on_node,
+    a_ticket,
+    at,
+    proof_of,
+)
 
-from tasks.models import BatchResult, Conversion, Evidence, NodeLife, Plan, Refusal, Span
+from tasks.media.verification import Verified
+from tasks.models import (
+    BatchResult,
+    Conversion,
+    Evidence,
+    KnownFailure,
+    NodeLife,
+    Plan,
+    Refusal,
+    Span,
+)
 from tasks.naming import batch_task_id
 from tasks.parameters import Pool
 from tasks.results.ledger import Ledger
@@ -145,3 +168,30 @@ def picture_of(report: Report) -> bytes:
     page = io.BytesIO()
     draw(report, page)
     return page.getvalue()
+
+
+def a_mixed_report() -> Report:
+    """Report a run on one node, with a file in each state, and one of each remark."""
+    names = ("whole", "copied", "gap", "broken", "replaced", "stopped", "running", "waiting")
+    files = {name: a_conversion(a_source(f"{name}.mp4"), content=name) for name in names}
+    done, known = (a_conversion(a_source(f"{name}.mp4"), content=name) for name in ("old", "bad"))
+    ended = ("succeeded", "succeeded", "succeeded", "failed", "succeeded", "failed", "running")
+    results = [
+        a_task_on_node(files[name].key, 50 + 9 * place, 60 + 9 * place, state=state)
+        for place, (name, state) in enumerate(zip(names, ended, strict=False))
+    ]
+    results[5] = replace(results[5], code="TaskEnded")
+    results[6] = replace(results[6], ended_at=None)
+    proof = proof_of(*(files[name] for name in ("whole", "copied", "gap")))
+    proof.verified[files["copied"].key] = Verified(3.4, is_copied=True)
+    proof.verified[files["gap"].key] = Verified(3.4, 1.0, warnings=("The source has no sound.",))
+    problems = {files["replaced"].key: "the source was replaced during the run"}
+    failure = KnownFailure(known, "it is damaged", failed_at=NOW)
+    ledger = a_ledger(
+        plan=a_plan(*files.values(), done=(done,), known_failures=(failure,)),
+        batch_results=tuple(results),
+        evidence=replace(proof, source_problems=problems),
+        nodes=(a_node(),),
+        spans=(a_span("plan", 0, 1), a_span("pool", 1, 2), a_span("completion", 2, 120)),
+    )
+    return build_report(ledger, now=at(125))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from records import a_conversion, a_ledger, a_plan, a_request, a_source
+from records import a_conversion, a_ledger, a_plan, a_request, a_source, at
 
 from tasks.errors import ReportUnwrittenError
 from tasks.models import Diagnosis
@@ -47,7 +47,7 @@ def test_a_users_file_with_the_name_of_the_picture_is_kept_aside(tmp_path: Path)
     write_report(a_ledger(request=request))
     write_report(a_ledger(request=request))
     assert (tmp_path / "index.html~").read_text() == "the user's own"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["index.html", "index.html~", "index.json"]
+    assert [p.name for p in tmp_path.glob("*~*")] == ["index.html~"]
 
 
 def test_a_users_file_with_the_name_of_the_report_is_kept_aside(tmp_path: Path) -> None:
@@ -61,15 +61,23 @@ def test_a_users_file_with_the_name_of_the_report_is_kept_aside(tmp_path: Path) 
     assert is_report(report)
 
 
-def test_the_report_of_an_earlier_run_is_replaced_also_if_it_was_formatted_again(
+def test_the_report_and_the_picture_of_an_earlier_run_keep_a_name_that_says_when(
     tmp_path: Path,
 ) -> None:
-    report = tmp_path / "r.json"
+    report, picture = tmp_path / "r.json", tmp_path / "r.html"
     request = a_request(output={"report": str(report)})
     write_report(a_ledger(request=request))
+    first = picture.read_bytes()
     report.write_text(json.dumps(json.loads(report.read_text()), separators=(",", ":")))
-    write_report(a_ledger(request=request))
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["r.html", "r.json"]
+    for second in (0, 0.9):  # two more runs end in one second
+        moment = at(second).timestamp()
+        os.utime(report, (moment, moment))  # a report that was formatted again is still ours
+        write_report(a_ledger(request=request))
+    times = ("20261122T120000Z", "20261122T120000Z2")
+    kept = {f"r-{time}.{kind}" for time in times for kind in ("json", "html")}
+    assert {p.name for p in tmp_path.iterdir()} == {"r.json", "r.html", *kept}
+    assert (tmp_path / "r-20261122T120000Z.html").read_bytes() == first
+    assert is_report(tmp_path / "r-20261122T120000Z.json")
 
 
 @pytest.mark.parametrize("target", ["a report", "a file", "nowhere"])

@@ -2,8 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib import import_module
+from pkgutil import walk_packages
+from typing import Any, get_args
 
 import pytest
 from azure.core.exceptions import (
@@ -13,11 +15,16 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 from prefect import get_client, runtime
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import TaskRun
+from prefect.concurrency.asyncio import concurrency
 from prefect.states import Failed
 
+import tasks
 from tasks.stage import (
+    MANY,
+    Stage,
     StageLog,
     StageName,
     recording,
@@ -172,6 +179,50 @@ async def test_a_stage_is_not_retried_after_another_error(
 async def test_a_stage_without_retries_fails_with_its_first_error(in_flow: InFlow) -> None:
     with pytest.raises(ServiceRequestError):
         await in_flow(a_stage("completion", ServiceRequestError("no route"), retries=0))
+
+
+def test_first_stages_have_few_retries_completion_has_none_and_all_others_have_the_same() -> None:
+    modules = [import_module(found.name) for found in walk_packages(tasks.__path__, "tasks.")]
+    parts = (part for module in modules for part in vars(module).values())
+    stages = {part.task.name: part.task for part in parts if isinstance(part, Stage)}
+    retried = {name: (each.retries, each.retry_condition_fn) for name, each in stages.items()}
+    for first in ("plan", "find leftovers"):
+        assert retried.pop(first) == (3, retry_if_answered)
+    assert retried.pop("completion") == (0, retry_if_transient)
+    assert set(retried.values()) == {(MANY, retry_if_transient)}
+    assert retried.keys() == {*get_args(StageName)} - {
+        "plan",
+        "find leftovers",
+        "completion",
+        "lock",
+    }
+    assert not any(each.persist_result for each in stages.values())
+
+
+@pytest.fixture
+async def download_limit(prefect_server: str) -> AsyncIterator[str]:
+    """Limit the tag of downloads to one task run at a time, and yield the name of the limit."""
+    assert prefect_server
+    name = "tag:convert-download"
+    async with get_client() as client:
+        limit = GlobalConcurrencyLimitCreate(name=name, limit=1)
+        await client.create_global_concurrency_limit(limit)
+        yield name
+        await client.delete_global_concurrency_limit_by_name(name)
+
+
+async def test_a_download_waits_for_a_slot_of_the_limit_on_its_tag_and_other_stages_do_not(
+    in_flow: InFlow, download_limit: str
+) -> None:
+    async def run() -> str:
+        async with concurrency(download_limit):
+            downloading = asyncio.create_task(a_stage("download")())
+            for _ in range(5):  # each takes as long as a download that does not wait
+                await a_stage("cleanup")()
+            assert not downloading.done()
+        return str(await downloading)
+
+    assert await in_flow(run) == "download"
 
 
 async def test_the_plain_function_of_a_stage_runs_without_a_flow() -> None:
