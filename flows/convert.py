@@ -53,7 +53,8 @@ from tasks.results.events import announce_report
 from tasks.results.listeners import publish
 from tasks.results.run_log import show_stage_logs
 from tasks.results.run_report import Report
-from tasks.run import RunState, has_work, issue_ticket, lock_wait_seconds, new_run, run_name
+from tasks.run import RunState, has_work, issue_ticket, lock_wait_seconds, new_run
+from tasks.run_names import run_name
 from tasks.stage import recording, unvisited
 from tasks.waves import Attempt, first_attempt, next_attempt, send_waves, watched
 
@@ -209,7 +210,7 @@ async def report(run: RunState) -> Report | State[Any]:
         return Cancelled(message=made.headline, data=made)  # Prefect accepts no other end now
     announce_report(made)
     if made.is_success:
-        return Completed(message=made.headline, data=made)
+        return Completed(message=made.message, data=made)
     failure = FilesFailedError(f"{made.headline}.", "The report has the reasons.", made)
     return Failed(message=made.headline, data=failure)
 

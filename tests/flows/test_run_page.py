@@ -1,0 +1,63 @@
+"""What Prefect shows of a run: its name, its message, its log lines."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import get_client
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.client.schemas.objects import FlowRun
+from prefect.flow_engine import run_flow_async
+
+from flows.convert import convert as flow
+
+Shown = Callable[..., Any]
+PATIENCE_SECONDS = 30
+
+
+@pytest.fixture
+def shown(account: dict[str, str], containers: tuple[str, str]) -> Shown:
+    """Return a function that runs the flow as Prefect does, and returns the flow run."""
+    assert account
+
+    async def run(source: Path, **of_run: Any) -> FlowRun:
+        parameters = {
+            "sources": [str(source)],
+            "output": {"container": containers[0]},
+            "cleanup": {"container": containers[1]},
+        }
+        async with get_client() as client:
+            made = await client.create_flow_run(flow, parameters=parameters, **of_run)
+            await run_flow_async(flow, flow_run=made, parameters=parameters, return_type="state")
+            return await client.read_flow_run(made.id)
+
+    return run
+
+
+async def wait_for_line(run: FlowRun, line: str) -> None:
+    """Wait for a log line of a run. Prefect sends log lines with a delay."""
+    of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
+    async with asyncio.timeout(PATIENCE_SECONDS), get_client() as client:
+        while line not in {log.message for log in await client.read_logs(of_run, limit=200)}:
+            pass
+
+
+async def test_a_completed_run_says_what_it_did_in_its_message_and_log(
+    shown: Shown, library: Callable[..., Path]
+) -> None:
+    source = library("a.mp4")
+    first, second = await shown(source), await shown(source)
+    assert [run.name for run in (first, second)] == [f"{source.parent.name}/library to mp3"] * 2
+    for run, message in ((first, "1 converted"), (second, "nothing to do: 1 skipped")):
+        assert run.state
+        assert run.state.message == message
+        await wait_for_line(run, f"Finished in state Completed('{message}')")
+
+
+async def test_a_run_keeps_the_name_that_the_user_gave_it(
+    shown: Shown, library: Callable[..., Path]
+) -> None:
+    run = await shown(library("a.mp4"), name="nightly-talks")
+    assert run.name == "nightly-talks"
