@@ -49,6 +49,7 @@ class RunState:
     batch_results: tuple[BatchResult, ...] = ()
     diagnosis: Diagnosis | None = None
     evidence: Evidence | None = None
+    is_ended_by_request: bool = False  # of the command that runs it, which received a signal
     is_cut_short: bool = False  # it was stopped before all files had ended
     is_fetched: bool = False  # the outputs are in the download folder
 

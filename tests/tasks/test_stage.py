@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
+from uuid import UUID
 
 import pytest
 from azure.core.exceptions import (
@@ -16,6 +17,7 @@ from prefect import get_client, runtime
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import TaskRun
 from prefect.states import Failed
+from run_pages import stage_states
 
 from tasks.stage import (
     StageLog,
@@ -172,6 +174,26 @@ async def test_a_stage_is_not_retried_after_another_error(
 async def test_a_stage_without_retries_fails_with_its_first_error(in_flow: InFlow) -> None:
     with pytest.raises(ServiceRequestError):
         await in_flow(a_stage("completion", ServiceRequestError("no route"), retries=0))
+
+
+async def test_a_stage_that_is_cancelled_is_shown_as_cancelled_and_not_as_crashed(log: Any) -> None:
+    begun = asyncio.Event()
+
+    @stage("pool")
+    async def wait() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def run() -> None:
+        waiting = asyncio.create_task(wait())
+        await begun.wait()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    stage_log, flow_run_id = await log(run)
+    assert [span.is_failed for span in stage_log.spans] == [True]
+    assert await stage_states(UUID(flow_run_id)) == {"pool": "Cancelled"}
 
 
 async def test_the_plain_function_of_a_stage_runs_without_a_flow() -> None:
