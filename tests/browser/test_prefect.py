@@ -85,7 +85,7 @@ async def test_the_page_of_a_run_shows_its_name_stages_and_artifacts(
         await text_of(window, stage).wait_for()
     await window.take_screenshot(screenshot_name("run", interface))
     await text_of(window, "Artifacts").click()
-    for key in ("convert-files", "convert-report"):  # those of task runs are below
+    for key in ("convert-page-mp3-files", "convert-page-mp3-report"):  # of task runs: below
         await window.page.get_by_text(key).first.wait_for()
     await window.take_screenshot(screenshot_name("artifacts", interface))
 
@@ -94,7 +94,7 @@ async def test_the_page_of_a_run_shows_its_name_stages_and_artifacts(
 async def test_the_table_of_files_can_be_searched_and_shows_hostile_names_as_text(
     window: Window, finished: Finished, interface: str
 ) -> None:
-    await window.page.goto(finished.artifact_url(interface, "convert-files"))
+    await window.page.goto(finished.artifact_url(interface, "convert-page-mp3-files"))
     rows = window.page.locator("table tbody tr")
     await expect(rows).to_have_count(7)
     await expect(rows.first).to_contain_text("notes.mp4")
@@ -109,7 +109,7 @@ async def test_the_report_shows_totals_reasons_and_the_ffmpeg_command(
     browser: Browser, finished: Finished, interface: str
 ) -> None:
     async with open_window(browser, size=(1280, 1700)) as window:
-        await window.page.goto(finished.artifact_url(interface, "convert-report"))
+        await window.page.goto(finished.artifact_url(interface, "convert-page-mp3-report"))
         await window.page.get_by_role("heading", name="6 converted, 1 failed").wait_for()
         main = window.page.locator("body")
         for text in ("Node hours", "not a media file of a known format", "ffmpeg -hide_banner"):
@@ -121,7 +121,7 @@ async def test_the_report_shows_totals_reasons_and_the_ffmpeg_command(
 async def test_the_progress_ends_at_100_percent(
     window: Window, finished: Finished, interface: str
 ) -> None:
-    await window.page.goto(finished.artifact_url(interface, "convert-progress"))
+    await window.page.goto(finished.artifact_url(interface, "convert-page-mp3-progress"))
     await window.page.get_by_text("100%").first.wait_for()
     await window.page.get_by_text("6 of 6 files done").first.wait_for()
     await window.take_screenshot(screenshot_name("progress", interface))
