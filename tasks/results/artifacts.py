@@ -4,6 +4,7 @@ They are a convenience: a run continues if Prefect does not accept them.
 """
 
 import asyncio
+import json
 import logging
 import re
 import shlex
@@ -40,7 +41,7 @@ PAUSE_SECONDS = 5.0  # between two updates of the progress
 TIMEOUT_SECONDS = 10.0  # for Prefect's server
 TABLE_ROWS = 1000  # take 20 ms and 0.3 MB of Prefect's database; picture and report have all rows
 SHELL_WIDTH = 64  # characters in a line of shell; both of Prefect's UIs show them without scrolling
-REASON_WIDTH = 60  # characters in a line of a cell: Prefect's tables do not wrap
+REASON_WIDTH = 45  # characters in a line of a cell: Prefect's tables do not wrap
 FAILURES = 50  # in the report as text
 PICTURE_FILE = "picture.html"
 LOCAL_AZURE = "`python -m local_azure --env-file .env`"
@@ -237,29 +238,32 @@ def location_lines(report: Report, *, account: str, url: str) -> Iterator[str]:
     prefix = f", prefix {code_span(run.prefix)}" if run.prefix else ""
     link = f"[{run.container}](<{url}/{run.container}>)"
     yield f"- Outputs: container {link if is_azure else code_span(run.container)}{prefix}"
-    if name := run.picture:
-        words = az_words if is_azure else python_words
-        how = "" if is_azure else f" in the project's folder, while {LOCAL_AZURE} runs"
-        yield f"- Picture of the run: blob {code_span(name)} there. To download it{how}:\n"
-        yield f"{shell_block(words(run.container, printable(name), account=account))}\n"
-    if run.download_to:
-        yield f"- Downloads: {code_span(run.download_to)}"
     if run.report:
         picture = path_beside(Path(run.report))
         yield f"- Report: {code_span(run.report)}, and the picture: {code_span(str(picture))}"
+    if run.download_to:
+        yield f"- Downloads: {code_span(run.download_to)}"
+    if run.picture and (is_azure or not run.report):
+        command = az_command if is_azure else python_command
+        how = command(run.container, printable(run.picture), account=account)
+        yield f"- Picture of the run: blob {code_span(run.picture)} there. To download it, {how}"
 
 
-def az_words(container: str, name: str, *, account: str) -> list[str]:
-    """Return a command that downloads a picture with the sign-in of the reader."""
+def az_command(container: str, name: str, *, account: str) -> str:
+    """Return how to download a picture with the sign-in of the reader."""
     login = ["--auth-mode", "login", "--account-name", account]
     place = ["--container", container, "--name", name, "--file", PICTURE_FILE]
-    return ["az", "storage", "blob", "download", *login, *place]
+    return f"run:\n\n{shell_block(['az', 'storage', 'blob', 'download', *login, *place])}\n"
 
 
-def python_words(container: str, name: str, *, account: str) -> list[str]:  # noqa: ARG001  as az_words
-    """Return a command that downloads a picture with the accounts of the environment or `.env`."""
-    line = f"save_blob({container!r}, {name!r}, {PICTURE_FILE!r})"
-    return ["python", "-c", f"from tasks.azure.saving import save_blob; {line}"]
+def python_command(container: str, name: str, *, account: str) -> str:  # noqa: ARG001  as az_command
+    """Return how to download a picture with the accounts of the environment or `.env`."""
+    values = ",\n  ".join(
+        json.dumps(each, ensure_ascii=False) for each in (container, name, PICTURE_FILE)
+    )
+    lines = f"from tasks.azure.saving import save_blob\nsave_blob({values})"
+    command = f"```sh\npython -c {shlex.quote(lines)}\n```"
+    return f"run this in the project's folder, while {LOCAL_AZURE} runs:\n\n{command}\n"
 
 
 def shell_block(words: Iterable[str]) -> str:
