@@ -61,3 +61,9 @@ async def crashes(run_id: UUID) -> list[str]:
     lines = await log_lines(run_id)
     crashed = [name for name, state in stages.items() if state == "Crashed"]
     return crashed + [line for line in lines if "Crash detected" in line]
+
+
+async def run_named(name: str) -> UUID:
+    async with get_client() as client:
+        (run,) = [run for run in await client.read_flow_runs() if run.name == name]
+    return run.id
