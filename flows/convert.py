@@ -35,8 +35,9 @@ from tasks.interruption import (
     ending_pool_and_job,
     lock_loss_tolerated_at_the_end,
     raised_termination,
+    report_requested_end,
     reported_early_end,
-    unless_cancelled,
+    unless_ended,
 )
 from tasks.job import make_job
 from tasks.known_failures import learn
@@ -55,8 +56,10 @@ from tasks.results.events import announce_report
 from tasks.results.listeners import publish
 from tasks.results.run_log import show_stage_logs
 from tasks.results.run_report import Report
-from tasks.run import RunState, has_work, issue_ticket, lock_wait_seconds, new_run, run_name
+from tasks.run import RunState, has_work, issue_ticket, lock_wait_seconds, new_run
+from tasks.run_names import run_name
 from tasks.stage import recording, unvisited
+from tasks.termination import accepted_request
 from tasks.waves import Attempt, first_attempt, next_attempt, send_waves, watched
 
 show_stage_logs()
@@ -120,12 +123,13 @@ async def convert(  # noqa: D417  Prefect's form takes the other descriptions fr
     with (
         announced_errors(request),
         raised_termination(),
+        accepted_request() as requested,
         using_accounts(await named_accounts(run.account)),
     ):
         state = new_run(request)
         with recording(state.stages):
             async with reported_early_end(state):
-                await unless_cancelled(state, run_stages(state))
+                await unless_ended(state, run_stages(state), requested=requested)
             return await report(state)
 
 
@@ -202,6 +206,8 @@ async def plan_beside_preflight(run: RunState) -> Plan:
 
 async def report(run: RunState) -> Report | State[Any]:
     """Report how every source ended. Return the flow's result, or its state after a failure."""
+    if run.is_ended_by_request:
+        return await report_requested_end(run)
     if run.plan is None:
         return Cancelled(message=CANCELLED.summary)
     try:
@@ -214,7 +220,7 @@ async def report(run: RunState) -> Report | State[Any]:
         return Cancelled(message=made.headline, data=made)  # Prefect accepts no other end now
     announce_report(made)
     if made.is_success:
-        return Completed(message=made.headline, data=made)
+        return Completed(message=made.message, data=made)
     failure = FilesFailedError(f"{made.headline}.", "The report has the reasons.", made)
     return Failed(message=made.headline, data=failure)
 

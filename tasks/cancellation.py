@@ -1,9 +1,10 @@
 """Whether this run was cancelled in Prefect.
 
-A worker ends the process of a cancelled run. A plain script has to ask Prefect.
+A worker ends the process of a cancelled run with SIGTERM. A plain script has to ask Prefect.
 """
 
 import logging
+from dataclasses import replace
 from uuid import UUID
 
 import httpx
@@ -15,6 +16,9 @@ from tasks.models import Diagnosis
 LOOK_SECONDS = 5.0  # between two requests
 CANCELLED = Diagnosis(
     "Cancelled", "The run was cancelled in Prefect.", "No file was converting.", "Run again."
+)
+CANCELLED_BY_SIGNAL = replace(  # by a worker, at any moment
+    CANCELLED, detail="", remedy="Run again to convert the rest. Converted files are kept."
 )
 logger = logging.getLogger(__name__)
 

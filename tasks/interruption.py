@@ -9,12 +9,14 @@ from typing import Any, cast
 
 from azure.core.exceptions import AzureError
 from prefect import runtime
+from prefect.client.schemas.objects import State
 from prefect.exceptions import TerminationSignal
+from prefect.states import Crashed
 
 from tasks.azure.batch_results import list_results
 from tasks.azure.clients import batch_client
 from tasks.azure.error_wording import explain
-from tasks.cancellation import CANCELLED, LOOK_SECONDS, is_cancelling
+from tasks.cancellation import CANCELLED, CANCELLED_BY_SIGNAL, LOOK_SECONDS, is_cancelling
 from tasks.cleanup import clean_up
 from tasks.concurrency import cancel_all
 from tasks.errors import AccountError, OutputInUseError, ReportUnwrittenError
@@ -23,7 +25,7 @@ from tasks.models import Ticket
 from tasks.outages import OUTAGE_SECONDS, patiently
 from tasks.outputs import collect_outputs
 from tasks.parameters import Request
-from tasks.report import write_report
+from tasks.report import store_picture, write_report
 from tasks.results.artifacts import show_report
 from tasks.results.events import announce_error
 from tasks.results.listeners import publish
@@ -53,13 +55,29 @@ async def reported_early_end(run: RunState) -> AsyncIterator[None]:
     try:
         with explained_errors(run):
             yield
-    except BaseException as reason:
+    except BaseException:
         if run.plan:
-            report = write_early_report(run)
-            publish(report)
-            if isinstance(reason, Exception):
-                await show_report(report, run.request)
+            await report_early_end(run)
         raise
+
+
+async def report_early_end(run: RunState) -> Report:
+    """Write the report, show it to listeners, and then on the run's page in Prefect."""
+    if not run.diagnosis and await is_cancelling(runtime.flow_run.id):
+        run.diagnosis = CANCELLED_BY_SIGNAL
+    report = write_early_report(run)
+    publish(report)
+    await within(LAST_LOOK_SECONDS, store_picture(report, run.ledger()))
+    await within(LAST_LOOK_SECONDS, show_report(report, run.request))
+    return report
+
+
+async def report_requested_end(run: RunState) -> State[Any]:
+    """Report how far the run came before the signal. Return the flow's state."""
+    if run.plan is None:
+        return Crashed(message="Ended by a signal before the plan was ready.")
+    report = await report_early_end(run)
+    return Crashed(message=f"Ended by a signal: {report.headline}")
 
 
 def write_early_report(run: RunState) -> Report:
@@ -179,22 +197,29 @@ async def look_at_outputs(run: RunState) -> None:
     )
 
 
-async def unless_cancelled(run: RunState, pipeline: Coroutine[Any, Any, None]) -> None:
-    """Run the pipeline to its end, or until the run is cancelled in Prefect."""
+async def unless_ended(
+    run: RunState, pipeline: Coroutine[Any, Any, None], *, requested: asyncio.Event
+) -> None:
+    """Run the pipeline to its end, until the run is cancelled in Prefect, or is asked to end."""
     working = asyncio.create_task(pipeline)
     asking = asyncio.create_task(until_cancelled(run))
+    waiting = asyncio.create_task(requested.wait())
     try:
-        await asyncio.wait({working, asking}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({working, asking, waiting}, return_when=asyncio.FIRST_COMPLETED)
         if asking.done():
             asking.result()  # a worker's SIGTERM may have been raised in it
+        if not working.done():
             working.cancel()
         await working
     except asyncio.CancelledError:
-        if not asking.done() or asking.cancelled():  # a signal, which may cancel all tasks
+        run.is_ended_by_request = requested.is_set()
+        is_cancelled = asking.done() and not asking.cancelled()
+        if not (run.is_ended_by_request or is_cancelled):  # a signal, which may cancel all tasks
             raise
-        run.diagnosis = run.diagnosis or CANCELLED
+        if is_cancelled:
+            run.diagnosis = run.diagnosis or CANCELLED
     finally:
-        await cancel_all(working, asking)
+        await cancel_all(working, asking, waiting)
 
 
 async def until_cancelled(run: RunState) -> None:

@@ -1,10 +1,8 @@
-"""A run: its name, its ticket, and what is known of it so far."""
+"""A run: its ticket, and what is known of it so far."""
 
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import PurePath
-from typing import Any
 
 from prefect import runtime
 
@@ -12,7 +10,6 @@ from tasks.azure.lease import LEASE_SECONDS
 from tasks.azure.nodes import Roster
 from tasks.claim import RETRY_SECONDS
 from tasks.lock import has_predecessor
-from tasks.media.addresses import AZURE
 from tasks.models import (
     BatchResult,
     Check,
@@ -25,13 +22,11 @@ from tasks.models import (
 )
 from tasks.naming import job_id, lock_id
 from tasks.outages import patiently
-from tasks.parameters import Output, Request
+from tasks.parameters import Request
 from tasks.pool import warm_pool_id
 from tasks.results.ledger import Ledger
 from tasks.results.progress import Tally
 from tasks.stage import StageLog
-
-NAME_PARTS = 2  # of a path in a run's name
 
 
 @dataclass(kw_only=True)
@@ -54,6 +49,7 @@ class RunState:
     batch_results: tuple[BatchResult, ...] = ()
     diagnosis: Diagnosis | None = None
     evidence: Evidence | None = None
+    is_ended_by_request: bool = False  # of the command that runs it, which received a signal
     is_cut_short: bool = False  # it was stopped before all files had ended
     is_fetched: bool = False  # the outputs are in the download folder
 
@@ -125,22 +121,6 @@ def shared_pool_id(request: Request, *, now: datetime) -> str:
     if request.pool.keep_warm_minutes:
         return warm_pool_id(request.pool, request.node, now=now)
     return request.pool.id
-
-
-def run_name() -> str:
-    """Return the flow run's name: what it converts, and to which formats."""
-    parameters: dict[str, Any] = runtime.flow_run.parameters
-    first, *others = parameters["sources"] or ["nothing"]
-    more = f" and {len(others)} more" if others else ""
-    presets = ", ".join(Output.model_validate(parameters["output"]).presets)
-    return f"{short_source(first)}{more} to {presets}"
-
-
-def short_source(source: str) -> str:
-    """Return the end of a path, which tells it from others. Addresses stay whole."""
-    if source.startswith(AZURE):
-        return source
-    return "/".join(PurePath(source).parts[-NAME_PARTS:])
 
 
 async def has_work(run: RunState) -> bool:

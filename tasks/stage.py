@@ -1,18 +1,21 @@
 """The stages of a run: Prefect tasks that are retried, timed and linked to earlier stages."""
 
 import logging
+from asyncio import CancelledError
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import wraps
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast
 
 from azure.core.exceptions import AzureError, HttpResponseError
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, StateDetails, TaskRun
-from prefect.states import Completed
+from prefect.exceptions import TerminationSignal
+from prefect.states import Cancelled, Completed
 from prefect.tasks import Task
 from prefect.utilities.annotations import opaque
 
@@ -49,6 +52,7 @@ Result = TypeVar("Result")
 TAGGED: tuple[StageName, ...] = ("plan", "upload", "download")
 MANY = 100  # retries: the length of an outage ends them
 FEW = 3
+ENDED = "The run ended during this stage."
 logger = logging.getLogger(__name__)
 
 
@@ -76,6 +80,7 @@ class StageLog:
 
 _current_log: ContextVar[StageLog | None] = ContextVar("stage log", default=None)
 _current_outage: ContextVar[Outage | None] = ContextVar("outage", default=None)
+_current_ends: ContextVar[list[BaseException]] = ContextVar("interruptions of this call")
 
 
 @contextmanager
@@ -114,11 +119,15 @@ class Stage(Generic[Parameters, Result]):
         log = current_log()
         earlier = log.latest
         run: Any = self.task
+        ends: list[BaseException] = []
         _current_outage.set(Outage())  # a new one for each call, which is a task run
+        _current_ends.set(ends)
         with log.timing(str(self.task.task_run_name).format(**kwargs)):
             # Without `opaque`, Prefect visits each part of a state three times.
             wait_for = [opaque(state) for state in earlier]
             state = await run(*args, **kwargs, wait_for=wait_for, return_state=True)
+            if ends:
+                raise ends[0]
             result = await state.aresult()
         log.follow(earlier, state)
         return cast(Result, result)
@@ -157,10 +166,29 @@ def stage(
             retry_delay_seconds=list(PAUSES_SECONDS),
             retry_jitter_factor=0.5,
             retry_condition_fn=retry_condition or retry_if_transient,
-        )(function)
+        )(ending_as_cancelled(function))
         return Stage(function, made)
 
     return decorate
+
+
+def ending_as_cancelled(
+    function: Callable[Parameters, Coroutine[Any, Any, Result]],
+) -> Callable[Parameters, Coroutine[Any, Any, Result | State[Any]]]:
+    """Return the function of a task that Prefect shows as cancelled if it is interrupted.
+
+    Otherwise Prefect shows it as crashed. The call of the stage raises the interruption again.
+    """
+
+    @wraps(function)
+    async def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result | State[Any]:
+        try:
+            return await function(*args, **kwargs)
+        except (CancelledError, TerminationSignal) as interruption:
+            _current_ends.get().append(interruption)
+            return Cancelled(message=ENDED)
+
+    return run
 
 
 def unvisited(value: Result) -> Result:

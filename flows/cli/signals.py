@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from flows.cli.exit_signals import EXIT_SIGNALS, is_ignored
+from tasks.termination import request_end
 
 WAKE_SECONDS = 0.5  # a signal that another thread receives does not wake a waiting one
 Result = TypeVar("Result")
@@ -96,6 +97,7 @@ def run_beside_signals(run: Coroutine[Any, Any, Result]) -> Result:
     except (KeyboardInterrupt, Terminated):
         loop, task = started.result()
         with suppress(RuntimeError):  # its loop is closed: the run has just ended
-            loop.call_soon_threadsafe(task.cancel)
+            if not request_end():
+                loop.call_soon_threadsafe(task.cancel)
         wait([ended])
         raise

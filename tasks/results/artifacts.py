@@ -4,11 +4,13 @@ They are a convenience: a run continues if Prefect does not accept them.
 """
 
 import asyncio
+import json
 import logging
 import re
 import shlex
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -20,28 +22,29 @@ from prefect.artifacts import (
     acreate_table_artifact,
     aupdate_progress_artifact,
 )
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from rich.filesize import decimal
 
 from tasks.azure.clients import blob_service
 from tasks.media.ffmpeg_command import ffmpeg_words
 from tasks.models import FileResult
 from tasks.parameters import Pool, Request
+from tasks.results.artifact_keys import artifact_key
 from tasks.results.lanes import UNPAID
+from tasks.results.ledger import DONE
+from tasks.results.picture import path_beside
 from tasks.results.progress import Progress, headline
 from tasks.results.run_report import Report
 from tasks.results.text import labels, printable
 
-PROGRESS, FILES, REPORT = (
-    "convert-progress",
-    "convert-files",
-    "convert-report",
-)  # the artifacts' keys
 PAUSE_SECONDS = 5.0  # between two updates of the progress
 TIMEOUT_SECONDS = 10.0  # for Prefect's server
 TABLE_ROWS = 1000  # take 20 ms and 0.3 MB of Prefect's database; picture and report have all rows
 SHELL_WIDTH = 64  # characters in a line of shell; both of Prefect's UIs show them without scrolling
+REASON_WIDTH = 45  # characters in a line of a cell: Prefect's tables do not wrap
 FAILURES = 50  # in the report as text
+PICTURE_FILE = "picture.html"
+LOCAL_AZURE = "`python -m local_azure --env-file .env`"
 ORDER = ("failed", "interrupted", "not_started", "converted", "skipped")
 MARKDOWN = re.compile(r"([!-/:-@\[-`{-~])")  # all ASCII punctuation may be escaped
 # One of Prefect's UIs shows cells as Markdown, the other as plain text. So only actual markup is
@@ -70,7 +73,8 @@ class ProgressArtifact:
             if self._artifact:
                 await aupdate_progress_artifact(self._artifact, percent, text)
             else:
-                self._artifact = await acreate_progress_artifact(percent, PROGRESS, text)
+                key = await artifact_key("progress")
+                self._artifact = await acreate_progress_artifact(percent, key, text)
 
 
 async def show_report(report: Report, request: Request) -> None:
@@ -78,14 +82,15 @@ async def show_report(report: Report, request: Request) -> None:
     if not runtime.flow_run.id:
         return
     async with blob_service() as service:
-        account = str(service.account_name)
-        container = f"{service.url.rstrip('/')}/{request.output.container}"
+        account, url = str(service.account_name), service.url.rstrip("/")
     async with ignoring_outages():
         rows = table_rows(report.files)
-        await acreate_table_artifact(rows, FILES, table_description(len(rows), report))
-        locations = location_lines(report, account=account, container=container)
+        key = await artifact_key("files")
+        await acreate_table_artifact(rows, key, table_description(len(rows), report))
+        locations = location_lines(report, account=account, url=url)
         text = "\n".join([*markdown_lines(report, request), *locations])
-        await acreate_markdown_artifact(text, REPORT, report.headline)
+        key = await artifact_key("report")
+        await acreate_markdown_artifact(text, key, report.headline)
 
 
 @asynccontextmanager
@@ -94,7 +99,7 @@ async def ignoring_outages() -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             yield
-    except (httpx.HTTPError, PrefectHTTPStatusError, TimeoutError) as error:
+    except (httpx.HTTPError, ObjectNotFound, PrefectHTTPStatusError, TimeoutError) as error:
         logger.debug("Prefect did not accept an artifact: %s", error)
 
 
@@ -106,7 +111,7 @@ def table_rows(files: Iterable[FileResult]) -> list[dict[str, Any]]:
         {
             "file": escape_cell(label),
             "state": file.state.replace("_", " "),
-            "output or reason": escape_cell(file.output_or_reason),
+            "output or reason": cell_of(file),
             "seconds": "" if file.seconds is None else f"{file.seconds:.1f}",
             "size": "" if file.output_bytes is None else decimal(file.output_bytes),
             "preset": file.preset,
@@ -115,6 +120,21 @@ def table_rows(files: Iterable[FileResult]) -> list[dict[str, Any]]:
         }
         for file, label in zip(found, labels(found), strict=True)
     ]
+
+
+def cell_of(file: FileResult) -> str:
+    """Return the output, or the reason in lines of about REASON_WIDTH.
+
+    A name stays in one line, because one of Prefect's UIs shows a line break as a space.
+    """
+    text = printable(file.output_or_reason)
+    lines = [text] if file.state in DONE and not file.warnings else wrap(text)
+    return "\n".join(map(escape_cell, lines))
+
+
+def wrap(text: str) -> list[str]:
+    """Break a text at single spaces, so that the lines joined with spaces are the text."""
+    return re.sub(rf"(.{{1,{REASON_WIDTH}}}) (?! )", r"\1\n", f"{text} ").rstrip().split("\n")
 
 
 def table_description(rows: int, report: Report) -> str:
@@ -134,9 +154,10 @@ def markdown_lines(report: Report, request: Request) -> Iterator[str]:
         problem = escape_markdown(" ".join(filter(None, (diagnosis.summary, diagnosis.detail))))
         remedy = escape_markdown(diagnosis.remedy)
         yield f"**{problem}** {remedy} ({code_span(diagnosis.code)})\n"
-    yield "| | |\n|---|---|"
-    for name, value in totals(report, request):
+    for number, (name, value) in enumerate(totals(report, request)):
         yield f"| {name} | {value} |"
+        if not number:  # a table needs a header
+            yield "|---|---|"
     missing = [file for file in report.files if file.state in ORDER[:3]]
     if missing:
         yield from failure_lines(missing)
@@ -186,55 +207,85 @@ def pool_rows(report: Report, pool: Pool) -> Iterator[tuple[str, str]]:
 
 def failure_lines(missing: Sequence[FileResult]) -> Iterator[str]:
     yield "\n## Files that are not converted\n"
-    yield "| file | state | reason |\n|---|---|---|"
-    listed = missing[:FAILURES]
-    for file, label in zip(listed, labels(listed), strict=True):
+    for file, label in with_labels(missing):
         reason = escape_markdown(file.reason or "")
-        yield f"| {escape_markdown(label)} | {file.state.replace('_', ' ')} | {reason} |"
-    if len(missing) > FAILURES:
-        yield f"\n… and {len(missing) - FAILURES} more: see the table of files or the report file."
+        yield f"- **{escape_markdown(label)}**, {file.state.replace('_', ' ')}: {reason}"
+    yield from rest_lines(missing)
 
 
 def warning_lines(warned: Sequence[FileResult]) -> Iterator[str]:
     yield "\n## Files that are converted with a warning\n"
-    yield "| file | preset | warning |\n|---|---|---|"
-    listed = warned[:FAILURES]
-    for file, label in zip(listed, labels(listed), strict=True):
+    for file, label in with_labels(warned):
         warning = escape_markdown(" ".join(file.warnings))
-        yield f"| {escape_markdown(label)} | {file.preset} | {warning} |"
-    if len(warned) > FAILURES:
-        yield f"\n… and {len(warned) - FAILURES} more: see the table of files or the report file."
+        yield f"- **{escape_markdown(label)}**, {file.preset}: {warning}"
+    yield from rest_lines(warned)
 
 
-def location_lines(report: Report, *, account: str, container: str) -> Iterator[str]:
-    run = report.run
+def with_labels(files: Sequence[FileResult]) -> Iterable[tuple[FileResult, str]]:
+    """Return the files that a list shows. In a list, Prefect wraps long reasons."""
+    listed = files[:FAILURES]
+    return zip(listed, labels(listed), strict=True)
+
+
+def rest_lines(files: Sequence[FileResult]) -> Iterator[str]:
+    if len(files) > FAILURES:
+        yield f"\n… and {len(files) - FAILURES} more: see the table of files or the report file."
+
+
+def location_lines(report: Report, *, account: str, url: str) -> Iterator[str]:
+    run, is_azure = report.run, url.startswith("https://")
     yield "\n## Locations\n"
     prefix = f", prefix {code_span(run.prefix)}" if run.prefix else ""
-    yield f"- Outputs: container [{run.container}](<{container}>){prefix}"
-    if name := run.picture:
-        # A plain link would need a SAS token. The command uses the reader's own sign-in.
-        is_azure = container.startswith("https://")
-        login = ["--auth-mode", "login", "--account-name", account] if is_azure else []
-        words = ["az", "storage", "blob", "download", *login]
-        words += ["--container", run.container, "--name", name, "--file", "picture.html"]
-        how = "" if is_azure else ", with the settings of local Azure in the environment"
-        yield f"- Picture of the run: blob {code_span(name)} there. To download it{how}:\n"
-        yield f"{shell_block([printable(word) for word in words])}\n"
+    link = f"[{run.container}](<{url}/{run.container}>)"
+    yield f"- Outputs: container {link if is_azure else code_span(run.container)}{prefix}"
+    if run.report:
+        picture = path_beside(Path(run.report))
+        yield f"- Report: {code_span(run.report)}, and the picture: {code_span(str(picture))}"
     if run.download_to:
         yield f"- Downloads: {code_span(run.download_to)}"
-    if run.report:
-        yield f"- Report: {code_span(run.report)}, with the picture beside it"
+    if run.picture and (is_azure or not run.report):
+        command = az_command if is_azure else python_command
+        how = command(run.container, printable(run.picture), account=account)
+        yield f"- Picture of the run: blob {code_span(run.picture)} there. To download it, {how}"
+
+
+def az_command(container: str, name: str, *, account: str) -> str:
+    """Return how to download a picture with the sign-in of the reader."""
+    login = ["--auth-mode", "login", "--account-name", account]
+    place = ["--container", container, "--name", name, "--file", PICTURE_FILE]
+    return f"run:\n\n{shell_block(['az', 'storage', 'blob', 'download', *login, *place])}\n"
+
+
+def python_command(container: str, name: str, *, account: str) -> str:  # noqa: ARG001  as az_command
+    """Return how to download a picture with the accounts of the environment or `.env`."""
+    values = ",\n  ".join(
+        json.dumps(each, ensure_ascii=False) for each in (container, name, PICTURE_FILE)
+    )
+    lines = f"from tasks.azure.saving import save_blob\nsave_blob({values})"
+    command = f"```sh\npython -c {shlex.quote(lines)}\n```"
+    return f"run this in the project's folder, while {LOCAL_AZURE} runs:\n\n{command}\n"
 
 
 def shell_block(words: Iterable[str]) -> str:
-    """Return a code block with a shell command, broken into lines of about SHELL_WIDTH."""
+    """Return a code block with a shell command, broken before options if it is too long."""
     lines = [""]
-    for word in map(shlex.quote, words):
-        if lines[-1] and len(lines[-1]) + len(word) > SHELL_WIDTH:
+    for option in options(words):
+        if lines[-1] and len(lines[-1]) + len(option) > SHELL_WIDTH:
             lines.append("   ")
-        lines[-1] += f" {word}" if lines[-1] else word
+        lines[-1] += f" {option}" if lines[-1] else option
     text = " \\\n".join(lines)
     return f"```sh\n{text}\n```"
+
+
+def options(words: Iterable[str]) -> Iterator[str]:
+    """Yield the words for the shell: each option with its value."""
+    option: list[str] = []
+    for word in words:
+        if word.startswith("-") and option:
+            yield shlex.join(option)
+            option = []
+        option.append(word)
+    yield shlex.join(option)
 
 
 def escape_markdown(text: str) -> str:

@@ -87,10 +87,8 @@ class RunSummary:
         counts = {state.replace("_", " "): getattr(self, state) for state in get_args(State)}
         counts["failed"] -= self.known_failures
         counts["failed in an earlier run"] = self.known_failures
-        headline = [f"{n} {name}" for name, n in counts.items() if n]
-        if self.with_warnings:
-            headline.insert(1, f"{self.with_warnings} with a warning")  # after "converted"
-        return ", ".join(headline)
+        counts["with a warning"] = self.with_warnings
+        return ", ".join(f"{n} {name}" for name, n in counts.items() if n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +151,13 @@ class Report:
     @property
     def headline(self) -> str:
         return self.summary.headline
+
+    @property
+    def message(self) -> str:
+        """The headline, for the state of a run that succeeded."""
+        if all(file.state == "skipped" or file.known_since for file in self.files):
+            return f"nothing to do: {self.headline or 'no files'}"
+        return self.headline
 
     def as_json(self) -> Iterator[str]:
         """Yield the JSON in pieces, with one line for each node and each file."""

@@ -32,7 +32,7 @@ from prefect.client.schemas.actions import (
 )
 from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
 from prefect.client.schemas.schedules import RRuleSchedule
-from prefect.events import emit_event
+from prefect.events import Event, emit_event
 from prefect.flow_runs import wait_for_flow_run
 from prefect.states import Scheduled
 
@@ -126,6 +126,15 @@ async def test_a_schedule_starts_a_run_with_its_own_parameters_and_the_next_run_
     assert second.payload["headline"] == "2 skipped"
     converted = {path.name for path in (home / "Converted").rglob("*.flac")}
     assert converted == {"day 1.flac", "day 2.flac"}
+    names = [await name_of(event) for event in (first, second)]
+    assert all(re.fullmatch(r"Media to flac · \d+ \w+ \d\d:\d\d", name) for name in names)
+
+
+async def name_of(event: Event) -> str:
+    """Return the name of the flow run that emitted an event."""
+    (run_id,) = (each.id for each in event.related if each.role == "flow-run")
+    async with get_client() as client:
+        return (await client.read_flow_run(UUID(run_id.rpartition(".")[2]))).name
 
 
 async def is_scheduled_twice(deployment: UUID, parameters: dict[str, Any]) -> bool:

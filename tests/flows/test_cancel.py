@@ -20,6 +20,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import FlowRunWaitTimeout
 from prefect.flow_runs import wait_for_flow_run
 from prefect.states import Cancelling
+from run_pages import artifacts_of, crashes, file_states, stage_states
 
 from local_azure.testing import LocalStack
 from programs import read_until
@@ -75,6 +76,54 @@ async def test_a_cancelled_script_stops_within_thirty_seconds_and_cleans_up(
     assert "1 not started in" in rest
     (pool_id,) = re.findall(r"the pool (convert-1-\w+)", before)
     assert pool_id not in remaining(batch)
+    await check_page(await run_of(source), {source.name: "not started"})
+
+
+async def check_page(run_id: uuid.UUID, states: dict[str, str]) -> None:
+    """Check that a run's page has its report and these files, and shows no crash."""
+    assert await file_states(run_id) == states
+    assert "report" in await artifacts_of(run_id)
+    assert await crashes(run_id) == []
+
+
+@pytest.fixture
+def converting(
+    started: Any, source: Path, storage_faults: StorageProxy
+) -> tuple[subprocess.Popen[str], dict[str, str]]:
+    """Start a script, wait until one of its two files converts, and return their states."""
+    storage_faults.order(Hold(method="PUT", blob="*.mp3"))
+    other = source.with_name("z.mp4")
+    other.symlink_to(source)
+    one_at_a_time = ("--pool.spot-nodes", "1", "--pool.slots-per-node", "1")
+    process = started(source, other, *one_at_a_time, environment=dict(os.environ))
+    read_until(process.stdout, "1 running")
+    return process, {source.name: "interrupted", other.name: "not started"}
+
+
+async def test_a_cancelled_script_reports_what_it_interrupted_and_did_not_start(
+    converting: Any, source: Path
+) -> None:
+    process, states = converting
+    await ended_by_cancel(process, source)
+    await check_page(await run_of(source), states)
+
+
+async def test_a_terminated_script_reports_what_it_interrupted_and_did_not_start(
+    converting: Any, source: Path
+) -> None:
+    process, states = converting
+    process.terminate()
+    process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+    run_id = await run_of(source)
+    await check_page(run_id, states)
+    async with get_client() as client:
+        state = (await client.read_flow_run(run_id)).state
+    assert state
+    assert (state.name, state.message) == (
+        "Crashed",
+        "Ended by a signal: 1 not started, 1 interrupted",
+    )
 
 
 async def test_a_script_can_be_cancelled_while_it_waits_for_the_lock(
@@ -97,6 +146,7 @@ async def test_a_script_can_be_cancelled_while_it_plans(
     process = started(source, environment=dict(os.environ))
     rest = await ended_by_cancel(process, source)
     assert "error: The run was cancelled in Prefect before its plan was ready. Run again." in rest
+    assert await crashes(await run_of(source)) == []
 
 
 async def ended_by_cancel(process: subprocess.Popen[str], source: Path) -> str:
@@ -183,6 +233,7 @@ async def test_a_cancelled_run_of_a_worker_stops_within_thirty_seconds_and_clean
     ended = await wait_for_flow_run(run.id, timeout=30)
     assert ended.state
     assert ended.state.name == "Cancelled"
+    await check_page(run.id, {source.name: "not started"})
     await wait_until_gone(batch, run)
 
 
@@ -203,6 +254,9 @@ async def test_the_hook_deletes_pool_and_job_after_the_process_of_a_run_is_kille
         ended = await wait_for_flow_run(run.id, timeout=PATIENCE_SECONDS)
     assert ended.state
     assert ended.state.is_crashed()
+    if number == signal.SIGTERM:
+        assert await file_states(run.id) == {source.name: "not started"}
+        assert "Crashed" not in (await stage_states(run.id)).values()
     await wait_until_gone(batch, run)
 
 

@@ -6,9 +6,11 @@ CI converts six files per fault. The tests with 50 files and most faults of stor
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from azure.batch import BatchClient
+from run_pages import crashes, file_states
 
 from storage_proxy import Bandwidth, Delay, Drop, Fault, Refusal, StorageProxy
 from tasks.parameters import Limits, Pool
@@ -214,6 +216,9 @@ async def test_the_deadline_ends_a_run_whose_nodes_never_boot(
     report = await convert(source, limits=Limits(deadline_minutes=1), pool=Pool(spot_nodes=1))
     assert states(report) == {"not_started": FILES}
     assert report.run.diagnosis.code == "DeadlinePassed"
+    run_id = UUID(report.run.id)
+    assert set((await file_states(run_id)).values()) == {"not started"}
+    assert await crashes(run_id) == []
 
 
 STORAGE: dict[str, list[Fault]] = {

@@ -66,7 +66,7 @@ async def test_only_known_failures_create_nothing_and_a_run_may_tolerate_them(
         return_state=True,
     )
     assert state.is_completed()
-    assert state.message == "1 failed in an earlier run"
+    assert state.message == "nothing to do: 1 failed in an earlier run"
     assert (await state.aresult()).is_success
     assert not [p for p in batch.list_pools() if p.id == strict.run.pool]
 

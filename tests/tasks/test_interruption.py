@@ -8,7 +8,7 @@ from prefect.exceptions import TerminationSignal
 from prefect.utilities.engine import capture_sigterm
 from records import a_request, a_ticket
 
-from tasks.interruption import raised_termination, uninterrupted, unless_cancelled
+from tasks.interruption import raised_termination, uninterrupted, unless_ended
 from tasks.run import RunState
 
 LOST_SECONDS = 5
@@ -89,8 +89,9 @@ async def test_a_workers_signal_during_the_look_for_a_cancellation_is_not_a_canc
         await asyncio.Event().wait()
 
     monkeypatch.setattr("tasks.interruption.until_cancelled", strike)
+    run = RunState(request=a_request(), ticket=a_ticket())
     with pytest.raises(TerminationSignal):
-        await unless_cancelled(RunState(request=a_request(), ticket=a_ticket()), work_on())
+        await unless_ended(run, work_on(), requested=asyncio.Event())
 
 
 async def test_an_ending_finishes_before_its_cancellation_is_raised() -> None:

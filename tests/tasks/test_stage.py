@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib import import_module
 from pkgutil import walk_packages
 from typing import Any, get_args
+from uuid import UUID
 
 import pytest
 from azure.core.exceptions import (
@@ -20,6 +21,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import TaskRun
 from prefect.concurrency.asyncio import concurrency
 from prefect.states import Failed
+from run_pages import stage_states
 
 import tasks
 from tasks.stage import (
@@ -223,6 +225,26 @@ async def test_a_download_waits_for_a_slot_of_the_limit_on_its_tag_and_other_sta
         return str(await downloading)
 
     assert await in_flow(run) == "download"
+
+
+async def test_a_stage_that_is_cancelled_is_shown_as_cancelled_and_not_as_crashed(log: Any) -> None:
+    begun = asyncio.Event()
+
+    @stage("pool")
+    async def wait() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def run() -> None:
+        waiting = asyncio.create_task(wait())
+        await begun.wait()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    stage_log, flow_run_id = await log(run)
+    assert [span.is_failed for span in stage_log.spans] == [True]
+    assert await stage_states(UUID(flow_run_id)) == {"pool": "Cancelled"}
 
 
 async def test_the_plain_function_of_a_stage_runs_without_a_flow() -> None:

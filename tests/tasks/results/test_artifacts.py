@@ -1,6 +1,7 @@
 """The artifacts of a run as data, before Prefect shows them."""
 
 import json
+import re
 import subprocess
 from typing import Any
 
@@ -10,10 +11,12 @@ from records import MP3, NOW, ONE, a_ledger, a_plan, a_request
 from runs import HOSTILE, a_big_report
 
 from tasks.media.ffmpeg_command import ffmpeg_words
-from tasks.parameters import Pool, Run
+from tasks.models import FileResult
+from tasks.parameters import Output, Pool, Run
+from tasks.results.artifact_keys import make_key
 from tasks.results.artifacts import (
     FAILURES,
-    PROGRESS,
+    REASON_WIDTH,
     TABLE_ROWS,
     ProgressArtifact,
     code_span,
@@ -104,27 +107,66 @@ def test_the_text_of_a_dry_run_with_nothing_to_convert_names_no_pool(pool: Pool)
     assert not any(word in text for word in ("| Pool |", "| Nodes |", "| Job |"))
 
 
-def test_no_name_breaks_a_row_of_the_text() -> None:
-    rows = [line for line in TEXT.splitlines() if line.startswith("| ")]
-    for row in rows:
-        assert row.replace("\\|", "").count("|") in (3, 4)
+def test_no_name_breaks_a_line_of_the_text() -> None:
+    lines = TEXT.splitlines()
+    for row in (line for line in lines if line.startswith("| ")):
+        assert row.replace("\\|", "").count("|") == 3
+    listed = [line for line in lines if line.startswith("- **")]
+    assert len(listed) == REPORT.summary.failed
     assert not any(name in TEXT for name in HOSTILE)
 
 
 def test_the_text_has_some_of_many_failures_and_counts_the_rest() -> None:
     many = "\n".join(markdown_lines(a_big_report(files=211 * (FAILURES + 3)), a_request()))
-    assert many.count("| failed |") == FAILURES
+    assert many.count(", failed: ") == FAILURES
     assert "… and 4 more" in many
 
 
 def test_a_command_on_several_lines_is_one_command_for_the_shell() -> None:
     words = ["printf", r"%s\n", *(f"--option-{n}" for n in range(30)), "it's", "$(no)", "a b"]
     _, *lines, _ = shell_block(words).splitlines()
-    assert max(map(len, lines)) < 80
+    assert max(map(len, lines)) < 90
     printed = subprocess.run(
         ["/bin/sh"], input="\n".join(lines), text=True, check=True, capture_output=True
     )
     assert printed.stdout.splitlines() == words[2:]
+
+
+def test_a_command_breaks_only_before_options() -> None:
+    _, *lines, _ = shell_block(ffmpeg_words(MP3)).splitlines()
+    assert len(lines) > 1
+    assert all(line.startswith("    -") for line in lines[1:])
+
+
+def test_a_long_reason_is_broken_between_words_in_a_cell_of_the_table() -> None:
+    reason = "53.06 s of 120.07 s were converted (ffmpeg: partial file; " + "- invalid data, " * 9
+    (row,) = table_rows([FileResult("a.mp4", "mp3", None, "failed", reason=f"{reason}too)")])
+    lines = row["output or reason"].split("\n")
+    assert max(map(len, lines)) <= REASON_WIDTH
+    assert " ".join(lines).replace("\u00a0", " ") == f"{reason}too)"
+
+
+def test_a_long_name_of_an_output_stays_in_one_line() -> None:
+    name = "a long name " * 20 + ".mp3"
+    (row,) = table_rows([FileResult("a.mp4", "mp3", name, "converted")])
+    assert row["output or reason"] == name
+
+
+@pytest.mark.parametrize(
+    ("output", "deployment", "key"),
+    [
+        (Output(), "convert-media", "convert-media-mp3-report"),
+        (Output(presets=["flac", "mp3"]), "nightly", "convert-nightly-flac-mp3-report"),
+        (Output(), "", "convert-output-mp3-report"),
+        (Output(container="talks", prefix="2026/Vorträge"), "", "convert-talks-2026-vortrage-mp3"),
+    ],
+)
+def test_artifacts_have_a_history_for_each_deployment_or_output(
+    output: Output, deployment: str, key: str
+) -> None:
+    made = make_key("report", output, deployment=deployment)
+    assert made.removesuffix("-report") == key.removesuffix("-report")
+    assert re.fullmatch(r"[a-z0-9-]+", made)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +178,7 @@ def test_a_code_span_shows_its_text(text: str, shown: str) -> None:
 
 async def artifacts(client: PrefectClient) -> list[Any]:
     found = await client.read_artifacts()
-    return [artifact for artifact in found if artifact.key == PROGRESS]
+    return [artifact for artifact in found if artifact.type == "progress"]
 
 
 async def test_the_progress_moves_every_few_seconds_and_at_the_end(in_flow: Any) -> None:

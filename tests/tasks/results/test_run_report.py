@@ -93,6 +93,7 @@ def test_known_failures_fail_the_run_unless_it_only_warns_of_them() -> None:
     report = a_report(plan=plan, request=tolerant)
     assert report.is_success
     assert report.headline == "1 skipped, 1 failed in an earlier run"
+    assert report.message == "nothing to do: 1 skipped, 1 failed in an earlier run"
     assert (report.summary.failed, report.summary.known_failures) == (1, 1)
     new = Refusal(a_source("d.mp4"), "bad")
     mixed = a_plan(refused=(new,), known_failures=(known,))
