@@ -13,9 +13,11 @@ from prefect.events import DeploymentEventTrigger
 from prefect.flows import load_flow_from_entrypoint
 from prefect.runner.storage import LocalStorage
 from prefect.schedules import Schedule
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from flows.cli.garbage import keep_imports
+from flows.cli.kept_schedules import keep_schedules
+from flows.cli.messages import say
 from flows.cli.session import PREFECT_FILE, ROOT
 from tasks.errors import UsageError
 
@@ -34,6 +36,12 @@ def _with_known_keys(trigger: Mapping[str, Any]) -> Mapping[str, Any]:
     return trigger
 
 
+def _with_slug(schedule: Schedule) -> Schedule:
+    if not schedule.slug:
+        raise ValueError("a schedule requires a slug: it identifies the schedule on the server")
+    return schedule
+
+
 class Deployment(Strict):
     """An entry of prefect.yaml, with the keys that our entries use."""
 
@@ -43,7 +51,7 @@ class Deployment(Strict):
     entrypoint: str  # path/from/the/root.py:flow
     work_pool: WorkPool
     parameters: dict[str, Any]
-    schedules: list[Schedule] = []
+    schedules: list[Annotated[Schedule, AfterValidator(_with_slug)]] = []
     triggers: list[Annotated[DeploymentEventTrigger, BeforeValidator(_with_known_keys)]] = []
 
     def to_serve(self) -> RunnerDeployment:
@@ -119,5 +127,9 @@ def serve(
     deployments = read_prefect_file(prefect_file.absolute()).for_pool(pool)
     os.chdir(ROOT)  # entrypoints are relative to it, also in the processes of the runs
     served = [each.to_serve() for each in deployments]
+    for each in served:
+        keep_schedules(each)
+    for each in filter(lambda each: each.paused, served):
+        say(f"{each.full_name} is paused: its schedules do not run. Resume it in Prefect's UI.")
     keep_imports()
-    serve_deployments(*served)
+    serve_deployments(*served, pause_on_shutdown=False)

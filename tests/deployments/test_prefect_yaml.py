@@ -58,6 +58,13 @@ def test_a_key_that_prefect_would_ignore_is_rejected(place: tuple[Any, ...]) -> 
         PrefectFile.model_validate(content)
 
 
+def test_a_schedule_without_a_slug_is_rejected() -> None:
+    content = yaml.safe_load(PREFECT_FILE.read_text())
+    del content["deployments"][0]["schedules"][0]["slug"]
+    with pytest.raises(ValidationError, match="a schedule requires a slug"):
+        PrefectFile.model_validate(content)
+
+
 @every_deployment
 def test_an_entrypoint_is_a_flow(deployment: Deployment) -> None:
     assert deployment.name.startswith(flow_of(deployment).name)
