@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import yaml
 from cyclopts import App, Parameter
 from prefect import serve as serve_deployments
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
 from prefect.events import DeploymentEventTrigger
 from prefect.flows import load_flow_from_entrypoint
@@ -28,6 +29,15 @@ class Strict(BaseModel):
 
 class WorkPool(Strict):
     name: str
+    job_variables: dict[str, Any] = {}  # for workers: a served run has this process's environment
+
+
+class ConcurrencyLimit(Strict):
+    limit: int
+    collision_strategy: ConcurrencyLimitStrategy
+
+    def to_prefect(self) -> ConcurrencyLimitConfig:
+        return ConcurrencyLimitConfig(**dict(self))
 
 
 def _with_known_keys(trigger: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -48,8 +58,10 @@ class Deployment(Strict):
     name: str
     description: str
     tags: list[str]
+    version: str | None = None
     entrypoint: str  # path/from/the/root.py:flow
     work_pool: WorkPool
+    concurrency_limit: ConcurrencyLimit | None = None
     parameters: dict[str, Any]
     schedules: list[Annotated[Schedule, AfterValidator(_with_slug)]] = []
     triggers: list[Annotated[DeploymentEventTrigger, BeforeValidator(_with_known_keys)]] = []
@@ -60,6 +72,10 @@ class Deployment(Strict):
             name=self.name,
             description=self.description,
             tags=self.tags,
+            version=self.version,
+            concurrency_limit=self.concurrency_limit.to_prefect()
+            if self.concurrency_limit
+            else None,
             parameters=self.parameters,
             schedules=self.schedules,
             triggers=list(self.triggers),
@@ -71,6 +87,7 @@ class Deployment(Strict):
 
 class PrefectFile(Strict):
     name: str
+    definitions: dict[str, Any] = {}  # of YAML anchors
     deployments: list[Deployment]
 
     @property

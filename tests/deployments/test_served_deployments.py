@@ -16,6 +16,7 @@ YEARLY = {"cron": "0 0 1 1 *", "timezone": "UTC"}  # never while tests run
 SERVED = {
     "description": "",
     "tags": [],
+    "version": "1",
     "entrypoint": "flows/sweep.py:sweep",
     "parameters": {},
     "schedules": [YEARLY | {"slug": "paused-by-hand"}, YEARLY | {"slug": "untouched"}],
