@@ -5,9 +5,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from urllib.parse import quote, unquote
 
 from azure.core.exceptions import AzureError, ResourceNotFoundError
 from azure.storage.blob.aio import BlobServiceClient
+from prefect import runtime
 
 from tasks.azure.error_wording import explain
 from tasks.azure.lease import LEASE_SECONDS, Lease
@@ -22,6 +24,7 @@ from tasks.renewal import RENEWAL_SECONDS, released
 
 RETRY_SECONDS = 2
 LOOK_SECONDS = 0.5  # between two looks at the locks that overlap
+SHOWN_NAME = 100  # characters of a run's name: metadata must be short
 # After an outage, the run that holds the lock renews it before the runs that wait try again.
 HEAD_START_SECONDS = RENEWAL_SECONDS + RETRY_SECONDS
 Metadata = Mapping[str, str]
@@ -113,7 +116,7 @@ class Claim:
         by_job = {each.job_and_pool["job"]: each for each in named}
         by_job.pop(self._ticket.job_id, None)  # an earlier try was interrupted
         self.predecessors = tuple(by_job.values())
-        await self._write(holder_metadata(self._ticket))
+        await self._write(holder_metadata(self._ticket, run_name=runtime.flow_run.name or ""))
         return ""
 
     def _next_step(self, found: Sequence[LeasableBlob], *, asked_at: datetime) -> Step:
@@ -185,9 +188,10 @@ class Claim:
             await lease.release()
 
 
-def holder_metadata(ticket: Ticket) -> dict[str, str]:
+def holder_metadata(ticket: Ticket, *, run_name: str) -> dict[str, str]:
     return {
         "run": ticket.run_id,
+        "run_name": quote(run_name[:SHOWN_NAME]),
         "job": ticket.job_id,
         "pool": ticket.pool_id if ticket.owns_pool else "",
         "since": ticket.started_at.isoformat(timespec="seconds"),
@@ -216,7 +220,9 @@ def describe(holder: Metadata) -> str:
     folder = f", in the folder {read_prefix(holder)!r}" if read_prefix(holder) else ""
     if "job" not in holder:
         return f"started a moment ago{folder}"
-    return f"{holder['job']}, started {holder['since']}{folder}"
+    name = unquote(holder.get("run_name", ""))  # an earlier version wrote none
+    run = f"the flow run {name!r}, " if name else ""
+    return f"{run}{holder['job']}, started {holder['since']}{folder}"
 
 
 async def is_last(record: Lease) -> bool:

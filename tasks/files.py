@@ -148,5 +148,6 @@ def check_allowed(paths: Iterable[str | Path]) -> None:
             where = "is" if str(real) == str(path) else f"leads to {real}, which is"
             raise UsageError(
                 f"{path} {where} outside the folders that this deployment allows.",
-                "Use a folder that the deployment's setting CONVERT_FOLDERS lists.",
+                f"Use a folder in {' or '.join(map(str, roots))}. CONVERT_FOLDERS lists them where"
+                " the run works.",
             )

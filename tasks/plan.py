@@ -11,7 +11,6 @@ from azure.storage.blob.aio import BlobServiceClient
 from tasks.azure.clients import BLOCK_BYTES, blob_service
 from tasks.azure.sas import Signer, make_signer
 from tasks.concurrency import cancel_all
-from tasks.errors import UsageError
 from tasks.files import check_allowed
 from tasks.known_failures import separate_known
 from tasks.media.addresses import AZURE, is_blob, split_address
@@ -24,10 +23,10 @@ from tasks.media.presets import Preset
 from tasks.media.sandbox import ProbeProcess, ProbeResult, probe_each
 from tasks.media.source_arguments import conversion_warnings, source_arguments, tag_text
 from tasks.media.sources import (
-    NAME_A_SOURCE,
     UNREADABLE,
     find_blobs,
     find_local_files,
+    no_media_found,
 )
 from tasks.media.streams import (
     UnreadableMedia,
@@ -178,10 +177,10 @@ async def find_sources(service: BlobServiceClient, patterns: Sequence[str]) -> l
     for pattern in dict.fromkeys(patterns):
         async for source in find_matching(service, pattern, ignored):
             found.setdefault(source.location, source)
+    if not found:
+        raise no_media_found(patterns, ignored)
     if left_out := str(ignored):
         logger.info("Ignored %s", left_out)
-    if not found:
-        raise UsageError(f"No media files found in {', '.join(patterns)}.", NAME_A_SOURCE)
     return list(found.values())
 
 

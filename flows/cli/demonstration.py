@@ -171,7 +171,9 @@ def adapted(content: Mapping[str, Any], folder: Path, *, now: datetime) -> dict[
     local = [each for each in content["deployments"] if each["work_pool"]["name"] == POOL]
     converted = folder / "converted"
     downloads = {"download_to": str(converted), "report": str(converted / "report.json")}
+    watched = f"**Watches the folder `{folder / 'library'}`** and converts its new files.\n\n"
     for deployment in local:
+        deployment["description"] = watched + deployment["description"]
         deployment["parameters"] |= {"sources": [str(folder / "library")], "output": downloads}
         for schedule in deployment["schedules"]:
             schedule["parameters"]["output"] |= downloads
@@ -202,13 +204,13 @@ def running_worker(
 
 def guide(url: str, folder: Path) -> str:
     return f"""
-Prefect's UI   {url}
-Library        {printable(str(folder / "library"))}
-Converted      {printable(str(folder / "converted"))}
+Prefect's UI     {url}
+Watched folder   {printable(str(folder / "library"))}
+Converted files  {printable(str(folder / "converted"))}
 
-Every two minutes, a schedule converts the new files in the library. The first run starts in half a
-minute. Copy your own files into the library: the next run converts only those. After each run,
-report.html beside the converted files shows what its nodes did.
+Every two minutes, a schedule converts the new files in the watched folder. The first run starts in
+half a minute. Copy your own files into this folder: the next run converts only those. After each
+run, report.html beside the converted files shows what its nodes did.
 
 In the UI, the page of a run shows its progress. Its tab Artifacts shows the report. To start a run
 with other parameters, open Deployments, convert-local, Run, Custom run. The page Blocks shows the

@@ -8,14 +8,17 @@ from typing import Annotated, Any
 import yaml
 from cyclopts import App, Parameter
 from prefect import serve as serve_deployments
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
 from prefect.events import DeploymentEventTrigger
 from prefect.flows import load_flow_from_entrypoint
 from prefect.runner.storage import LocalStorage
 from prefect.schedules import Schedule
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from flows.cli.garbage import keep_imports
+from flows.cli.kept_schedules import keep_schedules
+from flows.cli.messages import say
 from flows.cli.session import PREFECT_FILE, ROOT
 from tasks.errors import UsageError
 
@@ -26,6 +29,15 @@ class Strict(BaseModel):
 
 class WorkPool(Strict):
     name: str
+    job_variables: dict[str, Any] = {}  # for workers: a served run has this process's environment
+
+
+class ConcurrencyLimit(Strict):
+    limit: int
+    collision_strategy: ConcurrencyLimitStrategy
+
+    def to_prefect(self) -> ConcurrencyLimitConfig:
+        return ConcurrencyLimitConfig(**dict(self))
 
 
 def _with_known_keys(trigger: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -34,16 +46,24 @@ def _with_known_keys(trigger: Mapping[str, Any]) -> Mapping[str, Any]:
     return trigger
 
 
+def _with_slug(schedule: Schedule) -> Schedule:
+    if not schedule.slug:
+        raise ValueError("a schedule requires a slug: it identifies the schedule on the server")
+    return schedule
+
+
 class Deployment(Strict):
     """An entry of prefect.yaml, with the keys that our entries use."""
 
     name: str
     description: str
     tags: list[str]
+    version: str | None = None
     entrypoint: str  # path/from/the/root.py:flow
     work_pool: WorkPool
+    concurrency_limit: ConcurrencyLimit | None = None
     parameters: dict[str, Any]
-    schedules: list[Schedule] = []
+    schedules: list[Annotated[Schedule, AfterValidator(_with_slug)]] = []
     triggers: list[Annotated[DeploymentEventTrigger, BeforeValidator(_with_known_keys)]] = []
 
     def to_serve(self) -> RunnerDeployment:
@@ -52,6 +72,10 @@ class Deployment(Strict):
             name=self.name,
             description=self.description,
             tags=self.tags,
+            version=self.version,
+            concurrency_limit=self.concurrency_limit.to_prefect()
+            if self.concurrency_limit
+            else None,
             parameters=self.parameters,
             schedules=self.schedules,
             triggers=list(self.triggers),
@@ -63,6 +87,7 @@ class Deployment(Strict):
 
 class PrefectFile(Strict):
     name: str
+    definitions: dict[str, Any] = {}  # of YAML anchors
     deployments: list[Deployment]
 
     @property
@@ -119,5 +144,9 @@ def serve(
     deployments = read_prefect_file(prefect_file.absolute()).for_pool(pool)
     os.chdir(ROOT)  # entrypoints are relative to it, also in the processes of the runs
     served = [each.to_serve() for each in deployments]
+    for each in served:
+        keep_schedules(each)
+    for each in filter(lambda each: each.paused, served):
+        say(f"{each.full_name} is paused: its schedules do not run. Resume it in Prefect's UI.")
     keep_imports()
-    serve_deployments(*served)
+    serve_deployments(*served, pause_on_shutdown=False)

@@ -46,7 +46,7 @@ class Accounts(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     batch_endpoint: str = Field(
-        "", description="The Batch account's URL, https://ACCOUNT.REGION.batch…"
+        "", description="The Batch account's URL, `https://ACCOUNT.REGION.batch…`"
     )
     batch_account: str = Field("", description="The Batch account's name. Required with a key.")
     batch_key: SecretStr = Field(
@@ -55,7 +55,7 @@ class Accounts(BaseModel):
     batch_resource: str = Field(
         "",
         description="The resource that a sign-in requests a token for, such as"
-        " https://batch.CLOUD/. Empty: the public cloud's.",
+        " `https://batch.CLOUD/`. Empty: the public cloud's.",
     )
     storage_connection_string: SecretStr = Field(
         SecretStr(""),

@@ -7,7 +7,7 @@ import glob
 import os
 import stat
 from base64 import b64decode
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,17 +46,25 @@ def find_local_files(pattern: str, ignored: Ignored | None = None) -> Iterator[S
     elif os.path.lexists(path):
         yield _local_source(str(path), root=path.parent)
     elif glob.has_magic(pattern):
-        yield from _expand_glob(path, ignored)
+        yield from _expand_glob(pattern, ignored)
     else:
-        raise UsageError(f"There is no file or folder {pattern!r}.", "Check the name.")
+        raise UsageError(f"There is no file or folder {with_path(pattern)}.", "Check the name.")
 
 
-def _expand_glob(pattern: Path, ignored: Ignored) -> Iterator[Source]:
-    root = _fixed_part(pattern)
-    matches = walk(str(root), pattern.parts[len(root.parts) :])
+def with_path(pattern: str) -> str:
+    """Return a quoted source, and its absolute path if that is different."""
+    path = local_path(pattern).absolute()
+    is_whole = pattern.startswith(AZURE) or str(path) == pattern
+    return repr(pattern) if is_whole else f"{pattern!r} ({path})"
+
+
+def _expand_glob(pattern: str, ignored: Ignored) -> Iterator[Source]:
+    path = local_path(pattern)
+    root = _fixed_part(path)
+    matches = walk(str(root), path.parts[len(root.parts) :])
     first = next(matches, None) if os.path.isdir(root) else None  # noqa: PTH112  as above
     if not first:
-        raise UsageError(f"No file matches {str(pattern)!r}.", "Check the pattern.")
+        raise UsageError(f"No file matches {with_path(pattern)}.", "Check the pattern.")
     yield from _sources_of(chain([first], matches), root=root, ignored=ignored)
 
 
@@ -183,14 +191,28 @@ def _blob_source(blob: "ListedBlob", *, container: str, root: str) -> Source:
     )
 
 
-def check_sources_exist(patterns: Iterable[str]) -> None:
+def check_sources_exist(patterns: Sequence[str]) -> None:
     """Check local sources before any slow work. Of an `az://` address, check only the form.
 
     Raises:
-        UsageError: A local source is empty or matches nothing, or an address has no container.
+        UsageError: A local source is empty or matches nothing, an address has no container, or
+            there are only local sources and none of them has a media file.
     """
-    for pattern in patterns:
-        if pattern.startswith(AZURE):
-            split_address(pattern)
-        else:
-            next(find_local_files(pattern), None)
+    ignored = Ignored()
+    is_found = [_has_source(pattern, ignored) for pattern in patterns]
+    if patterns and not any(is_found):
+        raise no_media_found(patterns, ignored)
+
+
+def _has_source(pattern: str, ignored: Ignored) -> bool:
+    if pattern.startswith(AZURE):
+        split_address(pattern)
+        return True
+    return next(find_local_files(pattern, ignored), None) is not None
+
+
+def no_media_found(patterns: Iterable[str], ignored: Ignored) -> UsageError:
+    """Return the error of a run without sources."""
+    left_out = f" Ignored {ignored}." if str(ignored) else ""
+    named = ", ".join(map(with_path, patterns))
+    return UsageError(f"No media files found in {named}.{left_out}", NAME_A_SOURCE)

@@ -59,6 +59,21 @@ async def test_the_run_form_explains_each_field_and_an_override_keeps_other_defa
     assert Request.model_validate(run.parameters).pool == Pool(slots_per_node=1)
 
 
+@pytest.mark.parametrize("interface", ["", "/v2"])
+async def test_the_block_form_has_no_links_to_placeholder_addresses(
+    window: Window, prefect_server: str, interface: str
+) -> None:
+    await AzureAccounts.aregister_type_and_schema()
+    page = window.page
+    server = prefect_server.removesuffix("/api")
+    await page.goto(f"{server}{interface}/blocks/catalog/azure-accounts/create")
+    await page.get_by_text("https://batch.CLOUD/").first.wait_for()
+    await window.take_screenshot(f"block-form{interface.replace('/', '-')}")
+    links = await page.locator("a").evaluate_all("all => all.map(a => a.href)")
+    assert not [link for link in links if "account" in link.lower() and "region" in link.lower()]
+    assert not [link for link in links if "batch.cloud" in link.lower()]
+
+
 async def test_the_block_form_saves_the_accounts_and_hides_the_key(
     window: Window, prefect_server: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""The automation of docs/prefect.md sends a notification, on a real Prefect server."""
+"""The automation of `flows/notify.py` sends a notification, on a real Prefect server."""
 
 import asyncio
 import json
@@ -13,14 +13,14 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from prefect import flow
+from prefect import flow, get_client
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 
 from tasks.results.events import FAILED, announce
 
-PAGE = Path(__file__).parents[2] / "docs" / "prefect.md"
+NOTIFY = Path(__file__).parents[2] / "flows" / "notify.py"
+AUTOMATION = "notify about files that are not converted"
 PATIENCE_SECONDS = 180
-UNSET = "00000000-0000-0000-0000-000000000000"
 Received = SimpleQueue[dict[str, Any]]
 
 
@@ -49,25 +49,42 @@ def listening() -> Iterator[tuple[str, Received]]:
         server.shutdown()
 
 
+async def notify(block: str) -> "subprocess.CompletedProcess[str]":
+    return await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, NOTIFY, block],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
+    )
+
+
 @pytest.mark.usefixtures("prefect_server")
-async def test_the_automation_sends_a_notification_when_a_run_has_failures(
-    tmp_path: Path,
-) -> None:
+async def test_one_command_creates_the_automation_that_sends_one_notification_about_failures() -> (
+    None
+):
     with listening() as (url, received):
         webhook = CustomWebhookNotificationBlock(
             name="test", url=url, json_data={"subject": "{{subject}}", "body": "{{body}}"}
         )
-        block_id = await webhook.save("test-webhook", overwrite=True)
-        text = PAGE.read_text().partition("<!-- notify.yaml -->\n```yaml\n")[2].partition("```")[0]
-        assert UNSET in text
-        file = tmp_path / "notify.yaml"
-        file.write_text(text.replace(UNSET, str(block_id)))
-        create = [sys.executable, "-m", "prefect", "automation", "create", "--from-file", file]
-        await asyncio.to_thread(subprocess.run, create, check=True, timeout=PATIENCE_SECONDS)
+        await webhook.save("test-webhook", overwrite=True)
+        for _ in range(2):  # the second one replaces the first one's automation
+            created = await notify("custom-webhook/test-webhook")
+            assert created.returncode == 0, created.stderr
         await failing()
         notification = received.get(timeout=PATIENCE_SECONDS)
+    async with get_client() as client:
+        assert len(await client.read_automations_by_name(AUTOMATION)) == 1
     assert notification["subject"] == "az://output: 1 failed"
     name, *files, page = notification["body"].splitlines()
     assert name
     assert files == ["- a.mp4", "- b's.mp4"]
     assert "/runs/flow-run/" in page
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_a_block_that_does_not_exist_is_an_error_with_a_remedy() -> None:
+    ended = await notify("slack-webhook/none")
+    assert ended.returncode == 2
+    assert "error: Prefect has no block 'slack-webhook/none'. Create a" in ended.stderr

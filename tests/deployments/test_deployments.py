@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -47,6 +48,7 @@ from workers import PREFECT, Worker, running_worker, serving
 
 PATIENCE_SECONDS = 120
 OUTPUT = "az://output"
+ADDRESS = "AZURE_BATCH_ENDPOINT"
 ENDED = "batch-convert.run."
 RRULE_TIME = "%Y%m%dT%H%M%SZ"
 # Ends by itself: to remove a schedule does not remove its runs that are due but did not start.
@@ -78,10 +80,15 @@ def environment(stack: LocalStack, prefect_server: str, home: Path) -> dict[str,
 
 
 @pytest.fixture(scope="module")
-def prefect_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy of prefect.yaml whose schedules are inactive."""
+def prefect_file(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of prefect.yaml whose schedules are inactive.
+
+    The work pool local has a job variable, which its worker lacks: the address of the account.
+    """
     content = yaml.safe_load(PREFECT_FILE.read_text())
     for deployment in content["deployments"]:
+        if deployment["work_pool"]["name"] == "local":
+            deployment["work_pool"]["job_variables"] = {"env": {ADDRESS: stack.settings[ADDRESS]}}
         for schedule in deployment["schedules"]:
             schedule["active"] = False
     path = tmp_path_factory.mktemp("deployments") / "prefect.yaml"
@@ -92,8 +99,9 @@ def prefect_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def deployed(environment: dict[str, str], prefect_file: Path) -> Iterator[list[str]]:
     """Deploy prefect.yaml and run a worker for the work pool local."""
+    of_worker = {name: value for name, value in environment.items() if name != ADDRESS}
     with (
-        running_worker(pool="local", environment=environment),
+        running_worker(pool="local", environment=of_worker),
         get_client(sync_client=True) as client,
     ):
         client.create_work_pool(WorkPoolCreate(name="azure", type="process"), overwrite=True)
@@ -157,6 +165,15 @@ async def is_scheduled_twice(deployment: UUID, parameters: dict[str, Any]) -> bo
                     await asyncio.sleep(0.2)
             return True
     return False
+
+
+async def test_a_deployment_has_the_version_and_the_job_variables_of_the_file(
+    convert_local: UUID, stack: LocalStack
+) -> None:
+    async with get_client() as client:
+        deployment = await client.read_deployment(convert_local)
+    assert deployment.version == version("batch-convert")
+    assert deployment.job_variables == {"env": {ADDRESS: stack.settings[ADDRESS]}}
 
 
 async def test_a_run_that_sets_one_field_of_a_group_keeps_the_defaults_of_the_others(
@@ -344,3 +361,30 @@ async def printed_by(command: str) -> str:
     )
     assert ended.returncode == 0, ended.stdout
     return ended.stdout
+
+
+async def test_a_run_that_is_due_while_the_last_one_converts_is_cancelled_and_the_next_one_skips(
+    served: Worker,
+    media: ContainerClient,
+    home: Path,
+    batch: BatchClient,
+    boot: Callable[[], None],
+) -> None:
+    media.upload_blob("arrived/a.mp4", (home / "Media/talks/day 1.mp4").read_bytes())
+    async with get_client() as client:
+        arrivals = (await client.read_deployment_by_name("convert/convert-arrivals-azure")).id
+    first = await started(arrivals, {})
+    served.read_until(f"Created the job {job_id(first.hex, run_count=1)}")
+    second = await started(arrivals, {})
+    ended = await wait_for_flow_run(second, timeout=PATIENCE_SECONDS)
+    assert ended.state
+    assert ended.state.is_cancelled()
+    boot()
+    ended = await wait_for_flow_run(first, timeout=PATIENCE_SECONDS)
+    assert ended.state
+    assert ended.state.is_completed(), ended.state.message
+    third = await started(arrivals, {})
+    ended = await wait_for_flow_run(third, timeout=PATIENCE_SECONDS)
+    assert ended.state
+    assert "skipped" in (ended.state.message or "")
+    assert job_id(third.hex, run_count=1) not in {job.id for job in batch.list_jobs()}

@@ -1,6 +1,7 @@
 """The deployments of prefect.yaml, without a server. Finds mistakes that Prefect would ignore."""
 
 import re
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -36,7 +37,34 @@ def flow_of(deployment: Deployment) -> Flow[..., Any]:
 
 
 def test_the_deployments_have_the_documented_names() -> None:
-    assert set(DEPLOYMENTS) == {"convert-local", "convert-azure", "sweep-azure"}
+    assert set(DEPLOYMENTS) == {
+        "convert-local",
+        "convert-azure",
+        "convert-arrivals-azure",
+        "sweep-azure",
+    }
+
+
+@every_deployment
+def test_a_deployment_has_the_version_of_the_project(deployment: Deployment) -> None:
+    assert deployment.version == version("batch-convert")
+
+
+def test_job_variables_are_the_environment_and_contain_no_keys() -> None:
+    for deployment in DEPLOYMENTS.values():
+        variables = deployment.work_pool.job_variables
+        assert variables.keys() <= {"env"}
+        assert not {name for name in variables.get("env", {}) if "KEY" in name}
+
+
+def test_arrivals_are_converted_every_ten_minutes_as_the_nightly_run_would_once_it_is_resumed() -> (
+    None
+):
+    arrivals, azure = DEPLOYMENTS["convert-arrivals-azure"], DEPLOYMENTS["convert-azure"]
+    (schedule,) = arrivals.schedules
+    assert (schedule.cron, schedule.active) == ("*/10 * * * *", False)
+    nightly = next(each for each in azure.schedules if each.slug == "nightly-mp3")
+    assert arrivals.parameters == azure.parameters | nightly.parameters
 
 
 @pytest.mark.parametrize(
@@ -47,6 +75,7 @@ def test_the_deployments_have_the_documented_names() -> None:
         ("deployments", 0, "work_pool"),
         ("deployments", 0, "schedules", 0),
         ("deployments", 1, "triggers", 0),
+        ("deployments", 2, "concurrency_limit"),
     ],
 )
 def test_a_key_that_prefect_would_ignore_is_rejected(place: tuple[Any, ...]) -> None:
@@ -55,6 +84,13 @@ def test_a_key_that_prefect_would_ignore_is_rejected(place: tuple[Any, ...]) -> 
         entry = entry[step]
     entry["scheduels"] = []
     with pytest.raises(ValidationError, match="scheduels"):
+        PrefectFile.model_validate(content)
+
+
+def test_a_schedule_without_a_slug_is_rejected() -> None:
+    content = yaml.safe_load(PREFECT_FILE.read_text())
+    del content["deployments"][0]["schedules"][0]["slug"]
+    with pytest.raises(ValidationError, match="a schedule requires a slug"):
         PrefectFile.model_validate(content)
 
 

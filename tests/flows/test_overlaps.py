@@ -83,6 +83,8 @@ def test_a_run_into_a_folder_waits_for_one_into_a_folder_around_or_inside_it(
     second = start(prefixes[1])
     waiting = read_until(second.stdout, WAITING)
     assert name in waiting
+    assert "(the flow run '" in waiting
+    assert "library to mp3', " in waiting
     boot()
     end(first)
     end(second)

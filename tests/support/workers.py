@@ -26,6 +26,7 @@ class Worker:
     def __init__(self, process: subprocess.Popen[str], pool: str) -> None:
         self.process = process
         self.pool = pool
+        self.first_lines = ""
         self._lines: SimpleQueue[str] = SimpleQueue()
         Thread(target=self._listen, daemon=True).start()
 
@@ -75,7 +76,7 @@ def _running(
     ) as process:
         try:
             worker = Worker(process, pool)
-            worker.read_until(mark)
+            worker.first_lines = worker.read_until(mark)
             yield worker
         finally:
             end(process)

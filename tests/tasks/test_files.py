@@ -1,4 +1,5 @@
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,6 +85,12 @@ def test_paths_in_allowed_folders_are_allowed(allowed: Path) -> None:
 def test_paths_outside_allowed_folders_are_refused(allowed: Path, name: str) -> None:
     with pytest.raises(UsageError, match="outside the folders that this deployment allows"):
         check_allowed([f"{allowed}/{name}"])
+
+
+def test_the_error_lists_the_allowed_folders(allowed: Path) -> None:
+    folders = f"Use a folder in {allowed}/media or {allowed}/out."
+    with pytest.raises(UsageError, match=re.escape(folders)):
+        check_allowed([allowed / "secret"])
 
 
 def test_a_link_to_a_folder_that_is_not_allowed_is_refused(allowed: Path) -> None:

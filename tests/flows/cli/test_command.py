@@ -101,8 +101,8 @@ def test_help_is_a_page_with_every_parameter_and_needs_neither_prefect_nor_an_sd
         (["--pool.spot-nodes", "5000"], "--pool.spot-nodes: Input should be less than or equal"),
         (["--pool.spot-nodes", "0"], "set pool.spot_nodes or pool.dedicated_nodes"),
         (["--options=-i /etc/passwd"], "ffmpeg option '-i' is not allowed"),
-        (["nosuch"], "There is no file or folder 'nosuch'."),
-        (["*.nosuch"], "No file matches '*.nosuch'."),
+        (["nosuch"], "There is no file or folder 'nosuch' (/"),
+        (["*.nosuch"], "No file matches '*.nosuch' (/"),
         (["az://"], "'az://' does not name a container."),
     ],
 )
@@ -152,12 +152,16 @@ def test_half_an_account_ends_with_status_2_and_names_what_is_missing(
     assert "Missing: AZURE_STORAGE_CONNECTION_STRING or AZURE_STORAGE_ACCOUNT" in ended.stderr
 
 
-def test_an_empty_folder_ends_with_status_2_and_says_so(run: Run, tmp_path: Path) -> None:
+def test_a_folder_without_media_ends_with_status_2_and_one_clear_line_before_anything_starts(
+    bare: Run, tmp_path: Path
+) -> None:
     (tmp_path / "library").mkdir()
-    ended = run("library")
+    (tmp_path / "library" / "a.txt").touch()
+    ended = bare("library")
     assert ended.returncode == 2
-    assert "error: No media files found in library." in ended.stderr
-    assert "Traceback" not in ended.stderr
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(f"error: No media files found in 'library' ({tmp_path}/library).")
+    assert "Ignored 1 file: 1 .txt." in line
 
 
 def test_a_name_that_is_not_utf_8_ends_with_status_2_and_one_clear_line(

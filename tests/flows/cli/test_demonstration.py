@@ -28,6 +28,7 @@ def test_the_demo_deploys_convert_local_on_its_own_library_with_one_more_schedul
     (deployment,) = PrefectFile.model_validate(adapted(content, Path("/demo"), now=NOW)).deployments
     assert deployment.name == "convert-local"
     assert deployment.parameters["sources"] == ["/demo/library"]
+    assert "/demo/library" in deployment.description
     assert deployment.parameters["output"] == {
         "download_to": "/demo/converted",
         "report": "/demo/converted/report.json",
@@ -83,6 +84,7 @@ def test_the_demo_prints_the_address_of_the_ui_and_ctrl_c_ends_everything(
         try:
             printed = read_until(process.stdout, "Ctrl-C stops everything.")
             (url,) = (line.split()[-1] for line in printed.splitlines() if "Prefect's UI" in line)
+            assert f"Watched folder   {tmp_path}/library" in printed
             api = f"{url}/api"
             deployment = ask("GET", f"{api}/deployments/name/convert/convert-local")
             assert "demo" in {schedule["slug"] for schedule in deployment["schedules"]}

@@ -276,6 +276,25 @@ def test_the_early_check_finds_a_name_that_does_not_exist(library: Path) -> None
         check_sources_exist([str(library), str(library / "none")])
 
 
+def test_the_early_check_finds_that_no_source_has_media(library: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    check_sources_exist([str(empty), str(library)])
+    check_sources_exist([str(empty), "az://c/talks"])
+    with pytest.raises(UsageError, match="No media files found in"):
+        check_sources_exist([str(empty)])
+
+
+def test_the_error_about_a_missing_folder_has_its_expanded_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("~/Media", "~/Media/*.mp4"):
+        with pytest.raises(UsageError) as caught:
+            found(name)
+        assert f"{name!r} ({tmp_path}{name[1:]})." in str(caught.value)
+
+
 async def blobs_under(address: str) -> list[Source]:
     async with blob_service() as service:
         return [source async for source in find_blobs(service, address)]
