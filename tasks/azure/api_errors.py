@@ -40,7 +40,8 @@ def lacks_role(error: BaseException | None) -> bool:
     if not isinstance(error, HttpResponseError) or error.status_code != HTTPStatus.FORBIDDEN:
         return False
     expected = PERMISSION_MISMATCH if is_of_storage(error) else "AuthorizationFailure"
-    return code_of(error) == expected and is_of_identity(error)
+    is_expected = (code_of(error) or "").lower() == expected.lower()
+    return is_expected and is_of_identity(error)
 
 
 def is_of_storage(error: HttpResponseError) -> bool:
