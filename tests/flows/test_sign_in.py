@@ -4,22 +4,16 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from azure.batch import BatchClient
-from azure.core.exceptions import HttpResponseError
-from azure.core.rest import HttpRequest
-from records import a_request, a_ticket
+from reactions import reacting_to
 
-from flows.convert import plan_beside_preflight
 from programs import CONVERT
+from tasks import role_wait
 from tasks.azure.clients import batch_client, blob_service
 from tasks.azure.sign_in import TOKENS
-from tasks.models import Check, Plan
-from tasks.parameters import Request
-from tasks.run import RunState
 
 Library = Callable[..., Path]
 
@@ -107,29 +101,15 @@ async def sign_in() -> None:
         await service.get_container_client("none").exists()
 
 
-async def test_a_plan_that_a_missing_role_stopped_is_made_again_after_the_wait(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.accounts("entra")
+async def test_a_run_waits_for_roles_that_take_effect_later_and_then_plans(
+    convert: Any, library: Library, order: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refused = HttpResponseError("refused")
-    refused.status_code, refused.error_code = 403, "AuthorizationPermissionMismatch"  # type: ignore[attr-defined]
-    request = HttpRequest("GET", "https://account.blob/output?skoid=identity")
-    refused.response = SimpleNamespace(request=request)
-    plans: list[Any] = [refused, Plan((), (), ())]
-
-    async def make_plan(_: Request) -> Plan:
-        plan = plans.pop(0)
-        if isinstance(plan, Exception):
-            raise plan
-        assert isinstance(plan, Plan)
-        return plan
-
-    async def preflight(*_: object) -> tuple[Check, ...]:
-        return (Check("deleting"),)
-
-    monkeypatch.setattr("flows.convert.make_plan", make_plan)
-    monkeypatch.setattr("flows.convert.preflight", preflight)
-    run = RunState(request=a_request(("output", "input")), ticket=a_ticket())
-    assert await plan_beside_preflight(run) == Plan((), (), ())
+    monkeypatch.setattr(role_wait, "PAUSE_SECONDS", 0.05)
+    order("role", seconds=300)
+    with reacting_to("A role is missing", lambda: order("role", seconds=0)):
+        report = await convert(library("a.mp4"))
+    assert report.summary.converted == 1
 
 
 def names(batch: BatchClient) -> set[str]:

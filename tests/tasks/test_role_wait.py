@@ -1,6 +1,5 @@
 """The wait for a role that takes effect later, which the local stack is told."""
 
-import logging
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import UserDelegationKey
+from reactions import reacting_to
 from records import NOW, a_request, a_ticket
 
 from storage_proxy import Refusal, StorageProxy
@@ -25,23 +25,13 @@ from tasks.role_wait import MissingRole, only_roles_are_missing, wait_for_roles
 Order = Callable[..., None]
 
 
-class OnRecord(logging.Handler):
-    """Calls a function for each record."""
-
-    def __init__(self, function: Callable[[], None]) -> None:
-        super().__init__()
-        self.emit = lambda _: function()  # type: ignore[method-assign]
-
-
 @pytest.fixture
 def later_roles(order: Order, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let roles take effect after five minutes, which pass as soon as a run waits for them."""
+    """Let roles take effect as soon as a run says that it waits for them."""
     monkeypatch.setattr(role_wait, "PAUSE_SECONDS", 0.05)
     order("role", seconds=300)
-    handler = OnRecord(lambda: order("clock", rate=10_000))
-    role_wait.logger.addHandler(handler)
-    yield
-    role_wait.logger.removeHandler(handler)
+    with reacting_to("A role is missing", lambda: order("role", seconds=0)):
+        yield
 
 
 @pytest.mark.accounts("entra")
@@ -55,8 +45,8 @@ async def test_a_run_waits_until_a_new_role_takes_effect_and_says_why(
     [line] = [record.message for record in caplog.records if record.name == "tasks.role_wait"]
     assert line == (
         "Azure Batch refused a request: 403 AuthorizationFailure. A role is missing"
-        " (Batch account). A new role takes up to ten minutes to take effect, so this run waits for"
-        " up to 1 minutes. To end at once: --limits.role-wait-minutes 0."
+        " (Batch account; storage account). A new role takes up to ten minutes to take effect, so"
+        " this run waits for up to 1 minutes. To end at once: --limits.role-wait-minutes 0."
     )
 
 

@@ -2,7 +2,8 @@
 
 import json
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from azure.batch import BatchClient, models
 from azure.batch.aio import BatchClient as AsyncBatchClient
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from azure.identity import DefaultAzureCredential
-from azure.storage.blob import BlobServiceClient
+from azure.storage.blob import BlobServiceClient, ContainerClient, generate_container_sas
 
 from lab import until
 from local_azure.directory import BATCH, MANAGEMENT, TOKEN_SECONDS
@@ -72,19 +73,44 @@ def test_a_role_takes_effect_later(
     account: dict[str, str], credential: DefaultAzureCredential, order: Callable[..., None]
 ) -> None:
     order("role", seconds=3600)
-    with BatchClient(account["AZURE_BATCH_ENDPOINT"], credential) as client:
-        with pytest.raises(HttpResponseError) as caught:
-            list(client.list_pools())
-        assert (caught.value.status_code, caught.value.error.code) == (403, "AuthorizationFailure")
-        order("clock", rate=100_000)
-        until(lambda: can_list_pools(client))
+    with (
+        BatchClient(account["AZURE_BATCH_ENDPOINT"], credential) as batch,
+        BlobServiceClient(account["AZURE_STORAGE_SERVICE_ENDPOINT"], credential) as blobs,
+    ):
+        assert refusal_of(batch.list_pools) == "403 AuthorizationFailure"
+        assert refusal_of(blobs.list_containers) == "403 AuthorizationPermissionMismatch"
+        order("role", seconds=0)
+        until(lambda: not refusal_of(batch.list_pools) and not refusal_of(blobs.list_containers))
 
 
-def can_list_pools(client: BatchClient) -> bool:
+def test_a_sas_token_of_an_identity_without_a_role_is_refused(
+    account: dict[str, str], credential: DefaultAzureCredential, order: Callable[..., None]
+) -> None:
+    now = datetime.now(UTC)
+    with BlobServiceClient(account["AZURE_STORAGE_SERVICE_ENDPOINT"], credential) as service:
+        key = service.get_user_delegation_key(now, now + timedelta(hours=1))
+    token = generate_container_sas(
+        account["AZURE_STORAGE_ACCOUNT"],
+        "none",
+        user_delegation_key=key,
+        permission="l",
+        expiry=now + timedelta(hours=1),
+    )
+    url = f"{account['AZURE_STORAGE_SERVICE_ENDPOINT']}/none?{token}"
+    with ContainerClient.from_container_url(url) as container:
+        assert refusal_of(container.list_blobs) == "404 ContainerNotFound"
+        order("role", seconds=3600)
+        assert refusal_of(container.list_blobs) == "403 AuthorizationPermissionMismatch"
+
+
+def refusal_of(listing: Callable[[], Iterable[object]]) -> str:
+    """Return the status and the code with which a listing is refused. Empty: it is not."""
     try:
-        return isinstance(list(client.list_pools()), list)
-    except HttpResponseError:
-        return False
+        list(listing())
+    except HttpResponseError as error:
+        code = getattr(error, "error_code", None) or error.error.code
+        return f"{error.status_code} {getattr(code, 'value', code)}"
+    return ""
 
 
 async def test_an_async_client_signs_in(account: dict[str, str]) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_azure import env_file
-from local_azure.azurite import Azurite, last_words, running_azurite
+from local_azure.azurite import MISSING_ROLES, Azurite, last_words, running_azurite
 from local_azure.child import wait_for_eof
 from local_azure.errors import StackError, StackUsageError
 from local_azure.ffmpeg import node_path
@@ -185,6 +185,7 @@ def storage(
         location=folder.path / "azurite",
         log=folder.log("azurite"),
         certificate=security.certificate if security else None,
+        missing_roles=folder.path / "batch" / MISSING_ROLES,
     )
 
 

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,9 @@ INDEXES = PATCHES / "indexes.js"
 SAVES = PATCHES / "saves.js"
 LISTINGS = PATCHES / "listings.js"
 TRANSFERS = PATCHES / "transfers.js"
+ROLES = PATCHES / "roles.js"
 NO_TELEMETRY = Path(__file__).with_name("no-telemetry")  # a package in the lock file
+MISSING_ROLES = ".missing-roles"  # a file of the Batch service; no pool's folder has a dot
 PROGRAM = Path("node_modules", "azurite", "dist", "src", "blob", "main.js")
 START_SECONDS = 120  # reading its thousands of files from a cold disk took 32 s
 STOP_SECONDS = 15  # it saves its database first, which takes long with many blobs
@@ -78,11 +80,13 @@ def running_azurite(  # noqa: PLR0913  the properties of an account
     location: Path,
     log: Path,
     certificate: "Certificate | None" = None,
+    missing_roles: Path | None = None,
 ) -> Iterator[Azurite]:
     """Run Azurite with one account on loopback, with its blobs in `location`. Port 0: any free one.
 
     It may still be starting: see `Azurite.wait`. With a certificate it also accepts tokens, and
-    checks all of a token except its signature.
+    checks all of a token except its signature. While the file `missing_roles` exists, it refuses
+    tokens.
 
     Raises:
         StackError: Azurite cannot be installed.
@@ -95,7 +99,8 @@ def running_azurite(  # noqa: PLR0913  the properties of an account
             [*command(nodejs.node, program, port=port, location=location), *tls(certificate)],
             log=file,
             folder=location,
-            environment=environment(account, key, program),
+            environment=environment(account, key, program)
+            | {"LOCAL_AZURE_MISSING_ROLES": str(missing_roles or "")},
             grace_seconds=STOP_SECONDS,
         )
     try:
@@ -108,7 +113,7 @@ def command(node: Path, program: Path, *, port: int, location: Path) -> list[str
     """Return the command line. The key is in the environment, which other users cannot see."""
     address = ["--blobHost", "127.0.0.1", "--blobPort", str(port)]
     flags = ["--skipApiVersionCheck", "--disableTelemetry", "--silent"]
-    patches = (f"--require={patch}" for patch in (INDEXES, SAVES, LISTINGS, TRANSFERS))
+    patches = (f"--require={patch}" for patch in (INDEXES, SAVES, LISTINGS, TRANSFERS, ROLES))
     return [node, *patches, program, "--location", location, *address, *flags]
 
 
@@ -119,7 +124,7 @@ def tls(certificate: "Certificate | None") -> list[str | Path]:
     return ["--oauth", "basic", "--cert", certificate.chain, "--key", certificate.key]
 
 
-def environment(account: str, key: str, program: Path) -> Mapping[str, str]:
+def environment(account: str, key: str, program: Path) -> dict[str, str]:
     """Return this process's environment with the account, without other settings of Azurite."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AZURITE_")}
     compiled = program.parents[len(PROGRAM.parts) - 1] / "compiled"

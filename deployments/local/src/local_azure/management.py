@@ -76,7 +76,7 @@ class ManagementEndpoints:
         bearer = check_token(request, self.directory)
         check_query(request)
         check_subscription(request.path_params["subscription"], self.directory)
-        if not (self.directory.has_role(bearer) and self.service.has_roles):
+        if not (self.directory.has_role(bearer) and self.service.roles.are_effective):
             scope = f"/subscriptions/{self.directory.subscription}"
             message = f"The client {bearer!r} has no role that allows {action!r} over {scope!r}."
             raise RefusedRequest(403, "AuthorizationFailed", message)

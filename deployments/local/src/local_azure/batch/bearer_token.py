@@ -1,6 +1,6 @@
 """Tokens of Microsoft Entra ID, checked as Azure Batch checks them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 
 from local_azure.batch.error_codes import BatchError
@@ -12,7 +12,7 @@ def verify(
     headers: Mapping[str, str],
     *,
     directory: Directory,
-    has_roles: Callable[[], bool],
+    has_roles: bool,
     url: str,
     now: datetime,
 ) -> None:
@@ -28,7 +28,7 @@ def verify(
         bearer = directory.check(token, resource=BATCH, now=now)
     except BadToken as error:
         raise unauthorized(str(error), directory=directory, url=url) from None
-    if not (directory.has_role(bearer) and has_roles()):
+    if not (directory.has_role(bearer) and has_roles):
         raise BatchError("AuthorizationFailure", PrincipalId=bearer)
 
 

@@ -127,7 +127,7 @@ class Gate:
             bearer_token.verify(
                 headers,
                 directory=self.directory,
-                has_roles=lambda: self.service.has_roles,
+                has_roles=self.service.roles.are_effective,
                 url=url,
                 now=now,
             )

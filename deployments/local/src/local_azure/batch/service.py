@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +26,7 @@ from local_azure.batch.reaper import Reaper
 from local_azure.batch.recent_refusals import RecentRefusals
 from local_azure.batch.registry import Registry
 from local_azure.batch.retention import Retention
+from local_azure.batch.roles import Roles
 from local_azure.batch.state import Node, Task
 from local_azure.batch.task_counts import TaskCounts
 from local_azure.batch.transfers import Transfers
@@ -57,7 +57,7 @@ class Service:
         self.transfers, self.reaper = transfers, Reaper()
         self.registry = registry = Registry()
         self.clock, self.workers, self.faults = Clock(), Workers(), Faults()
-        self.roles_begin_at = self.clock.now()
+        self.roles = Roles(data, clock=self.clock, workers=self.workers)
         self.recent_refusals = RecentRefusals(self.clock)
         self.retention = Retention(self.clock)
         self.task_counts = TaskCounts(registry=registry, clock=self.clock, workers=self.workers)
@@ -142,7 +142,7 @@ class Service:
                 self.task_counts.lag(order.seconds)
             case RoleDelay():
                 self.faults.replace(order)
-                self.roles_begin_at = self.clock.now() + timedelta(seconds=order.seconds)
+                self.roles.delay(order.seconds)
             case Skew():
                 self.faults.replace(order)
             case Loss():
@@ -158,13 +158,8 @@ class Service:
             node, after_seconds=order.after_seconds, return_seconds=order.return_seconds
         )
 
-    @property
-    def has_roles(self) -> bool:
-        """Whether the roles of identities have taken effect."""
-        return self.clock.now() >= self.roles_begin_at
-
     def clear_faults(self) -> None:
-        self.roles_begin_at = self.clock.now()
+        self.roles.begin()
         self.faults.clear()
         self.task_counts.catch_up()
         self.clock.run_at(1.0)
