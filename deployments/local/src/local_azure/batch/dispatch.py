@@ -103,7 +103,7 @@ class Dispatch:
         """Give the task its slots, and start it now or after the delay that was ordered."""
         del task.job.queue[task.id.lower()]
         task.job.running.add(task)
-        task.node = node
+        task.node, task.has_begun = node, False
         node.tasks.add(task)
         node.used_slots += task.spec.required_slots
         seconds = self.faults.scheduling_seconds(task)
@@ -117,6 +117,7 @@ class Dispatch:
 
     def _begin(self, task: Task, node: Node) -> None:
         now = self.clock.now()
+        task.has_begun = True
         task.move(TaskState.RUNNING, now)
         task.run.begin(now)
         node.recent = [task, *(t for t in node.recent if t is not task)][:RECENT_TASKS]
@@ -130,13 +131,9 @@ class Dispatch:
             if task.state is not TaskState.ACTIVE or node.state not in READY:
                 return
             self._begin(task, node)
-        try:
-            outcome = await self.executor.run_task(task, node)
-            if task.state is TaskState.RUNNING:
-                self._settle(task, outcome)
-        finally:
-            node.tasks_run += 1
-            node.tasks_succeeded += task.run.result == "success"
+        outcome = await self.executor.run_task(task, node)
+        if task.state is TaskState.RUNNING:
+            self._settle(task, outcome)
 
     def _settle(self, task: Task, outcome: Outcome) -> None:
         """Complete the task, or note that it is to be retried."""
@@ -158,6 +155,8 @@ class Dispatch:
         task.job.running.discard(task)
         node.tasks.discard(task)
         node.used_slots -= task.spec.required_slots
+        node.tasks_run += task.has_begun
+        node.tasks_succeeded += task.has_begun and task.run.result == "success"
         if error is not None:
             self.events.failed_inside(node, f"A worker of the service died: {error!r}")
             self._after_loss(task)

@@ -154,6 +154,8 @@ class Task(Record):
     run: Run = field(default_factory=Run)
     node: "Node | None" = None
     folder: Path | None = None
+    has_begun: bool = False
+    """Whether it has begun on its node: it may wait there for its start."""
     worker: "asyncio.Task[None] | None" = None
     nodes_lost: int = 0
     """How many nodes became unusable because the service failed while it ran the task."""
