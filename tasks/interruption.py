@@ -63,13 +63,17 @@ async def reported_early_end(run: RunState) -> AsyncIterator[None]:
 
 async def report_early_end(run: RunState) -> Report:
     """Write the report, show it to listeners, and then on the run's page in Prefect."""
-    if not run.diagnosis and await is_cancelling(runtime.flow_run.id):
-        run.diagnosis = CANCELLED_BY_SIGNAL
+    await within(LAST_LOOK_SECONDS, note_cancellation(run))
     report = write_early_report(run)
     publish(report)
     await within(LAST_LOOK_SECONDS, store_picture(report, run.ledger()))
     await within(LAST_LOOK_SECONDS, show_report(report, run.request))
     return report
+
+
+async def note_cancellation(run: RunState) -> None:
+    if not run.diagnosis and await is_cancelling(runtime.flow_run.id):
+        run.diagnosis = CANCELLED_BY_SIGNAL
 
 
 async def report_requested_end(run: RunState) -> State[Any]:

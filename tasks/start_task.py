@@ -41,7 +41,7 @@ def start_task(node: Node, *, ffmpeg_url: str | None = None) -> models.BatchStar
         command_line=f"/bin/sh -c '{SCRIPTS.get(node.ffmpeg, FROM_STORAGE)}'",
         resource_files=[file] if ffmpeg_url else None,
         wait_for_success=True,
-        max_task_retry_count=0,  # the script itself retries what can pass
+        max_task_retry_count=1 if ffmpeg_url else 0,  # the script for apt itself retries
         user_identity=models.UserIdentity(
             auto_user=models.AutoUserSpecification(
                 scope=models.AutoUserScope.POOL, elevation_level=models.ElevationLevel.ADMIN

@@ -49,4 +49,5 @@ def as_it_is(known: DeploymentSchedule) -> DeploymentScheduleCreate:
         schedule=known.schedule,
         active=known.active,
         parameters=known.parameters,
+        max_scheduled_runs=known.max_scheduled_runs,
     )

@@ -41,9 +41,10 @@ def notify(
         raise SettingsError("No Prefect server is configured.", "Set PREFECT_API_URL to its API.")
     with get_client(sync_client=True) as client:
         automation = read_automation(find_block(client, block))
-        for earlier in client.read_automations_by_name(automation.name):
-            client.delete_automation(earlier.id)
+        earlier = client.read_automations_by_name(automation.name)
         client.create_automation(automation)
+        for each in earlier:
+            client.delete_automation(each.id)
     say(f"Created the automation {automation.name!r}, which uses the block {block}.")
 
 

@@ -60,13 +60,22 @@ def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  a
 
 
 def drop_output_to_terminal() -> None:
-    """Discard what is printed to a closed terminal: a log line that fails would end the cleanup."""
+    """Discard what is printed to a closed terminal: a log line that fails would end the cleanup.
+
+    The system sends the signal just before it closes the terminal.
+    """
     for descriptor in (1, 2):
-        try:
-            os.write(descriptor, b"")
-        except OSError:
+        if os.isatty(descriptor) or not is_writable(descriptor):
             with Path(os.devnull).open("wb") as null:
                 os.dup2(null.fileno(), descriptor)
+
+
+def is_writable(descriptor: int) -> bool:
+    try:
+        os.write(descriptor, b"")
+    except OSError:
+        return False
+    return True
 
 
 def run_beside_signals(run: Coroutine[Any, Any, Result]) -> Result:

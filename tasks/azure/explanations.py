@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 DETAILS = ("values", "details", "errorDetails")
 LONGEST_VALUE = 500  # characters
 Value = TypeVar("Value")
-QUERY = re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]*")  # of a URL: it may be a SAS token
+# The query of a URL may be a SAS token. A signature can also stand alone, or be encoded.
+QUERY = re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]*", re.IGNORECASE)
+SIGNATURE = re.compile(r"(?<![a-z])(sig(?:nature)?(?:=|%3D))[^\s&\"'<>]+", re.IGNORECASE)
 
 
 def is_code(code: str | None, *names: str) -> bool:
@@ -47,7 +49,7 @@ def message_of(error: Mapping[str, Any]) -> str:
     """Return the first line of the message. The others name the request and the time."""
     message = error.get("message") or ""
     text = message if isinstance(message, str) else message.get("value") or ""
-    return text.partition("\n")[0].strip().rstrip(".")
+    return quoted(text.partition("\n")[0].strip().rstrip("."))
 
 
 def details_of(error: Mapping[str, Any]) -> str:
@@ -55,7 +57,7 @@ def details_of(error: Mapping[str, Any]) -> str:
     listed = next(filter(None, (error.get(name) for name in DETAILS)), ())
     pairs = ((each.get("name") or each.get("key"), each.get("value")) for each in listed)
     message = message_of(error)
-    return join_details((n, v) for n, v in pairs if str(v).strip().rstrip(".") != message)
+    return join_details((n, v) for n, v in pairs if quoted(str(v)).rstrip(".") != message)
 
 
 def join_details(pairs: Iterable[tuple[Any, Any]]) -> str:
@@ -63,6 +65,6 @@ def join_details(pairs: Iterable[tuple[Any, Any]]) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return a text of Azure in one line, without the SAS tokens of URLs."""
-    line = " ".join(QUERY.sub(r"\1", text).split())
+    """Return a text of Azure in one line, without SAS tokens."""
+    line = " ".join(SIGNATURE.sub(r"\1…", QUERY.sub(r"\1", text)).split())
     return line if len(line) <= LONGEST_VALUE else f"{line[:LONGEST_VALUE]}…"

@@ -4,6 +4,7 @@ They are gone when Batch has deleted the node or the task's folder.
 https://learn.microsoft.com/azure/batch/batch-task-output-files#diagnose-file-upload-errors
 """
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from tasks.naming import batch_task_id
 LOG = "fileuploaderr.txt"  # beside stdout.txt
 MOST_LOGS = 20  # to read: if more uploads fail, they fail for the same reasons
 AT_ONCE = 8
+READ_SECONDS = 10  # for one log: nodes that wait for it cost money
 
 
 async def with_upload_logs(
@@ -47,8 +49,9 @@ async def read_log(batch: BatchClient, job_id: str, batch_result: BatchResult) -
     """Return the last line of the log, or nothing if it is gone."""
     name = batch_task_id(batch_result.key, batch_result.attempt)
     try:
-        stream = await batch.download_task_file(job_id, name, LOG)
-        text = b"".join([chunk async for chunk in stream]).decode(errors="replace")
-    except AzureError:
+        async with asyncio.timeout(READ_SECONDS):
+            stream = await batch.download_task_file(job_id, name, LOG)
+            text = b"".join([chunk async for chunk in stream]).decode(errors="replace")
+    except (AzureError, TimeoutError):
         return ""
     return quoted(text.strip().rpartition("\n")[2])

@@ -38,9 +38,10 @@ def read_sounds(container: "InputContainer", encrypted: Collection[int]) -> tupl
 def _filled(container: "InputContainer", streams: Sequence["AudioStream"]) -> set[int]:
     """Return the indexes of tracks with packets. If a track has channels, FFmpeg has seen some."""
     filled = {stream.index for stream in streams if stream.codec_context.channels}
-    if len(filled) < len(streams):
-        packets = islice(container.demux(), _FIRST_PACKETS)
-        filled |= {packet.stream_index for packet in packets if packet.size}
+    packets = islice(container.demux(), _FIRST_PACKETS)
+    while len(filled) < len(streams) and (packet := next(packets, None)):
+        if packet.size and packet.stream in streams:
+            filled.add(packet.stream_index)
     return filled
 
 

@@ -1,9 +1,9 @@
 """The keys of artifacts. Prefect keeps a history for each key."""
 
 from typing import Literal
-from uuid import UUID
 
 from prefect import get_client, runtime
+from prefect.context import FlowRunContext
 from slugify import slugify
 
 from tasks.parameters import Output
@@ -19,10 +19,12 @@ async def artifact_key(kind: Kind) -> str:
 
 async def read_deployment_name() -> str:
     """Return the name of the run's deployment. Empty: it has none."""
-    if not (deployment_id := runtime.deployment.id):
+    # prefect.runtime.deployment would send a request that blocks the event loop.
+    context = FlowRunContext.get()
+    if not (context and context.flow_run and context.flow_run.deployment_id):
         return ""
     async with get_client() as client:
-        return (await client.read_deployment(UUID(deployment_id))).name
+        return (await client.read_deployment(context.flow_run.deployment_id)).name
 
 
 def make_key(kind: Kind, output: Output, *, deployment: str) -> str:

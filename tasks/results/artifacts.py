@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import httpx
@@ -44,6 +45,7 @@ SHELL_WIDTH = 64  # characters in a line of shell; both of Prefect's UIs show th
 REASON_WIDTH = 45  # characters in a line of a cell: Prefect's tables do not wrap
 FAILURES = 50  # in the report as text
 PICTURE_FILE = "picture.html"
+LOOPBACK = ("127.0.0.1", "localhost")  # the local Azure, also over TLS
 LOCAL_AZURE = "`python -m local_azure --env-file .env`"
 ORDER = ("failed", "interrupted", "not_started", "converted", "skipped")
 MARKDOWN = re.compile(r"([!-/:-@\[-`{-~])")  # all ASCII punctuation may be escaped
@@ -233,7 +235,7 @@ def rest_lines(files: Sequence[FileResult]) -> Iterator[str]:
 
 
 def location_lines(report: Report, *, account: str, url: str) -> Iterator[str]:
-    run, is_azure = report.run, url.startswith("https://")
+    run, is_azure = report.run, urlsplit(url).hostname not in LOOPBACK
     yield "\n## Locations\n"
     prefix = f", prefix {code_span(run.prefix)}" if run.prefix else ""
     link = f"[{run.container}](<{url}/{run.container}>)"

@@ -76,8 +76,8 @@ def quota_errors(code: str, cores: str, other: str) -> tuple[Rule, Rule]:
             lambda s: has_resize_error(code)(s) and may_pass(s),
             NO_NODES_YET,
             f"{detail} Other pools have {{0.other_nodes}} nodes.",
-            "The run waits until other pools release cores, or until its own pool changes to"
-            f" dedicated nodes. {remedy}",
+            "Other runs may have just released cores. The run waits for them, or for the dedicated"
+            f" nodes of --pool.fallback-minutes. {remedy}",
             effect="wait",
         ),
     )
@@ -193,16 +193,6 @@ TABLE: tuple[Rule, ...] = (
         effect="wait",
     ),
     Rule(
-        "FormulaNotEvaluated",
-        lambda s: s.unevaluated_minutes > 0,
-        "Batch does not evaluate the pool's autoscale formula.",
-        "The last evaluation was {0.unevaluated_minutes:.0f} minutes ago: Batch has missed two or"
-        " more.",
-        "Until it does, the pool neither adds nor removes nodes. If this run is killed, delete the"
-        " pool in the Azure portal.",
-        effect="wait",
-    ),
-    Rule(
         "NodesEvicted",
         lambda s: not s.running and s.evicted_nodes > 0 and not s.good_nodes,
         "All Spot nodes are evicted.",
@@ -241,6 +231,16 @@ TABLE: tuple[Rule, ...] = (
         "Batch does not answer.",
         "Nodes continue to convert.",
         "The run tries again for five minutes.",
+        effect="wait",
+    ),
+    Rule(
+        "FormulaNotEvaluated",
+        lambda s: s.unevaluated_minutes > 0,
+        "Batch does not evaluate the pool's autoscale formula.",
+        "The last evaluation was {0.unevaluated_minutes:.0f} minutes ago: Batch has missed two or"
+        " more.",
+        "Until it does, the pool neither adds nor removes nodes. If this run is killed, delete the"
+        " pool in the Azure portal.",
         effect="wait",
     ),
 )

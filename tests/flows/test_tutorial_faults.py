@@ -89,7 +89,8 @@ async def test_05_a_failed_start_task_ends_the_run(
 async def test_06_no_file_name_is_run_by_a_shell(convert: Convert, library: Library) -> None:
     report = await convert(library("$(touch pwned).mp4", "`touch pwned`;touch pwned.mp4"))
     assert report.summary.converted == 2
-    assert not list(Path(os.environ["XDG_DATA_HOME"]).parent.rglob("pwned"))
+    folders = os.walk(Path(os.environ["XDG_DATA_HOME"]).parent)  # others may disappear meanwhile
+    assert not [folder for folder, _, names in folders if "pwned" in names]
 
 
 def test_07_ffmpeg_neither_asks_nor_reads_stdin() -> None:
@@ -205,4 +206,4 @@ def test_19_the_command_works_without_a_terminal(
 
 def test_20_no_image_is_hard_coded() -> None:
     tasks = "".join(path.read_text() for path in (ROOT / "tasks").rglob("*.py"))
-    assert not re.search(r"\d\d[._]04|UbuntuServer", tasks)
+    assert not re.search(r"\d\d_04|-lts|UbuntuServer", tasks)

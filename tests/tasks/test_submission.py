@@ -163,12 +163,6 @@ def test_a_batch_task_asks_for_no_retries_because_the_run_retries() -> None:
     assert constraints.max_task_retry_count == 0
 
 
-def test_batch_itself_retries_no_batch_task() -> None:
-    constraints = written(a_conversion()).constraints
-    assert constraints
-    assert constraints.max_task_retry_count == 0
-
-
 def test_one_token_writes_only_the_output_and_another_writes_to_the_container_of_logs() -> None:
     output, *logs = written(a_conversion()).output_files or []
     assert output.destination.container

@@ -125,6 +125,7 @@ run_convert()
 
 
 def test_without_account_and_local_azure_the_error_names_both_ways(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
     ended = subprocess.run(
         [sys.executable, "-c", WITHOUT_LOCAL_AZURE, tmp_path],
         cwd=tmp_path,

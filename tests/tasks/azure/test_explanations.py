@@ -65,3 +65,16 @@ def test_a_long_detail_is_cut_and_stays_in_one_line() -> None:
     text = explanation({"values": [{"key": "Reason", "value": "a\nb " + "c" * 1000}]})
     assert "a b ccc" in text
     assert len(text) < LONGEST_VALUE + 50
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cannot write https://a.blob.core.windows.net/o/a.mp3?sv=1&sig=SECRET now",
+        "cannot write HTTPS://a/o?sig=SECRET now",
+        "the token sv=1&sig=SECRET has expired",
+        "encoded: sv%3D1%26sig%3DSECRET",
+    ],
+)
+def test_a_message_is_shown_without_tokens(text: str) -> None:
+    assert "SECRET" not in explanation({"code": "X", "message": text})

@@ -50,8 +50,8 @@ def test_the_newest_release_is_chosen_if_batch_offers_none_that_is_tested() -> N
 
 
 def test_the_error_about_a_missing_release_names_the_offered_ones() -> None:
-    with pytest.raises(PoolError, match=r"Ubuntu 20\.04 in .* to ubuntu-22\.04 or ubuntu-24\.04\."):
-        choose_image([an_image(), OLD], "ubuntu-20.04", now=NOW, until=NOW)
+    with pytest.raises(PoolError, match=r"Ubuntu 28\.04 in .* to ubuntu-22\.04 or ubuntu-24\.04\."):
+        choose_image([an_image(), OLD], "ubuntu-28.04", now=NOW, until=NOW)
 
 
 @pytest.mark.parametrize(
