@@ -60,22 +60,13 @@ def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  a
 
 
 def drop_output_to_terminal() -> None:
-    """Discard what is printed to a closed terminal: a log line that fails would end the cleanup.
-
-    The system sends the signal just before it closes the terminal.
-    """
+    """Discard what is printed to a closed terminal: a log line that fails would end the cleanup."""
     for descriptor in (1, 2):
-        if os.isatty(descriptor) or not is_writable(descriptor):
+        try:
+            os.write(descriptor, b"")
+        except OSError:
             with Path(os.devnull).open("wb") as null:
                 os.dup2(null.fileno(), descriptor)
-
-
-def is_writable(descriptor: int) -> bool:
-    try:
-        os.write(descriptor, b"")
-    except OSError:
-        return False
-    return True
 
 
 def run_beside_signals(run: Coroutine[Any, Any, Result]) -> Result:
