@@ -1,15 +1,13 @@
 """How runs end or wait that get no nodes, on a separate Batch service whose clock runs faster."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
+import own_service
 import pytest
 from azure.batch import BatchClient, models
-from azure.core.credentials import AzureNamedKeyCredential
-from own_service import KEY, running_service
 from reactions import reacting_to
 from records import a_ticket
 
@@ -26,22 +24,7 @@ HOUR = timedelta(hours=1)
 QUOTA = "AccountSpotCoreQuotaReached"
 Order = Callable[..., None]
 
-
-@pytest.fixture
-def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
-    """Start a Batch service for the test, without storage."""
-    with running_service(tmp_path) as settings:
-        for name, value in settings.items():
-            monkeypatch.setenv(name, value)
-        yield settings
-
-
-@pytest.fixture
-def batch(account: dict[str, str]) -> Iterator[BatchClient]:
-    """Yield a client of the Batch service."""
-    key = AzureNamedKeyCredential(account["AZURE_BATCH_ACCOUNT"], KEY)
-    with BatchClient(account["AZURE_BATCH_ENDPOINT"], key) as client:
-        yield client
+account, batch = own_service.account, own_service.batch
 
 
 def a_run(batch: BatchClient, *, tasks: int = 1) -> Ticket:

@@ -3,16 +3,15 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import own_service
 import pytest
 from azure.batch import BatchClient, models
-from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.rest import HttpRequest
-from own_service import KEY, running_service
 from records import a_ticket
 
 from tasks.azure.autoscale import NO_NODES
@@ -34,22 +33,7 @@ SLOWER = 300
 HOUR = timedelta(hours=1)
 Order = Callable[..., None]
 
-
-@pytest.fixture
-def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
-    """Start a Batch service for the test, without storage."""
-    with running_service(tmp_path) as settings:
-        for name, value in settings.items():
-            monkeypatch.setenv(name, value)
-        yield settings
-
-
-@pytest.fixture
-def batch(account: dict[str, str]) -> Iterator[BatchClient]:
-    """Yield a client of the Batch service."""
-    key = AzureNamedKeyCredential(account["AZURE_BATCH_ACCOUNT"], KEY)
-    with BatchClient(account["AZURE_BATCH_ENDPOINT"], key) as client:
-        yield client
+account, batch = own_service.account, own_service.batch
 
 
 def wait_until(condition: Callable[[], object]) -> None:

@@ -1,4 +1,4 @@
-"""The wait for a role that takes effect later, which the local stack is told."""
+"""Runs that wait for a role. A fault of the local stack lets it take effect later."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
