@@ -1,5 +1,7 @@
 """The keys of artifacts. Prefect keeps a history for each key."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from prefect import get_client, runtime
@@ -11,10 +13,10 @@ from tasks.parameters import Output
 Kind = Literal["progress", "files", "report"]
 
 
-async def artifact_key(kind: Kind) -> str:
-    """Return the key for the flow run of this context."""
+async def key_maker() -> Callable[[Kind], str]:
+    """Return a function that gives the keys for the flow run of this context."""
     output = Output.model_validate(runtime.flow_run.parameters.get("output", {}))
-    return make_key(kind, output, deployment=await read_deployment_name())
+    return partial(make_key, output=output, deployment=await read_deployment_name())
 
 
 async def read_deployment_name() -> str:

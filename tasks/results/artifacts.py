@@ -30,7 +30,7 @@ from tasks.azure.clients import blob_service
 from tasks.media.ffmpeg_command import ffmpeg_words
 from tasks.models import FileResult
 from tasks.parameters import Pool, Request
-from tasks.results.artifact_keys import artifact_key
+from tasks.results.artifact_keys import key_maker
 from tasks.results.lanes import UNPAID
 from tasks.results.ledger import DONE
 from tasks.results.picture import path_beside
@@ -75,7 +75,7 @@ class ProgressArtifact:
             if self._artifact:
                 await aupdate_progress_artifact(self._artifact, percent, text)
             else:
-                key = await artifact_key("progress")
+                key = (await key_maker())("progress")
                 self._artifact = await acreate_progress_artifact(percent, key, text)
 
 
@@ -87,12 +87,11 @@ async def show_report(report: Report, request: Request) -> None:
         account, url = str(service.account_name), service.url.rstrip("/")
     async with ignoring_outages():
         rows = table_rows(report.files)
-        key = await artifact_key("files")
-        await acreate_table_artifact(rows, key, table_description(len(rows), report))
+        make_key = await key_maker()
+        await acreate_table_artifact(rows, make_key("files"), table_description(len(rows), report))
         locations = location_lines(report, account=account, url=url)
         text = "\n".join([*markdown_lines(report, request), *locations])
-        key = await artifact_key("report")
-        await acreate_markdown_artifact(text, key, report.headline)
+        await acreate_markdown_artifact(text, make_key("report"), report.headline)
 
 
 @asynccontextmanager
