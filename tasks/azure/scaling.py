@@ -15,12 +15,12 @@ from azure.batch import models
 from azure.batch.aio import BatchClient
 from azure.core.exceptions import HttpResponseError
 
-from tasks.azure.api_errors import code_of
+from tasks.azure.api_errors import code_of, has_code
 from tasks.azure.autoscale import EVALUATION
 from tasks.errors import PoolError
 from tasks.outages import pause_seconds
 
-REFUSALS = frozenset({"toomanyenableautoscalerequests", "toomanyrequests", "poolbeingresized"})
+REFUSALS = ("TooManyEnableAutoScaleRequests", "TooManyRequests", "PoolBeingResized")
 PATIENCE = timedelta(minutes=16)  # a resize lasts 15 minutes at most: Batch's resize timeout
 Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
@@ -88,4 +88,4 @@ def _check_patience(pool_id: str, error: HttpResponseError, *, waited: timedelta
 
 def is_refused_for_now(error: HttpResponseError) -> bool:
     """Return whether Batch will accept the same request in seconds or minutes."""
-    return str(code_of(error)).lower() in REFUSALS
+    return has_code(error, *REFUSALS)
