@@ -8,7 +8,9 @@ from pathlib import Path
 
 from surroundings import SLOTS, Surroundings, Used
 from tasks.media.presets import PRESETS
+from tasks.media.sync import with_times
 
+MP3 = [with_times(argument) for argument in PRESETS["mp3"].arguments]
 CONVERT_ONE = 'ffmpeg -nostdin -y -loglevel error -i "$1" $ARGUMENTS "$OUT/$(basename "$1").mp3"'
 
 
@@ -19,7 +21,7 @@ def floor(around: Surroundings, folder: Path) -> float:
     files = b"\0".join(bytes(path) for path in sorted(folder.iterdir()))
     environment = around.environment | {
         "OUT": str(out),
-        "ARGUMENTS": " ".join(PRESETS["mp3"].arguments),
+        "ARGUMENTS": " ".join(MP3),
     }
     started = time.perf_counter()
     subprocess.run(

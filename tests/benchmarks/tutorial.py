@@ -5,6 +5,7 @@ second. It has the faults of the tutorial, but uses the arguments of our preset.
 """
 
 import os
+import shlex
 import sys
 import time
 import uuid
@@ -16,10 +17,11 @@ from azure.core.credentials import AzureNamedKeyCredential
 from azure.storage.blob import BlobServiceClient, generate_blob_sas, generate_container_sas
 
 from tasks.media.presets import PRESETS
+from tasks.media.sync import with_times
 
 SLOTS = 2
 HOURS = timedelta(hours=2)
-MP3 = PRESETS["mp3"].arguments
+MP3 = [with_times(argument) for argument in PRESETS["mp3"].arguments]
 
 
 def main(folder: Path) -> None:
@@ -105,10 +107,11 @@ def make_pool(batch: BatchClient, name: str) -> None:
 
 def write(number: int, source: models.ResourceFile, outputs: str) -> models.BatchTaskCreateOptions:
     made = f"{Path(source.file_path or '').stem}.mp3"
-    words = f"ffmpeg -nostdin -y -loglevel error -i {source.file_path} {' '.join(MP3)} {made}"
+    arguments = shlex.join(["-i", source.file_path or "", *MP3, made])
+    words = f"ffmpeg -nostdin -y -loglevel error {arguments}"
     return models.BatchTaskCreateOptions(
         id=f"Task{number}",
-        command_line=f'/bin/bash -c "{words}"',
+        command_line=f"/bin/bash -c {shlex.quote(words)}",
         resource_files=[source],
         output_files=[
             models.OutputFile(
