@@ -41,6 +41,9 @@ def main(home: Path, port: int) -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
+    from flows.cli.prefect_database import queue_transactions
+
+    queue_transactions()
     app = create_app()
     keep_imports()
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=STOP_SECONDS)
