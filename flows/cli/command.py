@@ -169,17 +169,18 @@ def convert(
     from tasks.media.sources import check_sources_exist
 
     check_sources_exist(sources)
-    request = Request(
-        sources=list(sources) or sample_clips(),
-        exclude=exclude,
-        output=output,
-        run=run,
-        pool=pool,
-        node=node,
-        limits=limits,
-        cleanup=cleanup,
-    )
-    with session("flows.convert", *FOR_RUNS, account=run.account):
+    with session("flows.convert", *FOR_RUNS, account=run.account) as wait_until_ready:
+        request = Request(
+            sources=list(sources) or sample_clips(),
+            exclude=exclude,
+            output=output,
+            run=run,
+            pool=pool,
+            node=node,
+            limits=limits,
+            cleanup=cleanup,
+        )
+        wait_until_ready()
         return run_conversions(request)
 
 
@@ -232,7 +233,8 @@ def sweep(
 ) -> int:
     from flows.cli.session import delivered_logs, session
 
-    with session("flows.sweep", *FOR_RUNS, account=account):
+    with session("flows.sweep", *FOR_RUNS, account=account) as wait_until_ready:
+        wait_until_ready()
         from flows.cli.display import Display, print_leftovers
 
         flow = resolve_name(SWEEP)

@@ -16,6 +16,7 @@ START_SECONDS = 180  # the first start creates the database: 27 s were measured 
 STOP_SECONDS = 5
 PROGRAM = ("-P", "-m", "flows.cli.prefect_server_process")
 WORDS_LINES = 3
+DATABASE = "prefect.db"  # in Prefect's home
 
 
 def data_folder() -> Path:
@@ -40,11 +41,15 @@ def running_server(data: Path | None = None, *, port: int = 0) -> Iterator["Pref
 
 
 class PrefectServer:
-    """A Prefect server on loopback, with a database for each version of Prefect."""
+    """A Prefect server on loopback, with a database for each version of Prefect.
+
+    `is_new` is whether it first creates the database.
+    """
 
     def __init__(self, data: Path, *, port: int) -> None:
         self.home = data.absolute() / f"prefect-{version('prefect')}"
         self.log = self.home / "server.log"
+        self.is_new = not (self.home / DATABASE).exists()
         try:
             data.mkdir(mode=0o700, parents=True, exist_ok=True)  # the local Azure uses it, too
             self.home.mkdir(mode=0o700, exist_ok=True)

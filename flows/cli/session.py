@@ -1,7 +1,7 @@
 """What a command needs around its flow: an account, or the local Azure; and a Prefect server."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from flows.cli.messages import say
 from flows.cli.prefect_api import adopt_prefect_api, use_local_api
-from flows.cli.prefect_server import running_server
+from flows.cli.prefect_server import PrefectServer, running_server
 from flows.cli.signals import held_signals, raise_on_signals
 from tasks.azure.settings import Environment, load_accounts
 from tasks.errors import ConvertError, SettingsError
@@ -28,11 +28,11 @@ DELIVERY_SECONDS = 3
 
 
 @contextmanager
-def session(*modules: str, account: str = "") -> Iterator[None]:
+def session(*modules: str, account: str = "") -> Iterator[Callable[[], None]]:
     """Run a block with accounts and a Prefect server.
 
     The local Azure and the server start side by side, while the `modules` of the flow are
-    imported; and end side by side.
+    imported; and end side by side. The block receives a function that waits until all are ready.
 
     Args:
         modules: What the flow needs, by name.
@@ -49,21 +49,32 @@ def session(*modules: str, account: str = "") -> Iterator[None]:
             with suppress(SettingsError):  # without a configured server, the next try below fails
                 server = parts.enter_context(running_server())
         stack = parts.enter_context(running_local_azure()) if is_local else None
-        if adopt_prefect_api():
-            if server:
-                server.hang_up()
-                server = None
-        elif server:
-            parts.callback(server.hang_up)
-        else:  # an empty PREFECT_API_URL, or a data folder that cannot be written
-            server = parts.enter_context(running_server())
-        with held_signals():
-            for module in modules:
-                import_module(module)
-        os.environ |= settings_of(stack) if stack else {}
-        if server:
-            use_local_api(server.wait())
-        yield
+
+        def wait_until_ready() -> None:
+            used = chosen_server(server, parts)
+            with held_signals():
+                for module in modules:
+                    import_module(module)
+            os.environ.update(settings_of(stack) if stack else {})
+            if used:
+                use_local_api(used.wait())
+
+        yield wait_until_ready
+
+
+def chosen_server(started: PrefectServer | None, parts: ExitStack) -> PrefectServer | None:
+    """Return the server of this command, which `parts` ends. None: another one is configured."""
+    if adopt_prefect_api():
+        if started:
+            started.hang_up()
+        return None
+    if started:
+        parts.callback(started.hang_up)
+    else:  # an empty PREFECT_API_URL, or a data folder that cannot be written
+        started = parts.enter_context(running_server())
+    if started.is_new:
+        say("Creating Prefect's database (once; about 10 s) …")
+    return started
 
 
 def uses_local_azure(account: str) -> bool:
