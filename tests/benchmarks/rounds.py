@@ -1,4 +1,4 @@
-"""Interleaved rounds of several contenders, their medians, and the table in docs/performance.md."""
+"""Interleaved rounds of several contenders, and the tables in docs/performance.md and README.md."""
 
 import json
 import os
@@ -16,7 +16,8 @@ from rich.table import Table
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 RESULTS = Path(__file__).with_name("results.json")
-PAGE = ROOT / "docs" / "performance.md"
+PAGE, FRONT_PAGE = ROOT / "docs" / "performance.md", ROOT / "README.md"
+FRONT_ROWS = Path(__file__).with_name("front_page.json")
 BEGIN, END = "<!-- benchmarks -->", "<!-- end of benchmarks -->"
 
 Measure = Callable[[], float]
@@ -71,6 +72,16 @@ def record(name: str, *, part: str = "", **fields: str) -> None:
     print(f"{result.what}: {result.measured}; target: {result.target}. {result.note}")
 
 
+def show_users(what: str, *, ours: str, tutorial: str) -> None:
+    """Save a row of the README's table, which compares a run with the tutorial, and update it."""
+    rows = json.loads(FRONT_ROWS.read_text()) if FRONT_ROWS.exists() else {}
+    rows[what] = {"ours": ours, "tutorial": tutorial}
+    FRONT_ROWS.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+    lines = ["| what | this project | the tutorial |", "|---|---|---|"]
+    lines += [f"| {name} | {row['ours']} | {row['tutorial']} |" for name, row in rows.items()]
+    FRONT_PAGE.write_text(between_marks(FRONT_PAGE.read_text(), lines))
+
+
 def machine() -> str:
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
@@ -80,11 +91,16 @@ def machine() -> str:
 
 
 def with_table(text: str, results: Sequence[Result]) -> str:
-    """Return the text with the table between its two markers replaced."""
+    """Return the text with the table of all results."""
     lines = ["| what | target | measured | note | command |", "|---|---|---|---|---|"]
     for r in results:
         cells = (r.what, r.target, r.measured, r.note, f"`{r.command}`")
         lines.append(f"| {' | '.join(cells)} |")
     machines = sorted({r.machine for r in results})
-    table = "\n".join([BEGIN, *lines, "", f"Machine: {'; '.join(machines)}.", END])
+    return between_marks(text, [*lines, "", f"Machine: {'; '.join(machines)}."])
+
+
+def between_marks(text: str, lines: Sequence[str]) -> str:
+    """Return the text with what is between its two marks replaced by the lines."""
+    table = "\n".join([BEGIN, *lines, END])
     return re.sub(f"{BEGIN}.*{END}", lambda _: table, text, flags=re.DOTALL)

@@ -11,10 +11,19 @@ from surroundings import Surroundings, surroundings
 
 LIMITS = ("--limits.deadline-minutes", "240")  # enough for 100,000 files
 SECONDS, RATE = 0.1, 8000
-STAND_IN = """#!/bin/sh
+# The samples of a tiny file, as ffmpeg's muxer framecrc lists them; runner.sh shifts their times by
+# a week.
+DECODED = (
+    "#software: Lavf60.0.100\n#tb 0: 1/8000\n0, -4838400000, -4838400000, 800, 1600, 0x00000000\n"
+)
+STAND_IN = f"""#!/bin/sh
 # Replaces ffmpeg: writes one byte and reports that all is converted.
-for last; do :; done
-printf x >"${last#file:}"
+for word; do
+    case $word in
+        file:output.*) printf x >"${{word#file:}}" ;;
+        file:sound.*) printf {DECODED!r} >"${{word#file:}}" ;;
+    esac
+done
 echo out_time_us=100000 >progress
 """
 
