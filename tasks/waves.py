@@ -13,6 +13,7 @@ from azure.core.exceptions import AzureError
 from tasks.causes import retryable
 from tasks.completion import Completion, find_completion
 from tasks.concurrency import cancel_all
+from tasks.media.expected_work import longest_first
 from tasks.models import Conversion, Plan, Refusal
 from tasks.run import RunState
 from tasks.stage import unvisited
@@ -26,7 +27,7 @@ WAVE_SECONDS = 5  # to upload a wave: nodes wait for the whole of it
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The conversions that a run sends at its first or a later attempt."""
+    """The conversions that a run sends at its first or a later attempt, the longest first."""
 
     number: int
     conversions: Sequence[Conversion]
@@ -34,7 +35,7 @@ class Attempt:
 
 
 def first_attempt(plan: Plan, *, present: Collection[str]) -> Attempt:
-    return Attempt(1, plan.pending, present)
+    return Attempt(1, longest_first(plan.pending), present)
 
 
 def next_attempt(attempt: Attempt, completion: Completion, *, retries: int) -> Attempt | None:

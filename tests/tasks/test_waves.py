@@ -2,11 +2,19 @@ import math
 from collections.abc import Sequence
 
 import pytest
-from records import a_conversion, a_source
+from records import a_conversion, a_plan, a_source
 
 from tasks.completion import Completion
 from tasks.models import BatchResult, Conversion, Diagnosis
-from tasks.waves import Attempt, Pace, next_attempt, next_pace, next_wave, upload_bytes
+from tasks.waves import (
+    Attempt,
+    Pace,
+    first_attempt,
+    next_attempt,
+    next_pace,
+    next_wave,
+    upload_bytes,
+)
 
 MB = 1_000_000
 
@@ -54,6 +62,21 @@ def test_what_is_in_storage_already_takes_no_time_to_upload() -> None:
     given = [upload_bytes(c, {there.content}) for c in (here, there, in_container)]
     assert given == [MB, 0, 0]
     assert next_pace(8, uploaded_bytes=0, seconds=60) == Pace(32, math.inf)
+
+
+def test_the_first_small_waves_have_the_longest_files() -> None:
+    clips = [a_conversion(a_source(f"{n}.mp4"), content=f"c{n}", seconds=7) for n in range(20)]
+    film = a_conversion(a_source("film.mp4"), content="film", seconds=7200)
+    attempt = first_attempt(a_plan(*clips, film), present=())
+    assert attempt.conversions == [film, *clips]
+    assert next_wave(attempt.conversions, Pace(), present=(), at_once=8)[0] is film
+    crashed = tuple(
+        BatchResult(c.key, 1, "failed", exit_code=139, code="FailureExitCode")
+        for c in (*clips, film)
+    )
+    again = next_attempt(attempt, Completion(crashed, None), retries=1)
+    assert again
+    assert again.conversions[0] is film
 
 
 def test_the_next_attempt_uploads_again_only_what_a_failed_transfer_may_have_lost() -> None:
