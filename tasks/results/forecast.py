@@ -201,7 +201,7 @@ class Forecast:
         speed = self.speed
         self.busy = [slot._replace(due=slot.since + slot.work / speed) for slot in self.busy]
         heapq.heapify(self.busy)
-        if not self.is_waiting:  # free slots start what arrives at any time since then
+        if not self.is_waiting:  # a free slot starts what arrives, at a time that is not known
             self.free = [Free(before, now - before)] * len(self.free)
         while self.started < started or self.ended < ended:
             if self.started < started and self.free:
@@ -213,6 +213,7 @@ class Forecast:
         since, doubt_seconds = self.free.pop()
         sending = self.sending
         if self.started >= sending.earlier and max(before, since) < sending.latest < now:
+            # The slot was free before the last wave was sent.
             since, doubt_seconds = sending.latest, 0.0
         work = sending.works[self.started]
         heapq.heappush(self.busy, Busy(since + work / speed, since, doubt_seconds, work))
