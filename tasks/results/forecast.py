@@ -238,7 +238,7 @@ class Forecast:
         doubt_seconds = measured.doubt_seconds + measured.end_doubt_seconds
         if not measured.seconds or doubt_seconds > MOST_DOUBT * measured.seconds:
             return False
-        if measured.conversions >= LEAST_CONVERSIONS:
+        if measured.conversions >= max(LEAST_CONVERSIONS, self.slots):  # not only the quickest
             return True
         return measured.work >= LEAST_SHARE * sum(self.sending.works)
 

@@ -132,7 +132,7 @@ def test_the_time_left_is_right_if_batch_needs_seconds_to_start_each_short_file(
 ) -> None:
     run = a_run([0.7] * 300, delay_seconds=3.5, **values)
     times = shown(run)
-    assert largest_growth(times) <= 1.3
+    assert largest_growth(times) <= TENTH
     assert largest_error(run, times) < 0.2
 
 
