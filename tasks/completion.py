@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -26,8 +27,9 @@ from tasks.outages import is_too_long
 from tasks.results.artifacts import ProgressArtifact
 from tasks.results.cost import paid_hours
 from tasks.results.diagnosis import diagnose, diagnose_end, diagnose_wait
+from tasks.results.forecast import Forecast
 from tasks.results.listeners import publish
-from tasks.results.progress import Progress, Tally, seconds_left
+from tasks.results.progress import Progress, Tally
 from tasks.stage import stage
 
 QUICKEST_POLL_SECONDS = 0.25
@@ -118,14 +120,10 @@ class Watcher:
             if completion := await self._poll():
                 return completion
             self._warn_of_wait()
-            pause_seconds = poll_seconds(elapsed_seconds, left_seconds=self._left_seconds())
+            pause_seconds = pause_before_poll(
+                self._tally.forecast, elapsed_seconds=elapsed_seconds, now=time.monotonic()
+            )
             await asyncio.sleep(pause_seconds)
-
-    def _left_seconds(self) -> float:
-        """Estimate the time left by the pace so far; at least the time since the last change."""
-        stalled_seconds = self._snapshot.elapsed_seconds - self._moved_seconds
-        left_seconds = to_progress(self._snapshot, self._tally).seconds_left
-        return max(left_seconds, stalled_seconds) if left_seconds else math.inf
 
     async def _poll(self) -> Completion | None:
         try:
@@ -160,6 +158,9 @@ class Watcher:
         )
         if snapshot.counts != self._snapshot.counts:
             self._moved_seconds = elapsed_seconds
+        self._tally.forecast.observe(
+            time.monotonic(), started=snapshot.started, ended=snapshot.completed
+        )
         if is_survey_due(elapsed_seconds, surveyed_seconds=self._surveyed_seconds):
             self._surveyed_seconds = elapsed_seconds
             snapshot = await survey(self._batch, self._ticket, snapshot)
@@ -237,6 +238,20 @@ async def read_results(
     return await list_results(batch, ticket.job_id, page_size=page_size)
 
 
+def pause_before_poll(forecast: Forecast, *, elapsed_seconds: float, now: float) -> float:
+    """Return the pause before the next poll.
+
+    Before the first file starts, nodes may boot for long. From then on, early polls show the pace.
+    """
+    since, left_seconds = forecast.converting_since, forecast.seconds_left()
+    converting_seconds = elapsed_seconds if since is None else now - since
+    if not left_seconds:
+        return poll_seconds(converting_seconds)
+    # What is late may be late for as long again. In an outage, all is late.
+    late_seconds = forecast.overdue_seconds() + now - forecast.observed
+    return poll_seconds(converting_seconds, left_seconds=max(left_seconds, late_seconds))
+
+
 def poll_seconds(elapsed_seconds: float, *, left_seconds: float = math.inf) -> float:
     """Return the pause before the next poll.
 
@@ -274,11 +289,7 @@ def to_progress(snapshot: Snapshot, tally: Tally) -> Progress:
         failed=max(0, snapshot.failed + tally.refused - again),
         running=snapshot.running,
         nodes=snapshot.nodes,
-        seconds_left=seconds_left(
-            files=tally.files,
-            finished=snapshot.completed + tally.refused - again,
-            elapsed_seconds=snapshot.elapsed_seconds,
-        ),
+        seconds_left=tally.forecast.seconds_left(),
     )
 
 

@@ -63,6 +63,7 @@ class Conversion:
     track: str | None = None  # its sound track, if the source has several
     sounds: tuple[Extent, ...] = ()  # one for each sound track of the output
     picture: Extent | None = None  # None: the output has no pictures
+    pixels: int = 0  # per picture of the source; 0: not known, or the output has no pictures
     existing: Existing = "none"
 
 

@@ -35,6 +35,7 @@ from tasks.media.streams import (
     expected_seconds,
     missing_stream,
     picture_extent,
+    picture_pixels,
     sound_extents,
 )
 from tasks.media.tracks import track_note, track_warnings, with_main_track
@@ -126,6 +127,7 @@ def with_probed_values(conversion: Conversion, known: Conversion) -> Conversion:
         track=known.track,
         sounds=known.sounds,
         picture=known.picture,
+        pixels=known.pixels,
     )
     return known if updated == known else updated  # no second copy of a large plan in memory
 
@@ -297,4 +299,5 @@ def apply_probe(conversion: Conversion, found: ProbeResult, preset: Preset) -> C
         track=track_note(found, preset),
         sounds=sound_extents(found, preset),
         picture=picture_extent(found, preset),
+        pixels=picture_pixels(found, preset),
     )

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import math
 import time
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from azure.core.exceptions import AzureError
 from tasks.causes import retryable
 from tasks.completion import Completion, find_completion
 from tasks.concurrency import cancel_all
+from tasks.media.expected_work import expected_seconds_of_work, longest_first
 from tasks.models import Conversion, Plan, Refusal
 from tasks.run import RunState
 from tasks.stage import unvisited
@@ -26,7 +27,7 @@ WAVE_SECONDS = 5  # to upload a wave: nodes wait for the whole of it
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The conversions that a run sends at its first or a later attempt."""
+    """The conversions that a run sends at its first or a later attempt, the longest first."""
 
     number: int
     conversions: Sequence[Conversion]
@@ -34,7 +35,7 @@ class Attempt:
 
 
 def first_attempt(plan: Plan, *, present: Collection[str]) -> Attempt:
-    return Attempt(1, plan.pending, present)
+    return Attempt(1, longest_first(plan.pending), present)
 
 
 def next_attempt(attempt: Attempt, completion: Completion, *, retries: int) -> Attempt | None:
@@ -92,6 +93,7 @@ async def send_waves(run: RunState, attempt: Attempt) -> None:
     """Upload and submit, wave by wave, until all are sent or the watcher stops it."""
     tally, limits = run.tally, run.request.limits
     tally.is_closed = False
+    tally.forecast.expect(works_of(attempt.conversions), now=time.monotonic())
     present, waiting = set(attempt.present), attempt.conversions
     pace, number = Pace(), 0
     while waiting and not tally.is_stopped:
@@ -125,14 +127,20 @@ async def send_wave(
         unvisited(ready), wave=number, attempt=attempt, ticket=ticket, request=request
     )
     run.refusals += refused
+    sent = works_of(without(ready, refused))
+    run.tally.forecast.note_wave(sent, files=len(wave), now=time.monotonic())
     run.tally.refused += len(refused)
     run.tally.submitted += len(wave) - len(refused)
     return next_pace(len(wave), uploaded_bytes=uploaded_bytes, seconds=seconds)
 
 
 def without(wave: Sequence[Conversion], refused: Sequence[Refusal]) -> list[Conversion]:
-    locations = {refusal.source.location for refusal in refused}
-    return [c for c in wave if c.source.location not in locations]
+    pairs = {(refusal.source.location, refusal.preset) for refusal in refused}
+    return [c for c in wave if (c.source.location, c.preset) not in pairs]
+
+
+def works_of(conversions: Iterable[Conversion]) -> Iterator[float]:
+    return map(expected_seconds_of_work, conversions)
 
 
 @dataclass(frozen=True, slots=True)

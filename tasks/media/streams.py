@@ -131,6 +131,11 @@ def picture_extent(media: Media, preset: Preset) -> Extent | None:
     return _extent(film, media, preset) if film else None
 
 
+def picture_pixels(media: Media, preset: Preset) -> int:
+    """Return the pixels per picture that the preset converts. 0: it converts none."""
+    return media.video.pixels if media.video and "video" in preset.streams else 0
+
+
 def _extent(stream: Stream, media: Media, preset: Preset) -> Extent:
     start_seconds = stream.start_seconds - _rebased_seconds(media, preset)
     seconds = media.seconds if stream.seconds is None and media.is_single else stream.seconds
@@ -192,7 +197,7 @@ def encrypted_stream(media: Media, preset: Preset) -> str | None:
 
 def exceeded_limit(media: Media, preset: Preset) -> str | None:
     """Return the reason if the source is larger or longer than `input_limits` allows."""
-    pixels = media.video.pixels if media.video and "video" in preset.streams else 0
+    pixels = picture_pixels(media, preset)
     if pixels > MOST_PIXELS:
         return f"its pictures have {pixels:,} pixels; the limit is {MOST_PIXELS:,} (16K)"
     channels = max((sound.channels for sound in taken_sounds(media, preset)), default=0)

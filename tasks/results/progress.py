@@ -1,7 +1,8 @@
 """The progress of a run, in numbers and in words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from tasks.results.forecast import Forecast
 from tasks.results.text import counted, format_clock
 
 
@@ -14,7 +15,7 @@ class Progress:
     failed: int
     running: int
     nodes: int
-    seconds_left: float | None  # None: not known before the first file is done
+    seconds_left: float | None  # None: not known before some files are done
 
 
 @dataclass(slots=True)
@@ -26,13 +27,7 @@ class Tally:
     refused: int = 0
     is_closed: bool = False  # all waves are submitted
     is_stopped: bool = False  # the watcher forbids further waves
-
-
-def seconds_left(*, files: int, finished: int, elapsed_seconds: float) -> float | None:
-    """Estimate the remaining time from the average pace, or return None before the first file."""
-    if not finished:
-        return None
-    return elapsed_seconds / finished * (files - finished)
+    forecast: Forecast = field(default_factory=Forecast)
 
 
 def headline(progress: Progress) -> str:

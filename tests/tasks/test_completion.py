@@ -21,6 +21,7 @@ from tasks.completion import (
     is_complete,
     is_settled,
     is_survey_due,
+    pause_before_poll,
     poll_seconds,
     to_progress,
     watch_completion,
@@ -28,6 +29,7 @@ from tasks.completion import (
 from tasks.models import BatchResult, Ticket
 from tasks.parameters import Pool
 from tasks.pool import make_pool
+from tasks.results.forecast import Forecast
 from tasks.results.listeners import listening
 from tasks.results.progress import Progress, Tally
 
@@ -90,7 +92,7 @@ def test_progress_counts_each_file_once() -> None:
     snapshot = replace(WAITING, active=1, running=2, succeeded=4, failed=1, nodes=2)
     tally = Tally(files=10, submitted=9, refused=1)
     assert to_progress(snapshot, tally) == Progress(
-        files=10, converted=4, failed=2, running=2, nodes=2, seconds_left=pytest.approx(40 / 6)
+        files=10, converted=4, failed=2, running=2, nodes=2, seconds_left=None
     )
 
 
@@ -99,7 +101,30 @@ def test_a_file_in_its_second_attempt_does_not_count_as_failed() -> None:
     seen = to_progress(snapshot, Tally(files=4, submitted=5))
     assert (seen.converted, seen.failed, seen.running) == (3, 0, 1)
     last = to_progress(replace(snapshot, running=0, succeeded=4), Tally(files=4, submitted=5))
-    assert (last.converted, last.failed, last.seconds_left) == (4, 0, 0)
+    assert (last.converted, last.failed) == (4, 0)
+
+
+def test_the_pause_begins_anew_when_the_first_file_starts() -> None:
+    forecast = Forecast()
+    forecast.expect([7.0] * 9, now=0)
+    assert pause_before_poll(forecast, elapsed_seconds=120, now=120) == 12
+    forecast.observe(120, started=2, ended=0)
+    assert pause_before_poll(forecast, elapsed_seconds=120, now=120) == 0.25
+    assert pause_before_poll(forecast, elapsed_seconds=170, now=170) == 5
+
+
+def test_in_an_outage_at_the_end_polls_are_few() -> None:
+    forecast = Forecast()
+    forecast.expect([1.0] * 20, now=0)
+    forecast.note_wave([1.0] * 20, files=20, now=0)
+    for tenth in range(390):
+        forecast.observe(tenth / 10, started=min(20, tenth // 20 + 1), ended=tenth // 20)
+    assert 0 < (forecast.seconds_left() or 0) < 2
+    now, polls = 39.0, 0
+    while now < 99:
+        now += pause_before_poll(forecast, elapsed_seconds=now, now=now)
+        polls += 1
+    assert polls < 25
 
 
 @pytest.fixture

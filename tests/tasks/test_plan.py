@@ -44,7 +44,7 @@ def test_nothing_is_done_with_force() -> None:
 
 
 def test_an_updated_plan_drops_what_was_converted_meanwhile_and_keeps_probed_values() -> None:
-    one, other = a_conversion(seconds=3.5), a_conversion(a_source("b.mp4"), seconds=4.5)
+    one, other = a_conversion(seconds=3.5), a_conversion(a_source("b.mp4"), seconds=4.5, pixels=9)
     refusal = Refusal(a_source("c.mp4"), "bad")
     plan = Plan(pending=(one, other), done=(), refused=(refusal,))
     outputs = {one.output: Stamp(one.key, one.source.location, preset="mp3")}
@@ -139,6 +139,14 @@ def test_a_probed_conversion_has_the_expected_seconds_or_a_reason() -> None:
     missing = UnreadableMedia("file not found")
     refused = apply_probe(a_conversion(), missing, PRESETS["mp3"])
     assert refused == Refusal(a_source(), "file not found", preset="mp3")
+
+
+def test_a_conversion_has_the_size_of_the_pictures_only_if_the_preset_converts_them() -> None:
+    film = Media(sounds=(Sound(2),), video=Stream(2, pixels=640 * 360), seconds=2)
+    for preset, pixels in (("mp3", 0), ("webm", 640 * 360)):
+        found = apply_probe(a_conversion(), film, PRESETS[preset])
+        assert isinstance(found, Conversion)
+        assert found.pixels == pixels
 
 
 def test_an_encrypted_stream_is_refused_only_if_the_preset_converts_it() -> None:

@@ -1,12 +1,30 @@
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
-from records import a_conversion, a_source
+from azure.batch import BatchClient, models
+from azure.storage.blob import BlobServiceClient
+from records import MP3, a_conversion, a_file, a_plan, a_request, a_source, a_ticket
 
 from tasks.completion import Completion
-from tasks.models import BatchResult, Conversion, Diagnosis
-from tasks.waves import Attempt, Pace, next_attempt, next_pace, next_wave, upload_bytes
+from tasks.media.expected_work import expected_seconds_of_work
+from tasks.media.presets import PRESETS
+from tasks.models import BatchResult, Conversion, Diagnosis, Refusal
+from tasks.run import RunState
+from tasks.waves import (
+    Attempt,
+    Pace,
+    first_attempt,
+    next_attempt,
+    next_pace,
+    next_wave,
+    send_waves,
+    upload_bytes,
+    without,
+)
 
 MB = 1_000_000
 
@@ -54,6 +72,65 @@ def test_what_is_in_storage_already_takes_no_time_to_upload() -> None:
     given = [upload_bytes(c, {there.content}) for c in (here, there, in_container)]
     assert given == [MB, 0, 0]
     assert next_pace(8, uploaded_bytes=0, seconds=60) == Pace(32, math.inf)
+
+
+def test_the_first_small_waves_have_the_longest_files() -> None:
+    clips = [a_conversion(a_source(f"{n}.mp4"), content=f"c{n}", seconds=7) for n in range(20)]
+    film = a_conversion(a_source("film.mp4"), content="film", seconds=7200)
+    attempt = first_attempt(a_plan(*clips, film), present=())
+    assert attempt.conversions == [film, *clips]
+    assert next_wave(attempt.conversions, Pace(), present=(), at_once=8)[0] is film
+    crashed = tuple(
+        BatchResult(c.key, 1, "failed", exit_code=139, code="FailureExitCode")
+        for c in (*clips, film)
+    )
+    again = next_attempt(attempt, Completion(crashed, None), retries=1)
+    assert again
+    assert again.conversions[0] is film
+
+
+@pytest.fixture
+def run(
+    batch: BatchClient, blobs: BlobServiceClient, containers: tuple[str, str]
+) -> Iterator[RunState]:
+    """Yield a run with containers and a job. Its pool does not exist."""
+    for container in containers:
+        blobs.create_container(container)
+    request = a_request(containers, output={"presets": ["mp3", "m4a"]})
+    state = RunState(request=request, ticket=a_ticket())
+    info = models.BatchPoolInfo(pool_id=state.ticket.pool_id)
+    batch.create_job(models.BatchJobCreateOptions(id=state.ticket.job_id, pool_info=info))
+    yield state
+    batch.begin_delete_job(state.ticket.job_id)
+
+
+async def test_presets_of_a_source_share_an_upload_in_any_order_and_refused_files_are_no_work(
+    run: RunState, in_flow: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="tasks.uploads")
+    sources = [a_file(tmp_path / f"{n}.mp4", b"%d" % n) for n in range(10)]
+    presets = [MP3, PRESETS["m4a"]]
+    conversions = [
+        a_conversion(source, content=f"{n:032x}", preset=preset, seconds=60)
+        for n, source in enumerate(sources)
+        for preset in presets
+    ]
+    (tmp_path / "3.mp4").write_bytes(b"changed")
+    attempt = first_attempt(a_plan(*conversions), present=())
+    run.tally.files = len(conversions)
+    await in_flow(lambda: send_waves(run, attempt))
+    uploads = [int(count) for count in re.findall(r"Wave \d: (\d+) of \d+ files", caplog.text)]
+    assert uploads == [8, 3]  # the changed one again
+    assert [c.preset for c in attempt.conversions] == ["m4a"] * 10 + ["mp3"] * 10
+    assert (run.tally.submitted, run.tally.refused) == (18, 2)
+    works = [expected_seconds_of_work(c) for c in attempt.conversions]
+    assert list(run.tally.forecast.sending.works) == works[:9] + works[-9:]
+    assert run.tally.forecast.sending.is_closed
+
+
+def test_a_preset_of_a_source_that_batch_refuses_does_not_refuse_the_others() -> None:
+    one, other = a_conversion(), a_conversion(preset=PRESETS["m4a"])
+    assert without([one, other], [Refusal(one.source, "no", preset="mp3")]) == [other]
 
 
 def test_the_next_attempt_uploads_again_only_what_a_failed_transfer_may_have_lost() -> None:

@@ -1,7 +1,4 @@
-import pytest
-
 from tasks.results.listeners import listening, publish
-from tasks.results.progress import seconds_left
 
 
 def test_a_listener_receives_news_only_during_its_block() -> None:
@@ -12,14 +9,3 @@ def test_a_listener_receives_news_only_during_its_block() -> None:
             publish("two")
     publish("three")
     assert heard == ["one", "two", "two"]
-
-
-@pytest.mark.parametrize(
-    ("files", "finished", "elapsed_seconds", "expected"),
-    [(10, 0, 5, None), (10, 5, 5, 5), (10, 10, 5, 0), (3, 1, 2.5, 5)],
-)
-def test_the_remaining_time_follows_from_the_average_pace(
-    files: int, finished: int, elapsed_seconds: float, expected: float | None
-) -> None:
-    left = seconds_left(files=files, finished=finished, elapsed_seconds=elapsed_seconds)
-    assert left == expected
