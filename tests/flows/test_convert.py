@@ -521,6 +521,7 @@ async def test_a_shared_pool_is_used_and_not_deleted(
     batch.create_pool(warm_pool(pool_id))
     report = await convert(library("a.mp4"), pool=Pool(id=pool_id))
     assert states(report) == {"a.mp4": "converted"}
+    assert report.run.slots_per_node == 2  # a run's own pool would have more for a short file
     assert batch.get_pool(pool_id).state == models.BatchPoolState.ACTIVE
     batch.begin_delete_pool(pool_id)
 
