@@ -113,3 +113,8 @@ def test_the_files_that_share_a_vcpu_are_rounded_up(size: str, slots: int, files
 def test_a_node_takes_as_long_as_its_vcpus_or_its_slots(slots: int, seconds: float) -> None:
     found = node_seconds(a_pool(slots_per_node=slots), files=1000, work_seconds=1000)
     assert math.isclose(found, seconds)
+
+
+@pytest.mark.parametrize(("work_seconds", "slots"), [(14, 1), (13.9, 2), (2.34, 2), (2.3, 4)])
+def test_the_page_on_pools_names_the_work_that_decides(work_seconds: float, slots: int) -> None:
+    assert slots_per_vcpu(files=1, work_seconds=work_seconds) == slots
