@@ -56,7 +56,14 @@ from tasks.results.events import announce_report
 from tasks.results.listeners import publish
 from tasks.results.run_log import show_stage_logs
 from tasks.results.run_report import Report
-from tasks.run import RunState, has_work, issue_ticket, lock_wait_seconds, new_run
+from tasks.run import (
+    RunState,
+    has_work,
+    issue_ticket,
+    lock_wait_seconds,
+    new_run,
+    settle_pool,
+)
 from tasks.run_names import run_name
 from tasks.stage import recording, unvisited
 from tasks.termination import accepted_request
@@ -138,6 +145,7 @@ async def run_stages(run: RunState) -> None:
     request, ticket = run.request, run.ticket
     run.plan = plan = await plan_beside_preflight(run)
     if request.run.dry_run:
+        await settle_pool(run)
         return
     if await has_work(run):
         inputs = request.cleanup.container
@@ -145,6 +153,7 @@ async def run_stages(run: RunState) -> None:
         with lock_loss_tolerated_at_the_end(run):
             async with hold_lock(ticket, request, wait_seconds=lock_wait_seconds(run)) as lock:
                 run.plan = plan = await confirm_plan(unvisited(plan), request)
+                await settle_pool(run)
                 for each in lock.predecessors:
                     await end_predecessor(each.job_and_pool, lock_id=each.lock_id)
                 async with ending_pool_and_job(run, lock):  # on failure, cancellation and signals

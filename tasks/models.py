@@ -109,7 +109,7 @@ class Ticket:
     lock_id: str  # 16 hex digits; equal for all runs with the same output container and prefix
     output_container: str  # which contains the lock
     job_id: str
-    pool_id: str
+    pool_id: str  # empty: that of a warm pool, before the run knows its files
     owns_pool: bool
     started_at: datetime
     deadline: datetime

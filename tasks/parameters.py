@@ -154,10 +154,11 @@ class Pool(Parameters):
         0, ge=-1000, le=1000, description="Job priority within a shared pool, from -1000 to 1000."
     )
     slots_per_node: int = Field(
-        2,
-        ge=1,
+        0,
+        ge=0,
         le=256,
-        description="Files each node converts in parallel. One per vCPU works well.",
+        description="Files each node converts in parallel. 0: one per vCPU, more for short files,"
+        " or the number of the shared pool.",
     )
     fallback_minutes: Minutes = Field(
         0, description="Use dedicated nodes after this many minutes without a Spot node. 0: never."

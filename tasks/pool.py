@@ -62,6 +62,15 @@ async def make_pool(ticket: Ticket, pool: Pool, *, files: int, node: Node = Node
     logger.info("Requested the pool %s", ticket.pool_id)
 
 
+async def shared_slots(pool_id: str) -> int:
+    async with batch_client() as batch:
+        return slots_of(await get_shared(batch, pool_id))
+
+
+def slots_of(found: models.BatchPool) -> int:
+    return found.task_slots_per_node or 1
+
+
 async def create_unless_exists(batch: BatchClient, spec: models.BatchPoolCreateOptions) -> bool:
     """Create a pool. Return whether it did not exist yet."""
     try:
@@ -242,7 +251,7 @@ def check_identity(found: models.BatchPool, pool: Pool) -> None:
 
 
 def check_shared(found: models.BatchPool, pool: Pool) -> None:
-    """Check that a shared pool matches the parameters.
+    """Check that a shared pool matches the parameters. Without a number of slots, any number does.
 
     Raises:
         PoolError: Its state, VM size or slots differ.
@@ -250,7 +259,7 @@ def check_shared(found: models.BatchPool, pool: Pool) -> None:
     required = {
         "state": ("active", getattr(found.state, "value", found.state)),
         "VM size": (pool.vm_size.lower(), (found.vm_size or "").lower()),
-        "slots per node": (pool.slots_per_node, found.task_slots_per_node or 1),
+        "slots per node": (pool.slots_per_node or slots_of(found), slots_of(found)),
     }
     for name, (expected, actual) in required.items():
         if expected != actual:

@@ -41,6 +41,7 @@ ONCE: Any = {"retry_total": 0}
 ABSENT = "preflight"  # the name of a blob, a pool and a job that do not exist
 NEVER: Any = {"etag": "0x0", "match_condition": MatchConditions.IfNotModified}
 GRANTED = (404, 412)  # not found, or the condition is not met: the request is authorized
+NODES = "nodes"  # the check of the shared pool, or of the image of the run's own pool
 TOLERATED_SKEW = timedelta(minutes=5)  # a third of the skew that invalidates signatures
 REMEDIES = {  # for codes that say more than their status
     PERMISSION_MISMATCH: "Assign the role 'Storage Blob Data Contributor' on the"
@@ -126,7 +127,7 @@ async def check_batch(batch: BatchClient, request: Request, ticket: Ticket) -> C
     )
     checks = [check_answers("Batch account", [images])]
     if images.error:
-        checks += [unchecked("pools and jobs", "Batch"), unchecked("nodes", "Batch")]
+        checks += [unchecked("pools and jobs", "Batch"), unchecked(NODES, "Batch")]
     else:
         checks.append(check_answers("pools and jobs", changes))
         checks.append(await check_nodes(batch, images.value, request, ticket))
@@ -145,15 +146,15 @@ async def check_nodes(
             found_pool = await get_shared(batch, request.pool.id)
             check_shared(found_pool, request.pool)
             check_identity(found_pool, request.pool)
-            return Check("nodes", detail=f"The pool {request.pool.id} matches the parameters.")
+            return Check(NODES, detail=f"The pool {request.pool.id} matches the parameters.")
         found = vm_configuration(request.node, images, now=datetime.now(UTC), until=ticket.deadline)
     except PoolError as error:
-        return Check("nodes", "failed", error.problem, error.remedy)
+        return Check(NODES, "failed", error.problem, error.remedy)
     except AzureError as error:
-        return check_answers("nodes", [Answer(error=error)])
+        return check_answers(NODES, [Answer(error=error)])
     is_known = request.node.has_own_image or is_tested(found, request.node.family)
     remark = "" if is_known else " This project has not been tested with this release."
-    return Check("nodes", detail=f"{request.pool.vm_size}, {found.node_agent_sku_id}.{remark}")
+    return Check(NODES, detail=f"{request.pool.vm_size}, {found.node_agent_sku_id}.{remark}")
 
 
 async def check_storage(

@@ -1,7 +1,7 @@
 """A run: its ticket, and what is known of it so far."""
 
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from prefect import runtime
@@ -23,9 +23,11 @@ from tasks.models import (
 from tasks.naming import job_id, lock_id
 from tasks.outages import patiently
 from tasks.parameters import Request
-from tasks.pool import warm_pool_id
+from tasks.pool import shared_slots, warm_pool_id
+from tasks.preflight import NODES
 from tasks.results.ledger import Ledger
 from tasks.results.progress import Tally
+from tasks.slots import with_slots
 from tasks.stage import StageLog
 
 
@@ -91,6 +93,27 @@ class RunState:
         )
 
 
+async def settle_pool(run: RunState) -> None:
+    """Decide on the slots of nodes, now that the files are known. A shared pool has its own number.
+
+    The request then has the number, and the ticket the id of a warm pool, which depends on it.
+    """
+    pool = run.request.pool
+    if pool.id and not pool.slots_per_node and is_pool_checked(run):
+        slots = await patiently(lambda: shared_slots(pool.id))
+        pool = pool.model_copy(update={"slots_per_node": slots})
+    pool = with_slots(pool, run.pending)
+    run.request = run.request.model_copy(update={"pool": pool})
+    if pool.keep_warm_minutes:
+        name = warm_pool_id(pool, run.request.node, now=run.ticket.started_at)
+        run.ticket = replace(run.ticket, pool_id=name)
+
+
+def is_pool_checked(run: RunState) -> bool:
+    """Return whether the check of the pool passed. Otherwise a dry run shows the reason."""
+    return all(check.state == "passed" for check in run.checks if check.what == NODES)
+
+
 def new_run(request: Request) -> RunState:
     """Return the state of the flow run that begins in this context."""
     run_id = uuid.UUID(runtime.flow_run.id).hex
@@ -101,26 +124,22 @@ def new_run(request: Request) -> RunState:
 
 
 def issue_ticket(request: Request, *, run_id: str, run_count: int, now: datetime) -> Ticket:
-    """Return the names that a run gives. A retry of the same flow run gives new ones."""
-    name = job_id(run_id, run_count=run_count)
-    shared_pool = shared_pool_id(request, now=now)
+    """Return the names that a run gives. A retry of the same flow run gives new ones.
+
+    The name of a warm pool is not known yet: see `settle_pool`.
+    """
+    name, pool = job_id(run_id, run_count=run_count), request.pool
+    owns_pool = not (pool.id or pool.keep_warm_minutes)
     return Ticket(
         run_id=run_id,
         lock_id=lock_id(request.output.container, request.output.prefix),
         output_container=request.output.container,
         job_id=name,
-        pool_id=shared_pool or name,
-        owns_pool=not shared_pool,
+        pool_id=name if owns_pool else pool.id,
+        owns_pool=owns_pool,
         started_at=now,
         deadline=now + timedelta(minutes=request.limits.deadline_minutes),
     )
-
-
-def shared_pool_id(request: Request, *, now: datetime) -> str:
-    """Return the id of the pool that the run shares with others. Empty: it makes its own."""
-    if request.pool.keep_warm_minutes:
-        return warm_pool_id(request.pool, request.node, now=now)
-    return request.pool.id
 
 
 async def has_work(run: RunState) -> bool:

@@ -40,6 +40,7 @@ from tasks.naming import (
 )
 from tasks.parameters import Request
 from tasks.results.text import counted
+from tasks.slots import crowding
 from tasks.stage import stage
 
 TASKS_PER_REQUEST = 100  # batch tasks, the limit of Batch
@@ -158,6 +159,7 @@ class TaskWriter:
                 "FFMPEG_ARGUMENTS": "\n".join((*preset.arguments, *conversion.arguments)),
                 "PREFERRED_ARGUMENTS": "\n".join(conversion.preferred_arguments),
                 "MOST_BIT_RATE": str(most_bit_rate(preset) or ""),
+                "FILES_PER_VCPU": str(crowding(self.request.pool)),
                 "TAGS": conversion.tags,
             }
         )

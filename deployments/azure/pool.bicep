@@ -17,7 +17,7 @@ param name string = 'shared'
 @description('VM size of each node. Runs must use the same --pool.vm-size.')
 param vmSize string = 'Standard_D2ds_v5'
 
-@description('Files each node converts in parallel, one per vCPU. Runs must use the same --pool.slots-per-node.')
+@description('Files each node converts in parallel, one per vCPU. For short files, up to four per vCPU. Runs use this number.')
 @minValue(1)
 @maxValue(256)
 param slotsPerNode int = 2

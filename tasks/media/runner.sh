@@ -344,11 +344,19 @@ READ_COPY='
     END { print "is_equal", (copied > 1 && packets == written && !differs && !changes) }'
 
 # A small file may decode into a huge one. A conversion may use three quarters of the memory and half
-# of the free disk space. A limit that the shell or the system does not support is not set.
+# of the free disk space. A limit that the shell or the system does not support is not set. If more
+# files than vCPUs are converted at once, all of them together may use as much memory as one per vCPU.
+# Short of memory, ffmpeg may hang instead of failing, so each may use 1 GiB, if the node has it.
 limit_memory() {
+    case ${FILES_PER_VCPU-} in
+        '' | 0* | *[!0-9]*) FILES_PER_VCPU=1 ;;
+    esac
     while read -r name kib _; do
         [ "$name" = MemTotal: ] || continue
-        ulimit -v $((kib / 4 * 3))
+        most=$((kib / 4 * 3)) least=1048576
+        share=$((most / FILES_PER_VCPU))
+        [ "$share" -ge "$least" ] || share=$((most < least ? most : least))
+        ulimit -v "$share"
         break # each character that `read` reads is a system call
     done 2>/dev/null </proc/meminfo
 }

@@ -36,7 +36,7 @@ from tasks.results.ledger import DONE
 from tasks.results.picture import path_beside
 from tasks.results.progress import Progress, headline
 from tasks.results.run_report import Report
-from tasks.results.text import labels, printable
+from tasks.results.text import counted, labels, printable
 
 PAUSE_SECONDS = 5.0  # between two updates of the progress
 TIMEOUT_SECONDS = 10.0  # for Prefect's server
@@ -193,7 +193,8 @@ def pool_rows(report: Report, pool: Pool) -> Iterator[tuple[str, str]]:
     """Yield the pool, nodes and job that the run used, or that it would use without dry run."""
     run, dry_run = report.run, report.run.dry_run
     limits = f"at most {pool.spot_nodes} Spot and {pool.dedicated_nodes} dedicated"
-    size = f"{code_span(pool.vm_size)}, {pool.slots_per_node} slots each"
+    slots = dry_run.slots_per_node if dry_run else run.slots_per_node or 0
+    size = f"{code_span(pool.vm_size)}, {counted(slots, 'slot')} each"
     if dry_run and dry_run.conversions:
         count = f"{dry_run.spot_nodes} Spot and {dry_run.dedicated_nodes} dedicated"
         shared = dry_run.pool

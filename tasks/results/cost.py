@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 
 from tasks.media.presets import PRESETS
 from tasks.models import Conversion, FileResult, NodeLife
+from tasks.parameters import Pool
 from tasks.results.text import counted
+from tasks.slots import SCHEDULING_SECONDS, node_seconds
 
 HOUR = timedelta(hours=1)
 
@@ -59,11 +61,12 @@ class Estimate:
 
 
 def estimate(
-    conversions: Sequence[Conversion], *, nodes: int, slots: int, price_per_node_hour: float
+    conversions: Sequence[Conversion], *, nodes: int, pool: Pool, price_per_node_hour: float
 ) -> Estimate:
     """Estimate nodes that boot, then convert on all slots, and never wait for uploads."""
     work_seconds = sum((c.seconds or 0) / media_speed(c) for c in conversions)
-    hours = round((nodes * BOOT_SECONDS + work_seconds / slots) / 3600, 2)
+    busy_seconds = node_seconds(pool, files=len(conversions), work_seconds=work_seconds)
+    hours = round((nodes * BOOT_SECONDS + busy_seconds) / 3600, 2)
     cost = round(hours * price_per_node_hour, 2) if price_per_node_hour else None
     return Estimate(hours, cost, "; ".join(assumptions(conversions, nodes=nodes)))
 
@@ -87,4 +90,4 @@ def assumptions(conversions: Sequence[Conversion], *, nodes: int) -> Iterable[st
         yield f"video at {VIDEO_SPEED} times real time per vCPU"
     if unknown := sum(conversion.seconds is None for conversion in conversions):
         yield f"{counted(unknown, 'file')} of unknown length not included"
-    yield "waiting for uploads not included"
+    yield f"{SCHEDULING_SECONDS:g} s until Batch starts each file; waiting for uploads not included"

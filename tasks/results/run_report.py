@@ -16,6 +16,7 @@ from tasks.results.cost import Estimate, estimate, share_cost
 from tasks.results.lanes import JOB, POOL, Activity, Lane
 from tasks.results.ledger import DONE, Ledger, file_results
 from tasks.results.timeline import Record, Timeline, build_timeline
+from tasks.slots import with_slots
 
 # How the JSON of each report begins, also if a tool has formatted it again.
 OPENING = re.compile(rb'\s*{\s*"run":\s*{\s*"id":\s*"[0-9a-f]{32}",\s*"presets":\s*\[')
@@ -54,6 +55,7 @@ class RunInfo:
     job: str | None  # None: the run ended before it created one
     pool: str | None  # as above
     owns_pool: bool | None  # None: without a pool
+    slots_per_node: int | None  # files that each node converts in parallel; None: without a pool
     picture: str | None  # name of the picture's blob; None: without a picture
     started_at: datetime
     ended_at: datetime
@@ -247,6 +249,7 @@ def describe_run(ledger: Ledger, *, now: datetime) -> RunInfo:
         job=ticket.job_id if JOB in begun else None,
         pool=pool_id,
         owns_pool=ticket.owns_pool if pool_id else None,
+        slots_per_node=request.pool.slots_per_node if pool_id else None,
         picture=picture_blob(ledger),
         started_at=ticket.started_at,
         ended_at=now,
@@ -271,7 +274,8 @@ def picture_name(*, prefix: str, started_at: datetime, run_id: str) -> str:
 
 
 def predict_run(ledger: Ledger) -> DryRun:
-    pool, pending = ledger.request.pool, ledger.plan.pending
+    pending = ledger.plan.pending
+    pool = with_slots(ledger.request.pool, pending)  # not decided yet if the run ended early
     spot, dedicated = nodes_wanted(pool, len(pending))
     uploads = {c.content: c.source.size_bytes for c in pending if not is_blob(c.source)}
     return DryRun(
@@ -287,7 +291,7 @@ def predict_run(ledger: Ledger) -> DryRun:
         estimate=estimate(
             pending,
             nodes=spot + dedicated,
-            slots=pool.slots_per_node,
+            pool=pool,
             price_per_node_hour=ledger.request.limits.price_per_node_hour,
         ),
         checks=ledger.checks,

@@ -181,7 +181,7 @@ class Bench:
         """Create a pool without nodes. Batch accepts one change per 30 seconds of a pool."""
         ticket = issue_ticket("questions", TIMEOUT)
         self.created_pools.append(ticket.pool_id)
-        await make_pool.fn(ticket, Pool(), files=0)
+        await make_pool.fn(ticket, Pool(slots_per_node=2), files=0)
         return ticket.pool_id
 
     async def evaluated(self, pool_id: str, formula: str) -> models.AutoScaleRun:

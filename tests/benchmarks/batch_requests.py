@@ -98,12 +98,20 @@ def operation(path: str) -> str:
 
 
 def order(around: Surroundings, fault: dict[str, object]) -> None:
+    send_fault_request(around, "POST", json=fault)
+
+
+def remove_faults(around: Surroundings) -> None:
+    send_fault_request(around, "DELETE")
+
+
+def send_fault_request(around: Surroundings, method: str, **content: object) -> None:
     settings = around.stack.settings
     key = AzureNamedKeyCredential(
         settings["AZURE_BATCH_ACCOUNT"], settings["AZURE_BATCH_ACCESS_KEY"]
     )
     with BatchClient(settings["AZURE_BATCH_ENDPOINT"], key) as client:
-        request = HttpRequest("POST", "/_local/faults?api-version=2025-06-01", json=fault)
+        request = HttpRequest(method, "/_local/faults?api-version=2025-06-01", **content)
         client.send_request(request).raise_for_status()
 
 

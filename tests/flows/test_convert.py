@@ -425,10 +425,10 @@ async def test_a_dry_run_reports_the_work_and_changes_nothing(
     assert "Ignored 2 files: 1 .jpg, 1 without a suffix" in caplog.messages
     assert report.run.dry_run.conversions == 3
     assert report.run.dry_run.uploads == 3
-    assert report.run.dry_run.spot_nodes == 2
-    assert 0.16 < report.run.dry_run.estimate.node_hours < 0.2
-    assert report.run.dry_run.estimate.cost == pytest.approx(0.34, abs=0.04)
-    assert "5 minutes to boot for each of 2 nodes" in report.run.dry_run.estimate.basis
+    assert (report.run.dry_run.spot_nodes, report.run.dry_run.slots_per_node) == (1, 8)
+    assert 0.08 <= report.run.dry_run.estimate.node_hours < 0.1
+    assert report.run.dry_run.estimate.cost == pytest.approx(0.17, abs=0.02)
+    assert "5 minutes to boot for the node" in report.run.dry_run.estimate.basis
     checks = {check.what: check.state for check in report.run.dry_run.checks}
     assert checks["reading, writing"] == "passed"
     assert not any(blobs.get_container_client(name).exists() for name in containers)
@@ -521,6 +521,7 @@ async def test_a_shared_pool_is_used_and_not_deleted(
     batch.create_pool(warm_pool(pool_id))
     report = await convert(library("a.mp4"), pool=Pool(id=pool_id))
     assert states(report) == {"a.mp4": "converted"}
+    assert report.run.slots_per_node == 2  # a run's own pool would have more for a short file
     assert batch.get_pool(pool_id).state == models.BatchPoolState.ACTIVE
     batch.begin_delete_pool(pool_id)
 

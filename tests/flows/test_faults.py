@@ -89,7 +89,7 @@ async def test_all_files_are_converted_although(
 ) -> None:
     for fault in orders:
         order(**fault)
-    report = await convert(source)
+    report = await convert(source, pool=Pool(slots_per_node=2))  # so there are several nodes
     assert states(report) == {"converted": files_in(source)}
 
 
@@ -113,7 +113,7 @@ async def test_all_files_are_converted_although_a_node_is_lost(
             order("lose", pool=pool, node=lost[0])
 
     with listening(lose_once):
-        report = await convert(source, pool=Pool(spot_nodes=2))
+        report = await convert(source, pool=Pool(spot_nodes=2, slots_per_node=2))
     assert lost
     assert states(report) == {"converted": files_in(source)}
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from azure.batch import BatchClient, models
 from azure.storage.blob import BlobServiceClient
-from records import a_ticket
+from records import a_pool, a_ticket
 
 from flows.sweep import sweep
 from tasks.containers import make_containers
@@ -15,7 +15,7 @@ from tasks.job import make_job
 from tasks.leftovers import Leftover
 from tasks.models import Ticket
 from tasks.naming import OWN, input_blob, lock_blob, log_container, log_folder, record_blob
-from tasks.parameters import Cleanup, Node, Pool, Request
+from tasks.parameters import Cleanup, Node, Request
 from tasks.pool import make_pool, warm_pool_id
 
 Killed = Callable[..., Ticket]
@@ -44,7 +44,7 @@ def killed(
             deadline=deadline,
         )
         request = Request(sources=["a.mp4"], cleanup=Cleanup(container=containers[1]))
-        await make_pool.fn(ticket, Pool(), files=1)
+        await make_pool.fn(ticket, a_pool(), files=1)
         await make_job.fn(ticket, request)
         inputs.upload_blob(input_blob(ticket.lock_id, "0" * 64), b"media", metadata=OWN)
         tags = OWN | {"job": name, "expires_at": deadline.isoformat()}
@@ -184,7 +184,7 @@ async def test_an_expired_warm_pool_is_deleted_once_no_job_uses_it(
 ) -> None:
     assert account
     now = datetime.now(UTC)
-    warm = Pool(keep_warm_minutes=10, spot_nodes=1, slots_per_node=3)
+    warm = a_pool(keep_warm_minutes=10, spot_nodes=1, slots_per_node=3)
     ticket = a_ticket(
         now=now - timedelta(hours=2),
         pool_id=warm_pool_id(warm, Node(), now=now),

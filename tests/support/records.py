@@ -9,7 +9,7 @@ from tasks.media.presets import PRESETS, Preset
 from tasks.media.verification import Verified
 from tasks.models import BatchResult, Conversion, Evidence, NodeLife, Plan, Source, Span, Ticket
 from tasks.naming import conversion_key
-from tasks.parameters import Cleanup, Output, Request
+from tasks.parameters import Cleanup, Output, Pool, Request
 from tasks.results.ledger import Ledger
 from tasks.results.timeline import Record, Timeline, build_timeline
 
@@ -63,11 +63,20 @@ def a_ticket(*, now: datetime | None = None, **values: Any) -> Ticket:
     return Ticket(**(given | values))
 
 
+def a_pool(**values: Any) -> Pool:
+    """Return a pool with two slots on each node, as a run has decided it."""
+    return Pool(**({"slots_per_node": 2} | values))
+
+
 def a_request(containers: tuple[str, str] = ("output", "input"), **values: Any) -> Request:
-    """Return a request for one folder, with containers for outputs and for uploads."""
+    """Return a request for one folder, with containers for outputs and for uploads.
+
+    The run has decided on the slots.
+    """
     output = Output(container=containers[0], **values.pop("output", {}))
     cleanup = Cleanup(container=containers[1], **values.pop("cleanup", {}))
-    return Request(sources=["/library"], output=output, cleanup=cleanup, **values)
+    pool = values.pop("pool", None) or a_pool()
+    return Request(sources=["/library"], output=output, cleanup=cleanup, pool=pool, **values)
 
 
 ONE = a_conversion(seconds=3.5)

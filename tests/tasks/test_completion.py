@@ -10,7 +10,7 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 from hypothesis import given
 from hypothesis import strategies as st
 from reactions import reacting_to
-from records import a_ticket
+from records import a_pool, a_ticket
 
 from tasks.azure.nodes import Roster
 from tasks.azure.snapshots import Snapshot
@@ -27,7 +27,6 @@ from tasks.completion import (
     watch_completion,
 )
 from tasks.models import BatchResult, Ticket
-from tasks.parameters import Pool
 from tasks.pool import make_pool
 from tasks.results.forecast import Forecast
 from tasks.results.listeners import listening
@@ -154,7 +153,7 @@ def submit(batch: BatchClient, ticket: Ticket, *scripts: str) -> Tally:
 
 
 async def watch(ticket: Ticket, tally: Tally) -> Completion:
-    await make_pool.fn(ticket, Pool(spot_nodes=1), files=2)
+    await make_pool.fn(ticket, a_pool(spot_nodes=1), files=2)
     completion: Completion = await watch_completion.fn(ticket, tally, Roster())
     return completion
 
@@ -273,7 +272,7 @@ async def test_the_cause_of_a_failed_wave_is_found(
     batch: BatchClient, run: Ticket, order: Any
 ) -> None:
     order("boot", pool=run.pool_id, seconds=3600)
-    await make_pool.fn(run, Pool(spot_nodes=1), files=2)
+    await make_pool.fn(run, a_pool(spot_nodes=1), files=2)
     assert await find_completion(run) is None
     options: Any = {"terminateReason": "by hand"}
     batch.begin_terminate_job(run.job_id, options=options)

@@ -9,13 +9,12 @@ import own_service
 import pytest
 from azure.batch import BatchClient, models
 from reactions import reacting_to
-from records import a_ticket
+from records import a_pool, a_ticket
 
 from local_azure.pytest_plugin import MACHINE
 from tasks.azure.nodes import Roster
 from tasks.completion import Completion, watch_completion
 from tasks.models import Ticket
-from tasks.parameters import Pool
 from tasks.pool import make_pool
 from tasks.results.progress import Tally
 
@@ -60,7 +59,7 @@ async def test_a_quota_error_ends_a_run_after_three_evaluations_of_the_formula(
 ) -> None:
     ticket = a_run(batch)
     order("resize", code=QUOTA)
-    await make_pool.fn(ticket, Pool(spot_nodes=1), files=1)
+    await make_pool.fn(ticket, a_pool(spot_nodes=1), files=1)
     order("clock", rate=FAST)
     completion = await watch(ticket)
     assert completion.diagnosis
@@ -76,7 +75,7 @@ async def test_a_quota_error_that_passes_does_not_end_a_run(
 ) -> None:
     ticket = a_run(batch)
     order("resize", code=QUOTA, times=2)
-    await make_pool.fn(ticket, Pool(spot_nodes=1), files=1)
+    await make_pool.fn(ticket, a_pool(spot_nodes=1), files=1)
     order("clock", rate=FAST)
     completion = await watch(ticket)
     assert completion.diagnosis is None

@@ -83,7 +83,7 @@ def test_a_pool_needs_nodes_unless_it_exists() -> None:
         (Limits, {"lock_wait_seconds": -1}),
         (Pool, {"id": "no spaces"}),
         (Pool, {"vm_size": ""}),
-        (Pool, {"slots_per_node": 0}),
+        (Pool, {"slots_per_node": -1}),
         (Output, {"presets": ["mp4"]}),
         (Output, {"presets": []}),
         (Output, {"presets": ["mp3", "mp3"]}),

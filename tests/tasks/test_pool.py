@@ -6,7 +6,7 @@ from azure.batch import BatchClient, models
 from azure.core.exceptions import ServiceRequestError
 from hypothesis import given
 from hypothesis import strategies as st
-from records import NOW, a_ticket
+from records import NOW, a_pool, a_ticket
 
 from tasks.azure.tags import read_tags
 from tasks.errors import PoolError
@@ -39,14 +39,14 @@ from tasks.start_task import start_task
 def test_no_more_nodes_are_requested_than_files_need(
     pool: dict[str, int], files: int, expected: tuple[int, int]
 ) -> None:
-    assert nodes_wanted(Pool(**pool), files) == expected
+    assert nodes_wanted(a_pool(**pool), files) == expected
 
 
 @given(st.integers(1, 9), st.integers(0, 9), st.integers(1, 8), st.integers(1, 200))
 def test_the_nodes_have_a_slot_for_each_file_up_to_the_limits(
     spot: int, dedicated: int, slots: int, files: int
 ) -> None:
-    pool = Pool(spot_nodes=spot, dedicated_nodes=dedicated, slots_per_node=slots)
+    pool = a_pool(spot_nodes=spot, dedicated_nodes=dedicated, slots_per_node=slots)
     nodes = sum(nodes_wanted(pool, files))
     assert nodes * slots >= files or nodes == spot + dedicated
     assert (nodes - 1) * slots < files
@@ -65,7 +65,7 @@ def a_spec(ticket: Ticket, pool: Pool, node: Node = Node()) -> models.BatchPoolC
 
 def test_a_pool_has_the_runs_tags_and_a_formula() -> None:
     ticket = a_ticket(now=NOW)
-    spec = a_spec(ticket, Pool())
+    spec = a_spec(ticket, a_pool())
     assert read_tags(spec.metadata) == {
         "owner": "batch-convert",
         "run": ticket.run_id,
@@ -79,7 +79,7 @@ def test_a_pool_has_the_runs_tags_and_a_formula() -> None:
 
 
 def test_a_warm_pool_names_no_run_and_expires_after_its_last_use() -> None:
-    spec = a_spec(a_ticket(now=NOW, owns_pool=False), Pool(keep_warm_minutes=20))
+    spec = a_spec(a_ticket(now=NOW, owns_pool=False), a_pool(keep_warm_minutes=20))
     values = read_tags(spec.metadata)
     assert (values["owner"], values["warm"]) == ("batch-convert", "20")
     assert values["expires_at"] == "2026-11-22T12:21:00+00:00"
@@ -87,15 +87,16 @@ def test_a_warm_pool_names_no_run_and_expires_after_its_last_use() -> None:
 
 
 def test_a_warm_pools_name_depends_on_its_nodes_and_the_month() -> None:
-    pool, node = Pool(keep_warm_minutes=20), Node()
+    pool, node = a_pool(keep_warm_minutes=20), Node()
     name = warm_pool_id(pool, node, now=NOW)
     assert name == warm_pool_id(pool.model_copy(update={"priority": 5}), node, now=NOW)
     others = {
         warm_pool_id(pool.model_copy(update={"spot_nodes": 4}), node, now=NOW),
+        warm_pool_id(pool.model_copy(update={"slots_per_node": 8}), node, now=NOW),
         warm_pool_id(pool, Node(ffmpeg="image"), now=NOW),
         warm_pool_id(pool, node, now=NOW + timedelta(days=31)),
     }
-    assert len(others - {name}) == 3
+    assert len(others - {name}) == 4
     assert len(name) <= 64
 
 
@@ -117,15 +118,15 @@ def test_nodes_join_a_subnet_with_or_without_public_addresses() -> None:
 
 @pytest.mark.parametrize("fill", ["spread", "pack"])
 def test_files_are_spread_or_packed(fill: Any) -> None:
-    policy = a_spec(a_ticket(), Pool(), Node(fill=fill)).task_scheduling_policy
+    policy = a_spec(a_ticket(), a_pool(), Node(fill=fill)).task_scheduling_policy
     assert policy
     assert policy.node_fill_type == fill
 
 
 async def test_a_pool_is_created_only_once(batch: BatchClient) -> None:
     ticket = a_ticket()
-    await make_pool.fn(ticket, Pool(spot_nodes=1), files=1)
-    await make_pool.fn(ticket, Pool(spot_nodes=1), files=1)
+    await make_pool.fn(ticket, a_pool(spot_nodes=1), files=1)
+    await make_pool.fn(ticket, a_pool(spot_nodes=1), files=1)
     assert batch.get_pool(ticket.pool_id).vm_size == "Standard_D2ds_v5"
     batch.begin_delete_pool(ticket.pool_id)
 
@@ -136,30 +137,31 @@ async def test_a_pool_is_recognized_after_the_response_to_its_creation_was_lost(
     ticket = a_ticket()
     order("drop", when="after", operation="POST /pools", times=1)
     with pytest.raises(ServiceRequestError):  # which the stage retries
-        await make_pool.fn(ticket, Pool(spot_nodes=1), files=1)
-    await make_pool.fn(ticket, Pool(spot_nodes=1), files=1)
+        await make_pool.fn(ticket, a_pool(spot_nodes=1), files=1)
+    await make_pool.fn(ticket, a_pool(spot_nodes=1), files=1)
     batch.begin_delete_pool(ticket.pool_id)
 
 
 async def test_a_pool_that_another_run_created_is_refused(batch: BatchClient) -> None:
     ticket = a_ticket()
-    await make_pool.fn(ticket, Pool(spot_nodes=1), files=1)
+    await make_pool.fn(ticket, a_pool(spot_nodes=1), files=1)
     with pytest.raises(PoolError, match="this run did not create it"):
-        await make_pool.fn(a_ticket(pool_id=ticket.pool_id), Pool(), files=1)
+        await make_pool.fn(a_ticket(pool_id=ticket.pool_id), a_pool(), files=1)
     batch.begin_delete_pool(ticket.pool_id)
 
 
 async def test_a_shared_pool_is_checked_and_not_created(batch: BatchClient) -> None:
     ticket = a_ticket()
-    await make_pool.fn(ticket, Pool(spot_nodes=1), files=1)
+    await make_pool.fn(ticket, a_pool(spot_nodes=1), files=1)
     shared = a_ticket(pool_id=ticket.pool_id, owns_pool=False)
-    await make_pool.fn(shared, Pool(id=ticket.pool_id, vm_size="STANDARD_D2DS_V5"), files=1)
+    for fit in ({"vm_size": "STANDARD_D2DS_V5"}, {"slots_per_node": 0}):
+        await make_pool.fn(shared, a_pool(id=ticket.pool_id, **fit), files=1)
     for unfit, problem in [
         ({"slots_per_node": 1}, "slots per node is 2, not 1"),
         ({"vm_size": "Standard_D4ds_v5"}, "VM size is standard_d2ds_v5, not standard_d4ds_v5"),
     ]:
         with pytest.raises(PoolError, match=problem):
-            await make_pool.fn(shared, Pool(id=ticket.pool_id, **unfit), files=1)
+            await make_pool.fn(shared, a_pool(id=ticket.pool_id, **unfit), files=1)
     batch.begin_delete_pool(ticket.pool_id)
 
 
@@ -186,4 +188,4 @@ def test_the_error_about_an_identity_names_those_that_the_shared_pool_has() -> N
 def test_a_shared_pool_that_is_being_deleted_is_refused() -> None:
     found = models.BatchPool({"id": "warm", "state": "deleting", "vmSize": "standard_d2ds_v5"})
     with pytest.raises(PoolError, match=r"state is deleting, not active"):
-        check_shared(found, Pool(id="warm"))
+        check_shared(found, a_pool(id="warm"))

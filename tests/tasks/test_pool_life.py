@@ -12,7 +12,7 @@ import own_service
 import pytest
 from azure.batch import BatchClient, models
 from azure.core.rest import HttpRequest
-from records import a_ticket
+from records import a_pool, a_ticket
 
 from tasks.azure.autoscale import NO_NODES
 from tasks.azure.clients import batch_client
@@ -22,7 +22,7 @@ from tasks.cleanup import clean_up, release_nodes
 from tasks.completion import watch_completion
 from tasks.errors import PoolError
 from tasks.models import Ticket
-from tasks.parameters import Cleanup, Node, Pool
+from tasks.parameters import Cleanup, Node
 from tasks.pool import check_formula, make_pool, warm_pool_id
 from tasks.results.listeners import listening
 from tasks.results.progress import Tally
@@ -85,7 +85,7 @@ async def test_a_runs_nodes_leave_at_the_deadline_even_without_the_run(
 ) -> None:
     ticket = a_ticket()
     ticket = a_ticket(pool_id=ticket.pool_id, deadline=ticket.started_at + HOUR)
-    await make_pool.fn(ticket, Pool(dedicated_nodes=1), files=5)
+    await make_pool.fn(ticket, a_pool(dedicated_nodes=1), files=5)
     for _ in range(5):
         run_task(batch, ticket.pool_id, "sleep 600")
     wait_until(lambda: nodes(batch, ticket.pool_id) == (2, 1))
@@ -108,8 +108,8 @@ async def test_a_killed_runs_nodes_leave_within_25_minutes_of_its_last_file(
     own, evicted, fallback = (ticket.pool_id for ticket in tickets)
     order("resize", code="AccountSpotCoreQuotaReached", pool=fallback)
     for ticket in tickets[:2]:
-        await make_pool.fn(ticket, Pool(), files=1)
-    await make_pool.fn(tickets[2], Pool(fallback_minutes=5), files=1)
+        await make_pool.fn(ticket, a_pool(), files=1)
+    await make_pool.fn(tickets[2], a_pool(fallback_minutes=5), files=1)
     warm = a_warm_ticket()
     await make_pool.fn(warm, WARM, files=1)
     pools = (own, evicted, fallback, warm.pool_id)
@@ -156,7 +156,7 @@ async def test_dedicated_nodes_replace_missing_spot_nodes_until_those_come(
     ticket = a_ticket()
     ticket = a_ticket(pool_id=ticket.pool_id, deadline=ticket.started_at + 100 * HOUR)
     order("resize", code="AccountSpotCoreQuotaReached")
-    await make_pool.fn(ticket, Pool(spot_nodes=2, fallback_minutes=10), files=9)
+    await make_pool.fn(ticket, a_pool(spot_nodes=2, fallback_minutes=10), files=9)
     submit_waiting(batch, ticket.pool_id, files=9)
     order("clock", rate=FAST)
     wait_until(lambda: nodes(batch, ticket.pool_id) == (0, 2))
@@ -171,7 +171,7 @@ async def test_dedicated_nodes_replace_missing_spot_nodes_until_those_come(
 async def test_dedicated_nodes_replace_evicted_spot_nodes(batch: BatchClient, order: Order) -> None:
     ticket = a_ticket()
     ticket = a_ticket(pool_id=ticket.pool_id, deadline=ticket.started_at + 100 * HOUR)
-    await make_pool.fn(ticket, Pool(spot_nodes=1, fallback_minutes=10), files=9)
+    await make_pool.fn(ticket, a_pool(spot_nodes=1, fallback_minutes=10), files=9)
     submit_waiting(batch, ticket.pool_id, files=9)
     wait_until(lambda: is_idle(batch, ticket.pool_id))
     (node,) = batch.list_nodes(ticket.pool_id)
@@ -185,7 +185,7 @@ def remove_faults(batch: BatchClient) -> None:
     batch.send_request(HttpRequest("DELETE", address)).raise_for_status()
 
 
-WARM = Pool(spot_nodes=2, keep_warm_minutes=20)
+WARM = a_pool(spot_nodes=2, keep_warm_minutes=20)
 
 
 def a_warm_ticket(**values: object) -> Ticket:
@@ -277,7 +277,7 @@ async def test_a_run_without_spot_nodes_continues_on_dedicated_nodes(
 ) -> None:
     ticket = a_run(batch, "true", "true")
     order("resize", code="AccountSpotCoreQuotaReached")
-    await make_pool.fn(ticket, Pool(spot_nodes=1, fallback_minutes=10), files=2)
+    await make_pool.fn(ticket, a_pool(spot_nodes=1, fallback_minutes=10), files=2)
     order("clock", rate=FAST)
     tally = Tally(files=2, submitted=2, is_closed=True)
     completion = await watch_completion.fn(ticket, tally, Roster(), has_fallback=True)
@@ -290,7 +290,7 @@ async def test_at_the_limit_on_node_hours_running_files_are_finished_and_all_nod
 ) -> None:
     gate = tmp_path / "gate"
     ticket = a_run(batch, f"until test -e {gate}; do sleep 0.1; done", *["true"] * 3)
-    await make_pool.fn(ticket, Pool(spot_nodes=1, slots_per_node=1), files=4)
+    await make_pool.fn(ticket, a_pool(spot_nodes=1, slots_per_node=1), files=4)
     wait_until(lambda: batch.get_task(ticket.job_id, "k0-1").state == "running")
     tally = Tally(files=9, submitted=4)
     with listening(lambda _: gate.touch() if tally.is_stopped else None):
@@ -313,7 +313,7 @@ async def test_at_the_limit_nodes_leave_although_batch_refuses_the_formula_at_fi
     assert quick_retries is None
     gate = tmp_path / "gate"
     ticket = a_run(batch, f"until test -e {gate}; do sleep 0.1; done", "true")
-    await make_pool.fn(ticket, Pool(spot_nodes=1, slots_per_node=1), files=2)
+    await make_pool.fn(ticket, a_pool(spot_nodes=1, slots_per_node=1), files=2)
     wait_until(lambda: batch.get_task(ticket.job_id, "k0-1").state == "running")
     change_formula(batch, ticket.pool_id)
     tally = Tally(files=9, submitted=2)
@@ -344,7 +344,7 @@ def change_formula(batch: BatchClient, pool_id: str) -> None:
 async def a_kept_pool(batch: BatchClient) -> Ticket:
     """Return the ticket of a run whose pool has one idle node."""
     ticket = a_run(batch)
-    await make_pool.fn(ticket, Pool(spot_nodes=1), files=1)
+    await make_pool.fn(ticket, a_pool(spot_nodes=1), files=1)
     wait_until(lambda: is_idle(batch, ticket.pool_id))
     return ticket
 
@@ -400,7 +400,7 @@ async def test_a_kept_pool_whose_resize_waits_for_a_file_loses_its_nodes(
     assert quick_retries is None
     monkeypatch.setattr("tasks.azure.scaling.PATIENCE", timedelta(seconds=10))
     ticket = a_run(batch, "sleep 600")
-    await make_pool.fn(ticket, Pool(spot_nodes=1), files=1)
+    await make_pool.fn(ticket, a_pool(spot_nodes=1), files=1)
     wait_until(lambda: batch.get_task(ticket.job_id, "k0-1").state == "running")
     shrinking = models.BatchPoolEnableAutoScaleOptions(auto_scale_formula=f"{NO_NODES} ")
     batch.enable_pool_auto_scale(ticket.pool_id, shrinking)

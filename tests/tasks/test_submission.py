@@ -93,6 +93,7 @@ def test_a_batch_task_has_what_the_runner_needs() -> None:
         "FFMPEG_ARGUMENTS": "\n".join((*MP3.arguments, *particular)),
         "PREFERRED_ARGUMENTS": "",
         "MOST_BIT_RATE": "192000",
+        "FILES_PER_VCPU": "1",
         "TAGS": tags,
     }
     assert batch_task.id == batch_task_id(a_conversion().key, 2)

@@ -11,7 +11,7 @@ from tasks.parameters import Pool
 
 WANTED = "$TargetDedicatedNodes=0 $TargetLowPriorityNodes=0"
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
-POOL = Pool(dedicated_nodes=2)
+POOL = Pool(dedicated_nodes=2, slots_per_node=2)
 
 
 async def ask(bench: Bench) -> str:

@@ -10,7 +10,13 @@ from tasks.azure.autoscale import scale_formula, while_warm
 from tasks.parameters import Pool
 
 WANTED = "$TargetDedicatedNodes=2 $TargetLowPriorityNodes=3"
-POOL = Pool(spot_nodes=3, dedicated_nodes=2, keep_warm_minutes=30, fallback_minutes=20)
+POOL = Pool(
+    spot_nodes=3,
+    dedicated_nodes=2,
+    slots_per_node=2,
+    keep_warm_minutes=30,
+    fallback_minutes=20,
+)
 
 
 async def ask(bench: Bench) -> str:

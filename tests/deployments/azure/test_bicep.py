@@ -27,6 +27,7 @@ from local_azure.batch.images import SUPPORTED
 from tasks.azure.settings import SETTINGS, Environment, check_environment
 from tasks.naming import log_container, memory_container
 from tasks.parameters import Cleanup, Limits, Node, Output, Pool
+from tasks.slots import read_vcpus
 from tasks.start_task import start_task
 
 FOLDER = Path(__file__).parents[3] / "deployments" / "azure"
@@ -237,10 +238,10 @@ def pool_property(*path: str) -> Any:
     return node
 
 
-def test_the_shared_pool_has_the_defaults_of_the_pipeline() -> None:
+def test_the_shared_pool_has_the_defaults_of_the_pipeline_and_a_slot_for_each_vcpu() -> None:
     defaults = {name: literal(p.value) for name, p in POOL.of("parameter").items()}
     assert defaults["vmSize"] == Pool().vm_size
-    assert defaults["slotsPerNode"] == Pool().slots_per_node
+    assert defaults["slotsPerNode"] == read_vcpus(defaults["vmSize"])  # it knows no files
     assert defaults["spotNodes"] == Pool().spot_nodes
 
 

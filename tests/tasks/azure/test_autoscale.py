@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from records import NOW, a_ticket
+from records import NOW, a_pool, a_ticket
 
 from local_azure.batch.autoscale import Scene, evaluate
 from local_azure.batch.history import History
@@ -53,12 +53,12 @@ def own_formula(nodes: int, pool: Pool, *, deadline: datetime = DEADLINE) -> str
 def test_a_run_with_enough_files_has_its_nodes_until_the_deadline(
     now: datetime, expected: tuple[int, int]
 ) -> None:
-    formula = own_formula(4, Pool(spot_nodes=5, dedicated_nodes=1))
+    formula = own_formula(4, a_pool(spot_nodes=5, dedicated_nodes=1))
     assert targets(formula, now=now, pending=7) == expected
 
 
 def test_a_run_has_its_nodes_from_the_start_before_its_first_file_is_uploaded() -> None:
-    formula = own_formula(4, Pool())
+    formula = own_formula(4, a_pool())
     assert targets(formula, now=NOW, pending=()) == (4, 0)
     assert targets(formula, now=NOW + 19 * MINUTE, pending=0) == (4, 0)
     assert targets(formula, now=NOW + 20 * MINUTE, pending=0) == (0, 0)
@@ -68,13 +68,13 @@ def test_a_run_has_its_nodes_from_the_start_before_its_first_file_is_uploaded() 
 def test_after_the_start_a_run_has_the_nodes_that_its_pending_files_need(
     pending: int, expected: int
 ) -> None:
-    formula = own_formula(5, Pool(slots_per_node=2))
+    formula = own_formula(5, a_pool(slots_per_node=2))
     assert targets(formula, now=NOW + 25 * MINUTE, pending=pending) == (expected, 0)
 
 
 def test_nodes_stay_during_a_pause_of_ten_minutes_between_waves() -> None:
     """The upload of the second wave takes ten minutes, in which no file is pending."""
-    formula = own_formula(4, Pool(), deadline=NOW + 500 * MINUTE)
+    formula = own_formula(4, a_pool(), deadline=NOW + 500 * MINUTE)
     waves = [8] * 50 + [0] * 20 + [8] * 50
     for half_minutes in range(50, len(waves)):
         now = NOW + half_minutes * MINUTE / 2
@@ -85,13 +85,13 @@ def test_nodes_stay_during_a_pause_of_ten_minutes_between_waves() -> None:
 def test_nodes_leave_when_no_file_was_pending_for_twenty_minutes(
     minutes: float, expected: int
 ) -> None:
-    formula = own_formula(4, Pool(), deadline=NOW + 500 * MINUTE)
+    formula = own_formula(4, a_pool(), deadline=NOW + 500 * MINUTE)
     samples = [8] * 100 + [0] * int(2 * minutes)
     assert targets(formula, now=NOW + 90 * MINUTE, pending=samples) == (expected, 0)
 
 
 def test_without_any_sample_a_run_keeps_its_nodes_until_the_deadline() -> None:
-    formula = own_formula(4, Pool(slots_per_node=3))
+    formula = own_formula(4, a_pool(slots_per_node=3))
     assert targets(formula, now=NOW + 25 * MINUTE, pending=()) == (4, 0)
     assert targets(formula, now=DEADLINE, pending=()) == (0, 0)
 
@@ -99,7 +99,7 @@ def test_without_any_sample_a_run_keeps_its_nodes_until_the_deadline() -> None:
 @pytest.mark.parametrize("slots", [1, 2, 3, 7])
 @pytest.mark.parametrize("dedicated", [0, 2, 50])
 def test_every_file_gets_a_slot_although_batch_cuts_fractions(slots: int, dedicated: int) -> None:
-    pool = Pool(spot_nodes=100, dedicated_nodes=dedicated, slots_per_node=slots)
+    pool = a_pool(spot_nodes=100, dedicated_nodes=dedicated, slots_per_node=slots)
     own = own_formula(1, pool, deadline=NOW + 500 * MINUTE)
     warm = pool.model_copy(update={"keep_warm_minutes": 20})
     warm_formula = scale_formula(while_warm(1, warm, now=NOW), warm, now=NOW)
@@ -111,7 +111,7 @@ def test_every_file_gets_a_slot_although_batch_cuts_fractions(slots: int, dedica
 
 def test_the_time_zone_of_a_deadline_does_not_matter() -> None:
     there = DEADLINE.astimezone(timezone(timedelta(hours=-5)))
-    assert own_formula(4, Pool(), deadline=there) == own_formula(4, Pool())
+    assert own_formula(4, a_pool(), deadline=there) == own_formula(4, a_pool())
 
 
 @pytest.mark.parametrize(
@@ -128,13 +128,13 @@ def test_the_time_zone_of_a_deadline_does_not_matter() -> None:
 def test_dedicated_nodes_replace_spot_nodes_after_the_fallback_minutes(
     minutes: int, nodes: dict[str, int], expected: tuple[int, int]
 ) -> None:
-    pool = Pool(fallback_minutes=10)
+    pool = a_pool(fallback_minutes=10)
     formula = own_formula(4, pool)
     assert targets(formula, now=NOW + minutes * MINUTE, pending=8, **nodes) == expected
 
 
 def test_nodes_that_were_just_evicted_are_not_replaced() -> None:
-    pool = Pool(fallback_minutes=10)
+    pool = a_pool(fallback_minutes=10)
     formula = own_formula(4, pool)
     history = History()
     for half_minutes in range(40):
@@ -147,7 +147,7 @@ def test_nodes_that_were_just_evicted_are_not_replaced() -> None:
 
 
 def test_nodes_without_samples_do_not_count_as_evicted() -> None:
-    pool = Pool(fallback_minutes=1)
+    pool = a_pool(fallback_minutes=1)
     formula = own_formula(4, pool)
     history = History()
     history.add(NOW, {"$PreemptedNodeCount": 0, "$PendingTasks": 0})
@@ -157,7 +157,7 @@ def test_nodes_without_samples_do_not_count_as_evicted() -> None:
 
 
 def test_without_fallback_minutes_spot_nodes_are_not_replaced() -> None:
-    formula = own_formula(4, Pool())
+    formula = own_formula(4, a_pool())
     assert targets(formula, now=NOW + 20 * MINUTE, pending=8, spot=0) == (4, 0)
 
 
@@ -175,13 +175,13 @@ def test_without_fallback_minutes_spot_nodes_are_not_replaced() -> None:
 def test_a_warm_pool_has_the_nodes_that_its_files_need(
     minutes: int, pending: int, expected: tuple[int, int]
 ) -> None:
-    pool = Pool(spot_nodes=3, dedicated_nodes=1, keep_warm_minutes=20)
+    pool = a_pool(spot_nodes=3, dedicated_nodes=1, keep_warm_minutes=20)
     formula = scale_formula(while_warm(4, pool, now=NOW), pool, now=NOW)
     assert targets(formula, now=NOW + minutes * MINUTE, pending=pending) == expected
 
 
 def test_a_warm_pool_that_lost_its_nodes_gets_nodes_for_new_files() -> None:
-    pool = Pool(keep_warm_minutes=10)
+    pool = a_pool(keep_warm_minutes=10)
     formula = scale_formula(while_warm(5, pool, now=NOW), pool, now=NOW)
     assert targets(formula, now=NOW + 60 * MINUTE, pending=0) == (0, 0)
     assert targets(formula, now=NOW + 60 * MINUTE, pending=10) == (5, 0)
@@ -193,7 +193,9 @@ def test_runs_that_start_in_the_same_minute_demand_the_same() -> None:
     assert next_minute(NOW) == NOW
 
 
-@pytest.mark.parametrize("pool", [Pool(), Pool(fallback_minutes=20), Pool(keep_warm_minutes=60)])
+@pytest.mark.parametrize(
+    "pool", [a_pool(), a_pool(fallback_minutes=20), a_pool(keep_warm_minutes=60)]
+)
 def test_the_page_on_pools_shows_the_formulas_of_runs_as_they_are(pool: Pool) -> None:
     ticket = a_ticket(now=NOW, deadline=NOW + 480 * MINUTE)
     formula = scale_formula(demand(ticket, pool, files=10, now=NOW), pool, now=NOW)

@@ -5,12 +5,11 @@ from datetime import timedelta
 from typing import Any
 
 from azure.batch import BatchClient
-from records import NOW, a_ticket
+from records import NOW, a_pool, a_ticket
 
 from tasks.azure.clients import batch_client
 from tasks.azure.nodes import ListedNode, Roster, observe
 from tasks.models import NodeLife, Span
-from tasks.parameters import Pool
 from tasks.pool import make_pool
 
 
@@ -93,7 +92,7 @@ async def test_a_look_lists_the_nodes_of_a_pool(
 ) -> None:
     assert account
     ticket = a_ticket()
-    await make_pool.fn(ticket, Pool(spot_nodes=1), files=1)
+    await make_pool.fn(ticket, a_pool(spot_nodes=1), files=1)
     roster = Roster()
     async with batch_client() as client:
         while not (roster.nodes and roster.nodes[0].ready_at):

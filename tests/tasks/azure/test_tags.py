@@ -1,15 +1,14 @@
 from datetime import timedelta
 
 import pytest
-from records import NOW, a_ticket
+from records import NOW, a_pool, a_ticket
 
 from tasks.azure.tags import check_own, read_tags, tags, warm_tags, with_latest_expiry
 from tasks.errors import PoolError
-from tasks.parameters import Pool
 
 
 def test_the_last_run_decides_when_a_warm_pool_expires() -> None:
-    pool = Pool(keep_warm_minutes=20)
+    pool = a_pool(keep_warm_minutes=20)
     late, early = (warm_tags(a_ticket(now=NOW + timedelta(hours=n)), pool) for n in (1, 0))
     for present, wanted in ((late, early), (early, late)):
         assert (

@@ -88,28 +88,68 @@ def test_an_output_may_take_half_of_the_free_disk_space(
     assert (small_disk / "output.wav").stat().st_size <= free_bytes / 2
 
 
-@pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="requires /proc/meminfo")
-def test_ffmpeg_may_use_three_quarters_of_the_memory_and_half_of_the_free_disk_space(
+@pytest.fixture
+def limits_of_ffmpeg(
     clip: Clip, tmp_path: Path, tools_folder: Path
-) -> None:
+) -> Callable[..., tuple[int, int]]:
+    """Return a function that returns the memory (KiB) and the file size (bytes) ffmpeg may use."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "ffmpeg").write_text("#!/bin/sh\nulimit -v\nulimit -f\nexit 1\n")
     (tmp_path / "bin" / "ffmpeg").chmod(0o755)
     shutil.copyfile(clip(".wav"), tmp_path / "input")
-    done = subprocess.run(
-        ["/bin/sh", str(RUNNER)],
-        cwd=tmp_path,
-        env=Node(tmp_path, f"{tmp_path}/bin:{tools_folder}").environment(
-            ("-c:a", "flac"), output="o.flac"
-        ),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    memory_kib, blocks = map(int, done.stdout.split())
-    (total_kib,) = re.findall(r"MemTotal: +(\d+)", Path("/proc/meminfo").read_text())
-    assert memory_kib == pytest.approx(int(total_kib) * 3 / 4, rel=0.01)
-    assert blocks * 512 == pytest.approx(shutil.disk_usage(tmp_path).free / 2, rel=0.2)
+    here = Node(tmp_path, f"{tmp_path}/bin:{tools_folder}")
+
+    def limits(**settings: str) -> tuple[int, int]:
+        done = subprocess.run(
+            ["/bin/sh", str(RUNNER)],
+            cwd=tmp_path,
+            env=here.environment(("-c:a", "flac"), output="o.flac") | settings,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        memory_kib, blocks = map(int, done.stdout.split())
+        return memory_kib, blocks * 512
+
+    return limits
+
+
+def total_kib() -> int:
+    (found,) = re.findall(r"MemTotal: +(\d+)", Path("/proc/meminfo").read_text())
+    return int(found)
+
+
+NEEDS_MEMINFO = pytest.mark.skipif(
+    not Path("/proc/meminfo").exists(), reason="requires /proc/meminfo"
+)
+
+
+@NEEDS_MEMINFO
+def test_ffmpeg_may_use_three_quarters_of_the_memory_and_half_of_the_free_disk_space(
+    limits_of_ffmpeg: Callable[..., tuple[int, int]], tmp_path: Path
+) -> None:
+    memory_kib, file_bytes = limits_of_ffmpeg()
+    assert memory_kib == pytest.approx(total_kib() * 3 / 4, rel=0.01)
+    assert file_bytes == pytest.approx(shutil.disk_usage(tmp_path).free / 2, rel=0.2)
+
+
+@NEEDS_MEMINFO
+@pytest.mark.parametrize(
+    ("files", "share"), [("1", 1), ("2", 2), ("4", 4), ("0", 1), ("many", 1), ("-4", 1), ("", 1)]
+)
+def test_files_that_share_a_vcpu_share_the_memory_that_one_may_use(
+    limits_of_ffmpeg: Callable[..., tuple[int, int]], files: str, share: int
+) -> None:
+    memory_kib, _ = limits_of_ffmpeg(FILES_PER_VCPU=files)
+    assert memory_kib == pytest.approx(max(total_kib() * 3 / 4 / share, 1 << 20), rel=0.01)
+
+
+@NEEDS_MEMINFO
+def test_each_of_many_files_may_use_a_gibibyte_of_memory(
+    limits_of_ffmpeg: Callable[..., tuple[int, int]],
+) -> None:
+    memory_kib, _ = limits_of_ffmpeg(FILES_PER_VCPU="4096")
+    assert memory_kib == 1 << 20
 
 
 def test_the_runner_and_the_probe_have_the_same_limits() -> None:

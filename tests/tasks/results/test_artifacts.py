@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import PrefectClient, get_client
-from records import MP3, NOW, ONE, a_ledger, a_plan, a_request
+from records import MP3, NOW, ONE, a_ledger, a_plan, a_pool, a_request
 from runs import HOSTILE, a_big_report
 
 from tasks.media.ffmpeg_command import ffmpeg_words
@@ -93,13 +93,13 @@ def test_the_text_of_a_dry_run_has_the_nodes_that_it_would_use() -> None:
 
 
 def test_the_text_of_a_dry_run_names_the_shared_pool() -> None:
-    request = a_request(run=Run(dry_run=True), pool=Pool(id="warm"))
+    request = a_request(run=Run(dry_run=True), pool=a_pool(id="warm"))
     text = "\n".join(markdown_lines(build_report(a_ledger(request=request), now=NOW), request))
     assert "| Pool | `warm`, shared |" in text
     assert "| Nodes |" not in text
 
 
-@pytest.mark.parametrize("pool", [Pool(), Pool(id="warm")], ids=["own", "shared"])
+@pytest.mark.parametrize("pool", [a_pool(), a_pool(id="warm")], ids=["own", "shared"])
 def test_the_text_of_a_dry_run_with_nothing_to_convert_names_no_pool(pool: Pool) -> None:
     request = a_request(run=Run(dry_run=True), pool=pool)
     ledger = a_ledger(request=request, plan=a_plan())

@@ -1,7 +1,7 @@
 from datetime import timedelta
 
 import pytest
-from records import NOW, a_conversion
+from records import NOW, a_conversion, a_pool
 
 from tasks.media.presets import PRESETS
 from tasks.models import FileResult, NodeLife, Span
@@ -54,24 +54,35 @@ def test_without_a_price_or_work_no_file_has_a_cost(
 
 def test_the_estimate_has_boots_and_conversions_on_all_slots() -> None:
     audio = [a_conversion(seconds=3600 * 40)] * 4
-    found = estimate(audio, nodes=12, slots=2, price_per_node_hour=0.5)
+    found = estimate(audio, nodes=12, pool=a_pool(), price_per_node_hour=0.5)
     assert found.node_hours == 1 + 4 / 2
     assert found.cost == 1.5
     assert found.basis == (
         "5 minutes to boot for each of 12 nodes; audio at 40 times real time per vCPU;"
-        " waiting for uploads not included"
+        " 3.5 s until Batch starts each file; waiting for uploads not included"
     )
 
 
+def test_the_estimate_for_short_files_has_the_time_until_batch_starts_them() -> None:
+    clips = [a_conversion(seconds=4)] * 18_000
+    hours = {
+        slots: estimate(
+            clips, nodes=0, pool=a_pool(slots_per_node=slots), price_per_node_hour=0
+        ).node_hours
+        for slots in (2, 8)
+    }
+    assert hours == {2: 9, 8: 2.25}
+
+
 def test_without_a_price_the_estimate_has_no_cost() -> None:
-    found = estimate([a_conversion(seconds=60)], nodes=1, slots=1, price_per_node_hour=0)
+    found = estimate([a_conversion(seconds=60)], nodes=1, pool=a_pool(), price_per_node_hour=0)
     assert found.cost is None
 
 
 def test_video_takes_longer_and_unknown_lengths_are_reported() -> None:
     webm = PRESETS["webm"]
     video = [a_conversion(preset=webm, seconds=1800), a_conversion(preset=webm)]
-    found = estimate(video, nodes=0, slots=1, price_per_node_hour=0)
+    found = estimate(video, nodes=0, pool=a_pool(slots_per_node=1), price_per_node_hour=0)
     assert found.node_hours == 1
     assert "video at 0.5 times real time" in found.basis
     assert "1 file of unknown length not included" in found.basis

@@ -13,6 +13,7 @@ from records import (
     a_conversion,
     a_ledger,
     a_plan,
+    a_pool,
     a_request,
     a_source,
     at,
@@ -21,14 +22,14 @@ from records import (
 from runs import a_big_report
 
 from tasks.models import Check, Diagnosis, KnownFailure, Refusal, Span
-from tasks.parameters import Limits, Pool, Run
+from tasks.parameters import Limits, Run
 from tasks.results import report_schema
 from tasks.results.run_report import Report, build_report
 
 SCHEMA = json.loads(Path(report_schema.__file__).with_name("report.schema.json").read_text())
 STOPPED = Diagnosis("Cancelled", "The run was cancelled in Prefect.", "", "Run again.")
 DRY_RUN = a_request(
-    run=Run(dry_run=True), limits=Limits(price_per_node_hour=0.5), pool=Pool(id="shared")
+    run=Run(dry_run=True), limits=Limits(price_per_node_hour=0.5), pool=a_pool(id="shared")
 )
 SPANS = (Span("pool", at(1), at(2)), Span("job", at(2), at(3)))
 

@@ -12,6 +12,7 @@ from records import (
     a_conversion,
     a_ledger,
     a_plan,
+    a_pool,
     a_request,
     a_source,
     a_ticket,
@@ -20,7 +21,7 @@ from records import (
 
 from tasks.media.suffixes import is_media
 from tasks.models import Check, KnownFailure, NodeLife, Refusal, Span
-from tasks.parameters import Limits, Pool, Run
+from tasks.parameters import Limits, Run
 from tasks.results.lanes import RANKS
 from tasks.results.run_report import Report, RunSummary, build_report, picture_name
 
@@ -104,7 +105,7 @@ def test_known_failures_fail_the_run_unless_it_only_warns_of_them() -> None:
 def test_a_dry_run_predicts_uploads_nodes_and_conversions() -> None:
     twin = a_conversion(a_source("b.mp4"))
     blob = a_conversion(a_source("c.mp4", location="az://media/c.mp4"), content="c1")
-    request = a_request(run=Run(dry_run=True), pool=Pool(dedicated_nodes=1))
+    request = a_request(run=Run(dry_run=True), pool=a_pool(dedicated_nodes=1))
     report = a_report(plan=a_plan(ONE, twin, blob), request=request)
     assert report.is_success
     dry_run = report.run.dry_run

@@ -89,7 +89,7 @@ def start_process(folder: DataFolder, lock: Lock) -> subprocess.Popen[str]:
     """Start a stack that takes over the data folder's lock, and ends after its stdin closes."""
     # -P: the current folder may have a `local_azure` of its own.
     program = [sys.executable, "-P", "-m", "local_azure", "--until-stdin-closes"]
-    nodes = max(1, (os.cpu_count() or 1) // 2)  # real work, and most pools have two slots a node
+    nodes = max(1, (os.cpu_count() or 1) // 2)  # real work, and most nodes have two cores
     flags = ["--nodes", str(nodes), "--lock-descriptor", str(lock.descriptor)]
     with folder.log("stack").open("w") as log:
         return subprocess.Popen(

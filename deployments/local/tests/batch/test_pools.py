@@ -283,6 +283,7 @@ def test_a_formula_is_evaluated_only_if_autoscale_is_on(lab: Lab) -> None:
             "InvalidPropertyValue",
         ),
         ({"task_slots_per_node": 9}, "InvalidPropertyValue"),
+        ({"vm_size": "Standard_E32-1ds_v5", "task_slots_per_node": 5}, "InvalidPropertyValue"),
         ({"resize_timeout": timedelta(minutes=4)}, "InvalidPropertyValue"),
         ({"target_dedicated_nodes": -1}, "InvalidPropertyValue"),
         ({"id": "no spaces"}, "InvalidPropertyValue"),

@@ -289,6 +289,9 @@ class TaskCollection(Spec):
 
 
 def vm_cores(vm_size: str) -> int | None:
-    """Return the cores in the name of a size, such as 2 in Standard_D2ds_v5, or None."""
-    found = re.search(r"_[A-Za-z]+(\d+)", vm_size)
+    """Return the cores in the name of a size, such as 2 in Standard_D2ds_v5, or None.
+
+    Standard_E32-8ds_v5 has 8: it is the size of 32 cores with fewer.
+    """
+    found = re.search(r"_[A-Za-z]+(?:\d+-)?(\d+)", vm_size)
     return int(found.group(1)) if found else None
