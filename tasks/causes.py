@@ -1,13 +1,14 @@
 """The causes of failed batch tasks. They decide what a run tries again and what it remembers."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Literal
 
 from tasks.azure.explanations import is_code, of_code
 from tasks.models import BatchResult
+from tasks.naming import batch_task_id
 
-Cause = Literal["source", "crash", "transfer", "other"]
+Cause = Literal["source", "excerpt", "crash", "transfer", "other"]
 MISMATCH_STATUS = 75  # EX_TEMPFAIL: the source does not have its MD5
 EXIT_CODES: Mapping[int | None, Cause] = {  # those of runner.sh, after `sysexits.h`
     64: "other",  # EX_USAGE: a wrong setting
@@ -46,11 +47,20 @@ BATCH_CODES: Mapping[str, Cause] = {
     "TaskSchedulingConstraintFailed": "other",
 }
 CATEGORIES: Mapping[str, Cause] = {"servererror": "transfer"}  # for codes that are not listed
-TRANSFER_RETRIES = 1
+TRANSFER_RETRIES = EXCERPT_RETRIES = 1
 
 
-def cause_of(batch_result: BatchResult) -> Cause | None:
-    """Return why a batch task failed, or None if it did not fail."""
+def cause_of(batch_result: BatchResult, excerpts: Collection[str] = frozenset()) -> Cause | None:
+    """Return why a batch task failed, or None if it did not fail.
+
+    `excerpts` are the batch tasks of excerpts: only that of a whole source can prove its fault.
+    """
+    cause = _cause_of_any(batch_result)
+    name = batch_task_id(batch_result.key, batch_result.attempt)
+    return "excerpt" if cause == "source" and name in excerpts else cause
+
+
+def _cause_of_any(batch_result: BatchResult) -> Cause | None:
     if batch_result.state != "failed":
         return None
     if is_code(batch_result.code, "FailureExitCode"):
@@ -60,7 +70,11 @@ def cause_of(batch_result: BatchResult) -> Cause | None:
 
 
 def retryable(
-    batch_results: Iterable[BatchResult], *, attempt: int, retries: int
+    batch_results: Iterable[BatchResult],
+    *,
+    attempt: int,
+    retries: int,
+    excerpts: Collection[str] = frozenset(),
 ) -> dict[str, Cause]:
     """Return which conversions to try again after an attempt, and why it failed, by key.
 
@@ -68,10 +82,15 @@ def retryable(
         batch_results: The results of all attempts.
         attempt: The number of the last attempt.
         retries: How often to try again after crashes of ffmpeg.
+        excerpts: The batch tasks of excerpts.
     """
-    causes = [(r, cause) for r in batch_results if (cause := cause_of(r))]
+    causes = [(r, cause) for r in batch_results if (cause := cause_of(r, excerpts))]
     failures = Counter((r.key, cause) for r, cause in causes)
-    allowed: dict[Cause, int] = {"crash": retries, "transfer": TRANSFER_RETRIES}
+    allowed: dict[Cause, int] = {
+        "crash": retries,
+        "transfer": TRANSFER_RETRIES,
+        "excerpt": EXCERPT_RETRIES,
+    }
     return {
         r.key: cause
         for r, cause in causes

@@ -11,6 +11,7 @@ from tasks.media.verification import Verified
 State = Literal["converted", "skipped", "failed", "not_started", "interrupted"]
 Existing = Literal["none", "current", "earlier", "outdated"]
 NodeKind = Literal["spot", "dedicated"]
+_PAST_SAMPLE = 1e-6  # seconds: a fraction of a sample, but more than what is rounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,50 @@ class Extent:
 
     def __str__(self) -> str:
         """Return it as runner.sh reads it: three times, each "-" if unknown, and the track."""
-        times = (self.start_seconds, self.end_seconds, self.source_seconds)
-        return " ".join([*("-" if t is None else f"{t:.3f}" for t in times), str(self.track)])
+        ends = (self.end_seconds, self.source_seconds)
+        times = ("-" if t is None else f"{t:.3f}" for t in ends)
+        return " ".join([self.start_text, *times, str(self.track)])
+
+    @property
+    def start_text(self) -> str:
+        """The start for ffmpeg's filters: to the sample, although they cut off fractions."""
+        return f"{self.start_seconds + _PAST_SAMPLE:.6f}" if self.start_seconds > 0 else "0.000"
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """What is sent of a source instead of all of it.
+
+    Attributes:
+        tracks: Numbers of its sound tracks, in the order of the source.
+        form: The format of the excerpt.
+        cover: Index of the stream with the cover art. None: without a cover.
+    """
+
+    tracks: tuple[int, ...]
+    form: Literal["mov", "matroska"]
+    cover: int | None = None
+
+    def __str__(self) -> str:
+        """Return it as the name of an upload has it, after the content."""
+        tracks = "".join(f"-a{track}" for track in self.tracks)
+        return f"{tracks}{'' if self.cover is None else f'-v{self.cover}'}-{self.form}"[1:]
+
+    @property
+    def cover_in_excerpt(self) -> int | None:
+        """Index of the stream with the cover art in the excerpt: it follows the sound."""
+        return None if self.cover is None else len(self.tracks)
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpted:
+    """What the conversion of an excerpt has instead of what that of the whole source has."""
+
+    excerpt: Excerpt
+    expected_bytes: int  # of the excerpt, as far as the source declares it
+    arguments: tuple[str, ...]
+    preferred_arguments: tuple[str, ...]
+    sounds: tuple[Extent, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +107,11 @@ class Conversion:
     sounds: tuple[Extent, ...] = ()  # one for each sound track of the output
     picture: Extent | None = None  # None: the output has no pictures
     existing: Existing = "none"
+    excerpted: Excerpted | None = None  # None: the whole source is sent
+
+    @property
+    def excerpt(self) -> Excerpt | None:
+        return self.excerpted.excerpt if self.excerpted else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +276,8 @@ class FileResult:
     track: str | None = None  # its sound track, if the source has several
     copied: bool = False  # the sound is that of the source, not encoded again
     known_since: datetime | None = None  # when it failed in an earlier run; None: not known
+    source_bytes: int = 0  # size of the source
+    sent_bytes: int = 0  # bytes uploaded for it. 0: nothing was, or for another row of its content
 
     @property
     def output_or_reason(self) -> str:

@@ -75,6 +75,8 @@ class RunSummary:
     files: int
     seconds: float  # duration of the run
     source_seconds: float  # length of all media; of outputs, where it was measured
+    source_bytes: int  # of all files that the run wanted to convert, each once
+    sent_bytes: int  # uploaded; more than once for files that were sent again
     output_bytes: int
     node_hours: Mapping[Activity, float]
     converting_share: float | None  # 0 to 1, of the time of nodes; None: without nodes
@@ -309,6 +311,8 @@ def summarise(
         files=len(files),
         seconds=round(timeline.seconds, 3),
         source_seconds=round(sum(media_seconds(file) for file in files), 3),
+        source_bytes=sum({file.path: file.source_bytes for file in files}.values()),
+        sent_bytes=sum(file.sent_bytes for file in files),
         output_bytes=sum(file.output_bytes or 0 for file in files),
         node_hours=to_hours(timeline.node_seconds),
         converting_share=to_thousandths(timeline.converting_share),

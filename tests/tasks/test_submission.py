@@ -87,7 +87,7 @@ def test_a_batch_task_has_what_the_runner_needs() -> None:
     settings = {s.name: s.value for s in batch_task.environment_settings or []}
     assert settings == {
         "OUTPUT": "output.mp3",
-        "SOUND": "0.000 3.142 - 0\n0.500 3.000 - 1",
+        "SOUND": "0.000 3.142 - 0\n0.500001 3.000 - 1",
         "PICTURE": "",
         "SOURCE_MD5": "",
         "FFMPEG_ARGUMENTS": "\n".join((*MP3.arguments, *particular)),
