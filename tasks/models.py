@@ -55,16 +55,19 @@ class Excerpt:
         tracks: Numbers of its sound tracks, in the order of the source.
         form: The format of the excerpt.
         cover: Index of the stream with the cover art. None: without a cover.
+        is_for_copy: Whether an output may copy the packets, with their times and lengths.
     """
 
     tracks: tuple[int, ...]
     form: Literal["mov", "matroska"]
     cover: int | None = None
+    is_for_copy: bool = False
 
     def __str__(self) -> str:
         """Return it as the name of an upload has it, after the content."""
-        tracks = "".join(f"-a{track}" for track in self.tracks)
-        return f"{tracks}{'' if self.cover is None else f'-v{self.cover}'}-{self.form}"[1:]
+        tracks = (f"a{track}" for track in self.tracks)
+        cover = () if self.cover is None else (f"v{self.cover}",)
+        return "-".join((*tracks, *cover, self.form, *(("copy",) if self.is_for_copy else ())))
 
     @property
     def cover_in_excerpt(self) -> int | None:
@@ -112,6 +115,11 @@ class Conversion:
     @property
     def excerpt(self) -> Excerpt | None:
         return self.excerpted.excerpt if self.excerpted else None
+
+    @property
+    def bytes_to_send(self) -> int:
+        """How much is to be sent of the source, as far as it is known before."""
+        return self.excerpted.expected_bytes if self.excerpted else self.source.size_bytes
 
 
 @dataclass(frozen=True, slots=True)

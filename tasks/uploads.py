@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob.aio import BlobClient, ContainerClient
+from rich.filesize import decimal
 
 from tasks.azure.clients import CONNECTIONS, PUT_BYTES, blob_service
 from tasks.concurrency import map_concurrently
@@ -26,22 +27,25 @@ CHANGED = "it changed during the run: run again"
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Uploads:
-    """The uploads of a run.
+    """The uploads of an attempt.
 
     Attributes:
         present: Names of those that storage has, as in input_name.
-        sent: Their bytes, by the key of the first conversion of each.
+        sent: Bytes that the run has sent, by the key of the first conversion of each upload.
         remuxers: What writes excerpts.
+        sent_bytes: Bytes that the attempt has sent.
     """
 
     present: set[str]
     sent: dict[str, int]
     remuxers: Remuxers
+    sent_bytes: int = 0
 
     def add(self, name: str, conversion: Conversion, size_bytes: int) -> None:
         self.present.add(name)
+        self.sent_bytes += size_bytes
         self.sent[conversion.key] = self.sent.get(conversion.key, 0) + size_bytes
 
 
@@ -62,7 +66,7 @@ async def upload_wave(
         A refusal for each source that is unreadable or has changed since it was planned.
     """
     missing = missing_inputs(conversions, uploads.present)
-    files = counted(len(conversions), "file")
+    before_bytes, files = uploads.sent_bytes, counted(len(conversions), "file")
     logger.info("Wave %d: %d of %s to upload", wave, len(missing), files)
     async with blob_service() as service:
         inputs = service.get_container_client(request.cleanup.container)
@@ -70,6 +74,9 @@ async def upload_wave(
         reasons = await map_concurrently(
             sender.send, missing.values(), at_once=request.limits.uploads_at_once
         )
+    if sent_bytes := uploads.sent_bytes - before_bytes:
+        size_bytes = sum(wanted[0].source.size_bytes for wanted in missing.values())
+        logger.info("Wave %d: sent %s of %s", wave, decimal(sent_bytes), decimal(size_bytes))
     failed = {content: reason for content, reason in zip(missing, reasons, strict=True) if reason}
     return tuple(
         Refusal(c.source, failed[c.content], c.output, c.preset)

@@ -132,14 +132,13 @@ async def send_wave(
     uploads: Uploads,
 ) -> "Pace":
     """Upload and submit one wave. Return the next pace."""
-    before = {c.key: run.sent.get(c.key, 0) for c in wave}
-    started = time.monotonic()
+    before_bytes, started = uploads.sent_bytes, time.monotonic()
     ticket, request = run.ticket, run.request
     refused = await upload_wave(
         unvisited(wave), wave=number, ticket=ticket, request=request, uploads=unvisited(uploads)
     )
     seconds = time.monotonic() - started
-    uploaded_bytes = sum(run.sent.get(key, 0) - sent for key, sent in before.items())
+    uploaded_bytes = uploads.sent_bytes - before_bytes
     ready = [as_sent(c, uploads.present) for c in without(wave, refused)]
     run.excerpts.update(batch_task_id(c.key, attempt) for c in ready if c.excerpted)
     run.unread.update(c.key for c in ready)  # at an error, Batch may have accepted some
@@ -188,7 +187,4 @@ def next_pace(files: int, *, uploaded_bytes: int, seconds: float) -> Pace:
 
 def upload_bytes(conversion: Conversion, present: Collection[str]) -> int:
     """Return what is expected. Zero for content that is already uploaded."""
-    if not is_missing(conversion, present):
-        return 0
-    excerpted = conversion.excerpted
-    return excerpted.expected_bytes if excerpted else conversion.source.size_bytes
+    return conversion.bytes_to_send if is_missing(conversion, present) else 0

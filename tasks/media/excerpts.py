@@ -74,13 +74,15 @@ def choose_excerpt(media: Media, presets: Sequence[Preset], *, size_bytes: int) 
     sounds = _needed(media, presets)
     if not _has_more(media, sounds) or not _are_known(sounds, media.format):
         return None
-    if any(_is_late_copy(media, preset) for preset in presets):
-        return None
+    is_for_copy = any(copy_arguments(media, preset) for preset in presets)
+    if is_for_copy and any(sound.start_seconds for sound in sounds):
+        return None  # a copy has no filters that would keep it in time
     if size_bytes - expected_bytes(media, sounds) < LEAST_SAVED_BYTES:
         return None
     has_cover = any(preset.holds_cover for preset in presets)
     tracks = tuple(sorted(sound.track for sound in sounds))
-    return Excerpt(tracks, _FORM_OF[media.format], media.cover if has_cover else None)
+    cover = media.cover if has_cover else None
+    return Excerpt(tracks, _FORM_OF[media.format], cover, is_for_copy)
 
 
 def _is_only_sound(preset: Preset) -> bool:
@@ -98,12 +100,6 @@ def _has_more(media: Media, sounds: Sequence[Sound]) -> bool:
 
 def _are_known(sounds: Sequence[Sound], source_format: str) -> bool:
     return all(sound.codec in _CODECS[source_format] for sound in sounds)
-
-
-def _is_late_copy(media: Media, preset: Preset) -> bool:
-    """Return whether a copy would start late. It has no filters that would keep it in time."""
-    is_late = any(sound.start_seconds for sound in taken_sounds(media, preset))
-    return is_late and bool(copy_arguments(media, preset))
 
 
 def expected_bytes(media: Media, sounds: Iterable[Sound]) -> int:

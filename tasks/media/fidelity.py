@@ -107,8 +107,22 @@ class Recording:
     tracks: Sequence[TrackRecord]
     tags: Mapping[str, str]
     chapters: Sequence[ChapterRecord]
-    cover: bytes
+    cover: tuple[bytes, Mapping[str, str]] | None
     size_bytes: int = 0
+
+
+def check_for_copy(source: Recording, copy: Recording) -> None:
+    """Check also what ends up in an output that copies the packets: their exact lengths.
+
+    Raises:
+        Unfit: A length is another, or packets are cut at the end of the sound.
+    """
+    for track, copied in zip(source.tracks, copy.tracks, strict=True):
+        are_equal = (track.unit, track.durations) == (copied.unit, copied.durations)
+        if not are_equal or track.declared_end not in (None, track.end):
+            raise Unfit("its lengths change in a copy")
+        if copied.declared_end not in (None, copied.end):
+            raise Unfit("its lengths change in a copy")
 
 
 def compare(source: Recording, copy: Recording, claims: Sequence[Extent]) -> None:
@@ -133,7 +147,8 @@ def compare(source: Recording, copy: Recording, claims: Sequence[Extent]) -> Non
 
 
 def _check_share(copy: Recording) -> None:
-    about = len(copy.cover) + sum(len(track.header) for track in copy.tracks) + HEAD_BYTES
+    about = sum(len(track.header) for track in copy.tracks) + HEAD_BYTES
+    about += len(copy.cover[0]) if copy.cover else 0
     if sum(track.size_bytes for track in copy.tracks) < LEAST_SHARE * (copy.size_bytes - about):
         raise Unfit("its packets are tiny")
 

@@ -10,7 +10,14 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from tasks.media.fidelity import ChapterRecord, Recording, TrackRecord, Unfit, compare
+from tasks.media.fidelity import (
+    ChapterRecord,
+    Recording,
+    TrackRecord,
+    Unfit,
+    check_for_copy,
+    compare,
+)
 from tasks.media.input_limits import FORMATS, MOST_PIXELS
 from tasks.media.tag_arguments import DESCRIBING, DESCRIBING_STREAMS
 from tasks.media.tag_file import RAW
@@ -56,6 +63,8 @@ def remux(location: str, target: str, excerpt: Excerpt, claims: Sequence[Extent]
         if messages:
             raise Unfit(f"FFmpeg reports: {messages[0][2].strip()}")
     compare(source, copy, claims)
+    if excerpt.is_for_copy:
+        check_for_copy(source, copy)
 
 
 def _open(location: str) -> "InputContainer":
@@ -77,8 +86,11 @@ def _copy(location: str, target: str, excerpt: Excerpt) -> Recording:
         ) as copy:
             copy.metadata.update(tags)
             copy.set_chapters(list(_moved_chapters(source)))
+            cover = _read_cover(source, chosen)
             writer = _Writer(copy, source, chosen)
-            found = _record(source, chosen, write=writer.write)
+            if cover:
+                writer.add_cover(cover)
+            found = _record(source, chosen, cover, write=writer.write)
             writer.finish()
             return found
 
@@ -87,7 +99,8 @@ def _read_back(target: str, excerpt: Excerpt) -> Recording:
     """Return what was read of an excerpt."""
     with _open(target) as copy:
         chosen = _Chosen.of(copy, tuple(range(len(excerpt.tracks))), excerpt.cover_in_excerpt)
-        found = _record(copy, chosen, write=lambda _: None)
+        cover = _read_cover(copy, chosen)
+        found = _record(copy, chosen, cover, write=lambda _: None)
         return replace(found, size_bytes=copy.size)
 
 
@@ -172,10 +185,20 @@ class _Writer:
         # Sound that starts later than the source does so in the excerpt. Decoders skip what is
         # before zero.
         begin = max(Fraction(source.start_time or 0, _MICROSECONDS), Fraction(0))
-        self._streams = {stream.index: _added(copy, stream) for stream in chosen.streams}
+        self._streams = {stream.index: _added(copy, stream) for stream in chosen.sounds}
         self._shifts = {s.index: round(begin / (s.time_base or 1)) for s in chosen.sounds}
         self._ends = {s.index: _declared_end(s) for s in chosen.sounds}
         self._waiting: dict[int, Packet[Any]] = {}
+
+    def add_cover(self, cover: "Packet[Any]") -> None:
+        stream = cover.stream
+        if self._copy.format.name == "matroska":
+            name, kind = (stream.metadata.get(each, "") for each in ("filename", "mimetype"))
+            added = self._copy.add_attachment(name, kind, bytes(cover))
+            added.metadata.update(_kept(stream.metadata, DESCRIBING_STREAMS))
+        else:
+            self._streams[stream.index] = _added(self._copy, stream)
+            self._mux(cover)
 
     def write(self, packet: "Packet[Any]") -> None:
         """Write the packet before this one: the last of a track is not like the others."""
@@ -250,24 +273,28 @@ def _without_header(data: bytes) -> bytes:
     return data[_ADTS_BYTES if data[1] & 1 else _ADTS_CHECKED_BYTES :]
 
 
-def _record(container: "InputContainer", chosen: _Chosen, *, write: Write) -> Recording:
-    """Read all packets of the chosen streams, and write each."""
+def _read_cover(container: "InputContainer", chosen: _Chosen) -> "Packet[Any] | None":
+    """Return the cover. FFmpeg returns attached pictures before all other packets."""
+    if chosen.cover is None:
+        return None
+    return next(packet for packet in container.demux(chosen.cover) if packet.size)
+
+
+def _record(
+    container: "InputContainer", chosen: _Chosen, cover: "Packet[Any] | None", *, write: Write
+) -> Recording:
+    """Read all packets of the sound tracks, and write each."""
     readings = {sound.index: _Reading(_track(sound), _is_bare(sound)) for sound in chosen.sounds}
-    cover = b""
-    for packet in container.demux(chosen.streams):
-        if not packet.size:  # the last ones are empty
-            continue
-        if reading := readings.get(packet.stream_index):
-            reading.add(packet)
-        else:
-            cover = bytes(packet)
-        write(packet)
+    for packet in container.demux(chosen.sounds):
+        if packet.size:  # the last ones are empty
+            readings[packet.stream_index].add(packet)
+            write(packet)
     return Recording(
         container.start_time or 0,
         [reading.finish() for reading in readings.values()],
         _kept(container.metadata, DESCRIBING),
         list(_chapters(container)),
-        cover,
+        None if cover is None else (bytes(cover), _kept(cover.stream.metadata, DESCRIBING_STREAMS)),
     )
 
 

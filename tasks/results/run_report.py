@@ -75,8 +75,8 @@ class RunSummary:
     files: int
     seconds: float  # duration of the run
     source_seconds: float  # length of all media; of outputs, where it was measured
-    source_bytes: int  # of all files that the run wanted to convert, each once
-    sent_bytes: int  # uploaded; more than once for files that were sent again
+    source_bytes: int  # size of the sources that are not skipped or refused, each once
+    sent_bytes: int  # bytes uploaded
     output_bytes: int
     node_hours: Mapping[Activity, float]
     converting_share: float | None  # 0 to 1, of the time of nodes; None: without nodes
@@ -275,7 +275,7 @@ def picture_name(*, prefix: str, started_at: datetime, run_id: str) -> str:
 def predict_run(ledger: Ledger) -> DryRun:
     pool, pending = ledger.request.pool, ledger.plan.pending
     spot, dedicated = nodes_wanted(pool, len(pending))
-    uploads = {c.content: c.source.size_bytes for c in pending if not is_blob(c.source)}
+    uploads = {c.content: c.bytes_to_send for c in pending if not is_blob(c.source)}
     return DryRun(
         uploads=len(uploads),
         upload_bytes=sum(uploads.values()),
