@@ -42,6 +42,7 @@ _ITUNES_TAGS = frozenset(
 _IGNORED_SIDE_DATA = frozenset({"mpegts_stream_id"})
 _MICROSECONDS = 1_000_000
 _MOV = "mov,"  # how FFmpeg's name for the format of MP4 begins
+_PCM = "pcm_"  # how names of its codecs begin
 _MOST_TICKS = (1 << 31) - 1
 _ADTS_SYNC, _ADTS_BYTES, _ADTS_CHECKED_BYTES = 0xFFF, 7, 9  # ISO 13818-7
 Write = Callable[["Packet[Any]"], None]
@@ -155,7 +156,7 @@ def _clock(chosen: _Chosen) -> int:
 
 
 def _is_pcm(sound: "AudioStream") -> bool:
-    return sound.codec_context.codec.canonical_name.startswith("pcm_")
+    return sound.codec_context.codec.canonical_name.startswith(_PCM)
 
 
 def _kept(tags: Mapping[str, str], left_out: frozenset[str]) -> dict[str, str]:
@@ -240,7 +241,7 @@ class _Reading:
         if packet.pts is None or packet.is_corrupt:
             raise Unfit("a packet has no time, or is corrupt")
         data = bytes(packet)
-        if not any(data):
+        if not any(data) and not self.track.codec.startswith(_PCM):  # there, zeros are silence
             raise Unfit("a packet has only zeros")
         skipped = self._skipped(packet)
         payload = _without_header(data) if self.is_bare else data

@@ -28,7 +28,8 @@ def of_film(*, source: Source | None = None, **values: Any) -> Conversion:
 
 def planned(*conversions: Conversion, media: Media | UnreadableMedia = FILM) -> list[Conversion]:
     found = {conversion.source: media for conversion in conversions}
-    return list(with_excerpts(conversions, found, PRESETS))
+    presets = {preset.name: preset for preset in (MP3, OPUS, FILMS)}
+    return list(with_excerpts(conversions, found, presets))
 
 
 def test_of_a_film_the_sound_is_sent() -> None:
@@ -63,13 +64,18 @@ def test_only_the_track_that_is_converted_is_sent_or_all_of_them() -> None:
     media = replace(FILM, sounds=(other, TRACK), tracks=3, video=None)
     assert chosen(media) == Excerpt((1,), "mov")
     every = with_choices(M4A, Choices(tracks="all"))
-    assert chosen(media, every) == Excerpt((0, 1), "mov")
+    assert chosen(media, every) == Excerpt((0, 1), "mov", is_for_copy=True)
 
 
 def test_the_cover_is_sent_if_an_output_can_keep_it() -> None:
     media = replace(FILM, cover=2)
     assert chosen(media, MP3, OPUS) == Excerpt((0,), "mov", cover=2)
     assert chosen(media, OPUS) == Excerpt((0,), "mov")
+
+
+def test_an_excerpt_from_which_an_output_may_copy_has_another_name() -> None:
+    assert chosen(FILM, M4A) == Excerpt((0,), "mov", is_for_copy=True)
+    assert chosen(FILM, with_choices(M4A, Choices(copy="never"))) == Excerpt((0,), "mov")
 
 
 def test_sound_that_starts_late_is_sent_whole_if_it_is_copied() -> None:
@@ -80,7 +86,7 @@ def test_sound_that_starts_late_is_sent_whole_if_it_is_copied() -> None:
 
 def test_the_name_of_an_upload_says_what_is_sent() -> None:
     assert str(Excerpt((0, 2), "mov", cover=3)) == "a0-a2-v3-mov"
-    assert str(Excerpt((1,), "matroska")) == "a1-matroska"
+    assert str(Excerpt((1,), "matroska", is_for_copy=True)) == "a1-matroska-copy"
 
 
 def test_a_conversion_of_an_excerpt_has_other_numbers_of_tracks_and_of_the_cover() -> None:
