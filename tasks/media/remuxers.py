@@ -33,13 +33,17 @@ BYTES_PER_SECOND = 4_000_000  # a slower disk is slower than the line
 logger = logging.getLogger(__name__)
 
 
+def process_count(source_bytes: int) -> int:
+    return min(os.cpu_count() or 1, 1 + source_bytes // BYTES_PER_PROCESS)
+
+
 class Remuxers:
     """Child processes that write excerpts. The first one starts before its first file."""
 
     def __init__(self, *, source_bytes: int, at_once: int) -> None:
         self._at_once = at_once
         self._is_needed = source_bytes > 0
-        count = min(os.cpu_count() or 1, at_once, 1 + source_bytes // BYTES_PER_PROCESS)
+        count = min(at_once, process_count(source_bytes))
         self._folder = tempfile.mkdtemp(prefix="batch-convert-")
         self._all = [ChildProcess(__name__, self._folder) for _ in range(count)]
         self._idle: asyncio.LifoQueue[ChildProcess] = asyncio.LifoQueue()
