@@ -12,7 +12,7 @@ from records import MP3, NOW, a_conversion, a_request, a_source, a_ticket
 from tasks.azure.batch_task import BatchTask
 from tasks.azure.clients import batch_client
 from tasks.azure.sas import Signer
-from tasks.models import Conversion, Extent, Ticket
+from tasks.models import Conversion, Excerpt, Excerpted, Extent, Ticket
 from tasks.naming import batch_task_id
 from tasks.submission import (
     TASKS_PER_REQUEST,
@@ -76,6 +76,12 @@ def test_a_sources_name_is_not_in_a_command_line() -> None:
     assert batch_task.command_line == "/bin/sh runner.sh"
     assert not [value for value in settings if "pwned" in str(value)]
     assert [f.file_path for f in batch_task.resource_files or []] == ["runner.sh", "input"]
+
+
+def test_a_batch_task_of_an_excerpt_downloads_it() -> None:
+    excerpted = Excerpted(Excerpt((0,), "mov"), 1, (), (), ())
+    _, given = written(a_conversion(excerpted=excerpted)).resource_files or []
+    assert "/inputs/c0-a0-mov?" in str(given.http_url)
 
 
 def test_a_batch_task_has_what_the_runner_needs() -> None:

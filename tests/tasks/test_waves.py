@@ -1,11 +1,13 @@
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from records import a_conversion, a_source
 
 from tasks.completion import Completion
-from tasks.models import BatchResult, Conversion, Diagnosis
+from tasks.models import BatchResult, Conversion, Diagnosis, Excerpt, Excerpted
+from tasks.naming import batch_task_id
 from tasks.waves import Attempt, Pace, next_attempt, next_pace, next_wave, upload_bytes
 
 MB = 1_000_000
@@ -54,6 +56,35 @@ def test_what_is_in_storage_already_takes_no_time_to_upload() -> None:
     given = [upload_bytes(c, {there.content}) for c in (here, there, in_container)]
     assert given == [MB, 0, 0]
     assert next_pace(8, uploaded_bytes=0, seconds=60) == Pace(32, math.inf)
+
+
+def cut(film: Conversion) -> Conversion:
+    """Return the conversion of an excerpt of a film."""
+    return replace(film, excerpted=Excerpted(Excerpt((0,), "mov"), 20, (), (), ()))
+
+
+def test_of_an_excerpt_its_expected_bytes_take_time_to_upload() -> None:
+    (film,) = films(MB)
+    part = cut(film)
+    assert [upload_bytes(part, present) for present in ((), {"c0"}, {"c0-a0-mov"})] == [20, 0, 0]
+
+
+def test_after_a_failure_of_an_excerpt_the_whole_source_is_sent_unless_a_transfer_failed() -> None:
+    rejected, crashed, lost = map(cut, films(MB, MB, MB))
+    results = (
+        BatchResult(rejected.key, 1, "failed", exit_code=65, code="FailureExitCode"),
+        BatchResult(crashed.key, 1, "failed", exit_code=139, code="FailureExitCode"),
+        BatchResult(lost.key, 1, "failed", code="BlobNotFound"),
+    )
+    first = Attempt(1, (rejected, crashed, lost), present=())
+    sent = {batch_task_id(result.key, 1) for result in results}
+    second = next_attempt(first, Completion(results, None), retries=1, excerpts=sent)
+    whole = [replace(each, excerpted=None) for each in (rejected, crashed)]
+    assert second == Attempt(2, [*whole, lost], present=set())
+    again = BatchResult(rejected.key, 2, "failed", exit_code=65, code="FailureExitCode")
+    assert (
+        next_attempt(second, Completion((*results, again), None), retries=1, excerpts=sent) is None
+    )
 
 
 def test_the_next_attempt_uploads_again_only_what_a_failed_transfer_may_have_lost() -> None:
