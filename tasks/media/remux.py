@@ -58,11 +58,12 @@ def remux(location: str, target: str, excerpt: Excerpt, claims: Sequence[Extent]
     import av
 
     av.logging.set_level(av.logging.ERROR)
-    with av.logging.Capture(local=False) as messages:
-        source = _copy(location, target, excerpt)
+    with av.logging.Capture(local=False) as messages, _open(location) as file:
+        skipped = _skipped_codecs(file, excerpt)
+        source = _copy(file, target, excerpt)
         copy = _read_back(target, excerpt)
-        if messages:
-            raise Unfit(f"FFmpeg reports: {messages[0][2].strip()}")
+    if complaints := [text.strip() for _, name, text in messages if name not in skipped]:
+        raise Unfit(f"FFmpeg reports: {complaints[0]}")
     compare(source, copy, claims)
     if excerpt.is_for_copy:
         check_for_copy(source, copy)
@@ -74,26 +75,37 @@ def _open(location: str) -> "InputContainer":
     return av.open(f"file:{location}", options=_OPTIONS, metadata_errors=RAW)
 
 
-def _copy(location: str, target: str, excerpt: Excerpt) -> Recording:
+def _skipped_codecs(container: "InputContainer", excerpt: Excerpt) -> set[str]:
+    """Return the codecs of which nothing is sent. FFmpeg logs by their names what is wrong there.
+
+    When it opens a broadcast, it misses the beginning of the film.
+    """
+    streams = [s for s in container.streams if s.codec_context]
+    sounds = {container.streams.audio[track].index for track in excerpt.tracks}
+    sent, others = (
+        {s.codec_context.codec.canonical_name for s in streams if (s.index in sounds) is is_sent}
+        for is_sent in (True, False)
+    )
+    return others - sent
+
+
+def _copy(source: "InputContainer", target: str, excerpt: Excerpt) -> Recording:
     """Write the excerpt. Return what was read of the source."""
     import av
 
-    with _open(location) as source:
-        chosen = _Chosen.of(source, excerpt.tracks, excerpt.cover)
-        tags = _kept(source.metadata, DESCRIBING)
-        form, options = _form(excerpt, tags, chosen)
-        with av.open(
-            f"file:{target}", "w", format=form, options=options, metadata_errors=RAW
-        ) as copy:
-            copy.metadata.update(tags)
-            copy.set_chapters(list(_moved_chapters(source)))
-            cover = _read_cover(source, chosen)
-            writer = _Writer(copy, source, chosen)
-            if cover:
-                writer.add_cover(cover)
-            found = _record(source, chosen, cover, write=writer.write)
-            writer.finish()
-            return found
+    chosen = _Chosen.of(source, excerpt.tracks, excerpt.cover)
+    tags = _kept(source.metadata, DESCRIBING)
+    form, options = _form(excerpt, tags, chosen)
+    with av.open(f"file:{target}", "w", format=form, options=options, metadata_errors=RAW) as copy:
+        copy.metadata.update(tags)
+        copy.set_chapters(list(_moved_chapters(source)))
+        cover = _read_cover(source, chosen)
+        writer = _Writer(copy, source, chosen)
+        if cover:
+            writer.add_cover(cover)
+        found = _record(source, chosen, cover, write=writer.write)
+        writer.finish()
+        return found
 
 
 def _read_back(target: str, excerpt: Excerpt) -> Recording:

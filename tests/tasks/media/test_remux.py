@@ -162,7 +162,7 @@ SAMPLE = {
 }
 # FFmpeg 8 and later write what decoders skip. In MKV it is in milliseconds, so the start that the
 # film declares for late sound is not that of a sample.
-INEXACT = ("aac", "ac3", "eac3", "libmp3lame", "mp2", "dca")
+INEXACT = ("aac", "libmp3lame")
 
 
 def is_sent(suffix: str, codec: str, late_seconds: float) -> bool:
