@@ -59,8 +59,9 @@ def remux(location: str, target: str, excerpt: Excerpt, claims: Sequence[Extent]
 
     av.logging.set_level(av.logging.ERROR)
     with av.logging.Capture(local=False) as messages, _open(location) as file:
-        skipped = _skipped_codecs(file, excerpt)
-        source = _copy(file, target, excerpt)
+        chosen = _Chosen.of(file, excerpt.tracks, excerpt.cover)
+        skipped = _skipped_codecs(file, chosen)
+        source = _copy(file, chosen, target, excerpt)
         copy = _read_back(target, excerpt)
     if complaints := [text.strip() for _, name, text in messages if name not in skipped]:
         raise Unfit(f"FFmpeg reports: {complaints[0]}")
@@ -75,25 +76,23 @@ def _open(location: str) -> "InputContainer":
     return av.open(f"file:{location}", options=_OPTIONS, metadata_errors=RAW)
 
 
-def _skipped_codecs(container: "InputContainer", excerpt: Excerpt) -> set[str]:
+def _skipped_codecs(container: "InputContainer", chosen: "_Chosen") -> set[str]:
     """Return the codecs of which nothing is sent. FFmpeg logs by their names what is wrong there.
 
     When it opens a broadcast, it misses the beginning of the film.
     """
-    streams = [s for s in container.streams if s.codec_context]
-    sounds = {container.streams.audio[track].index for track in excerpt.tracks}
+    streams = [stream for stream in container.streams if stream.codec_context]
     sent, others = (
-        {s.codec_context.codec.canonical_name for s in streams if (s.index in sounds) is is_sent}
+        {s.codec_context.codec.canonical_name for s in streams if (s in chosen.sounds) is is_sent}
         for is_sent in (True, False)
     )
     return others - sent
 
 
-def _copy(source: "InputContainer", target: str, excerpt: Excerpt) -> Recording:
+def _copy(source: "InputContainer", chosen: "_Chosen", target: str, excerpt: Excerpt) -> Recording:
     """Write the excerpt. Return what was read of the source."""
     import av
 
-    chosen = _Chosen.of(source, excerpt.tracks, excerpt.cover)
     tags = _kept(source.metadata, DESCRIBING)
     form, options = _form(excerpt, tags, chosen)
     with av.open(f"file:{target}", "w", format=form, options=options, metadata_errors=RAW) as copy:
@@ -298,10 +297,13 @@ def _record(
 ) -> Recording:
     """Read all packets of the sound tracks, and write each."""
     readings = {sound.index: _Reading(_track(sound), _is_bare(sound)) for sound in chosen.sounds}
-    for packet in container.demux(chosen.sounds):
-        if packet.size:  # the last ones are empty
-            readings[packet.stream_index].add(packet)
-            write(packet)
+    try:
+        for packet in container.demux(chosen.sounds):
+            if packet.size:  # the last ones are empty
+                readings[packet.stream_index].add(packet)
+                write(packet)
+    except IndexError:  # PyAV expects all streams at the start
+        raise Unfit("another stream appears in it") from None
     return Recording(
         container.start_time or 0,
         [reading.finish() for reading in readings.values()],
