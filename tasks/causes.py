@@ -1,12 +1,11 @@
 """The causes of failed batch tasks. They decide what a run tries again and what it remembers."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from tasks.azure.explanations import is_code, of_code
-from tasks.models import BatchResult
-from tasks.naming import batch_task_id
+from tasks.models import NO_EXCERPTS, BatchResult, Excerpts
 
 Cause = Literal["source", "excerpt", "crash", "transfer", "other"]
 MISMATCH_STATUS = 75  # EX_TEMPFAIL: the source does not have its MD5
@@ -50,14 +49,14 @@ CATEGORIES: Mapping[str, Cause] = {"servererror": "transfer"}  # for codes that 
 TRANSFER_RETRIES = EXCERPT_RETRIES = 1
 
 
-def cause_of(batch_result: BatchResult, excerpts: Collection[str] = frozenset()) -> Cause | None:
+def cause_of(batch_result: BatchResult, excerpts: Excerpts = NO_EXCERPTS) -> Cause | None:
     """Return why a batch task failed, or None if it did not fail.
 
-    `excerpts` are the batch tasks of excerpts: only that of a whole source can prove its fault.
+    Only the batch task of a whole source can prove that it is at fault.
     """
     cause = _cause_of_any(batch_result)
-    name = batch_task_id(batch_result.key, batch_result.attempt)
-    return "excerpt" if cause == "source" and name in excerpts else cause
+    is_excerpt = batch_result.key in excerpts.get(batch_result.attempt, ())
+    return "excerpt" if cause == "source" and is_excerpt else cause
 
 
 def _cause_of_any(batch_result: BatchResult) -> Cause | None:
@@ -74,7 +73,7 @@ def retryable(
     *,
     attempt: int,
     retries: int,
-    excerpts: Collection[str] = frozenset(),
+    excerpts: Excerpts = NO_EXCERPTS,
 ) -> dict[str, Cause]:
     """Return which conversions to try again after an attempt, and why it failed, by key.
 
@@ -82,7 +81,7 @@ def retryable(
         batch_results: The results of all attempts.
         attempt: The number of the last attempt.
         retries: How often to try again after crashes of ffmpeg.
-        excerpts: The batch tasks of excerpts.
+        excerpts: Which batch tasks have only an excerpt of their source.
     """
     causes = [(r, cause) for r in batch_results if (cause := cause_of(r, excerpts))]
     failures = Counter((r.key, cause) for r, cause in causes)

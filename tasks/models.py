@@ -4,11 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from secrets import token_hex
+from types import MappingProxyType
 from typing import Literal
 
 from tasks.media.verification import Verified
 
 State = Literal["converted", "skipped", "failed", "not_started", "interrupted"]
+# By attempt: the keys of the conversions whose batch task has an excerpt.
+Excerpts = Mapping[int, set[str]]
+NO_EXCERPTS: Excerpts = MappingProxyType({})
 Existing = Literal["none", "current", "earlier", "outdated"]
 NodeKind = Literal["spot", "dedicated"]
 _PAST_SAMPLE = 1e-6  # seconds: a fraction of a sample, but more than what is rounded

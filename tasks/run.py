@@ -47,7 +47,7 @@ class RunState:
     refusals: list[Refusal] = field(default_factory=list)
     unread: set[str] = field(default_factory=set)  # keys that were submitted, and no more is known
     sent: dict[str, int] = field(default_factory=dict)  # bytes, by the key of one conversion
-    excerpts: set[str] = field(default_factory=set)  # batch tasks that convert one
+    excerpts: dict[int, set[str]] = field(default_factory=dict)  # as in Excerpts
     batch_results: tuple[BatchResult, ...] = ()
     diagnosis: Diagnosis | None = None
     evidence: Evidence | None = None
@@ -91,7 +91,7 @@ class RunState:
             checks=self.checks,
             is_fetched=self.is_fetched,
             sent=self.sent,
-            excerpts=frozenset(self.excerpts),
+            excerpts=self.excerpts,
         )
 
 

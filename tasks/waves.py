@@ -14,8 +14,7 @@ from tasks.causes import retryable
 from tasks.completion import Completion, find_completion
 from tasks.concurrency import cancel_all
 from tasks.media.remuxers import Remuxers
-from tasks.models import Conversion, Plan, Refusal
-from tasks.naming import batch_task_id
+from tasks.models import NO_EXCERPTS, Conversion, Excerpts, Plan, Refusal
 from tasks.run import RunState
 from tasks.stage import unvisited
 from tasks.submission import TASKS_PER_REQUEST, submit_wave
@@ -44,13 +43,12 @@ def next_attempt(
     completion: Completion,
     *,
     retries: int,
-    excerpts: Collection[str] = frozenset(),
+    excerpts: Excerpts = NO_EXCERPTS,
 ) -> Attempt | None:
     """Return the conversions to send again as new batch tasks, or None if there are none.
 
     Batch itself retries none: it would also retry sources that can never be converted. Whatever
-    the fault of an excerpt is, the whole source is tried next. `excerpts` are the batch tasks of
-    excerpts.
+    the fault of an excerpt is, the whole source is tried next.
     """
     causes = retryable(
         completion.batch_results, attempt=attempt.number, retries=retries, excerpts=excerpts
@@ -59,8 +57,8 @@ def next_attempt(
     if completion.diagnosis or not failed:
         return None
     # If a transfer failed, the upload itself may be missing. Before a crash it was there.
-    is_excerpt = {c.key: batch_task_id(c.key, attempt.number) in excerpts for c in failed}
-    suspect = {c.content for c in failed if causes[c.key] == "transfer" or is_excerpt[c.key]}
+    cut = excerpts.get(attempt.number, ())
+    suspect = {c.content for c in failed if causes[c.key] == "transfer" or c.key in cut}
     present = {c.content for c in failed} - suspect
     conversions = [c if causes[c.key] == "transfer" else replace(c, excerpted=None) for c in failed]
     return Attempt(attempt.number + 1, conversions, present)
@@ -140,7 +138,7 @@ async def send_wave(
     seconds = time.monotonic() - started
     uploaded_bytes = uploads.sent_bytes - before_bytes
     ready = [as_sent(c, uploads.present) for c in without(wave, refused)]
-    run.excerpts.update(batch_task_id(c.key, attempt) for c in ready if c.excerpted)
+    run.excerpts.setdefault(attempt, set()).update(c.key for c in ready if c.excerpted)
     run.unread.update(c.key for c in ready)  # at an error, Batch may have accepted some
     refused += await submit_wave(
         unvisited(ready), wave=number, attempt=attempt, ticket=ticket, request=request

@@ -314,7 +314,17 @@ def _record(
 
 
 def _is_bare(sound: "AudioStream") -> bool:
-    return sound.codec_context.name.startswith("aac") and not sound.codec_context.extradata
+    """Return whether each packet has a header of its own, which the excerpt does not have.
+
+    Raises:
+        Unfit: It is AAC whose header does not say all, such as HE-AAC.
+    """
+    context = sound.codec_context
+    if context.codec.canonical_name != "aac" or context.extradata:
+        return False
+    if context.profile != "LC":
+        raise Unfit("its AAC is not plain")
+    return True
 
 
 def _track(sound: "AudioStream") -> TrackRecord:
@@ -325,6 +335,7 @@ def _track(sound: "AudioStream") -> TrackRecord:
         codec=context.codec.canonical_name,
         header=bytes(context.extradata or b""),
         properties={
+            "profile": context.profile,
             "channels": context.layout.name,
             "flags": int(sound.disposition),
             **_kept(sound.metadata, DESCRIBING_STREAMS),

@@ -8,11 +8,13 @@ from tasks.azure.explanations import is_code
 from tasks.causes import cause_of
 from tasks.media.verification import Verified
 from tasks.models import (
+    NO_EXCERPTS,
     BatchResult,
     Check,
     Conversion,
     Diagnosis,
     Evidence,
+    Excerpts,
     FileResult,
     KnownFailure,
     NodeLife,
@@ -48,7 +50,7 @@ class Ledger:
     checks: tuple[Check, ...] = ()
     is_fetched: bool = False  # the outputs are in the download folder
     sent: Mapping[str, int] = field(default_factory=dict)  # bytes, by the key of one conversion
-    excerpts: frozenset[str] = frozenset()  # batch tasks that convert one
+    excerpts: Excerpts = NO_EXCERPTS
 
     @property
     def converted(self) -> list[str]:

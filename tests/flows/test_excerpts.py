@@ -70,7 +70,11 @@ async def test_a_film_is_sent_as_its_sound_once_for_all_presets_and_not_again_in
 
 
 async def test_outputs_of_an_excerpt_and_of_the_whole_film_are_equal(
-    convert: Convert, film: Path, blobs: BlobServiceClient, containers: tuple[str, str]
+    convert: Convert,
+    film: Path,
+    blobs: BlobServiceClient,
+    inputs: ContainerClient,
+    containers: tuple[str, str],
 ) -> None:
     found = []
     for upload in ("needed", "whole"):
@@ -80,6 +84,7 @@ async def test_outputs_of_an_excerpt_and_of_the_whole_film_are_equal(
         output = blobs.get_blob_client(containers[0], row.output).download_blob().readall()
         found.append((row.output_seconds, output))
     assert found[0] == found[1]
+    assert uploads(inputs, containers) == {}
 
 
 async def test_a_preset_that_needs_the_film_makes_all_presets_use_the_whole_file(

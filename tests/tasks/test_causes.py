@@ -112,7 +112,7 @@ def test_a_conversion_that_failed_in_an_earlier_attempt_only_is_not_tried_again(
 
 def test_only_the_whole_source_can_be_at_fault_not_an_excerpt_of_it() -> None:
     first, second = failed(status=65), failed(status=65, attempt=2)
-    assert [cause_of(each, {"k-1"}) for each in (first, second)] == ["excerpt", "source"]
-    assert cause_of(failed(status=139), {"k-1"}) == "crash"
-    assert retryable([first], attempt=1, retries=0, excerpts={"k-1"}) == {"k": "excerpt"}
-    assert retryable([first, second], attempt=2, retries=9, excerpts={"k-1"}) == {}
+    assert [cause_of(each, {1: {"k"}}) for each in (first, second)] == ["excerpt", "source"]
+    assert cause_of(failed(status=139), {1: {"k"}}) == "crash"
+    assert retryable([first], attempt=1, retries=0, excerpts={1: {"k"}}) == {"k": "excerpt"}
+    assert retryable([first, second], attempt=2, retries=9, excerpts={1: {"k"}}) == {}

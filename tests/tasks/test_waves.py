@@ -7,7 +7,6 @@ from records import a_conversion, a_source
 
 from tasks.completion import Completion
 from tasks.models import BatchResult, Conversion, Diagnosis, Excerpt, Excerpted
-from tasks.naming import batch_task_id
 from tasks.waves import Attempt, Pace, next_attempt, next_pace, next_wave, upload_bytes
 
 MB = 1_000_000
@@ -77,7 +76,7 @@ def test_after_a_failure_of_an_excerpt_the_whole_source_is_sent_unless_a_transfe
         BatchResult(lost.key, 1, "failed", code="BlobNotFound"),
     )
     first = Attempt(1, (rejected, crashed, lost), present=())
-    sent = {batch_task_id(result.key, 1) for result in results}
+    sent = {1: {result.key for result in results}}
     second = next_attempt(first, Completion(results, None), retries=1, excerpts=sent)
     whole = [replace(each, excerpted=None) for each in (rejected, crashed)]
     assert second == Attempt(2, [*whole, lost], present=set())

@@ -27,7 +27,6 @@ from tasks.models import (
     Refusal,
     State,
 )
-from tasks.naming import batch_task_id
 from tasks.parameters import Run
 from tasks.results.ledger import decide_state, failure_reason, file_results
 
@@ -110,7 +109,7 @@ def test_a_second_attempt_whose_result_could_not_be_read_has_not_failed() -> Non
 
 def test_a_failure_of_an_excerpt_is_no_verdict_about_its_source() -> None:
     failed = a_batch_result("failed", exit_code=65, code="FailureExitCode", node="n")
-    ledger = a_ledger(diagnosis=DIAGNOSIS, excerpts=frozenset({batch_task_id(ONE.key, 1)}))
+    ledger = a_ledger(diagnosis=DIAGNOSIS, excerpts={1: {ONE.key}})
     assert decide_state(ONE, failed, ledger) == ("interrupted", "The deadline has passed.")
     whole = a_batch_result("failed", exit_code=65, code="FailureExitCode", attempt=2)
     assert decide_state(ONE, whole, ledger)[0] == "failed"
