@@ -67,7 +67,14 @@ from tasks.run import (
 from tasks.run_names import run_name
 from tasks.stage import recording, unvisited
 from tasks.termination import accepted_request
-from tasks.waves import Attempt, first_attempt, next_attempt, send_waves, watched
+from tasks.waves import (
+    Attempt,
+    first_attempt,
+    make_remuxers,
+    next_attempt,
+    send_waves,
+    watched,
+)
 
 show_stage_logs()
 
@@ -170,22 +177,25 @@ async def run_stages(run: RunState) -> None:
 async def convert_on_nodes(run: RunState, plan: Plan, *, uploaded: Collection[str]) -> None:
     """Nodes boot while files upload; the first files convert while the last ones upload."""
     request, ticket, run.tally.files = run.request, run.ticket, len(plan.pending)
-    await make_pool(ticket, request.pool, node=request.node, files=len(plan.pending))
-    await make_job(ticket, request)
-    attempt: Attempt | None = first_attempt(plan, present=uploaded)
-    while attempt:
-        completion = await watched(
-            run,
-            sending=send_waves(run, attempt),  # upload_wave, submit_wave
-            watching=watch_completion(
-                ticket,
-                run.tally,
-                run.roster,
-                has_fallback=request.pool.fallback_minutes > 0,
-                max_node_hours=request.limits.max_node_hours,
-            ),
-        )
-        attempt = next_attempt(attempt, completion, retries=request.limits.retries)
+    async with make_remuxers(run) as remuxers:
+        await make_pool(ticket, request.pool, node=request.node, files=len(plan.pending))
+        await make_job(ticket, request)
+        attempt: Attempt | None = first_attempt(plan, present=uploaded)
+        while attempt:
+            completion = await watched(
+                run,
+                sending=send_waves(run, attempt, remuxers),  # upload_wave, submit_wave
+                watching=watch_completion(
+                    ticket,
+                    run.tally,
+                    run.roster,
+                    has_fallback=request.pool.fallback_minutes > 0,
+                    max_node_hours=request.limits.max_node_hours,
+                ),
+            )
+            attempt = next_attempt(
+                attempt, completion, retries=request.limits.retries, excerpts=run.excerpts
+            )
     if ticket.owns_pool:
         with suppress(AzureError):  # cleanup tries again, and reports the error
             await release_nodes(ticket, request.cleanup)

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from tasks.azure.explanations import is_code, of_code
-from tasks.models import BatchResult
+from tasks.models import NO_EXCERPTS, BatchResult, Excerpts
 
-Cause = Literal["source", "crash", "transfer", "other"]
+Cause = Literal["source", "excerpt", "crash", "transfer", "other"]
 MISMATCH_STATUS = 75  # EX_TEMPFAIL: the source does not have its MD5
 EXIT_CODES: Mapping[int | None, Cause] = {  # those of runner.sh, after `sysexits.h`
     64: "other",  # EX_USAGE: a wrong setting
@@ -46,11 +46,20 @@ BATCH_CODES: Mapping[str, Cause] = {
     "TaskSchedulingConstraintFailed": "other",
 }
 CATEGORIES: Mapping[str, Cause] = {"servererror": "transfer"}  # for codes that are not listed
-TRANSFER_RETRIES = 1
+TRANSFER_RETRIES = EXCERPT_RETRIES = 1
 
 
-def cause_of(batch_result: BatchResult) -> Cause | None:
-    """Return why a batch task failed, or None if it did not fail."""
+def cause_of(batch_result: BatchResult, excerpts: Excerpts = NO_EXCERPTS) -> Cause | None:
+    """Return why a batch task failed, or None if it did not fail.
+
+    Only the batch task of a whole source can prove that it is at fault.
+    """
+    cause = _cause_of_any(batch_result)
+    is_excerpt = batch_result.key in excerpts.get(batch_result.attempt, ())
+    return "excerpt" if cause == "source" and is_excerpt else cause
+
+
+def _cause_of_any(batch_result: BatchResult) -> Cause | None:
     if batch_result.state != "failed":
         return None
     if is_code(batch_result.code, "FailureExitCode"):
@@ -60,7 +69,11 @@ def cause_of(batch_result: BatchResult) -> Cause | None:
 
 
 def retryable(
-    batch_results: Iterable[BatchResult], *, attempt: int, retries: int
+    batch_results: Iterable[BatchResult],
+    *,
+    attempt: int,
+    retries: int,
+    excerpts: Excerpts = NO_EXCERPTS,
 ) -> dict[str, Cause]:
     """Return which conversions to try again after an attempt, and why it failed, by key.
 
@@ -68,10 +81,15 @@ def retryable(
         batch_results: The results of all attempts.
         attempt: The number of the last attempt.
         retries: How often to try again after crashes of ffmpeg.
+        excerpts: Which batch tasks have only an excerpt of their source.
     """
-    causes = [(r, cause) for r in batch_results if (cause := cause_of(r))]
+    causes = [(r, cause) for r in batch_results if (cause := cause_of(r, excerpts))]
     failures = Counter((r.key, cause) for r, cause in causes)
-    allowed: dict[Cause, int] = {"crash": retries, "transfer": TRANSFER_RETRIES}
+    allowed: dict[Cause, int] = {
+        "crash": retries,
+        "transfer": TRANSFER_RETRIES,
+        "excerpt": EXCERPT_RETRIES,
+    }
     return {
         r.key: cause
         for r, cause in causes

@@ -109,7 +109,7 @@ def lesson_of(ledger: Ledger, *, at: datetime) -> Lesson:
 def entries(ledger: Ledger, tools: Tools, *, at: datetime) -> Iterator[tuple[str, Entry]]:
     """Yield an entry for each conversion whose source is at fault."""
     for result in ledger.batch_results:
-        if cause_of(result) == "source":  # then it was its last attempt
+        if cause_of(result, ledger.excerpts) == "source":  # then it was its last attempt
             tail = ledger.evidence.tails.get(batch_task_id(result.key, result.attempt), "")
             entry = Entry(
                 reason=shortened(failure_reason(result, tail)),

@@ -35,7 +35,7 @@ class HeldLock:
     """A lock that a run holds, and what it found there."""
 
     predecessors: tuple[Predecessor, ...]  # runs that were stopped, with their jobs and pools
-    inputs: frozenset[str]  # hashes of the contents that are uploaded already
+    inputs: frozenset[str]  # names of the uploads that are there already, as in input_name
     claim: Claim
     renewal: Renewal
 

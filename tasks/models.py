@@ -4,13 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from secrets import token_hex
+from types import MappingProxyType
 from typing import Literal
 
 from tasks.media.verification import Verified
 
 State = Literal["converted", "skipped", "failed", "not_started", "interrupted"]
+# By attempt: the keys of the conversions whose batch task has an excerpt.
+Excerpts = Mapping[int, set[str]]
+NO_EXCERPTS: Excerpts = MappingProxyType({})
 Existing = Literal["none", "current", "earlier", "outdated"]
 NodeKind = Literal["spot", "dedicated"]
+_PAST_SAMPLE = 1e-6  # seconds: a fraction of a sample, but more than what is rounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +41,53 @@ class Extent:
 
     def __str__(self) -> str:
         """Return it as runner.sh reads it: three times, each "-" if unknown, and the track."""
-        times = (self.start_seconds, self.end_seconds, self.source_seconds)
-        return " ".join([*("-" if t is None else f"{t:.3f}" for t in times), str(self.track)])
+        ends = (self.end_seconds, self.source_seconds)
+        times = ("-" if t is None else f"{t:.3f}" for t in ends)
+        return " ".join([self.start_text, *times, str(self.track)])
+
+    @property
+    def start_text(self) -> str:
+        """The start for ffmpeg's filters: to the sample, although they cut off fractions."""
+        return f"{self.start_seconds + _PAST_SAMPLE:.6f}" if self.start_seconds > 0 else "0.000"
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """What is sent of a source instead of all of it.
+
+    Attributes:
+        tracks: Numbers of its sound tracks, in the order of the source.
+        form: The format of the excerpt.
+        cover: Index of the stream with the cover art. None: without a cover.
+        is_for_copy: Whether an output may copy the packets, with their times and lengths.
+    """
+
+    tracks: tuple[int, ...]
+    form: Literal["mov", "matroska"]
+    cover: int | None = None
+    is_for_copy: bool = False
+
+    def __str__(self) -> str:
+        """Return it as the name of an upload has it, after the content."""
+        tracks = (f"a{track}" for track in self.tracks)
+        cover = () if self.cover is None else (f"v{self.cover}",)
+        return "-".join((*tracks, *cover, self.form, *(("copy",) if self.is_for_copy else ())))
+
+    @property
+    def cover_in_excerpt(self) -> int | None:
+        """Index of the stream with the cover art in the excerpt: it follows the sound."""
+        return None if self.cover is None else len(self.tracks)
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpted:
+    """What the conversion of an excerpt has instead of what that of the whole source has."""
+
+    excerpt: Excerpt
+    expected_bytes: int  # of the excerpt, as far as the source declares it
+    arguments: tuple[str, ...]
+    preferred_arguments: tuple[str, ...]
+    sounds: tuple[Extent, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +115,16 @@ class Conversion:
     picture: Extent | None = None  # None: the output has no pictures
     pixels: int = 0  # per picture of the source; 0: not known, or the output has no pictures
     existing: Existing = "none"
+    excerpted: Excerpted | None = None  # None: the whole source is sent
+
+    @property
+    def excerpt(self) -> Excerpt | None:
+        return self.excerpted.excerpt if self.excerpted else None
+
+    @property
+    def bytes_to_send(self) -> int:
+        """How much is to be sent of the source, as far as it is known before."""
+        return self.excerpted.expected_bytes if self.excerpted else self.source.size_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +289,8 @@ class FileResult:
     track: str | None = None  # its sound track, if the source has several
     copied: bool = False  # the sound is that of the source, not encoded again
     known_since: datetime | None = None  # when it failed in an earlier run; None: not known
+    source_bytes: int = 0  # size of the source
+    sent_bytes: int = 0  # bytes uploaded for it. 0: nothing was, or for another row of its content
 
     @property
     def output_or_reason(self) -> str:

@@ -83,8 +83,14 @@ def read_prefix(metadata: Mapping[str, str]) -> str | None:
     return unquote(metadata["prefix"]) if "prefix" in metadata else None
 
 
-def input_blob(lock: str, content: str) -> str:
-    return f"{lock}/inputs/{content}"
+def input_blob(lock: str, name: str) -> str:
+    """Return the blob of an upload. `name` is as in input_name."""
+    return f"{lock}/inputs/{name}"
+
+
+def input_name(content: str, excerpt: str = "") -> str:
+    """Return the name of an upload: the content of its source, and what is sent of it."""
+    return f"{content}-{excerpt}" if excerpt else content
 
 
 def runner_version(script: bytes) -> str:

@@ -65,6 +65,11 @@ class Output(Parameters):
         alias="copy",  # a model of pydantic has a method of this name
         description="Copy sound that has the preset's format already, or always encode it again.",
     )
+    upload: Literal["needed", "whole"] = Field(
+        "needed",
+        description="Upload only the sound and the cover of a film if the presets need no more, or"
+        " always whole files.",
+    )
     container: ContainerName = Field(
         "output", description="Blob container for the converted files."
     )

@@ -14,6 +14,7 @@ from tasks.concurrency import cancel_all
 from tasks.files import check_allowed
 from tasks.known_failures import separate_known
 from tasks.media.addresses import AZURE, is_blob, split_address
+from tasks.media.excerpts import with_excerpts
 from tasks.media.exclusion import without_excluded
 from tasks.media.hashing import hash_sources
 from tasks.media.ignored import Ignored
@@ -77,7 +78,7 @@ async def make_plan(request: Request) -> Plan:
         done, missing = separate_done(named, run=request.run)
         log_earlier_versions(done)
         known, untried = await separate_known(service, missing, request)
-        pending, unfit = await probe_all(service, untried, request.output.chosen, first=prober)
+        pending, unfit = await probe_all(service, untried, request.output, first=prober)
     refused = (*unusable, *unread, *misfits, *unfit)
     return Plan(pending=pending, done=done, refused=refused, known_failures=known)
 
@@ -93,7 +94,7 @@ async def confirm_plan(plan: Plan, request: Request) -> Plan:
         failures, pending = await separate_known(service, updated.pending, request)
         unprobed = {(c.source, c.preset) for c in plan.unprobed}
         lost = [c for c in pending if (c.source, c.preset) in unprobed]
-        probed, unfit = await probe_all(service, lost, output.chosen)
+        probed, unfit = await probe_all(service, lost, output)
     known = (c for c in pending if (c.source, c.preset) not in unprobed)
     return Plan(
         pending=(*known, *probed),
@@ -128,6 +129,7 @@ def with_probed_values(conversion: Conversion, known: Conversion) -> Conversion:
         sounds=known.sounds,
         picture=known.picture,
         pixels=known.pixels,
+        excerpted=known.excerpted,
     )
     return known if updated == known else updated  # no second copy of a large plan in memory
 
@@ -248,25 +250,25 @@ async def list_and_warm(
 async def probe_all(
     service: BlobServiceClient,
     conversions: Iterable[Conversion],
-    presets: Iterable[Preset],
+    output: Output,
     *,
     first: ProbeProcess | None = None,
 ) -> tuple[Conversions, Refusals]:
     """Probe each source once, and return what can be converted and refusals of the rest."""
-    by_name = {preset.name: preset for preset in presets}
+    by_name = {preset.name: preset for preset in output.chosen}
     conversions = tuple(conversions)
     sources = tuple(dict.fromkeys(conversion.source for conversion in conversions))
     signer = None
     if any(is_blob(source) for source in sources):
         signer = await make_signer(service, until=datetime.now(UTC) + url_lifetime(len(sources)))
     addresses = (probe_address(source, signer) for source in sources)
-    found = await probe_each(addresses, count=len(sources), first=first)
-    media = dict(zip(sources, found, strict=True))
-    probed = [apply_probe(c, media[c.source], by_name[c.preset]) for c in conversions]
-    return (
-        tuple(p for p in probed if isinstance(p, Conversion)),
-        tuple(p for p in probed if isinstance(p, Refusal)),
-    )
+    results = await probe_each(addresses, count=len(sources), first=first)
+    found = dict(zip(sources, results, strict=True))
+    probed = [apply_probe(c, found[c.source], by_name[c.preset]) for c in conversions]
+    pending = tuple(p for p in probed if isinstance(p, Conversion))
+    if output.upload == "needed":
+        pending = tuple(with_excerpts(pending, found, by_name))
+    return pending, tuple(p for p in probed if isinstance(p, Refusal))
 
 
 def url_lifetime(sources: int) -> timedelta:

@@ -48,6 +48,8 @@ class RunState:
     is_watched: bool = False  # while batch tasks run, the watcher looks for a cancellation
     refusals: list[Refusal] = field(default_factory=list)
     unread: set[str] = field(default_factory=set)  # keys that were submitted, and no more is known
+    sent: dict[str, int] = field(default_factory=dict)  # bytes, by the key of one conversion
+    excerpts: dict[int, set[str]] = field(default_factory=dict)  # as in Excerpts
     batch_results: tuple[BatchResult, ...] = ()
     diagnosis: Diagnosis | None = None
     evidence: Evidence | None = None
@@ -90,6 +92,8 @@ class RunState:
             nodes=self.roster.nodes,
             checks=self.checks,
             is_fetched=self.is_fetched,
+            sent=self.sent,
+            excerpts=self.excerpts,
         )
 
 

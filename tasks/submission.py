@@ -32,6 +32,7 @@ from tasks.naming import (
     OWN,
     batch_task_id,
     input_blob,
+    input_name,
     key_and_attempt,
     log_container,
     log_folder,
@@ -178,7 +179,8 @@ class TaskWriter:
             container, blob = split_address(conversion.source.location)
         else:
             container = self.request.cleanup.container
-            blob = input_blob(self.ticket.lock_id, conversion.content)
+            name = input_name(conversion.content, str(conversion.excerpt or ""))
+            blob = input_blob(self.ticket.lock_id, name)
         return self._resource_file(container, blob, path="input")
 
     def _resource_file(self, container: str, blob: str, *, path: str) -> ResourceFile:

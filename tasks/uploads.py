@@ -3,25 +3,50 @@
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from azure.core.exceptions import ResourceNotFoundError
-from azure.storage.blob.aio import BlobClient
+from azure.storage.blob.aio import BlobClient, ContainerClient
+from rich.filesize import decimal
 
 from tasks.azure.clients import CONNECTIONS, PUT_BYTES, blob_service
 from tasks.concurrency import map_concurrently
 from tasks.files import open_regular
 from tasks.media.addresses import is_blob
-from tasks.models import Conversion, Refusal, Source, Ticket
-from tasks.naming import OWN, input_blob
+from tasks.media.remuxers import Remuxers
+from tasks.models import Conversion, Excerpt, Refusal, Source, Ticket
+from tasks.naming import OWN, input_blob, input_name
 from tasks.parameters import Request
 from tasks.results.text import counted
 from tasks.stage import stage
 
 CHANGED = "it changed during the run: run again"
 logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Uploads:
+    """The uploads of an attempt.
+
+    Attributes:
+        present: Names of those that storage has, as in input_name.
+        sent: Bytes that the run has sent, by the key of the first conversion of each upload.
+        remuxers: What writes excerpts.
+        sent_bytes: Bytes that the attempt has sent.
+    """
+
+    present: set[str]
+    sent: dict[str, int]
+    remuxers: Remuxers
+    sent_bytes: int = 0
+
+    def add(self, name: str, conversion: Conversion, size_bytes: int) -> None:
+        self.present.add(name)
+        self.sent_bytes += size_bytes
+        self.sent[conversion.key] = self.sent.get(conversion.key, 0) + size_bytes
 
 
 @stage("upload", "upload wave {wave}")
@@ -31,29 +56,27 @@ async def upload_wave(
     wave: int,
     ticket: Ticket,
     request: Request,
-    present: set[str],
+    uploads: Uploads,
 ) -> tuple[Refusal, ...]:
-    """Upload the contents that are not `present` yet, each once, and add them to `present`.
+    """Upload the contents that are not present yet, each once, and note them in `uploads`.
 
     So a retry after an outage continues where this one stopped.
 
     Returns:
         A refusal for each source that is unreadable or has changed since it was planned.
     """
-    missing = missing_inputs(conversions, present)
-    files = counted(len(conversions), "file")
+    missing = missing_inputs(conversions, uploads.present)
+    before_bytes, files = uploads.sent_bytes, counted(len(conversions), "file")
     logger.info("Wave %d: %d of %s to upload", wave, len(missing), files)
     async with blob_service() as service:
         inputs = service.get_container_client(request.cleanup.container)
-
-        async def send(content: str) -> str | None:
-            blob = inputs.get_blob_client(input_blob(ticket.lock_id, content))
-            reason = await upload_any(blob, missing[content])
-            if reason is None:
-                present.add(content)
-            return reason
-
-        reasons = await map_concurrently(send, missing, at_once=request.limits.uploads_at_once)
+        sender = Sender(inputs, ticket.lock_id, uploads)
+        reasons = await map_concurrently(
+            sender.send, missing.values(), at_once=request.limits.uploads_at_once
+        )
+    if sent_bytes := uploads.sent_bytes - before_bytes:
+        size_bytes = sum(wanted[0].source.size_bytes for wanted in missing.values())
+        logger.info("Wave %d: sent %s of %s", wave, decimal(sent_bytes), decimal(size_bytes))
     failed = {content: reason for content, reason in zip(missing, reasons, strict=True) if reason}
     return tuple(
         Refusal(c.source, failed[c.content], c.output, c.preset)
@@ -62,20 +85,95 @@ async def upload_wave(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Uploads contents to the input container."""
+
+    inputs: ContainerClient
+    lock_id: str
+    uploads: Uploads
+
+    async def send(self, conversions: Sequence[Conversion]) -> str | None:
+        """Upload what these conversions of one content need. Return the reason if it is not."""
+        first = conversions[0]
+        excerpt = excerpt_of(conversions)
+        if excerpt is not None and await self._send_excerpt(first, excerpt):
+            return None
+        sources = [conversion.source for conversion in conversions]
+        reason = await upload_any(self._blob(first.content), sources)
+        if reason is None:
+            self.uploads.add(first.content, first, first.source.size_bytes)
+        return reason
+
+    async def _send_excerpt(self, conversion: Conversion, excerpt: Excerpt) -> bool:
+        """Upload an excerpt. Return False if the whole source must be sent."""
+        source, name = conversion.source, input_name(conversion.content, str(excerpt))
+        if has_file_changed(source):
+            return False
+        claims = sorted(conversion.sounds, key=lambda extent: extent.track)
+        async with self.uploads.remuxers.excerpt_file(source, excerpt, claims) as path:
+            if path is None or has_file_changed(source):
+                return False
+            size_bytes = path.stat().st_size
+            with path.open("rb") as file:
+                await put(self._blob(name), file, size_bytes=size_bytes)
+        self.uploads.add(name, conversion, size_bytes)
+        return True
+
+    def _blob(self, name: str) -> BlobClient:
+        return self.inputs.get_blob_client(input_blob(self.lock_id, name))
+
+
 def missing_inputs(
     conversions: Iterable[Conversion], present: Collection[str]
-) -> dict[str, list[Source]]:
-    """Return the contents to upload, with all sources that have them."""
-    missing: dict[str, list[Source]] = defaultdict(list)
+) -> Mapping[str, Sequence[Conversion]]:
+    """Return the contents to upload, with all conversions that need them."""
+    missing: dict[str, list[Conversion]] = defaultdict(list)
     for conversion in conversions:
         if is_missing(conversion, present):
-            missing[conversion.content].append(conversion.source)
+            missing[conversion.content].append(conversion)
     return missing
 
 
 def is_missing(conversion: Conversion, present: Collection[str]) -> bool:
     """Return whether the source must be uploaded. Nodes read blobs from their own container."""
-    return conversion.content not in present and not is_blob(conversion.source)
+    if is_blob(conversion.source) or conversion.content in present:
+        return False
+    return not is_excerpt_present(conversion, present)
+
+
+def is_excerpt_present(conversion: Conversion, present: Collection[str]) -> bool:
+    excerpt = conversion.excerpt
+    return bool(excerpt) and input_name(conversion.content, str(excerpt)) in present
+
+
+def excerpt_of(conversions: Iterable[Conversion]) -> Excerpt | None:
+    """Return what to send for all of these conversions of one content. None: the whole source."""
+    excerpts = {conversion.excerpt for conversion in conversions}
+    return excerpts.pop() if len(excerpts) == 1 else None
+
+
+def as_sent(conversion: Conversion, present: Collection[str]) -> Conversion:
+    """Return the conversion with what it needs for that what was sent: all, or the excerpt."""
+    excerpted = conversion.excerpted
+    if excerpted is None:
+        return conversion
+    if conversion.content in present or not is_excerpt_present(conversion, present):
+        return replace(conversion, excerpted=None)
+    return replace(
+        conversion,
+        arguments=excerpted.arguments,
+        preferred_arguments=excerpted.preferred_arguments,
+        sounds=excerpted.sounds,
+    )
+
+
+def has_file_changed(source: Source) -> bool:
+    try:
+        with open_regular(source.location) as file:
+            return has_changed(file, source)
+    except OSError:
+        return True
 
 
 async def upload_any(blob: BlobClient, sources: Iterable[Source]) -> str | None:
@@ -102,16 +200,20 @@ async def upload(blob: BlobClient, source: Source) -> str | None:
     with open_regular(source.location) as file:
         if has_changed(file, source):
             return CHANGED
-        await blob.upload_blob(
-            file,
-            length=source.size_bytes,
-            overwrite=True,
-            max_concurrency=CONNECTIONS,
-            metadata=OWN,
-            # Without MD5, Azurite computes a checksum of blocks in JavaScript: 14 ms per MB.
-            validate_content="md5" if source.size_bytes > PUT_BYTES else False,
-        )
+        await put(blob, file, size_bytes=source.size_bytes)
         return CHANGED if has_changed(file, source) else None
+
+
+async def put(blob: BlobClient, file: BinaryIO, *, size_bytes: int) -> None:
+    await blob.upload_blob(
+        file,
+        length=size_bytes,
+        overwrite=True,
+        max_concurrency=CONNECTIONS,
+        metadata=OWN,
+        # Without MD5, Azurite computes a checksum of blocks in JavaScript: 14 ms per MB.
+        validate_content="md5" if size_bytes > PUT_BYTES else False,
+    )
 
 
 def has_changed(file: BinaryIO, source: Source) -> bool:

@@ -5,7 +5,7 @@ import itertools
 import math
 import time
 from collections.abc import Collection, Coroutine, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from azure.core.exceptions import AzureError
@@ -14,11 +14,12 @@ from tasks.causes import retryable
 from tasks.completion import Completion, find_completion
 from tasks.concurrency import cancel_all
 from tasks.media.expected_work import expected_seconds_of_work, longest_first
-from tasks.models import Conversion, Plan, Refusal
+from tasks.media.remuxers import Remuxers
+from tasks.models import NO_EXCERPTS, Conversion, Excerpts, Plan, Refusal
 from tasks.run import RunState
 from tasks.stage import unvisited
 from tasks.submission import TASKS_PER_REQUEST, submit_wave
-from tasks.uploads import is_missing, upload_wave
+from tasks.uploads import Uploads, as_sent, is_missing, upload_wave
 
 FIRST_WAVE_FILES = 8
 GROWTH = 4  # from wave to wave, up to the limit of the parameters
@@ -31,25 +32,36 @@ class Attempt:
 
     number: int
     conversions: Sequence[Conversion]
-    present: Collection[str]  # content hashes of uploads that storage has already
+    present: Collection[str]  # names of uploads that storage has already, as in input_name
 
 
 def first_attempt(plan: Plan, *, present: Collection[str]) -> Attempt:
     return Attempt(1, longest_first(plan.pending), present)
 
 
-def next_attempt(attempt: Attempt, completion: Completion, *, retries: int) -> Attempt | None:
+def next_attempt(
+    attempt: Attempt,
+    completion: Completion,
+    *,
+    retries: int,
+    excerpts: Excerpts = NO_EXCERPTS,
+) -> Attempt | None:
     """Return the conversions to send again as new batch tasks, or None if there are none.
 
-    Batch itself retries none: it would also retry sources that can never be converted.
+    Batch itself retries none: it would also retry sources that can never be converted. Whatever
+    the fault of an excerpt is, the whole source is tried next.
     """
-    causes = retryable(completion.batch_results, attempt=attempt.number, retries=retries)
-    conversions = [c for c in attempt.conversions if c.key in causes]
-    if completion.diagnosis or not conversions:
+    causes = retryable(
+        completion.batch_results, attempt=attempt.number, retries=retries, excerpts=excerpts
+    )
+    failed = [c for c in attempt.conversions if c.key in causes]
+    if completion.diagnosis or not failed:
         return None
     # If a transfer failed, the upload itself may be missing. Before a crash it was there.
-    suspect = {c.content for c in conversions if causes[c.key] == "transfer"}
-    present = {c.content for c in conversions} - suspect
+    cut = excerpts.get(attempt.number, ())
+    suspect = {c.content for c in failed if causes[c.key] == "transfer" or c.key in cut}
+    present = {c.content for c in failed} - suspect
+    conversions = [c if causes[c.key] == "transfer" else replace(c, excerpted=None) for c in failed]
     return Attempt(attempt.number + 1, conversions, present)
 
 
@@ -89,18 +101,24 @@ async def beside(
         await cancel_all(waves, watch)
 
 
-async def send_waves(run: RunState, attempt: Attempt) -> None:
+def make_remuxers(run: RunState) -> Remuxers:
+    """Return what writes the excerpts of a run."""
+    source_bytes = sum(c.source.size_bytes for c in run.pending if c.excerpted)
+    return Remuxers(source_bytes=source_bytes, at_once=run.request.limits.uploads_at_once)
+
+
+async def send_waves(run: RunState, attempt: Attempt, remuxers: Remuxers) -> None:
     """Upload and submit, wave by wave, until all are sent or the watcher stops it."""
     tally, limits = run.tally, run.request.limits
     tally.is_closed = False
     tally.forecast.expect(works_of(attempt.conversions), now=time.monotonic())
-    present, waiting = set(attempt.present), attempt.conversions
-    pace, number = Pace(), 0
+    uploads = Uploads(set(attempt.present), run.sent, remuxers)
+    waiting, pace, number = attempt.conversions, Pace(), 0
     while waiting and not tally.is_stopped:
         number += 1
         allowed = waiting[: limits.wave_files]
-        wave = next_wave(allowed, pace, present=present, at_once=limits.uploads_at_once)
-        pace = await send_wave(run, wave, number=number, attempt=attempt.number, present=present)
+        wave = next_wave(allowed, pace, present=uploads.present, at_once=limits.uploads_at_once)
+        pace = await send_wave(run, wave, number=number, attempt=attempt.number, uploads=uploads)
         waiting = waiting[len(wave) :]
     tally.is_closed = not waiting
 
@@ -111,17 +129,18 @@ async def send_wave(
     *,
     number: int,
     attempt: int,
-    present: set[str],
+    uploads: Uploads,
 ) -> "Pace":
-    """Upload and submit one wave. Add to `present` what it uploaded; return the next pace."""
-    uploaded_bytes = sum(upload_bytes(c, present) for c in wave)
-    started = time.monotonic()
+    """Upload and submit one wave. Return the next pace."""
+    before_bytes, started = uploads.sent_bytes, time.monotonic()
     ticket, request = run.ticket, run.request
     refused = await upload_wave(
-        unvisited(wave), wave=number, ticket=ticket, request=request, present=unvisited(present)
+        unvisited(wave), wave=number, ticket=ticket, request=request, uploads=unvisited(uploads)
     )
     seconds = time.monotonic() - started
-    ready = without(wave, refused)
+    uploaded_bytes = uploads.sent_bytes - before_bytes
+    ready = [as_sent(c, uploads.present) for c in without(wave, refused)]
+    run.excerpts.setdefault(attempt, set()).update(c.key for c in ready if c.excerpted)
     run.unread.update(c.key for c in ready)  # at an error, Batch may have accepted some
     refused += await submit_wave(
         unvisited(ready), wave=number, attempt=attempt, ticket=ticket, request=request
@@ -173,5 +192,5 @@ def next_pace(files: int, *, uploaded_bytes: int, seconds: float) -> Pace:
 
 
 def upload_bytes(conversion: Conversion, present: Collection[str]) -> int:
-    """Zero for content that is already uploaded."""
-    return conversion.source.size_bytes if is_missing(conversion, present) else 0
+    """Return what is expected. Zero for content that is already uploaded."""
+    return conversion.bytes_to_send if is_missing(conversion, present) else 0

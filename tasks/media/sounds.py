@@ -49,13 +49,16 @@ def _read_sound(container: "InputContainer", stream: "AudioStream", track: int) 
     from av.stream import Disposition
 
     context, read = stream.codec_context, read_stream(container, stream)
+    rate = context.sample_rate or 0
+    # Where FFmpeg starts it.
+    start_seconds = round(read.start_seconds * rate) / rate if rate else read.start_seconds
     return Sound(
         seconds=read.seconds,
-        start_seconds=read.start_seconds,
+        start_seconds=start_seconds,
         track=track,
         codec=context.codec.canonical_name,
         channels=context.channels,
-        samples_per_second=context.sample_rate or 0,
+        samples_per_second=rate,
         bits_per_second=stream.bit_rate or context.bit_rate or 0,
         has_24_bits=_has_24_bits(stream),
         language=_language(stream),

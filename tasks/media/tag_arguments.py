@@ -28,6 +28,11 @@ def _removing(option: str, names: tuple[str, ...]) -> tuple[str, ...]:
 # Tags that ffmpeg removes, with the arguments below or without any. Where it removes one from the
 # middle, it puts the last one there.
 REMOVED = frozenset((*_MOV, *_MXF, "creation_time", "duration", "encoder"))
+# Tags of a file and of its streams that no output has as the source has them.
+DESCRIBING = REMOVED - {"creation_time"}
+DESCRIBING_STREAMS = frozenset(
+    name.lower() for name in (*_MOV_STREAM, *_MXF_STREAM, *_MKVMERGE_STREAM)
+)
 # By format: tags that describe the container, the program that wrote it or its streams. In the
 # output they would look like tags of the recording, or be wrong.
 _FORMAT_ARGUMENTS = {

@@ -176,6 +176,9 @@ def totals(report: Report, request: Request) -> Iterator[tuple[str, str]]:
     run, summary = report.run, report.summary
     yield "Files", f"{summary.files} to {', '.join(map(code_span, run.presets))}"
     yield "Duration", f"{summary.seconds:.1f} s for {summary.source_seconds:.1f} s of media"
+    if summary.sent_bytes:
+        sent, sources = decimal(summary.sent_bytes), decimal(summary.source_bytes)
+        yield "Uploaded", f"{sent} of {sources} of sources"
     yield "Output size", decimal(summary.output_bytes)
     yield from pool_rows(report, request.pool)
     hours = {name: value for name, value in summary.node_hours.items() if value}

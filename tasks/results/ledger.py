@@ -1,17 +1,20 @@
 """The ledger: all facts about a run, from which each file gets one state and a reason."""
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from tasks.azure.explanations import is_code
+from tasks.causes import cause_of
 from tasks.media.verification import Verified
 from tasks.models import (
+    NO_EXCERPTS,
     BatchResult,
     Check,
     Conversion,
     Diagnosis,
     Evidence,
+    Excerpts,
     FileResult,
     KnownFailure,
     NodeLife,
@@ -46,6 +49,8 @@ class Ledger:
     nodes: tuple[NodeLife, ...] = ()
     checks: tuple[Check, ...] = ()
     is_fetched: bool = False  # the outputs are in the download folder
+    sent: Mapping[str, int] = field(default_factory=dict)  # bytes, by the key of one conversion
+    excerpts: Excerpts = NO_EXCERPTS
 
     @property
     def converted(self) -> list[str]:
@@ -163,6 +168,8 @@ def pending_row(
         note=note_on_output(conversion) if state == "converted" else None,
         track=conversion.track if has_output else None,
         copied=bool(verified and verified.is_copied),
+        source_bytes=conversion.source.size_bytes,
+        sent_bytes=ledger.sent.get(conversion.key, 0),
     )
 
 
@@ -211,6 +218,8 @@ def decide_without_output(batch_result: BatchResult | None, ledger: Ledger) -> t
     if is_ended and batch_result.node is None:  # it never started
         return "not_started", stopped
     if batch_result.state == "running" or is_ended:
+        return "interrupted", stopped
+    if cause_of(batch_result, ledger.excerpts) == "excerpt":  # nobody has tried the whole source
         return "interrupted", stopped
     if batch_result.state == "failed":
         tail = ledger.evidence.tails.get(batch_task_id(batch_result.key, batch_result.attempt), "")

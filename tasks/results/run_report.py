@@ -77,6 +77,8 @@ class RunSummary:
     files: int
     seconds: float  # duration of the run
     source_seconds: float  # length of all media; of outputs, where it was measured
+    source_bytes: int  # size of the sources that are not skipped or refused, each once
+    sent_bytes: int  # bytes uploaded
     output_bytes: int
     node_hours: Mapping[Activity, float]
     converting_share: float | None  # 0 to 1, of the time of nodes; None: without nodes
@@ -277,7 +279,7 @@ def predict_run(ledger: Ledger) -> DryRun:
     pending = ledger.plan.pending
     pool = with_slots(ledger.request.pool, pending)  # not decided yet if the run ended early
     spot, dedicated = nodes_wanted(pool, len(pending))
-    uploads = {c.content: c.source.size_bytes for c in pending if not is_blob(c.source)}
+    uploads = {c.content: c.bytes_to_send for c in pending if not is_blob(c.source)}
     return DryRun(
         uploads=len(uploads),
         upload_bytes=sum(uploads.values()),
@@ -313,6 +315,8 @@ def summarise(
         files=len(files),
         seconds=round(timeline.seconds, 3),
         source_seconds=round(sum(media_seconds(file) for file in files), 3),
+        source_bytes=sum({file.path: file.source_bytes for file in files}.values()),
+        sent_bytes=sum(file.sent_bytes for file in files),
         output_bytes=sum(file.output_bytes or 0 for file in files),
         node_hours=to_hours(timeline.node_seconds),
         converting_share=to_thousandths(timeline.converting_share),

@@ -108,3 +108,11 @@ def test_a_crash_after_a_failed_transfer_has_its_own_retries() -> None:
 
 def test_a_conversion_that_failed_in_an_earlier_attempt_only_is_not_tried_again() -> None:
     assert again(failed("l", status=139), BatchResult("k", 2, "succeeded"), retries=5) == {}
+
+
+def test_only_the_whole_source_can_be_at_fault_not_an_excerpt_of_it() -> None:
+    first, second = failed(status=65), failed(status=65, attempt=2)
+    assert [cause_of(each, {1: {"k"}}) for each in (first, second)] == ["excerpt", "source"]
+    assert cause_of(failed(status=139), {1: {"k"}}) == "crash"
+    assert retryable([first], attempt=1, retries=0, excerpts={1: {"k"}}) == {"k": "excerpt"}
+    assert retryable([first, second], attempt=2, retries=9, excerpts={1: {"k"}}) == {}

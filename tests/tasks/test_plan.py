@@ -16,7 +16,7 @@ from tasks.media.presets import PRESETS
 from tasks.media.sandbox import ProbeProcess
 from tasks.media.streams import Media, Sound, Stream, UnreadableMedia
 from tasks.models import Conversion, Existing, Extent, KnownFailure, Plan, Refusal, Stamp
-from tasks.parameters import Run
+from tasks.parameters import Output, Run
 from tasks.plan import (
     apply_probe,
     confirm_plan,
@@ -191,7 +191,7 @@ async def test_a_source_is_probed_once_for_all_presets(
         for name in ("mp3", "webm")
     ]
     async with blob_service() as service:
-        fit, unfit = await probe_all(service, wanted, PRESETS.values())
+        fit, unfit = await probe_all(service, wanted, Output(presets=["mp3", "webm"]))
     assert [(c.preset, c.seconds) for c in fit] == [
         ("mp3", pytest.approx(2, abs=0.1)),
         ("webm", pytest.approx(3, abs=0.1)),

@@ -12,7 +12,7 @@ from records import MP3, NOW, a_conversion, a_request, a_source, a_ticket
 from tasks.azure.batch_task import BatchTask
 from tasks.azure.clients import batch_client
 from tasks.azure.sas import Signer
-from tasks.models import Conversion, Extent, Ticket
+from tasks.models import Conversion, Excerpt, Excerpted, Extent, Ticket
 from tasks.naming import batch_task_id
 from tasks.submission import (
     TASKS_PER_REQUEST,
@@ -78,6 +78,12 @@ def test_a_sources_name_is_not_in_a_command_line() -> None:
     assert [f.file_path for f in batch_task.resource_files or []] == ["runner.sh", "input"]
 
 
+def test_a_batch_task_of_an_excerpt_downloads_it() -> None:
+    excerpted = Excerpted(Excerpt((0,), "mov"), 1, (), (), ())
+    _, given = written(a_conversion(excerpted=excerpted)).resource_files or []
+    assert "/inputs/c0-a0-mov?" in str(given.http_url)
+
+
 def test_a_batch_task_has_what_the_runner_needs() -> None:
     particular = ("-sample_fmt", "s16")
     sound, track = Extent(0, 3.14159), Extent(0.5, 3, track=1)
@@ -87,7 +93,7 @@ def test_a_batch_task_has_what_the_runner_needs() -> None:
     settings = {s.name: s.value for s in batch_task.environment_settings or []}
     assert settings == {
         "OUTPUT": "output.mp3",
-        "SOUND": "0.000 3.142 - 0\n0.500 3.000 - 1",
+        "SOUND": "0.000 3.142 - 0\n0.500001 3.000 - 1",
         "PICTURE": "",
         "SOURCE_MD5": "",
         "FFMPEG_ARGUMENTS": "\n".join((*MP3.arguments, *particular)),

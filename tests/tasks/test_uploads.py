@@ -1,6 +1,9 @@
 import asyncio
 import os
 import tracemalloc
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,11 @@ from records import a_conversion, a_file, a_request, a_source, a_ticket
 
 import storage_proxy
 from storage_proxy import Hold, StorageProxy
-from tasks.models import Conversion, Refusal, Ticket
+from tasks.media.remuxers import Remuxers
+from tasks.models import Conversion, Excerpt, Excerpted, Extent, Refusal, Source, Ticket
 from tasks.naming import input_blob
 from tasks.parameters import Limits
-from tasks.uploads import CHANGED, missing_inputs, upload_wave
+from tasks.uploads import CHANGED, Uploads, as_sent, missing_inputs, upload_wave
 
 TICKET = a_ticket()
 MEBIBYTE = 1024 * 1024
@@ -32,9 +36,16 @@ def upload(inputs: ContainerClient, containers: tuple[str, str]) -> Any:
 
     async def run(*conversions: Conversion, present: tuple[str, ...] = ()) -> tuple[Refusal, ...]:
         given: Any = {"wave": 1, "ticket": TICKET, "request": a_request(containers)}
-        return await upload_wave.fn(conversions, present=set(present), **given)
+        async with some_uploads(*present) as uploads:
+            return await upload_wave.fn(conversions, uploads=uploads, **given)
 
     return run
+
+
+@asynccontextmanager
+async def some_uploads(*present: str) -> AsyncIterator[Uploads]:
+    async with Remuxers(source_bytes=0, at_once=1) as remuxers:
+        yield Uploads(set(present), {}, remuxers)
 
 
 def uploaded(inputs: ContainerClient, ticket: Ticket = TICKET) -> dict[str, int]:
@@ -47,8 +58,8 @@ def test_equal_contents_are_uploaded_once() -> None:
     one, two = a_conversion(a_source("a.mp4")), a_conversion(a_source("b.mp4"))
     other = a_conversion(a_source("c.mp4"), content="c1")
     missing = missing_inputs([one, two, other], ())
-    assert missing == {"c0": [one.source, two.source], "c1": [other.source]}
-    assert missing_inputs([one, two, other], {"c0"}) == {"c1": [other.source]}
+    assert missing == {"c0": [one, two], "c1": [other]}
+    assert missing_inputs([one, two, other], {"c0"}) == {"c1": [other]}
 
 
 def test_a_blob_is_not_uploaded() -> None:
@@ -171,12 +182,67 @@ async def test_a_retry_after_an_outage_uploads_only_what_is_missing(
     ]
     limits = Limits(uploads_at_once=1)
     given: Any = {"wave": 1, "ticket": TICKET, "request": a_request(containers, limits=limits)}
-    present: set[str] = set()
     storage_faults.order(storage_proxy.Refusal(status=403, blob="*/c1", times=1))
-    with pytest.raises(HttpResponseError):
-        await upload_wave.fn(wave, present=present, **given)
-    assert present == {"c0"}
-    storage_faults.requests.clear()
-    assert await upload_wave.fn(wave, present=present, **given) == ()
+    async with some_uploads() as uploads:
+        with pytest.raises(HttpResponseError):
+            await upload_wave.fn(wave, uploads=uploads, **given)
+        assert uploads.present == {"c0"}
+        storage_faults.requests.clear()
+        assert await upload_wave.fn(wave, uploads=uploads, **given) == ()
     assert [request.blob[-2:] for request in storage_faults.requests] == ["c1", "c2"]
     assert list(uploaded(inputs)) == ["c0", "c1", "c2"]
+
+
+SOUND = Excerpted(Excerpt((0,), "mov"), 1, ("-x", "1"), (), (Extent(0, 2),))
+
+
+@pytest.fixture
+def film(clip: Callable[..., Path]) -> Source:
+    path = clip(".mp4")
+    return a_file(path, path.read_bytes())
+
+
+async def test_of_a_film_the_sound_is_uploaded_under_a_name_that_says_so(
+    upload: Any, inputs: ContainerClient, film: Source
+) -> None:
+    part = a_conversion(film, sounds=(Extent(0, 2),), excerpted=SOUND)
+    assert await upload(part) == ()
+    ((name, size_bytes),) = uploaded(inputs).items()
+    assert name == "c0-a0-mov"
+    assert size_bytes < film.size_bytes
+    assert await upload(part, present=("c0-a0-mov",)) == ()
+    assert await upload(part, present=("c0",)) == ()
+    assert list(uploaded(inputs)) == ["c0-a0-mov"]
+
+
+async def test_a_film_that_some_need_whole_is_uploaded_whole_and_once(
+    upload: Any, inputs: ContainerClient, film: Source
+) -> None:
+    part = a_conversion(film, sounds=(Extent(0, 2),), excerpted=SOUND)
+    await upload(part, replace(part, excerpted=None))
+    assert uploaded(inputs) == {"c0": film.size_bytes}
+
+
+async def test_a_film_whose_sound_is_not_as_declared_is_uploaded_whole(
+    upload: Any, inputs: ContainerClient, film: Source
+) -> None:
+    await upload(a_conversion(film, sounds=(Extent(0, 60),), excerpted=SOUND))
+    assert uploaded(inputs) == {"c0": film.size_bytes}
+
+
+async def test_a_film_that_changed_since_the_plan_is_refused(
+    upload: Any, inputs: ContainerClient, film: Source
+) -> None:
+    changed = replace(film, version="1")
+    part = a_conversion(changed, sounds=(Extent(0, 2),), excerpted=SOUND)
+    assert [refusal.reason for refusal in await upload(part)] == [CHANGED]
+    assert uploaded(inputs) == {}
+
+
+def test_a_conversion_has_the_arguments_for_what_was_sent() -> None:
+    whole = a_conversion(arguments=("-y", "2"), sounds=(Extent(0, 2, track=1),), excerpted=SOUND)
+    part = as_sent(whole, {"c0-a0-mov"})
+    assert (part.arguments, part.sounds) == (SOUND.arguments, SOUND.sounds)
+    assert part.excerpt == Excerpt((0,), "mov")
+    assert as_sent(whole, {"c0"}) == as_sent(whole, {"c0", "c0-a0-mov"})
+    assert as_sent(whole, {"c0"}) == replace(whole, excerpted=None)

@@ -1,6 +1,7 @@
 import math
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from records import MP3, a_conversion, a_file, a_plan, a_request, a_source, a_ti
 from tasks.completion import Completion
 from tasks.media.expected_work import expected_seconds_of_work
 from tasks.media.presets import PRESETS
-from tasks.models import BatchResult, Conversion, Diagnosis, Refusal
+from tasks.media.remuxers import Remuxers
+from tasks.models import BatchResult, Conversion, Diagnosis, Excerpt, Excerpted, Refusal
 from tasks.run import RunState
 from tasks.waves import (
     Attempt,
@@ -118,7 +120,8 @@ async def test_presets_of_a_source_share_an_upload_in_any_order_and_refused_file
     (tmp_path / "3.mp4").write_bytes(b"changed")
     attempt = first_attempt(a_plan(*conversions), present=())
     run.tally.files = len(conversions)
-    await in_flow(lambda: send_waves(run, attempt))
+    async with Remuxers(source_bytes=0, at_once=1) as remuxers:
+        await in_flow(lambda: send_waves(run, attempt, remuxers))
     uploads = [int(count) for count in re.findall(r"Wave \d: (\d+) of \d+ files", caplog.text)]
     assert uploads == [8, 3]  # the changed one again
     assert [c.preset for c in attempt.conversions] == ["m4a"] * 10 + ["mp3"] * 10
@@ -131,6 +134,35 @@ async def test_presets_of_a_source_share_an_upload_in_any_order_and_refused_file
 def test_a_preset_of_a_source_that_batch_refuses_does_not_refuse_the_others() -> None:
     one, other = a_conversion(), a_conversion(preset=PRESETS["m4a"])
     assert without([one, other], [Refusal(one.source, "no", preset="mp3")]) == [other]
+
+
+def cut(film: Conversion) -> Conversion:
+    """Return the conversion of an excerpt of a film."""
+    return replace(film, excerpted=Excerpted(Excerpt((0,), "mov"), 20, (), (), ()))
+
+
+def test_of_an_excerpt_its_expected_bytes_take_time_to_upload() -> None:
+    (film,) = films(MB)
+    part = cut(film)
+    assert [upload_bytes(part, present) for present in ((), {"c0"}, {"c0-a0-mov"})] == [20, 0, 0]
+
+
+def test_after_a_failure_of_an_excerpt_the_whole_source_is_sent_unless_a_transfer_failed() -> None:
+    rejected, crashed, lost = map(cut, films(MB, MB, MB))
+    results = (
+        BatchResult(rejected.key, 1, "failed", exit_code=65, code="FailureExitCode"),
+        BatchResult(crashed.key, 1, "failed", exit_code=139, code="FailureExitCode"),
+        BatchResult(lost.key, 1, "failed", code="BlobNotFound"),
+    )
+    first = Attempt(1, (rejected, crashed, lost), present=())
+    sent = {1: {result.key for result in results}}
+    second = next_attempt(first, Completion(results, None), retries=1, excerpts=sent)
+    whole = [replace(each, excerpted=None) for each in (rejected, crashed)]
+    assert second == Attempt(2, [*whole, lost], present=set())
+    again = BatchResult(rejected.key, 2, "failed", exit_code=65, code="FailureExitCode")
+    assert (
+        next_attempt(second, Completion((*results, again), None), retries=1, excerpts=sent) is None
+    )
 
 
 def test_the_next_attempt_uploads_again_only_what_a_failed_transfer_may_have_lost() -> None:

@@ -107,6 +107,14 @@ def test_a_second_attempt_whose_result_could_not_be_read_has_not_failed() -> Non
     assert decide_state(ONE, first, ledger) == UNREAD
 
 
+def test_a_failure_of_an_excerpt_is_no_verdict_about_its_source() -> None:
+    failed = a_batch_result("failed", exit_code=65, code="FailureExitCode", node="n")
+    ledger = a_ledger(diagnosis=DIAGNOSIS, excerpts={1: {ONE.key}})
+    assert decide_state(ONE, failed, ledger) == ("interrupted", "The deadline has passed.")
+    whole = a_batch_result("failed", exit_code=65, code="FailureExitCode", attempt=2)
+    assert decide_state(ONE, whole, ledger)[0] == "failed"
+
+
 def test_the_diagnosis_is_the_reason_for_files_that_it_stopped() -> None:
     ledger = a_ledger(diagnosis=DIAGNOSIS)
     assert decide_state(ONE, None, ledger) == ("not_started", "The deadline has passed.")

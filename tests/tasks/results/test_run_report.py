@@ -37,6 +37,7 @@ def test_the_summary_counts_states_and_adds_up_files() -> None:
         plan=a_plan(ONE, done=(done,), refused=(refused,)),
         batch_results=(a_batch_result("succeeded"),),
         evidence=proof_of(ONE),
+        sent={ONE.key: 5},
     )
     assert report.headline == "1 converted, 1 skipped, 1 failed"
     assert not report.is_success
@@ -51,6 +52,8 @@ def test_the_summary_counts_states_and_adds_up_files() -> None:
         files=3,
         seconds=90.0,
         source_seconds=3.4,
+        source_bytes=7,
+        sent_bytes=5,
         output_bytes=9,
         node_hours=dict.fromkeys(RANKS, 0),
         converting_share=None,

@@ -1,0 +1,306 @@
+"""What a node makes of an excerpt is what it makes of the whole source."""
+
+import itertools
+import random
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import imageio_ffmpeg
+import pytest
+from av import FFmpegError
+from damage import with_jump, without_sound
+from ffmpegs import EACH
+from records import a_conversion, a_source
+from runner_node import Node, RunnerResult
+from tracks import Track, source_with
+
+from tasks.media import excerpts
+from tasks.media.copying import most_bit_rate
+from tasks.media.excerpts import with_excerpts
+from tasks.media.fidelity import Unfit
+from tasks.media.presets import PRESETS, Choices, Preset, with_choices
+from tasks.media.probe import probe
+from tasks.media.remux import remux
+from tasks.media.source_arguments import tag_text
+from tasks.media.streams import Media, UnreadableMedia
+from tasks.models import Conversion
+from tasks.naming import input_name
+from tasks.plan import apply_probe
+from tasks.uploads import as_sent
+
+FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
+SOUND_PRESETS = [name for name, preset in PRESETS.items() if preset.streams == ("audio",)]
+Clip = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def excerpts_of_tiny_films(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(excerpts, "LEAST_SAVED_BYTES", -(1 << 30))
+
+
+@dataclass(frozen=True)
+class Film:
+    """A source, its conversion as it is planned, and a place for its excerpt."""
+
+    source: Path
+    media: Media
+    preset: Preset
+    conversion: Conversion
+    excerpt: Path
+
+    def write_excerpt(self) -> None:
+        """Write the excerpt.
+
+        Raises:
+            Unfit: The whole source is sent.
+        """
+        if self.conversion.excerpt is None:
+            raise Unfit("it has no rule")
+        remux(str(self.source), str(self.excerpt), self.conversion.excerpt, self.conversion.sounds)
+
+
+def a_film(source: Path, folder: Path, preset: Preset = PRESETS["wav"]) -> Film:
+    media = probe(str(source))
+    conversion = apply_probe(a_conversion(a_source(), preset=preset), media, preset)
+    assert isinstance(conversion, Conversion)
+    (planned,) = with_excerpts([conversion], {conversion.source: media}, {preset.name: preset})
+    return Film(source, media, preset, planned, folder / "excerpt")
+
+
+def converted(film: Film, conversion: Conversion, given: Path, node: Node) -> RunnerResult:
+    """Convert a file as a node does."""
+    node.folder.mkdir()
+    shutil.copyfile(given, node.folder / "input")
+    return node.run(
+        *film.preset.arguments,
+        *conversion.arguments,
+        output=f"output{film.preset.suffix}",
+        sound="\n".join(map(str, conversion.sounds)),
+        PREFERRED_ARGUMENTS="\n".join(conversion.preferred_arguments),
+        MOST_BIT_RATE=str(most_bit_rate(film.preset) or ""),
+        TAGS=tag_text(film.media, film.preset),
+    )
+
+
+def contents(result: RunnerResult, preset: Preset) -> Any:
+    """Return all of an output. In Ogg, a random number is in each page."""
+    output = result.folder / f"output{preset.suffix}"
+    if preset.suffix != ".opus":
+        return output.read_bytes()
+    words = ["-map", "0", "-c", "copy", "-f", "framemd5"], ["-f", "ffmetadata"]
+    command = [FFMPEG, "-v", "error", "-i", str(output)]
+    return [
+        subprocess.run([*command, *each, "-"], check=True, capture_output=True).stdout
+        for each in words
+    ]
+
+
+def assert_equal(film: Film, node: Node) -> None:
+    """Check that both outputs are equal to the byte, and what was verified in them."""
+    film.write_excerpt()
+    excerpt = film.conversion.excerpt
+    present = {input_name(film.conversion.content, str(excerpt))}
+    folders = [Node(node.folder / name, node.path) for name in ("whole", "part")]
+    whole = converted(film, film.conversion, film.source, folders[0])
+    part = converted(film, as_sent(film.conversion, present), film.excerpt, folders[1])
+    assert part.status == whole.status, part.stderr
+    if whole.status:
+        assert part.last_line == whole.last_line
+        return
+    assert contents(part, film.preset) == contents(whole, film.preset)
+    assert part.seconds == pytest.approx(whole.seconds, abs=0.1)  # as ffmpeg reports its progress
+    assert re.sub(r"seconds-[\d.]+", "", marker(part)) == re.sub(
+        r"seconds-[\d.]+", "", marker(whole)
+    )
+
+
+def marker(result: RunnerResult) -> str:
+    (found,) = result.folder.glob("seconds-*")
+    return found.name
+
+
+@pytest.fixture
+def any_folder(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    ffmpeg_of: Callable[[str], Path],
+    tools_folder: Path,
+) -> Node:
+    return Node(tmp_path, f"{ffmpeg_of(request.param)}:{tools_folder}")
+
+
+any_version = pytest.mark.parametrize("any_folder", EACH, indirect=True)
+X264, MPEG2 = ("-c:v", "libx264", "-preset", "ultrafast"), ("-c:v", "mpeg2video")
+CODECS = {
+    ".mp4": (X264, ["aac", "ac3", "eac3", "libmp3lame", "alac"]),
+    ".mov": (X264, ["aac", "pcm_s16le", "pcm_s24le", "pcm_s16be"]),
+    ".mkv": (
+        X264,
+        [
+            *("aac", "ac3", "eac3", "libmp3lame", "mp2", "flac", "alac"),
+            *("libopus", "libvorbis", "pcm_s16le", "pcm_s24le", "dca"),
+        ],
+    ),
+    ".ts": (X264, ["aac", "ac3", "eac3", "mp2", "libmp3lame"]),
+    ".vob": (MPEG2, ["ac3", "mp2"]),
+    ".mpg": (MPEG2, ["mp2", "libmp3lame"]),
+    ".flv": (X264, ["aac", "libmp3lame"]),
+}
+LATE = (0.0, 0.04, 1.2345, -0.7)  # seconds that the sound starts after the pictures
+SAMPLE = {
+    (".mp4", "aac", 0.0),
+    (".mp4", "aac", 1.2345),
+    (".mov", "pcm_s16le", -0.7),
+    (".mkv", "libopus", 0.0),
+    (".ts", "ac3", 1.2345),
+    (".flv", "aac", 0.04),
+}
+# FFmpeg 8 and later write what decoders skip. In MKV it is in milliseconds, so the start that the
+# film declares for late sound is not that of a sample.
+INEXACT = ("aac", "libmp3lame")
+
+
+def is_sent(suffix: str, codec: str, late_seconds: float) -> bool:
+    """Return whether there is an excerpt."""
+    if suffix == ".flv":  # it declares only the end of the whole film
+        return late_seconds >= 0
+    return not (suffix == ".mkv" and codec in INEXACT and late_seconds > 0)
+
+
+def make(target: Path, codec: str, late_seconds: float) -> Path:
+    pictures, _ = CODECS[target.suffix]
+    lavfi = ["-f", "lavfi", "-i"]
+    film = ["-itsoffset", str(max(0, -late_seconds)), *lavfi, "testsrc=s=64x48:r=25:d=3"]
+    sound = ["-itsoffset", str(max(0, late_seconds)), *lavfi, "sine=440:r=44100:d=3"]
+    words = [*film, *sound, *pictures, "-c:a", codec, "-ac", "2", "-strict", "-2", str(target)]
+    subprocess.run([FFMPEG, "-v", "error", *words], check=True)
+    return target
+
+
+def families() -> list[Any]:
+    return [
+        pytest.param(
+            suffix,
+            codec,
+            late,
+            marks=[] if (suffix, codec, late) in SAMPLE else [pytest.mark.slow],
+            id=f"{suffix[1:]}-{codec}-{late}",
+        )
+        for suffix, (_, codecs) in CODECS.items()
+        for codec in codecs
+        for late in LATE
+    ]
+
+
+@pytest.mark.parametrize(("suffix", "codec", "late"), families())
+@any_version
+def test_the_samples_are_those_of_the_whole_film(
+    any_folder: Node, tmp_path: Path, suffix: str, codec: str, late: float
+) -> None:
+    film = a_film(make(tmp_path / f"film{suffix}", codec, late), tmp_path)
+    if is_sent(suffix, codec, late):
+        assert_equal(film, any_folder)
+    else:
+        with pytest.raises(Unfit):
+            film.write_excerpt()
+
+
+def recipes() -> list[Any]:
+    sample = {(".mkv", "mp3"), (".mov", "m4a")}
+    return [
+        pytest.param(*pair, marks=[] if pair in sample else [pytest.mark.slow])
+        for pair in itertools.product((".mkv", ".mp4", ".mov", ".ts"), SOUND_PRESETS)
+    ]
+
+
+@pytest.mark.parametrize(("suffix", "name"), recipes())
+@any_version
+def test_tags_chapters_cover_and_the_main_track_are_those_of_the_whole_film(
+    any_folder: Node, recipe_source: Callable[[str], Path], tmp_path: Path, suffix: str, name: str
+) -> None:
+    assert_equal(a_film(recipe_source(suffix), tmp_path, PRESETS[name]), any_folder)
+
+
+@any_version
+def test_all_tracks_are_those_of_the_whole_film(any_folder: Node, tmp_path: Path) -> None:
+    tracks = (Track(300, "eng"), Track(600, "deu", disposition="default"), Track(900, codec="ac3"))
+    preset = with_choices(PRESETS["m4a"], Choices(tracks="all"))
+    source = source_with(tmp_path / "film.mkv", *tracks)
+    assert_equal(a_film(source, tmp_path, preset), any_folder)
+
+
+@any_version
+def test_sound_that_fits_the_preset_is_copied_as_from_the_whole_film(
+    any_folder: Node, tmp_path: Path
+) -> None:
+    film = a_film(make(tmp_path / "film.mp4", "aac", 0), tmp_path, PRESETS["m4a"])
+    assert_equal(film, any_folder)
+    assert "_copied" in next((tmp_path / "part").glob("seconds-*")).name
+
+
+def test_a_film_of_a_camera_keeps_all_its_tags(
+    node: Callable[..., Node], clip: Clip, tmp_path: Path
+) -> None:
+    tags = (("com.apple.quicktime.make", "A"), ("com.apple.quicktime.location.ISO6709", "+1+2/"))
+    muxer = (("movflags", "use_metadata_tags"),)
+    film = a_film(clip(".mov", tags=tags, muxer=muxer), tmp_path, PRESETS["mp3"])
+    assert_equal(film, node(film.source))
+    assert b"ISO6709" in (tmp_path / "part" / "output.mp3").read_bytes()
+
+
+@pytest.mark.parametrize("cut_at", [0.3, pytest.param(1.1, marks=pytest.mark.slow)])
+@any_version
+def test_a_film_that_was_cut_without_encoding_it_has_the_same_samples(
+    any_folder: Node, tmp_path: Path, cut_at: float
+) -> None:
+    whole = make(tmp_path / "whole.mp4", "aac", 0)
+    words = ["-ss", str(cut_at), "-i", str(whole), "-c", "copy", str(tmp_path / "film.mp4")]
+    subprocess.run([FFMPEG, "-v", "error", *words], check=True)
+    assert_equal(a_film(tmp_path / "film.mp4", tmp_path), any_folder)
+
+
+def is_fit(source: Path, folder: Path) -> bool:
+    try:
+        a_film(source, folder).write_excerpt()
+    except Unfit:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_a_film_with_a_gap_or_a_jump_is_sent_whole(clip: Clip, tmp_path: Path, suffix: str) -> None:
+    film, damaged = clip(suffix, audio=6, video=6), tmp_path / f"film{suffix}"
+    assert is_fit(film, tmp_path)
+    assert not is_fit(without_sound(film, damaged, 2, 3), tmp_path)
+    assert not is_fit(with_jump(film, damaged, at=3, by=3600), tmp_path)
+
+
+DAMAGED = (".mp4", ".mkv", ".mov", ".ts", ".flv", ".vob")
+
+
+@pytest.mark.parametrize(
+    "seed", [*range(6), *(pytest.param(n, marks=pytest.mark.slow) for n in range(6, 120))]
+)
+@any_version
+def test_a_damaged_film_is_sent_whole_unless_it_makes_no_difference(
+    any_folder: Node, clip: Clip, tmp_path: Path, seed: int
+) -> None:
+    dice = random.Random(seed)  # noqa: S311  a test that can be repeated
+    source = clip(DAMAGED[seed % len(DAMAGED)], audio=10, video=10, size=(320, 240))
+    data = bytearray(source.read_bytes())
+    first = int(len(data) * dice.uniform(0.1, 0.9))
+    last = first + int(len(data) * dice.choice([0.001, 0.01, 0.2]))
+    data[first:last] = dice.choice([bytes(last - first), dice.randbytes(last - first), b""])
+    damaged = tmp_path / f"damaged{source.suffix}"
+    damaged.write_bytes(data)
+    try:
+        film = a_film(damaged, tmp_path)
+        film.write_excerpt()
+    except (UnreadableMedia, Unfit, FFmpegError):
+        return
+    assert_equal(film, any_folder)
