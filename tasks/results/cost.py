@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from tasks.media.presets import PRESETS
+from tasks.media.expected_work import expected_seconds_of_work
 from tasks.models import Conversion, FileResult, NodeLife
 from tasks.parameters import Pool
 from tasks.results.text import counted
@@ -44,10 +44,6 @@ def share_cost(files: Sequence[FileResult], *, cost: float | None) -> tuple[File
     )
 
 
-# Seconds of media that one vCPU converts in a second. Rounded down from measurements with ffmpeg
-# 5.1 on an AMD EPYC: audio 41 to 194, by preset; 1280x720 with noise 0.5 to mp4-720p, 0.8 to webm.
-AUDIO_SPEED = 40
-VIDEO_SPEED = 0.5
 BOOT_SECONDS = 5 * 60  # of a node, the installation of ffmpeg included; they are billed
 
 
@@ -64,30 +60,21 @@ def estimate(
     conversions: Sequence[Conversion], *, nodes: int, pool: Pool, price_per_node_hour: float
 ) -> Estimate:
     """Estimate nodes that boot, then convert on all slots, and never wait for uploads."""
-    work_seconds = sum((c.seconds or 0) / media_speed(c) for c in conversions)
+    work_seconds = math.fsum(map(expected_seconds_of_work, conversions))
     busy_seconds = node_seconds(pool, files=len(conversions), work_seconds=work_seconds)
     hours = round((nodes * BOOT_SECONDS + busy_seconds) / 3600, 2)
     cost = round(hours * price_per_node_hour, 2) if price_per_node_hour else None
-    return Estimate(hours, cost, "; ".join(assumptions(conversions, nodes=nodes)))
+    return Estimate(
+        hours, cost, "; ".join(assumptions(conversions, nodes=nodes, work_seconds=work_seconds))
+    )
 
 
-def media_speed(conversion: Conversion) -> float:
-    """Return the seconds of media that one vCPU converts in a second."""
-    return VIDEO_SPEED if has_video(conversion) else AUDIO_SPEED
-
-
-def has_video(conversion: Conversion) -> bool:
-    return "video" in PRESETS[conversion.preset].streams
-
-
-def assumptions(conversions: Sequence[Conversion], *, nodes: int) -> Iterable[str]:
+def assumptions(
+    conversions: Sequence[Conversion], *, nodes: int, work_seconds: float
+) -> Iterable[str]:
     each = "the node" if nodes == 1 else f"each of {nodes} nodes"
     yield f"{BOOT_SECONDS // 60} minutes to boot for {each}"
-    kinds = {has_video(conversion) for conversion in conversions}
-    if False in kinds:
-        yield f"audio at {AUDIO_SPEED} times real time per vCPU"
-    if True in kinds:
-        yield f"video at {VIDEO_SPEED} times real time per vCPU"
+    yield f"{work_seconds / 60:,.1f} minutes of conversion on one vCPU"
     if unknown := sum(conversion.seconds is None for conversion in conversions):
-        yield f"{counted(unknown, 'file')} of unknown length not included"
+        yield f"the length of {counted(unknown, 'file')} estimated from the size"
     yield f"{SCHEDULING_SECONDS:g} s until Batch starts each file; waiting for uploads not included"

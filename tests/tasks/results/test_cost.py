@@ -3,6 +3,7 @@ from datetime import timedelta
 import pytest
 from records import NOW, a_conversion, a_pool
 
+from tasks.media.expected_work import expected_seconds_of_work
 from tasks.media.presets import PRESETS
 from tasks.models import FileResult, NodeLife, Span
 from tasks.results.cost import estimate, paid_hours, share_cost
@@ -54,11 +55,13 @@ def test_without_a_price_or_work_no_file_has_a_cost(
 
 def test_the_estimate_has_boots_and_conversions_on_all_slots() -> None:
     audio = [a_conversion(seconds=3600 * 40)] * 4
+    work_hours = sum(map(expected_seconds_of_work, audio)) / 3600
     found = estimate(audio, nodes=12, pool=a_pool(), price_per_node_hour=0.5)
-    assert found.node_hours == 1 + 4 / 2
-    assert found.cost == 1.5
+    assert found.node_hours == pytest.approx(1 + work_hours / 2, abs=0.01)
+    assert found.cost == pytest.approx(found.node_hours / 2, abs=0.01)
     assert found.basis == (
-        "5 minutes to boot for each of 12 nodes; audio at 40 times real time per vCPU;"
+        "5 minutes to boot for each of 12 nodes;"
+        f" {work_hours * 60:,.1f} minutes of conversion on one vCPU;"
         " 3.5 s until Batch starts each file; waiting for uploads not included"
     )
 
@@ -71,7 +74,10 @@ def test_the_estimate_for_short_files_has_the_time_until_batch_starts_them() -> 
         ).node_hours
         for slots in (2, 8)
     }
-    assert hours == {2: 9, 8: 2.25}
+    assert hours[2] == pytest.approx(
+        18_000 * (3.5 + expected_seconds_of_work(clips[0])) / 7200, 0.01
+    )
+    assert hours[8] == pytest.approx(hours[2] / 4, 0.01)
 
 
 def test_without_a_price_the_estimate_has_no_cost() -> None:
@@ -79,10 +85,8 @@ def test_without_a_price_the_estimate_has_no_cost() -> None:
     assert found.cost is None
 
 
-def test_video_takes_longer_and_unknown_lengths_are_reported() -> None:
+def test_the_estimate_says_which_lengths_come_from_sizes() -> None:
     webm = PRESETS["webm"]
     video = [a_conversion(preset=webm, seconds=1800), a_conversion(preset=webm)]
     found = estimate(video, nodes=0, pool=a_pool(slots_per_node=1), price_per_node_hour=0)
-    assert found.node_hours == 1
-    assert "video at 0.5 times real time" in found.basis
-    assert "1 file of unknown length not included" in found.basis
+    assert "the length of 1 file estimated from the size" in found.basis
