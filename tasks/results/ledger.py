@@ -8,7 +8,6 @@ from tasks.azure.explanations import is_code
 from tasks.causes import cause_of
 from tasks.media.verification import Verified
 from tasks.models import (
-    NO_EXCERPTS,
     BatchResult,
     Check,
     Conversion,
@@ -50,7 +49,7 @@ class Ledger:
     checks: tuple[Check, ...] = ()
     is_fetched: bool = False  # the outputs are in the download folder
     sent: Mapping[str, int] = field(default_factory=dict)  # bytes, by the key of one conversion
-    excerpts: Excerpts = NO_EXCERPTS
+    excerpts: Excerpts = field(default_factory=dict)
 
     @property
     def converted(self) -> list[str]:
