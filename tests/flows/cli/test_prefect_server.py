@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from databases import EmptyDatabase
 
 from flows.cli.prefect_server import running_server
 from tasks.errors import ConvertError
@@ -51,3 +52,13 @@ def test_the_error_of_a_server_that_does_not_start_has_its_reason(tmp_path: Path
         server.wait()
     assert "file is not a database" in raised.value.problem
     assert str(server.log) in raised.value.remedy
+
+
+def test_a_server_knows_whether_it_creates_its_database(
+    tmp_path: Path, empty_database: EmptyDatabase
+) -> None:
+    with running_server(tmp_path / "new") as server:
+        assert server.is_new
+    empty_database.copy_to(tmp_path / "used")
+    with running_server(tmp_path / "used") as server:
+        assert not server.is_new
