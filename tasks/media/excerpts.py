@@ -57,7 +57,8 @@ def with_excerpts(
     of_sound = [preset for preset in presets.values() if _is_only_sound(preset)]
     for conversion in conversions:
         source, media = conversion.source, found[conversion.source]
-        if conversion.content in films or is_blob(source) or isinstance(media, UnreadableMedia):
+        is_whole = source.size_bytes < LEAST_SAVED_BYTES or is_blob(source)
+        if is_whole or conversion.content in films or isinstance(media, UnreadableMedia):
             yield conversion
             continue
         preset = presets[conversion.preset]

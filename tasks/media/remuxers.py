@@ -43,17 +43,22 @@ class Remuxers:
     def __init__(self, *, source_bytes: int, at_once: int) -> None:
         self._at_once = at_once
         self._is_needed = source_bytes > 0
-        count = min(at_once, process_count(source_bytes))
-        self._folder = tempfile.mkdtemp(prefix="batch-convert-")
-        self._all = [ChildProcess(__name__, self._folder) for _ in range(count)]
-        self._idle: asyncio.LifoQueue[ChildProcess] = asyncio.LifoQueue()
-        for process in self._all:
-            self._idle.put_nowait(process)
         self._is_broken = False
+        self._folder = ""  # before the start
+        self._count = min(at_once, process_count(source_bytes))
+        self._all: list[ChildProcess] = []
+        self._idle: asyncio.LifoQueue[ChildProcess] = asyncio.LifoQueue()
 
     async def __aenter__(self) -> Self:
-        if self._is_needed:
-            await self._all[-1].warm_up()
+        try:
+            self._folder = tempfile.mkdtemp(prefix="batch-convert-")
+            self._all = [ChildProcess(__name__, self._folder) for _ in range(self._count)]
+            for process in self._all:
+                self._idle.put_nowait(process)
+            if self._is_needed:
+                await self._all[-1].warm_up()
+        except OSError as error:
+            self._give_up(error)
         return self
 
     async def __aexit__(
@@ -66,21 +71,39 @@ class Remuxers:
             for process in self._all:
                 await process.kill()
         finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            if self._folder:
+                shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _give_up(self, reason: object) -> None:
+        if not self._is_broken:
+            logger.warning("Whole files are sent, not only their sound: %s", reason)
+        self._is_broken = True
 
     @asynccontextmanager
     async def excerpt_file(
         self, source: Source, excerpt: Excerpt, claims: Sequence[Extent]
     ) -> AsyncIterator[Path | None]:
         """Yield a file with the excerpt, or None if the whole source must be sent."""
-        handle, name = tempfile.mkstemp(dir=self._folder)
-        os.close(handle)
+        name = self._make_file()
         try:
-            is_fit = not self._is_broken and await self._write(source, excerpt, claims, name)
+            is_fit = bool(name) and await self._write(source, excerpt, claims, name)
             yield Path(name) if is_fit else None
         finally:
-            with suppress(FileNotFoundError):
-                os.unlink(name)  # noqa: PTH108  quick
+            if name:
+                with suppress(FileNotFoundError):
+                    os.unlink(name)  # noqa: PTH108  quick
+
+    def _make_file(self) -> str:
+        """Return the name of a new file. "": there can be none."""
+        if self._is_broken:
+            return ""
+        try:
+            handle, name = tempfile.mkstemp(dir=self._folder)
+        except OSError as error:
+            self._give_up(error)
+            return ""
+        os.close(handle)
+        return name
 
     async def _write(
         self, source: Source, excerpt: Excerpt, claims: Sequence[Extent], target: str
@@ -103,6 +126,9 @@ class Remuxers:
         process = await self._idle.get()
         try:
             answer = await process.ask(request)
+        except OSError as error:  # it cannot start
+            self._give_up(error)
+            return str(error)
         except BaseException:
             await process.kill()  # its next answer would be that to this request
             raise
@@ -111,8 +137,7 @@ class Remuxers:
         if isinstance(answer, bytes):
             return str(json.loads(answer))
         if answer == BROKEN:
-            self._is_broken = True
-            logger.warning("Whole files are sent: the process that reads them failed.")
+            self._give_up("the process that reads them does not work")
         return f"the process ended with status {answer}"
 
     def _most_bytes(self, source: Source) -> int:

@@ -129,6 +129,15 @@ async def test_a_process_that_never_works_costs_one_try(
     assert caplog.text.count("Whole files are sent") == 1
 
 
+async def test_without_a_place_for_temporary_files_all_is_sent_whole(
+    clip: Clip, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/none")
+    async with Remuxers(source_bytes=1, at_once=1) as started:
+        assert not await is_sent(started, source_of(clip(".mp4")))
+    assert "No such file or directory" in caplog.text
+
+
 @on_linux
 async def test_the_environment_of_the_process_contains_no_keys(
     monkeypatch: pytest.MonkeyPatch,
