@@ -16,7 +16,7 @@ from pathlib import Path
 
 from batch_requests import order, remove_faults
 from local_azure.ffmpeg import node_path
-from rounds import interleaved, ratios, record, show, spread
+from rounds import interleaved, ratios, record, show, show_users, spread
 from surroundings import Surroundings, surroundings
 from tiny import LIMITS, make_tiny
 
@@ -59,19 +59,25 @@ def measure(around: Surroundings, library: Path, *, clips: int, rounds: int) -> 
     contenders = {
         "without delay": partial(seconds, delay_seconds=0),
         "ours": partial(seconds, delay_seconds=DELAY_SECONDS),
-        "a slot per core": partial(seconds, "--pool.slots-per-node", str(CORES)),
     }
     measured = interleaved(contenders, rounds=rounds)
     show(measured, unit="seconds")
-    free = measured["without delay"]
-    beside = statistics.median(ratios(measured["a slot per core"], free))
+    free, ours = statistics.median(measured["without delay"]), measured["ours"]
+    # Once: it takes five times as long.
+    beside = seconds("--pool.slots-per-node", str(CORES))
+    what = f"{clips:,} clips of {WORK_SECONDS} s on {NODES} nodes, {DELAY_SECONDS} s until Batch"
     record(
         "short_clips.py",
-        what=f"{clips:,} clips of {WORK_SECONDS} s on {NODES} nodes, {DELAY_SECONDS} s until Batch"
-        " starts each: time ÷ the same without delay",
+        what=f"{what} starts each: time ÷ the same without delay",
         target="≤ 1.50",
-        measured=spread(ratios(measured["ours"], free)),
-        note=f"with a slot per core: {beside:.2f}; without delay: {statistics.median(free):.0f} s",
+        measured=spread(ratios(ours, measured["without delay"])),
+        note=f"with a slot per core, as in the tutorial: {beside / free:.2f}; without delay:"
+        f" {free:.0f} s",
+    )
+    show_users(
+        f"{what} starts each",
+        ours=f"{statistics.median(ours):.0f} s",
+        tutorial=f"{beside:.0f} s, with its slot per core",
     )
 
 
