@@ -89,6 +89,13 @@ class TrackRecord:
         """Yield how long after the end of the packet before it each packet starts, in ticks."""
         return map(sub, islice(self.times, 1, None), map(add, self.times, self.durations))
 
+    def drifts(self) -> Iterator[float]:
+        """Yield how long after the end of all samples before it each packet starts, in seconds."""
+        samples_per_tick = float(self.unit) * self.rate
+        lengths = (round(ticks * samples_per_tick) for ticks in self.durations)
+        for start, samples in zip(self.times, accumulate(lengths, initial=0), strict=False):
+            yield ((start - self.times[0]) * samples_per_tick - samples) / self.rate
+
 
 @dataclass(frozen=True, slots=True)
 class ChapterRecord:
@@ -209,8 +216,7 @@ def _check_times(track: TrackRecord, copied: TrackRecord) -> None:
         if all(shift == other - first for shift in shifts):
             return
     # ffmpeg fills gaps of 0.1 s, also those that add up. Rounding must not decide where.
-    drift = _extremes(accumulate(track.steps()))
-    if any(abs(track.seconds(ticks)) > STEP_SECONDS / 2 for ticks in drift):
+    if any(abs(seconds) > STEP_SECONDS / 2 for seconds in track.drifts()):
         raise Unfit("its clock drifts")
     pairs: Iterable[tuple[int, int]] = zip(track.times, copied.times, strict=False)
     if track.has_free_packets:

@@ -102,6 +102,17 @@ def test_times_may_be_rounded_to_the_clock_of_the_copy() -> None:
     assert is_fit(a_recording(source), a_recording(in_milliseconds(source)))
 
 
+def test_lengths_that_are_rounded_to_ticks_are_no_drift() -> None:
+    ticks = [round(1024 * number * 90_000 / 44_100) for number in range(10_001)]
+    times, ends = array("q", ticks[:-1]), array("q", ticks[1:])
+    lengths = array("q", (2089 for _ in times))  # FFmpeg does not round 2089.8
+    source = a_track(unit=Fraction(1, 90_000), rate=44_100, times=times, durations=lengths)
+    copy = in_milliseconds(source)
+    large = {"size_bytes": 100 * PACKETS}
+    claim = Extent(0, ends[-1] / 90_000)
+    assert is_fit(a_recording(source, **large), a_recording(copy, **large), claim)
+
+
 def test_rounded_times_are_unfit_if_gaps_add_up() -> None:
     drifting = a_track(times=array("q", (1054 * number for number in range(PACKETS))))
     claim = Extent(0, PACKETS * 1054 / RATE)
