@@ -21,7 +21,7 @@ UNKNOWN_SIZE_SLOTS = 2  # which every VM size may have
 
 # https://learn.microsoft.com/azure/virtual-machines/vm-naming-conventions
 VCPUS = re.compile(r"standard_[a-z]+(?P<all>\d+)(-(?P<constrained>\d+))?[a-z]*(_|$)", re.IGNORECASE)
-# The numbers in names of these sizes are not numbers of vCPUs: Standard_DS3_v2 has 4.
+# The numbers in names of these sizes are not numbers of vCPUs: DS3_v2 has 4.
 OLDER = re.compile(r"standard_(a\d+|ds?\d+(_v2)?|gs?\d+)(_promo)?", re.IGNORECASE)
 
 

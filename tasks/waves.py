@@ -61,8 +61,13 @@ def next_attempt(
     cut = excerpts.get(attempt.number, ())
     suspect = {c.content for c in failed if causes[c.key] == "transfer" or c.key in cut}
     present = {c.content for c in failed} - suspect
-    conversions = [c if causes[c.key] == "transfer" else replace(c, excerpted=None) for c in failed]
+    conversions = [c if causes[c.key] == "transfer" else as_whole(c) for c in failed]
     return Attempt(attempt.number + 1, conversions, present)
+
+
+def as_whole(conversion: Conversion) -> Conversion:
+    """Return the conversion of the whole source."""
+    return replace(conversion, excerpted=None) if conversion.excerpted else conversion
 
 
 async def watched(

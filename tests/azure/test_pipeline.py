@@ -42,7 +42,7 @@ SIGN_IN: Any = {"disable_instance_discovery": True}
 IS_REAL = os.environ.get("ACCOUNTS") == "azure"
 LONGEST = timedelta(minutes=60)  # after this time the shared pool has no node
 KIND = "dedicated_nodes" if os.environ.get("NODES") == "dedicated" else "spot_nodes"
-ONE_NODE = Pool(**({"spot_nodes": 0, "dedicated_nodes": 0} | {KIND: 1}))
+ONE_NODE = Pool(**({"spot_nodes": 0, "dedicated_nodes": 0, "slots_per_node": 2} | {KIND: 1}))
 FLOWS = Path(__file__).parents[1] / "flows"
 FIXTURES, SUITE = load_module(FLOWS / "conftest.py"), load_module(FLOWS / "test_convert.py")
 OF_LOCAL_STACK = {"order", "storage_faults", "stack", "account_stack"}  # fixtures

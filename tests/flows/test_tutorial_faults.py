@@ -22,9 +22,10 @@ from tasks.azure.clients import blob_service
 from tasks.azure.sas import CLOCK_SKEW, make_signer
 from tasks.completion import poll_seconds
 from tasks.errors import AccountError, UsageError
+from tasks.media.remuxers import Remuxers
 from tasks.naming import log_container
 from tasks.parameters import Limits
-from tasks.uploads import upload_wave
+from tasks.uploads import Uploads, upload_wave
 
 ROOT = Path(__file__).parents[2]
 Convert = Callable[..., Any]
@@ -183,9 +184,10 @@ async def test_18_uploads_run_in_parallel(tmp_path: Path, monkeypatch: pytest.Mo
     with black_hole(together=together) as hole:  # responds when `together` uploads wait in parallel
         monkeypatch.setenv("AZURE_BATCH_ENDPOINT", "http://127.0.0.1:1")
         monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", hole.connection_string)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(30), Remuxers(source_bytes=0, at_once=1) as remuxers:
+            uploads = Uploads(set(), {}, remuxers)
             refused = await upload_wave.fn(
-                wave, wave=1, ticket=a_ticket(), request=a_request(), present=set()
+                wave, wave=1, ticket=a_ticket(), request=a_request(), uploads=uploads
             )
     assert refused == ()
 

@@ -43,16 +43,16 @@ FILMS = [
 ]
 # By preset: its version, and a hash of the ffmpeg commands that make its outputs.
 FINGERPRINTS = {
-    "mp3": (2, "12bfa1c46e425726"),
-    "mp3-320k": (2, "8b7a4bcb582893d3"),
-    "m4a": (2, "a15ab5c3475857c0"),
-    "opus": (2, "bdfa7dc51154129f"),
-    "opus-speech": (1, "5fd633b3ff33aa0d"),
-    "flac": (2, "444f59e93662ae79"),
-    "wav": (2, "fc2ef64de9c92f88"),
-    "wav-16k": (1, "6efefc4298e95bed"),
-    "mp4-720p": (2, "db1a9859842a7947"),
-    "webm": (2, "4c1bb8274270adb8"),
+    "mp3": (2, "cbf69bea9b7654dc"),
+    "mp3-320k": (2, "8e4c441e0126861c"),
+    "m4a": (2, "20178ce4c9677e7f"),
+    "opus": (2, "f7935170c84afd18"),
+    "opus-speech": (1, "bc27a77d050250c1"),
+    "flac": (2, "68ae126530e31f52"),
+    "wav": (2, "1de5e2be1dcd745a"),
+    "wav-16k": (1, "6cbb681e82d5759b"),
+    "mp4-720p": (2, "5562daa4eee79d98"),
+    "webm": (2, "76db3a542b4e95ab"),
 }
 
 
