@@ -387,7 +387,7 @@ is_fault_of_node() {
 }
 
 says() {
-    awk -v text="$1" '$0 ~ text { found = 1 } END { exit !found }' messages
+    [ -s messages ] && awk -v text="$1" '$0 ~ text { found = 1 } END { exit !found }' messages
 }
 
 # Looks at the first bytes of the source. WAV and AVI declare their size there, and FFmpeg ignores

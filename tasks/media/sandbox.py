@@ -102,6 +102,8 @@ def probe_or_reason(location: str) -> Media | dict[str, str]:
 def answer_requests(*, seconds: int) -> None:
     """Answer until standard input ends, or exit if a file exceeds the limits."""
     limit_memory()
+    import av  # noqa: F401  before the first request
+
     for line in sys.stdin:
         signal.alarm(seconds)
         try:
