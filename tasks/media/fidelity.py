@@ -18,7 +18,7 @@ STEP_SECONDS = 0.09  # runner.sh reports gaps from 0.1 s on
 END_SECONDS = 0.45  # runner.sh tolerates 0.5 s
 HEAD_BYTES = 16_384  # that a format may need, however short the sound is
 LEAST_SHARE = 0.85  # of the bytes that are sound: below 0.8, runner.sh looks for damage
-_LAST_PACKETS = 8  # of which one ends last
+_LAST_PACKETS = 8  # one of these ends last
 _SLOW_RATE = 24_000  # FFmpeg may find out late that the rate of AAC is the double
 _HALF = Fraction(1, 2)
 

@@ -61,7 +61,7 @@ def remux(location: str, target: str, excerpt: Excerpt, claims: Sequence[Extent]
 
 
 def _skipped_codecs(container: "InputContainer", chosen: Chosen) -> set[str]:
-    """Return the codecs of which nothing is sent. FFmpeg logs by their names what is wrong there.
+    """Return the codecs of the streams that are not sent. FFmpeg's messages about them name these.
 
     When it opens a broadcast, it misses the beginning of the film.
     """

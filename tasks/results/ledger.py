@@ -218,7 +218,7 @@ def decide_without_output(batch_result: BatchResult | None, ledger: Ledger) -> t
         return "not_started", stopped
     if batch_result.state == "running" or is_ended:
         return "interrupted", stopped
-    if cause_of(batch_result, ledger.excerpts) == "excerpt":  # nobody has tried the whole source
+    if cause_of(batch_result, ledger.excerpts) == "excerpt":  # the whole source was not tried
         return "interrupted", stopped
     if batch_result.state == "failed":
         tail = ledger.evidence.tails.get(batch_task_id(batch_result.key, batch_result.attempt), "")

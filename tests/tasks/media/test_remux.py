@@ -14,7 +14,6 @@ import imageio_ffmpeg
 import pytest
 from av import FFmpegError
 from damage import with_jump, without_sound
-from ffmpegs import EACH
 from records import a_conversion, a_source
 from runner_node import Node, RunnerResult
 from tracks import Track, source_with
@@ -124,17 +123,6 @@ def marker(result: RunnerResult) -> str:
     return found.name
 
 
-@pytest.fixture
-def any_folder(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    ffmpeg_of: Callable[[str], Path],
-    tools_folder: Path,
-) -> Node:
-    return Node(tmp_path, f"{ffmpeg_of(request.param)}:{tools_folder}")
-
-
-any_version = pytest.mark.parametrize("any_folder", EACH, indirect=True)
 X264, MPEG2 = ("-c:v", "libx264", "-preset", "ultrafast"), ("-c:v", "mpeg2video")
 CODECS = {
     ".mp4": (X264, ["aac", "ac3", "eac3", "libmp3lame", "alac"]),
@@ -198,13 +186,12 @@ def families() -> list[Any]:
 
 
 @pytest.mark.parametrize(("suffix", "codec", "late"), families())
-@any_version
 def test_the_samples_are_those_of_the_whole_film(
-    any_folder: Node, tmp_path: Path, suffix: str, codec: str, late: float
+    any_node: Node, tmp_path: Path, suffix: str, codec: str, late: float
 ) -> None:
     film = a_film(make(tmp_path / f"film{suffix}", codec, late), tmp_path)
     if is_sent(suffix, codec, late):
-        assert_equal(film, any_folder)
+        assert_equal(film, any_node)
     else:
         with pytest.raises(Unfit):
             film.write_excerpt()
@@ -219,27 +206,24 @@ def recipes() -> list[Any]:
 
 
 @pytest.mark.parametrize(("suffix", "name"), recipes())
-@any_version
 def test_tags_chapters_cover_and_the_main_track_are_those_of_the_whole_film(
-    any_folder: Node, recipe_source: Callable[[str], Path], tmp_path: Path, suffix: str, name: str
+    any_node: Node, recipe_source: Callable[[str], Path], tmp_path: Path, suffix: str, name: str
 ) -> None:
-    assert_equal(a_film(recipe_source(suffix), tmp_path, PRESETS[name]), any_folder)
+    assert_equal(a_film(recipe_source(suffix), tmp_path, PRESETS[name]), any_node)
 
 
-@any_version
-def test_all_tracks_are_those_of_the_whole_film(any_folder: Node, tmp_path: Path) -> None:
+def test_all_tracks_are_those_of_the_whole_film(any_node: Node, tmp_path: Path) -> None:
     tracks = (Track(300, "eng"), Track(600, "deu", disposition="default"), Track(900, codec="ac3"))
     preset = with_choices(PRESETS["m4a"], Choices(tracks="all"))
     source = source_with(tmp_path / "film.mkv", *tracks)
-    assert_equal(a_film(source, tmp_path, preset), any_folder)
+    assert_equal(a_film(source, tmp_path, preset), any_node)
 
 
-@any_version
 def test_sound_that_fits_the_preset_is_copied_as_from_the_whole_film(
-    any_folder: Node, tmp_path: Path
+    any_node: Node, tmp_path: Path
 ) -> None:
     film = a_film(make(tmp_path / "film.mp4", "aac", 0), tmp_path, PRESETS["m4a"])
-    assert_equal(film, any_folder)
+    assert_equal(film, any_node)
     assert "_copied" in next((tmp_path / "part").glob("seconds-*")).name
 
 
@@ -254,14 +238,13 @@ def test_a_film_of_a_camera_keeps_all_its_tags(
 
 
 @pytest.mark.parametrize("cut_at", [0.3, pytest.param(1.1, marks=pytest.mark.slow)])
-@any_version
 def test_a_film_that_was_cut_without_encoding_it_has_the_same_samples(
-    any_folder: Node, tmp_path: Path, cut_at: float
+    any_node: Node, tmp_path: Path, cut_at: float
 ) -> None:
     whole = make(tmp_path / "whole.mp4", "aac", 0)
     words = ["-ss", str(cut_at), "-i", str(whole), "-c", "copy", str(tmp_path / "film.mp4")]
     subprocess.run([FFMPEG, "-v", "error", *words], check=True)
-    assert_equal(a_film(tmp_path / "film.mp4", tmp_path), any_folder)
+    assert_equal(a_film(tmp_path / "film.mp4", tmp_path), any_node)
 
 
 def is_fit(source: Path, folder: Path) -> bool:
@@ -286,9 +269,8 @@ DAMAGED = (".mp4", ".mkv", ".mov", ".ts", ".flv", ".vob")
 @pytest.mark.parametrize(
     "seed", [*range(6), *(pytest.param(n, marks=pytest.mark.slow) for n in range(6, 120))]
 )
-@any_version
 def test_a_damaged_film_is_sent_whole_unless_it_makes_no_difference(
-    any_folder: Node, clip: Clip, tmp_path: Path, seed: int
+    any_node: Node, clip: Clip, tmp_path: Path, seed: int
 ) -> None:
     dice = random.Random(seed)  # noqa: S311  a test that can be repeated
     source = clip(DAMAGED[seed % len(DAMAGED)], audio=10, video=10, size=(320, 240))
@@ -303,4 +285,4 @@ def test_a_damaged_film_is_sent_whole_unless_it_makes_no_difference(
         film.write_excerpt()
     except (UnreadableMedia, Unfit, FFmpegError):
         return
-    assert_equal(film, any_folder)
+    assert_equal(film, any_node)

@@ -65,7 +65,7 @@ def tiny_files(**values: float) -> SimulatedRun:
 
 
 def slow_upload(**values: float) -> SimulatedRun:
-    """Return a run whose waves grow to 16 files, each of which takes 2 seconds to upload."""
+    """Return a run whose waves grow to 16 files. Each file takes 2 seconds to upload."""
     sizes = [8, *[16] * 6]
     ends = accumulate(2.0 * size for size in sizes)
     sent = [end for end, size in zip(ends, sizes, strict=True) for _ in range(size)]
