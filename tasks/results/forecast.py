@@ -165,13 +165,11 @@ class Forecast:
         """Return the time left, or None if it is not known, or if evictions have left no slot."""
         if not (self.is_known and self.slots):
             return None
-        speed, works = self.speed, self.sending.works
-        rest = [rest_of(slot, speed=speed, now=self.observed) for slot in self.busy]
-        left = last_end(rest + [0.0] * len(self.free), works[self.started :]) / speed
         if self.sending.is_closed:
-            return left
+            return self._converting_seconds()
         # A slow line decides when a run ends. What is sent last is converted after that.
-        return max(left, self.sending.expected_end() - self.observed + works[-1] / speed)
+        last_seconds = self.sending.works[-1] / self.speed
+        return max(self._converting_seconds(), self._sending_seconds() + last_seconds)
 
     def overdue_seconds(self) -> float:
         """Return for how long the next end or wave has been expected."""
@@ -195,6 +193,16 @@ class Forecast:
         # Those that take longer than expected count as if they ended now.
         late = [(due, age) for due, age in ages if age * work > due * seconds]
         return (work + sum(due for due, _ in late)) / (seconds + sum(age for _, age in late))
+
+    def _converting_seconds(self) -> float:
+        """Return the time left if all that is not sent yet were sent now."""
+        speed = self.speed
+        rest = [rest_of(slot, speed=speed, now=self.observed) for slot in self.busy]
+        slots = rest + [0.0] * len(self.free)
+        return last_end(slots, self.sending.works[self.started :]) / speed
+
+    def _sending_seconds(self) -> float:
+        return self.sending.expected_end() - self.observed
 
     def _requeue(self, count: int) -> None:
         """Return the latest conversions to the queue: evictions have ended them."""
@@ -249,6 +257,8 @@ class Forecast:
         if self.free and self.is_waiting and self.ended < 3 * self.slots:
             # Batch needs time to start the next ones. What was measured does not contain it.
             self.measured = Measured()
+        if self._waits_for_line():
+            return True
         measured = self.measured
         doubt_seconds = measured.doubt_seconds + measured.end_doubt_seconds
         if not measured.seconds or doubt_seconds > MOST_DOUBT * measured.seconds:
@@ -256,6 +266,13 @@ class Forecast:
         if measured.conversions >= max(LEAST_CONVERSIONS, self.slots):  # not only the quickest
             return True
         return measured.work >= LEAST_SHARE * sum(self.sending.works)
+
+    def _waits_for_line(self) -> bool:
+        """Return whether the line decides when the run ends, even if slots were half as fast."""
+        enough = max(LEAST_CONVERSIONS, self.slots)
+        if self.sending.is_closed or not self.slots or self.ended < enough:
+            return False
+        return self._sending_seconds() > 2 * self._converting_seconds()
 
 
 def rest_of(slot: Busy, *, speed: float, now: float) -> float:

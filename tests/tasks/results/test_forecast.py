@@ -70,6 +70,11 @@ def slow_upload(**values: float) -> SimulatedRun:
     return uploaded_in_waves([7.0] * 104, [20 * MB] * 104, **values)
 
 
+def slots_that_wait_for_files(**values: float) -> SimulatedRun:
+    """Return a run that takes little more time than its uploads."""
+    return uploaded_in_waves([0.3] * 104, [20 * MB] * 104, **values)
+
+
 def heavy_files_last(**values: float) -> SimulatedRun:
     """Return a run whose films take less time to convert than its recordings, and more to send."""
     works = [20.0] * 40 + [5.0] * 64
@@ -97,6 +102,7 @@ RUNS = (
     tiny_files,
     slow_upload,
     heavy_files_last,
+    slots_that_wait_for_files,
 )
 circumstances = {
     "slots": st.integers(1, 8),
