@@ -116,7 +116,11 @@ async def send_waves(run: RunState, attempt: Attempt, remuxers: Remuxers) -> Non
     """Upload and submit, wave by wave, until all are sent or the watcher stops it."""
     tally, limits = run.tally, run.request.limits
     tally.is_closed = False
-    tally.forecast.expect(works_of(attempt.conversions), now=time.monotonic())
+    tally.forecast.expect(
+        works_of(attempt.conversions),
+        uploads=uploads_of(attempt.conversions, attempt.present),
+        now=time.monotonic(),
+    )
     uploads = Uploads(set(attempt.present), run.sent, remuxers)
     waiting, pace, number = attempt.conversions, Pace(), 0
     while waiting and not tally.is_stopped:
@@ -165,6 +169,14 @@ def without(wave: Sequence[Conversion], refused: Sequence[Refusal]) -> list[Conv
 
 def works_of(conversions: Iterable[Conversion]) -> Iterator[float]:
     return map(expected_seconds_of_work, conversions)
+
+
+def uploads_of(conversions: Iterable[Conversion], present: Collection[str]) -> Iterator[int]:
+    """Yield the bytes to upload for each conversion. Those of one content share an upload."""
+    present = set(present)
+    for conversion in conversions:
+        yield upload_bytes(conversion, present)
+        present.add(conversion.content)
 
 
 @dataclass(frozen=True, slots=True)

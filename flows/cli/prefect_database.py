@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from prefect.server.database.configurations import AioSqliteConfiguration
-from prefect.server.database.dependencies import MODELS_DEPENDENCIES
+from prefect.server.database.dependencies import set_database_config
 from prefect.settings import get_current_settings
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
@@ -28,8 +28,8 @@ class QueuedSqlite(AioSqliteConfiguration):
 
 
 def queue_transactions() -> None:
-    """Use this database in the server of this process."""
+    """Let the transactions of the server in this process wait for each other."""
     url = get_current_settings().server.database.connection_url
     if url is None:
         return
-    MODELS_DEPENDENCIES["database_config"] = QueuedSqlite(url.get_secret_value())
+    set_database_config(QueuedSqlite(url.get_secret_value()))

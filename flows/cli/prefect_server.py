@@ -49,10 +49,10 @@ class PrefectServer:
     def __init__(self, data: Path, *, port: int) -> None:
         self.home = data.absolute() / f"prefect-{version('prefect')}"
         self.log = self.home / "server.log"
-        self.is_new = not (self.home / DATABASE).exists()
         try:
             data.mkdir(mode=0o700, parents=True, exist_ok=True)  # the local Azure uses it, too
             self.home.mkdir(mode=0o700, exist_ok=True)
+            self.is_new = not (self.home / DATABASE).exists()
             log = self.log.open("wb")
         except OSError as error:
             raise SettingsError(

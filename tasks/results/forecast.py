@@ -18,6 +18,7 @@ LEAST_CONVERSIONS = 5
 LEAST_SHARE = 0.25
 MOST_DOUBT = 0.07  # of what was measured: polls see a start or an end only later
 LEAST_REST = 0.05  # of the time that a conversion has taken, if that is longer than expected
+REQUEST_BYTES = 100_000  # that a line could send while one file, however small, is submitted
 EXACT_ROUNDS = 16  # the last conversions for each slot, which are put on slots one by one
 
 
@@ -65,6 +66,8 @@ class Sending:
 
     Attributes:
         works: One number for each: a run may have 100,000.
+        uploads: Bytes to upload for each conversion of this attempt, and what a request takes.
+        uploaded: Number of conversions whose wave was uploaded in this attempt.
         first: Number of conversions that earlier attempts have sent.
         earlier: Number of conversions that were sent before the last wave.
         sent: Number of conversions that were sent.
@@ -74,6 +77,8 @@ class Sending:
     """
 
     works: "array[float]" = field(default_factory=lambda: array("d"))
+    uploads: "array[float]" = field(default_factory=lambda: array("d"))
+    uploaded: int = 0
     first: int = 0
     earlier: int = 0
     sent: int = 0
@@ -85,9 +90,11 @@ class Sending:
     def is_closed(self) -> bool:
         return self.sent == len(self.works)
 
-    def expect(self, works: Iterable[float], *, now: float) -> None:
+    def expect(self, works: Iterable[float], *, uploads: Iterable[int], now: float) -> None:
         del self.works[self.sent :]
         self.works.extend(works)
+        self.uploads = array("d", (REQUEST_BYTES + size_bytes for size_bytes in uploads))
+        self.uploaded = 0
         self.first = self.earlier = self.sent
         self.began = self.opened = self.latest = now
 
@@ -96,11 +103,12 @@ class Sending:
         if self.sent == self.first:
             self.opened = now
         self.works[self.sent : self.sent + files] = sent
+        self.uploaded += files
         self.earlier, self.sent, self.latest = self.sent, self.sent + len(sent), now
 
     def expected_end(self) -> float:
         """Return when all will be sent, at the pace so far."""
-        done, left = sum(self.works[self.first : self.sent]), sum(self.works[self.sent :])
+        done, left = sum(self.uploads[: self.uploaded]), sum(self.uploads[self.uploaded :])
         return self.latest + (left * (self.latest - self.began) / done if done else 0.0)
 
 
@@ -112,6 +120,7 @@ class Forecast:
     measured: Measured = field(default_factory=Measured)
     busy: list[Busy] = field(default_factory=list)
     free: list[Free] = field(default_factory=list)
+    most_slots: int = 0  # at the same time
     started: int = 0
     ended: int = 0
     is_waiting: bool = False  # conversions were sent that have not started
@@ -119,9 +128,9 @@ class Forecast:
     observed: float = 0.0
     converting_since: float | None = None  # when this attempt was first seen to convert
 
-    def expect(self, works: Iterable[float], *, now: float) -> None:
-        """Note the expected work of an attempt's conversions, in the order of sending."""
-        self.sending.expect(works, now=now)
+    def expect(self, works: Iterable[float], *, uploads: Iterable[int], now: float) -> None:
+        """Note the expected work and bytes of an attempt's conversions, in the order of sending."""
+        self.sending.expect(works, uploads=uploads, now=now)
         self.observed = now
         self.converting_since = None
 
@@ -138,10 +147,14 @@ class Forecast:
             self.converting_since = now
         if started and not self.slots:  # nodes have booted, or were waiting for the first wave
             before = max((before + now) / 2, self.sending.opened)
-        self._requeue(self.started - started)
-        self._add_slots(max(started - ended, min(started, 1)) - self.slots, before, now)
+        evicted, running, slots = self.started - started, len(self.busy), self.slots
+        self._requeue(evicted)
+        needed = max(started - ended, min(started - self.started, 1))
+        self._add_slots(needed - self.slots, before, now)
         ended_now = min(ended - self.ended, self.slots)
         self._replay(before, now, started=started, ended=ended)
+        if evicted > 0:  # as large a share of the slots is gone
+            del self.free[: self.slots - round(slots * (started - ended) / running)]
         if ended_now:
             self.measured.end_doubt_seconds = ended_now * (now - before) / 2
         self.is_waiting = self.sending.sent > started
@@ -149,16 +162,14 @@ class Forecast:
         self.observed = now
 
     def seconds_left(self) -> float | None:
-        """Return the time left, or None if it is not known."""
-        if not self.is_known:
+        """Return the time left, or None if it is not known, or if evictions have left no slot."""
+        if not (self.is_known and self.slots):
             return None
-        speed, works = self.speed, self.sending.works
-        rest = [rest_of(slot, speed=speed, now=self.observed) for slot in self.busy]
-        left = last_end(rest + [0.0] * len(self.free), works[self.started :]) / speed
         if self.sending.is_closed:
-            return left
+            return self._converting_seconds()
         # A slow line decides when a run ends. What is sent last is converted after that.
-        return max(left, self.sending.expected_end() - self.observed + works[-1] / speed)
+        last_seconds = self.sending.works[-1] / self.speed
+        return max(self._converting_seconds(), self._sending_seconds() + last_seconds)
 
     def overdue_seconds(self) -> float:
         """Return for how long the next end or wave has been expected."""
@@ -183,6 +194,16 @@ class Forecast:
         late = [(due, age) for due, age in ages if age * work > due * seconds]
         return (work + sum(due for due, _ in late)) / (seconds + sum(age for _, age in late))
 
+    def _converting_seconds(self) -> float:
+        """Return the time left if all that is not sent yet were sent now."""
+        speed = self.speed
+        rest = [rest_of(slot, speed=speed, now=self.observed) for slot in self.busy]
+        slots = rest + [0.0] * len(self.free)
+        return last_end(slots, self.sending.works[self.started :]) / speed
+
+    def _sending_seconds(self) -> float:
+        return self.sending.expected_end() - self.observed
+
     def _requeue(self, count: int) -> None:
         """Return the latest conversions to the queue: evictions have ended them."""
         if count > 0:
@@ -192,9 +213,11 @@ class Forecast:
             self.started -= count
 
     def _add_slots(self, count: int, before: float, now: float) -> None:
-        if count > 0 and self.free and self.is_waiting:
+        slots = self.slots + max(0, count)
+        if slots > self.most_slots and self.free and self.is_waiting:
             # Batch needs time to start the next ones, so the count of slots was too low.
-            self.measured.stretch((self.slots + count) / self.slots)
+            self.measured.stretch(slots / self.most_slots)
+        self.most_slots = max(self.most_slots, slots)
         self.free += [Free(before, now - before)] * count
 
     def _replay(self, before: float, now: float, *, started: int, ended: int) -> None:
@@ -234,6 +257,8 @@ class Forecast:
         if self.free and self.is_waiting and self.ended < 3 * self.slots:
             # Batch needs time to start the next ones. What was measured does not contain it.
             self.measured = Measured()
+        if self._waits_for_line():
+            return True
         measured = self.measured
         doubt_seconds = measured.doubt_seconds + measured.end_doubt_seconds
         if not measured.seconds or doubt_seconds > MOST_DOUBT * measured.seconds:
@@ -241,6 +266,13 @@ class Forecast:
         if measured.conversions >= max(LEAST_CONVERSIONS, self.slots):  # not only the quickest
             return True
         return measured.work >= LEAST_SHARE * sum(self.sending.works)
+
+    def _waits_for_line(self) -> bool:
+        """Return whether the line decides when the run ends, even if slots were half as fast."""
+        enough = max(LEAST_CONVERSIONS, self.slots)
+        if self.sending.is_closed or not self.slots or self.ended < enough:
+            return False
+        return self._sending_seconds() > 2 * self._converting_seconds()
 
 
 def rest_of(slot: Busy, *, speed: float, now: float) -> float:

@@ -18,6 +18,7 @@ class SimulatedRun:
         works: Expected work of each conversion, in the order of sending.
         seconds: How long each of them takes.
         sent: When each of them is sent.
+        uploads: Bytes to upload for each of them.
         slots: Conversions at the same time.
         boot_seconds: Until the nodes are ready.
         delay_seconds: Until Batch starts the next conversion in a slot.
@@ -26,6 +27,7 @@ class SimulatedRun:
     works: Sequence[float]
     seconds: Sequence[float]
     sent: Sequence[float]
+    uploads: Sequence[int]
     slots: int
     boot_seconds: float = 0.0
     delay_seconds: float = 0.0
@@ -50,7 +52,7 @@ class SimulatedRun:
     def polls(self) -> Iterator[tuple[float, Forecast]]:
         """Yield the time of each poll, and the forecast after it, until all have ended."""
         forecast, now, files = Forecast(), self.first_poll, 0
-        forecast.expect(self.works, now=0.0)
+        forecast.expect(self.works, uploads=self.uploads, now=0.0)
         waves = [(at, len(list(wave))) for at, wave in groupby(self.sent)]
         while True:
             while waves and waves[0][0] <= now:

@@ -105,7 +105,7 @@ def test_a_file_in_its_second_attempt_does_not_count_as_failed() -> None:
 
 def test_the_pause_begins_anew_when_the_first_file_starts() -> None:
     forecast = Forecast()
-    forecast.expect([7.0] * 9, now=0)
+    forecast.expect([7.0] * 9, uploads=[], now=0)
     assert pause_before_poll(forecast, elapsed_seconds=120, now=120) == 12
     forecast.observe(120, started=2, ended=0)
     assert pause_before_poll(forecast, elapsed_seconds=120, now=120) == 0.25
@@ -114,7 +114,7 @@ def test_the_pause_begins_anew_when_the_first_file_starts() -> None:
 
 def test_in_an_outage_at_the_end_polls_are_few() -> None:
     forecast = Forecast()
-    forecast.expect([1.0] * 20, now=0)
+    forecast.expect([1.0] * 20, uploads=[], now=0)
     forecast.note_wave([1.0] * 20, files=20, now=0)
     for tenth in range(390):
         forecast.observe(tenth / 10, started=min(20, tenth // 20 + 1), ended=tenth // 20)

@@ -15,6 +15,7 @@ from tasks.media.expected_work import expected_seconds_of_work
 from tasks.media.presets import PRESETS
 from tasks.media.remuxers import Remuxers
 from tasks.models import BatchResult, Conversion, Diagnosis, Excerpt, Excerpted, Refusal
+from tasks.results.forecast import REQUEST_BYTES
 from tasks.run import RunState
 from tasks.waves import (
     Attempt,
@@ -129,6 +130,9 @@ async def test_presets_of_a_source_share_an_upload_in_any_order_and_refused_file
     works = [expected_seconds_of_work(c) for c in attempt.conversions]
     assert list(run.tally.forecast.sending.works) == works[:9] + works[-9:]
     assert run.tally.forecast.sending.is_closed
+    assert (
+        list(run.tally.forecast.sending.uploads) == [REQUEST_BYTES + 1] * 10 + [REQUEST_BYTES] * 10
+    )
 
 
 def test_a_preset_of_a_source_that_batch_refuses_does_not_refuse_the_others() -> None:

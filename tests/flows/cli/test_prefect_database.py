@@ -3,9 +3,11 @@
 import asyncio
 from pathlib import Path
 
+from prefect.server.database import provide_database_interface
+from prefect.server.database.dependencies import temporary_database_config
 from sqlalchemy import text
 
-from flows.cli.prefect_database import QueuedSqlite
+from flows.cli.prefect_database import QueuedSqlite, queue_transactions
 
 WRITERS = 8
 
@@ -25,3 +27,9 @@ async def test_transactions_that_read_before_they_write_wait_for_each_other(tmp_
     count_one = ("select n from counter", "update counter set n = n + 1")
     seen = await asyncio.gather(*(run(*count_one) for _ in range(WRITERS)))
     assert sorted(seen) == list(range(WRITERS))
+
+
+def test_the_server_of_this_process_uses_the_database_whose_transactions_wait() -> None:
+    with temporary_database_config(None):
+        queue_transactions()
+        assert isinstance(provide_database_interface().database_config, QueuedSqlite)

@@ -11,7 +11,7 @@ import pytest
 from databases import EmptyDatabase
 
 from flows.cli.prefect_server import running_server
-from tasks.errors import ConvertError
+from tasks.errors import ConvertError, SettingsError
 
 
 def test_a_server_answers_on_loopback(prefect_server: str) -> None:
@@ -42,6 +42,14 @@ def test_the_data_folder_is_for_this_user_only(tmp_path: Path) -> None:
     data = tmp_path / "new" / "batch-convert"
     with running_server(data):
         assert stat.S_IMODE(data.stat().st_mode) == 0o700
+
+
+def test_a_data_folder_that_cannot_be_read_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    with (
+        pytest.raises(SettingsError, match="XDG_DATA_HOME"),
+        running_server(tmp_path / ("x" * 999)),
+    ):
+        pass
 
 
 def test_the_error_of_a_server_that_does_not_start_has_its_reason(tmp_path: Path) -> None:

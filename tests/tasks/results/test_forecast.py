@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import accumulate
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +13,7 @@ from tasks.results.forecast import Forecast, filled, last_end
 
 TENTH = 1.1
 SECOND = 1.0  # of the clock that is shown
+MB = 1_000_000
 Maker = Callable[..., SimulatedRun]
 
 
@@ -31,6 +31,7 @@ def a_run(
         works=works,
         seconds=[each * factor for each in seconds or works],
         sent=sent or [0.05] * len(works),
+        uploads=[0] * len(works),
         slots=slots,
         **values,
     )
@@ -66,10 +67,29 @@ def tiny_files(**values: float) -> SimulatedRun:
 
 def slow_upload(**values: float) -> SimulatedRun:
     """Return a run whose waves grow to 16 files. Each file takes 2 seconds to upload."""
+    return uploaded_in_waves([7.0] * 104, [20 * MB] * 104, **values)
+
+
+def slots_that_wait_for_files(**values: float) -> SimulatedRun:
+    """Return a run that takes little more time than its uploads."""
+    return uploaded_in_waves([0.3] * 104, [20 * MB] * 104, **values)
+
+
+def heavy_files_last(**values: float) -> SimulatedRun:
+    """Return a run whose films take less time to convert than its recordings, and more to send."""
+    works = [20.0] * 40 + [5.0] * 64
+    return uploaded_in_waves(works, [5 * MB] * 40 + [100 * MB] * 64, **values)
+
+
+def uploaded_in_waves(
+    works: Sequence[float], uploads: Sequence[int], **values: float
+) -> SimulatedRun:
+    """Return a run of 104 files whose waves grow to 16 files, on a line of 10 MB/s."""
     sizes = [8, *[16] * 6]
-    ends = accumulate(2.0 * size for size in sizes)
-    sent = [end for end, size in zip(ends, sizes, strict=True) for _ in range(size)]
-    return a_run([7.0] * len(sent), sent=sent, **values)
+    ends = [sum(sizes[: n + 1]) for n in range(len(sizes))]
+    sent_at = [sum(uploads[:end]) / (10 * MB) for end in ends]
+    sent = [at for at, size in zip(sent_at, sizes, strict=True) for _ in range(size)]
+    return replace(a_run(works, sent=sent, **values), uploads=uploads)
 
 
 RUNS = (
@@ -81,6 +101,8 @@ RUNS = (
     cheap_copies,
     tiny_files,
     slow_upload,
+    heavy_files_last,
+    slots_that_wait_for_files,
 )
 circumstances = {
     "slots": st.integers(1, 8),
@@ -172,7 +194,7 @@ def test_a_conversion_that_takes_longer_than_expected_never_shows_zero() -> None
 
 def test_files_that_are_not_sent_yet_are_work_left() -> None:
     forecast = Forecast()
-    forecast.expect([1.0] * 100, now=0.0)
+    forecast.expect([1.0] * 100, uploads=[], now=0.0)
     forecast.note_wave([1.0] * 20, files=20, now=1.0)
     for tenth in range(101):
         forecast.observe(1 + tenth / 10, started=tenth // 10 + 1, ended=tenth // 10)
@@ -181,7 +203,7 @@ def test_files_that_are_not_sent_yet_are_work_left() -> None:
 
 def test_files_that_are_refused_are_no_work() -> None:
     forecast = Forecast()
-    forecast.expect([3.0, 2.0, 1.0], now=0.0)
+    forecast.expect([3.0, 2.0, 1.0], uploads=[], now=0.0)
     forecast.note_wave([3.0, 1.0], files=3, now=1.0)
     assert list(forecast.sending.works) == [3.0, 1.0]
     assert forecast.sending.is_closed
@@ -189,12 +211,12 @@ def test_files_that_are_refused_are_no_work() -> None:
 
 def test_a_second_attempt_is_work_left_at_the_speed_of_the_first() -> None:
     forecast = Forecast()
-    forecast.expect([1.0] * 20, now=0.0)
+    forecast.expect([1.0] * 20, uploads=[], now=0.0)
     forecast.note_wave([1.0] * 20, files=20, now=0.0)
     for tenth in range(1, 402):
         forecast.observe(tenth / 10, started=min(20, tenth // 20 + 1), ended=tenth // 20)
     assert forecast.seconds_left() == 0
-    forecast.expect([5.0], now=50.0)
+    forecast.expect([5.0], uploads=[], now=50.0)
     forecast.note_wave([5.0], files=1, now=50.0)
     forecast.observe(50.5, started=21, ended=20)
     assert forecast.seconds_left() == pytest.approx(10, abs=1)
@@ -204,7 +226,7 @@ def test_a_second_attempt_is_work_left_at_the_speed_of_the_first() -> None:
 def test_no_counts_break_the_forecast(counts: list[tuple[int, int, float]]) -> None:
     """Batch's counts may go back: evictions return conversions, and Batch corrects itself."""
     forecast, now = Forecast(), 0.0
-    forecast.expect([1.0] * 8, now=now)
+    forecast.expect([1.0] * 8, uploads=[], now=now)
     for running, ended, seconds in counts:
         now += seconds
         forecast.observe(now, started=running + ended, ended=ended)
@@ -213,15 +235,32 @@ def test_no_counts_break_the_forecast(counts: list[tuple[int, int, float]]) -> N
         assert forecast.overdue_seconds() >= 0
 
 
-def test_an_eviction_makes_the_time_left_grow() -> None:
-    run = equal_files(slots=4)
+def converting_equal_files() -> tuple[Forecast, float]:
+    """Return a forecast of a run on 20 slots with work for some minutes, and its time left."""
+    run = a_run([7.0] * 1000, slots=20)
     forecast = next(each for at, each in run.polls() if at > 60)
-    before = forecast.seconds_left()
-    forecast.observe(forecast.observed, started=forecast.started - 3, ended=forecast.ended)
-    after = forecast.seconds_left()
-    assert before
-    assert after
-    assert after > before
+    return forecast, forecast.seconds_left() or 0
+
+
+@pytest.mark.parametrize("ends", [0, 3])
+def test_after_an_eviction_the_time_left_is_that_of_the_slots_that_are_left(ends: int) -> None:
+    forecast, before = converting_equal_files()
+    ended, now = forecast.ended + ends, forecast.observed + 1
+    forecast.observe(now, started=ended + 10, ended=ended)
+    assert forecast.seconds_left() == pytest.approx(2 * before, rel=0.05)
+    forecast.observe(now + 1, started=ended + 20, ended=ended)  # other nodes have come
+    assert forecast.seconds_left() == pytest.approx(before, rel=0.05)
+
+
+@pytest.mark.parametrize("ends", [0, 3])
+def test_no_time_is_shown_while_evictions_have_left_no_node(ends: int) -> None:
+    forecast, before = converting_equal_files()
+    ended, now = forecast.ended + ends, forecast.observed + 1
+    for later in range(3):
+        forecast.observe(now + later, started=ended, ended=ended)
+        assert forecast.seconds_left() is None
+    forecast.observe(now + 3, started=ended + 20, ended=ended)  # other nodes have come
+    assert forecast.seconds_left() == pytest.approx(before, rel=0.05)
 
 
 works = st.lists(st.floats(0.1, 50), max_size=300).map(lambda found: sorted(found, reverse=True))
