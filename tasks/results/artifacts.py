@@ -36,7 +36,7 @@ from tasks.results.ledger import DONE
 from tasks.results.picture import path_beside
 from tasks.results.progress import Progress, headline
 from tasks.results.run_report import Report
-from tasks.results.text import counted, labels, printable
+from tasks.results.text import counted, labels, printable, uploaded
 
 PAUSE_SECONDS = 5.0  # between two updates of the progress
 TIMEOUT_SECONDS = 10.0  # for Prefect's server
@@ -177,8 +177,7 @@ def totals(report: Report, request: Request) -> Iterator[tuple[str, str]]:
     yield "Files", f"{summary.files} to {', '.join(map(code_span, run.presets))}"
     yield "Duration", f"{summary.seconds:.1f} s for {summary.source_seconds:.1f} s of media"
     if summary.sent_bytes:
-        sent, sources = decimal(summary.sent_bytes), decimal(summary.source_bytes)
-        yield "Uploaded", f"{sent} of {sources} of sources"
+        yield "Uploaded", uploaded(summary.sent_bytes, summary.source_bytes)
     yield "Output size", decimal(summary.output_bytes)
     yield from pool_rows(report, request.pool)
     hours = {name: value for name, value in summary.node_hours.items() if value}
