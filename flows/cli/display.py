@@ -102,7 +102,7 @@ class Display:
             self._bar.add_task("", total=progress.files, detail="")
         self._bar.update(
             self._bar.task_ids[0],
-            completed=progress.converted + progress.failed,
+            completed=progress.done,
             detail=detail(progress),
         )
 

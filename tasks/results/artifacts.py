@@ -64,12 +64,11 @@ class ProgressArtifact:
         self._due_seconds = 0.0
 
     async def show(self, progress: Progress, *, elapsed_seconds: float) -> None:
-        done = progress.converted + progress.failed
-        is_last = done >= progress.files
+        is_last = progress.done >= progress.files
         if not runtime.flow_run.id or (elapsed_seconds < self._due_seconds and not is_last):
             return
         self._due_seconds = elapsed_seconds + PAUSE_SECONDS
-        percent = 100.0 * done / max(progress.files, 1)
+        percent = 100.0 * progress.done / max(progress.files, 1)
         text = headline(progress)
         async with ignoring_outages():
             if self._artifact:

@@ -15,7 +15,7 @@ from flows.cli.display import (
     totals,
 )
 from tasks.leftovers import Leftover
-from tasks.models import Check, Diagnosis, FileResult, State
+from tasks.models import Check, Diagnosis, Excerpt, Excerpted, FileResult, State
 from tasks.parameters import Run
 from tasks.results.listeners import publish
 from tasks.results.progress import Progress
@@ -87,10 +87,11 @@ def test_the_totals_say_what_was_uploaded_for_how_much(sent_bytes: int, line: st
 
 
 def test_a_dry_run_says_what_would_be_uploaded_for_how_much() -> None:
-    film = replace(ONE, source=replace(ONE.source, size_bytes=70_000_000))
+    sound = Excerpted(Excerpt((0,), "mov"), 2_000_000, (), (), ())
+    film = replace(ONE, source=replace(ONE.source, size_bytes=70_000_000), excerpted=sound)
     ledger = a_ledger(plan=a_plan(film), request=a_request(run=Run(dry_run=True)))
     first, *_ = totals(build_report(ledger, now=NOW))
-    assert first.endswith("; 1 file to upload (70.0 MB).")
+    assert first.endswith("; 1 file to upload (2.0 MB for 70.0 MB of sources).")
 
 
 HOSTILE = "[/b][live]\x1b[31m\u202e\x9b"
