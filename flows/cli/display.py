@@ -274,13 +274,14 @@ def describe_dry_run(dry_run: DryRun, summary: RunSummary) -> Iterator[str]:
     if dry_run.pool:
         yield f"Pool: {dry_run.pool}, shared."
     else:
+        files = counted(dry_run.slots_per_node, "file")
         yield (
             f"Pool: {dry_run.spot_nodes} Spot and {dry_run.dedicated_nodes} dedicated nodes of size"
-            f" {dry_run.vm_size}, each with {counted(dry_run.slots_per_node, 'slot')}."
+            f" {dry_run.vm_size}. Each converts {files} in parallel."
         )
     guess = dry_run.estimate
     price = f", {guess.cost:.2f} at your price" if guess.cost is not None else ""
-    yield f"Estimate: {guess.node_hours:g} node hours{price} ({guess.basis})."
+    yield f"Estimate for Azure: {guess.node_hours:g} node hours{price} ({guess.basis})."
 
 
 def print_checks(checks: Sequence[Check], console: Console) -> None:

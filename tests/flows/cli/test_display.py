@@ -86,12 +86,14 @@ def test_the_totals_say_what_was_uploaded_for_how_much(sent_bytes: int, line: st
     assert uploads == ([line] if line else [])
 
 
-def test_a_dry_run_says_what_would_be_uploaded_for_how_much() -> None:
+def test_a_dry_run_says_what_it_would_upload_and_the_nodes_that_it_would_use_in_azure() -> None:
     sound = Excerpted(Excerpt((0,), "mov"), 2_000_000, (), (), ())
     film = replace(ONE, source=replace(ONE.source, size_bytes=70_000_000), excerpted=sound)
     ledger = a_ledger(plan=a_plan(film), request=a_request(run=Run(dry_run=True)))
-    first, *_ = totals(build_report(ledger, now=NOW))
-    assert first.endswith("; 1 file to upload (2.0 MB for 70.0 MB of sources).")
+    files, pool, estimate = totals(build_report(ledger, now=NOW))
+    assert files.endswith("; 1 file to upload (2.0 MB for 70.0 MB of sources).")
+    assert pool.endswith(" nodes of size Standard_D2ds_v5. Each converts 2 files in parallel.")
+    assert estimate.startswith("Estimate for Azure: ")
 
 
 HOSTILE = "[/b][live]\x1b[31m\u202e\x9b"
