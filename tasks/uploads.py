@@ -10,7 +10,6 @@ from typing import BinaryIO
 
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob.aio import BlobClient, ContainerClient
-from rich.filesize import decimal
 
 from tasks.azure.clients import CONNECTIONS, PUT_BYTES, blob_service
 from tasks.concurrency import map_concurrently
@@ -20,7 +19,7 @@ from tasks.media.remuxers import Remuxers
 from tasks.models import Conversion, Excerpt, Refusal, Source, Ticket
 from tasks.naming import OWN, input_blob, input_name
 from tasks.parameters import Request
-from tasks.results.text import counted
+from tasks.results.text import counted, uploaded
 from tasks.stage import stage
 
 CHANGED = "it changed during the run: run again"
@@ -76,7 +75,7 @@ async def upload_wave(
         )
     if sent_bytes := uploads.sent_bytes - before_bytes:
         size_bytes = sum(wanted[0].source.size_bytes for wanted in missing.values())
-        logger.info("Wave %d: sent %s of %s", wave, decimal(sent_bytes), decimal(size_bytes))
+        logger.info("Wave %d: uploaded %s", wave, uploaded(sent_bytes, size_bytes))
     failed = {content: reason for content, reason in zip(missing, reasons, strict=True) if reason}
     return tuple(
         Refusal(c.source, failed[c.content], c.output, c.preset)

@@ -19,7 +19,7 @@ from tasks.results.ledger import DONE
 from tasks.results.listeners import listening
 from tasks.results.progress import Progress, detail, headline
 from tasks.results.run_report import DryRun, Report, RunInfo, RunSummary
-from tasks.results.text import counted, labels, printable, printable_lines
+from tasks.results.text import counted, labels, printable, printable_lines, uploaded
 
 OURS = ("tasks", "flows", "__main__")
 # The command itself prints the error that ends a run, and the table shows what tasks.report logs.
@@ -102,7 +102,7 @@ class Display:
             self._bar.add_task("", total=progress.files, detail="")
         self._bar.update(
             self._bar.task_ids[0],
-            completed=progress.converted + progress.failed,
+            completed=progress.done,
             detail=detail(progress),
         )
 
@@ -225,6 +225,8 @@ def totals(report: Report) -> Iterator[str]:
     if summary.failed == len(report.files):
         yield "None of the sources could be converted."
     yield f"{report.headline} in {summary.seconds:.1f} s."
+    if summary.sent_bytes:
+        yield f"Uploaded: {uploaded(summary.sent_bytes, summary.source_bytes)}."
     if any(shown_hours(summary)):
         yield describe_node_hours(summary)
     if diagnosis := run.diagnosis:
@@ -260,7 +262,9 @@ def describe_dry_run(dry_run: DryRun, summary: RunSummary) -> Iterator[str]:
     refused = f"{summary.failed - summary.known_failures} not convertible"
     if summary.known_failures:
         refused += f", {summary.known_failures} failed in an earlier run"
-    uploads = f"{counted(dry_run.uploads, 'file')} ({decimal(dry_run.upload_bytes)}) to upload"
+    uploads = f"{counted(dry_run.uploads, 'file')} to upload"
+    if dry_run.uploads:
+        uploads += f" ({uploaded(dry_run.upload_bytes, summary.source_bytes)})"
     yield (
         f"Dry run: {dry_run.conversions} to convert, {dry_run.skipped} skipped,"
         f" {refused}; {uploads}."
@@ -270,13 +274,14 @@ def describe_dry_run(dry_run: DryRun, summary: RunSummary) -> Iterator[str]:
     if dry_run.pool:
         yield f"Pool: {dry_run.pool}, shared."
     else:
+        files = counted(dry_run.slots_per_node, "file")
         yield (
             f"Pool: {dry_run.spot_nodes} Spot and {dry_run.dedicated_nodes} dedicated nodes of size"
-            f" {dry_run.vm_size}, each with {counted(dry_run.slots_per_node, 'slot')}."
+            f" {dry_run.vm_size}. Each converts {files} in parallel."
         )
     guess = dry_run.estimate
     price = f", {guess.cost:.2f} at your price" if guess.cost is not None else ""
-    yield f"Estimate: {guess.node_hours:g} node hours{price} ({guess.basis})."
+    yield f"Estimate for Azure: {guess.node_hours:g} node hours{price} ({guess.basis})."
 
 
 def print_checks(checks: Sequence[Check], console: Console) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.media.fidelity import ChapterRecord, Recording, TrackRecord, Unfit
 from tasks.media.input_limits import FORMATS, MOST_PIXELS
-from tasks.media.tag_arguments import DESCRIBING, DESCRIBING_STREAMS
+from tasks.media.tag_arguments import describing_stream_tags, describing_tags
 from tasks.media.tag_file import RAW
 
 if TYPE_CHECKING:
@@ -72,8 +72,18 @@ def is_pcm(sound: "AudioStream") -> bool:
     return sound.codec_context.codec.canonical_name.startswith(_PCM)
 
 
-def kept_tags(tags: Mapping[str, str], left_out: frozenset[str]) -> dict[str, str]:
-    return {name: value for name, value in tags.items() if name.lower() not in left_out}
+def kept_tags(container: "InputContainer") -> dict[str, str]:
+    """Return the tags of a file that its outputs have."""
+    return _without(container.metadata, describing_tags(container.format.name))
+
+
+def kept_stream_tags(stream: "AvStream") -> dict[str, str]:
+    """Return the tags of a stream that outputs may have."""
+    return _without(stream.metadata, describing_stream_tags(stream.container.format.name))
+
+
+def _without(tags: Mapping[str, str], names: frozenset[str]) -> dict[str, str]:
+    return {name: value for name, value in tags.items() if name.lower() not in names}
 
 
 def moved_chapters(source: "InputContainer") -> Iterator[Any]:
@@ -158,11 +168,9 @@ def record(
     return Recording(
         container.start_time or 0,
         [reading.finish() for reading in readings.values()],
-        kept_tags(container.metadata, DESCRIBING),
+        kept_tags(container),
         list(_chapters(container)),
-        None
-        if cover is None
-        else (bytes(cover), kept_tags(cover.stream.metadata, DESCRIBING_STREAMS)),
+        None if cover is None else (bytes(cover), kept_stream_tags(cover.stream)),
     )
 
 
@@ -191,7 +199,7 @@ def _track(sound: "AudioStream") -> TrackRecord:
             "profile": context.profile,
             "channels": context.layout.name,
             "flags": int(sound.disposition),
-            **kept_tags(sound.metadata, DESCRIBING_STREAMS),
+            **kept_stream_tags(sound),
         },
         has_free_packets=is_pcm(sound) and sound.container.format.name.startswith(_MOV),
         declared_end=declared_end(sound),

@@ -14,13 +14,13 @@ from tasks.media.recordings import (
     Chosen,
     declared_end,
     is_pcm,
+    kept_stream_tags,
     kept_tags,
     moved_chapters,
     open_file,
     read_cover,
     record,
 )
-from tasks.media.tag_arguments import DESCRIBING, DESCRIBING_STREAMS
 from tasks.media.tag_file import RAW
 from tasks.models import Excerpt, Extent
 
@@ -77,7 +77,7 @@ def _copy(source: "InputContainer", chosen: Chosen, target: str, excerpt: Excerp
     """Write the excerpt. Return what was read of the source."""
     import av
 
-    tags = kept_tags(source.metadata, DESCRIBING)
+    tags = kept_tags(source)
     form, options = _form(excerpt, tags, chosen)
     with av.open(f"file:{target}", "w", format=form, options=options, metadata_errors=RAW) as copy:
         copy.metadata.update(tags)
@@ -136,7 +136,7 @@ class _Writer:
         if self._copy.format.name == "matroska":
             name, kind = (stream.metadata.get(each, "") for each in ("filename", "mimetype"))
             added = self._copy.add_attachment(name, kind, bytes(cover))
-            added.metadata.update(kept_tags(stream.metadata, DESCRIBING_STREAMS))
+            added.metadata.update(kept_stream_tags(stream))
         else:
             self._streams[stream.index] = _added(self._copy, stream)
             self._mux(cover)
@@ -164,6 +164,6 @@ class _Writer:
 
 def _added(copy: "OutputContainer", stream: "AvStream") -> "AvStream":
     added = copy.add_stream_from_template(stream, opaque=True)
-    added.metadata.update(kept_tags(stream.metadata, DESCRIBING_STREAMS))
+    added.metadata.update(kept_stream_tags(stream))
     added.disposition = stream.disposition
     return added

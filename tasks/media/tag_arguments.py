@@ -1,6 +1,6 @@
 """The ffmpeg arguments for the tags of a source. They contain no text from it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 _MOV = ("major_brand", "minor_version", "compatible_brands")
 _MOV_STREAM = ("vendor_id",)
@@ -28,17 +28,12 @@ def _removing(option: str, names: tuple[str, ...]) -> tuple[str, ...]:
 # Tags that ffmpeg removes, with the arguments below or without any. Where it removes one from the
 # middle, it puts the last one there.
 REMOVED = frozenset((*_MOV, *_MXF, "creation_time", "duration", "encoder"))
-# Tags of a file and of its streams that no output has as the source has them.
-DESCRIBING = REMOVED - {"creation_time"}
-DESCRIBING_STREAMS = frozenset(
-    name.lower() for name in (*_MOV_STREAM, *_MXF_STREAM, *_MKVMERGE_STREAM)
-)
-# By format: tags that describe the container, the program that wrote it or its streams. In the
-# output they would look like tags of the recording, or be wrong.
-_FORMAT_ARGUMENTS = {
-    "mov,mp4,m4a,3gp,3g2,mj2": _removing("-metadata", _MOV) + _removing("-metadata:s", _MOV_STREAM),
-    "mxf": _removing("-metadata", _MXF) + _removing("-metadata:s", _MXF_STREAM),
-    "matroska,webm": _removing("-metadata:s", _MKVMERGE_STREAM),
+# By format: tags of the file and of its streams that describe the container, the program that wrote
+# it or its streams. In the output they would look like tags of the recording, or be wrong.
+_DESCRIBING: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "mov,mp4,m4a,3gp,3g2,mj2": (_MOV, _MOV_STREAM),
+    "mxf": (_MXF, _MXF_STREAM),
+    "matroska,webm": ((), _MKVMERGE_STREAM),
 }
 # Where the tag file has the tags of each stream. tasks/media/probe.py writes them in this order:
 # the film, the cover, each sound track, each subtitle track.
@@ -48,7 +43,20 @@ CHAPTER_ARGUMENTS = ("-map_chapters", "1")  # from the tag file
 
 def format_arguments(name: str) -> tuple[str, ...]:
     """Return the arguments for a source of a container format. `name` is FFmpeg's."""
-    return _FORMAT_ARGUMENTS.get(name, ())
+    of_file, of_streams = _DESCRIBING.get(name, ((), ()))
+    return _removing("-metadata", of_file) + _removing("-metadata:s", of_streams)
+
+
+def describing_tags(name: str) -> frozenset[str]:
+    """Return the tags of a file of a format that its outputs do not have, in lower case."""
+    of_file, _ = _DESCRIBING.get(name, ((), ()))
+    return frozenset(("encoder", *map(str.lower, of_file)))  # each output names its own encoder
+
+
+def describing_stream_tags(name: str) -> frozenset[str]:
+    """Return the tags of the streams of a format that no output has, in lower case."""
+    _, of_streams = _DESCRIBING.get(name, ((), ()))
+    return frozenset(map(str.lower, of_streams))
 
 
 def ogg_tag_arguments(tracks: Sequence[int]) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ from tasks.results.ledger import DONE
 from tasks.results.picture import path_beside
 from tasks.results.progress import Progress, headline
 from tasks.results.run_report import Report
-from tasks.results.text import counted, labels, printable
+from tasks.results.text import counted, labels, printable, uploaded
 
 PAUSE_SECONDS = 5.0  # between two updates of the progress
 TIMEOUT_SECONDS = 10.0  # for Prefect's server
@@ -64,12 +64,11 @@ class ProgressArtifact:
         self._due_seconds = 0.0
 
     async def show(self, progress: Progress, *, elapsed_seconds: float) -> None:
-        done = progress.converted + progress.failed
-        is_last = done >= progress.files
+        is_last = progress.done >= progress.files
         if not runtime.flow_run.id or (elapsed_seconds < self._due_seconds and not is_last):
             return
         self._due_seconds = elapsed_seconds + PAUSE_SECONDS
-        percent = 100.0 * done / max(progress.files, 1)
+        percent = 100.0 * progress.done / max(progress.files, 1)
         text = headline(progress)
         async with ignoring_outages():
             if self._artifact:
@@ -177,8 +176,7 @@ def totals(report: Report, request: Request) -> Iterator[tuple[str, str]]:
     yield "Files", f"{summary.files} to {', '.join(map(code_span, run.presets))}"
     yield "Duration", f"{summary.seconds:.1f} s for {summary.source_seconds:.1f} s of media"
     if summary.sent_bytes:
-        sent, sources = decimal(summary.sent_bytes), decimal(summary.source_bytes)
-        yield "Uploaded", f"{sent} of {sources} of sources"
+        yield "Uploaded", uploaded(summary.sent_bytes, summary.source_bytes)
     yield "Output size", decimal(summary.output_bytes)
     yield from pool_rows(report, request.pool)
     hours = {name: value for name, value in summary.node_hours.items() if value}

@@ -122,7 +122,7 @@ function showFigures(summary) {
       counts.join(", ")],
     ["Duration", duration(summary.seconds),
       summary.source_seconds ? `for ${duration(summary.source_seconds)} of media` : ""],
-    ["Output size", size(summary.output_bytes), ""],
+    ["Output size", size(summary.output_bytes), uploadText(summary)],
     ["Node time", duration(total * 3600), count(data.nodes.length, "node")
       + (summary.cost === null ? "" : `, ${summary.cost.toFixed(2)} at your price`)],
     ["Time converting", percent(summary.converting_share),
@@ -131,6 +131,12 @@ function showFigures(summary) {
   byId("figures").replaceChildren(...figures.map(([name, value, more]) => element(
     "div", {}, element("dt", {}, name),
     element("dd", {}, value, more ? element("small", {}, more) : null))));
+}
+
+function uploadText(summary) {
+  if (!summary.sent_bytes) return "";
+  const part = summary.sent_bytes === summary.source_bytes ? "" : ` for ${size(summary.source_bytes)} of sources`;
+  return `${size(summary.sent_bytes)} uploaded${part}`;
 }
 
 function summaryText(summary) {

@@ -17,6 +17,10 @@ class Progress:
     nodes: int
     seconds_left: float | None  # None: not known before some files are done
 
+    @property
+    def done(self) -> int:
+        return self.converted + self.failed
+
 
 @dataclass(slots=True)
 class Tally:
@@ -31,15 +35,15 @@ class Tally:
 
 
 def headline(progress: Progress) -> str:
-    done = progress.converted + progress.failed
-    return f"{done} of {counted(progress.files, 'file')} done, {detail(progress)}"
+    return f"{progress.done} of {counted(progress.files, 'file')} done, {detail(progress)}"
 
 
 def detail(progress: Progress) -> str:
+    left, is_converting = progress.seconds_left, progress.done < progress.files
     parts = [
         f"{progress.failed} failed" if progress.failed else "",
         f"{progress.running} running",
         counted(progress.nodes, "node"),
-        f"{format_clock(progress.seconds_left)} left" if progress.seconds_left is not None else "",
+        f"{format_clock(left)} left" if left is not None and is_converting else "",
     ]
     return ", ".join(part for part in parts if part)

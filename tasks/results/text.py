@@ -3,6 +3,8 @@
 import unicodedata
 from collections.abc import Sequence
 
+from rich.filesize import decimal
+
 from tasks.models import FileResult
 
 
@@ -37,6 +39,12 @@ def labels(files: Sequence[FileResult]) -> list[str]:
 def counted(count: int, noun: str) -> str:
     """Return a count with its noun, such as "1 file" or "2 files"."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def uploaded(sent_bytes: int, source_bytes: int) -> str:
+    """Return what was uploaded, and for how much if that is another number."""
+    sent = decimal(sent_bytes)
+    return sent if sent_bytes == source_bytes else f"{sent} for {decimal(source_bytes)} of sources"
 
 
 def format_clock(seconds: float) -> str:

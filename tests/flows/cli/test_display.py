@@ -12,9 +12,10 @@ from flows.cli.display import (
     print_leftovers,
     print_report,
     shown_rows,
+    totals,
 )
 from tasks.leftovers import Leftover
-from tasks.models import Check, Diagnosis, FileResult, State
+from tasks.models import Check, Diagnosis, Excerpt, Excerpted, FileResult, State
 from tasks.parameters import Run
 from tasks.results.listeners import publish
 from tasks.results.progress import Progress
@@ -67,6 +68,32 @@ def test_a_line_says_where_the_outputs_are_and_how_to_download_them(
 ) -> None:
     run = build_report(a_ledger(), now=NOW).run
     assert describe_outputs(replace(run, prefix="talks", **values)) == line
+
+
+@pytest.mark.parametrize(
+    ("sent_bytes", "line"),
+    [
+        (2_000_000, "Uploaded: 2.0 MB for 70.0 MB of sources."),
+        (70_000_000, "Uploaded: 70.0 MB."),
+        (0, None),
+    ],
+    ids=["excerpts", "whole files", "nothing"],
+)
+def test_the_totals_say_what_was_uploaded_for_how_much(sent_bytes: int, line: str | None) -> None:
+    film = replace(ONE, source=replace(ONE.source, size_bytes=70_000_000))
+    ledger = a_ledger(plan=a_plan(film), sent={film.key: sent_bytes} if sent_bytes else {})
+    uploads = [text for text in totals(build_report(ledger, now=NOW)) if "pload" in text]
+    assert uploads == ([line] if line else [])
+
+
+def test_a_dry_run_says_what_it_would_upload_and_the_nodes_that_it_would_use_in_azure() -> None:
+    sound = Excerpted(Excerpt((0,), "mov"), 2_000_000, (), (), ())
+    film = replace(ONE, source=replace(ONE.source, size_bytes=70_000_000), excerpted=sound)
+    ledger = a_ledger(plan=a_plan(film), request=a_request(run=Run(dry_run=True)))
+    files, pool, estimate = totals(build_report(ledger, now=NOW))
+    assert files.endswith("; 1 file to upload (2.0 MB for 70.0 MB of sources).")
+    assert pool.endswith(" nodes of size Standard_D2ds_v5. Each converts 2 files in parallel.")
+    assert estimate.startswith("Estimate for Azure: ")
 
 
 HOSTILE = "[/b][live]\x1b[31m\u202e\x9b"

@@ -237,6 +237,40 @@ def test_a_film_of_a_camera_keeps_all_its_tags(
     assert b"ISO6709" in (tmp_path / "part" / "output.mp3").read_bytes()
 
 
+def remuxed(mp4: Path, film: Path) -> Path:
+    """Write an MP4 in another format, which takes over tags that describe an MP4 container."""
+    words = ["-i", str(mp4), "-map", "0", "-c", "copy", str(film)]
+    subprocess.run([FFMPEG, "-v", "error", *words], check=True)
+    return film
+
+
+@pytest.mark.parametrize("preset", ["mp3", "flac", "opus"])
+def test_a_film_that_was_an_mp4_has_the_same_tags_as_the_whole_film(
+    any_node: Node, tmp_path: Path, preset: str
+) -> None:
+    mp4 = make(tmp_path / "film.mp4", "aac", 0)
+    film = a_film(remuxed(mp4, tmp_path / "film.mkv"), tmp_path, PRESETS[preset])
+    film.write_excerpt()
+    present = {input_name(film.conversion.content, str(film.conversion.excerpt))}
+    sent = as_sent(film.conversion, present)
+    whole = converted(film, film.conversion, film.source, Node(tmp_path / "w", any_node.path))
+    part = converted(film, sent, film.excerpt, Node(tmp_path / "p", any_node.path))
+    assert tags_of(part, film.preset) == tags_of(whole, film.preset) != []
+
+
+def test_a_film_whose_tags_get_other_names_is_sent_whole(tmp_path: Path) -> None:
+    mp4 = make(tmp_path / "film.mp4", "aac", 0)
+    assert not is_fit(remuxed(mp4, tmp_path / "film.flv"), tmp_path)
+
+
+def tags_of(result: RunnerResult, preset: Preset) -> list[str]:
+    """Return the tags of an output, in the order of their names."""
+    output = str(result.folder / f"output{preset.suffix}")
+    command = [FFMPEG, "-v", "error", "-i", output, "-f", "ffmetadata", "-"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return sorted(text.splitlines())
+
+
 @pytest.mark.parametrize("cut_at", [0.3, pytest.param(1.1, marks=pytest.mark.slow)])
 def test_a_film_that_was_cut_without_encoding_it_has_the_same_samples(
     any_node: Node, tmp_path: Path, cut_at: float

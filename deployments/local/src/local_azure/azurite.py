@@ -164,7 +164,7 @@ def install(folder: Path, npm: Sequence[str | Path]) -> None:
     """Install into a temporary folder and rename it, so that `folder` is always complete."""
     version = json.loads(PACKAGE.read_bytes())["dependencies"]["azurite"]
     print(  # noqa: T201  explains why the first start takes long
-        f"Installing Azurite {version} into {folder} (once; about 20 s, 130 MB)", flush=True
+        f"Installing Azurite {version} into {folder} (once; about 20 s, 130 MB) …", flush=True
     )
     for leftover in folder.parent.glob("*.part"):
         shutil.rmtree(leftover, ignore_errors=True)
