@@ -157,6 +157,7 @@ def record(
         raise Unfit("another stream appears in it") from None
     return Recording(
         container.start_time or 0,
+        _packets_start(container),
         [reading.finish() for reading in readings.values()],
         kept_tags(container.metadata, DESCRIBING),
         list(_chapters(container)),
@@ -164,6 +165,20 @@ def record(
         if cover is None
         else (bytes(cover), kept_tags(cover.stream.metadata, DESCRIBING_STREAMS)),
     )
+
+
+def _packets_start(container: "InputContainer") -> int:
+    """Return when the earliest packet starts, in microseconds.
+
+    Matroska declares for each sound track what decoders skip at its start.
+    """
+    starts = (
+        (s.start_time * s.time_base - Fraction(s.codec_context.delay, s.codec_context.rate or 1))
+        for s in container.streams.audio
+        if s.codec_context and s.start_time is not None and s.time_base
+    )
+    start = container.start_time or 0
+    return min((start, *(round(each * _MICROSECONDS) for each in starts)))
 
 
 def _is_bare(sound: "AudioStream") -> bool:
