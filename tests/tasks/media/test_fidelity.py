@@ -190,6 +190,15 @@ def test_sound_that_an_empty_edit_delays_keeps_it_if_its_last_packet_is_short() 
     assert not is_fit(delayed, a_recording(replace(short, declared_end=short.end)))
 
 
+def test_sound_of_one_packet_is_unfit() -> None:
+    one, two = (
+        a_recording(a_track(times=array("q", range(0, end, 1024)), durations=array("q", lengths)))
+        for end, lengths in ((1024, [1024]), (2048, [1024, 1024]))
+    )
+    assert is_fit(two, two, Extent(0, 2048 / RATE))
+    assert not is_fit(one, one, Extent(0, 1024 / RATE))
+
+
 def test_the_last_packet_ends_where_that_of_the_source_is_cut() -> None:
     end = PACKETS * 1024
     source = a_recording(a_track(declared_end=end - 24))
