@@ -26,7 +26,7 @@ _IGNORED_SIDE_DATA = frozenset({"mpegts_stream_id"})
 _MICROSECONDS = 1_000_000
 _MOV = "mov,"  # how FFmpeg's name for the format of MP4 begins
 _PCM = "pcm_"  # how names of its codecs begin
-_ADTS_SYNC, _ADTS_BYTES, _ADTS_CHECKED_BYTES = 0xFFF, 7, 9  # ISO 13818-7
+_ADTS_SYNC, _ADTS_BYTES, _ADTS_CHECKED_BYTES = 0xFFF, 7, 9  # ISO 13818-7, 6.2
 Write = Callable[["Packet[Any]"], None]
 
 
@@ -98,6 +98,7 @@ class _Reading:
     track: TrackRecord
     is_bare: bool  # each packet has a header of its own
     packets: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
+    packet_format: int | None = None  # as the header of the first packet has it
 
     def add(self, packet: "Packet[Any]") -> None:
         if packet.pts is None or packet.is_corrupt:
@@ -106,7 +107,7 @@ class _Reading:
         if not any(data) and not self.track.codec.startswith(_PCM):  # there, zeros are silence
             raise Unfit("a packet has only zeros")
         skipped = self._skipped(packet)
-        payload = _without_header(data) if self.is_bare else data
+        payload = self._without_header(data) if self.is_bare else data
         track = self.track
         if not track.has_free_packets:
             self.packets.update(b"%d %b " % (len(payload), skipped))
@@ -125,15 +126,21 @@ class _Reading:
             self.track.skipped_samples = int.from_bytes(skipped[:4], "little")
         return skipped
 
+    def _without_header(self, data: bytes) -> bytes:
+        """Return the packet without its header, which the excerpt has only once."""
+        header = int.from_bytes(data[:_ADTS_BYTES], "big")
+        length, blocks = header >> 13 & 0x1FFF, header & 3
+        if header >> 44 != _ADTS_SYNC or length != len(data) or blocks:
+            raise Unfit("a packet of AAC has no header, or a wrong one")
+        packet_format = header >> 28  # its rate and channels
+        self.packet_format = self.packet_format or packet_format
+        if packet_format != self.packet_format:
+            raise Unfit("its AAC changes its format")
+        return data[_ADTS_BYTES if data[1] & 1 else _ADTS_CHECKED_BYTES :]
+
     def finish(self) -> TrackRecord:
         self.track.digest = self.packets.digest()
         return self.track
-
-
-def _without_header(data: bytes) -> bytes:
-    if len(data) < _ADTS_BYTES or int.from_bytes(data[:2], "big") >> 4 != _ADTS_SYNC:
-        raise Unfit("a packet of AAC has no header")
-    return data[_ADTS_BYTES if data[1] & 1 else _ADTS_CHECKED_BYTES :]
 
 
 def read_cover(container: "InputContainer", chosen: Chosen) -> "Packet[Any] | None":

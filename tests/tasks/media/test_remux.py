@@ -282,6 +282,22 @@ def test_a_film_that_was_cut_without_encoding_it_has_the_same_samples(
     assert_equal(a_film(tmp_path / "film.mp4", tmp_path), any_node)
 
 
+@pytest.mark.parametrize(
+    ("byte", "bit"),
+    [pytest.param(2, 0x10, id="sample rate"), pytest.param(6, 1, id="number of blocks")],
+)
+def test_a_broadcast_is_sent_whole_if_a_header_that_the_excerpt_lacks_is_damaged(
+    tmp_path: Path, byte: int, bit: int
+) -> None:
+    broadcast = make(tmp_path / "film.ts", "aac", 0)
+    data = bytearray(broadcast.read_bytes())
+    data[data.index(b"\xff\xf1\x50\x80", len(data) // 2) + byte] ^= bit
+    damaged = tmp_path / "damaged.ts"
+    damaged.write_bytes(data)
+    assert is_fit(broadcast, tmp_path)
+    assert not is_fit(damaged, tmp_path)
+
+
 def is_fit(source: Path, folder: Path, preset: Preset = PRESETS["wav"]) -> bool:
     try:
         a_film(source, folder, preset).write_excerpt()
