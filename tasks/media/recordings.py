@@ -203,7 +203,11 @@ def _is_bare(sound: "AudioStream") -> bool:
 
 
 def _track(sound: "AudioStream") -> TrackRecord:
+    from av.stream import Disposition
+
     context = sound.codec_context
+    # MP4 gives its only track the default flag, in an excerpt and in an output.
+    flags = int(sound.disposition & ~Disposition.default)
     return TrackRecord(
         unit=sound.time_base or Fraction(1),
         rate=context.sample_rate,
@@ -212,7 +216,7 @@ def _track(sound: "AudioStream") -> TrackRecord:
         properties={
             "profile": context.profile,
             "channels": context.layout.name,
-            "flags": int(sound.disposition),
+            "flags": flags,
             **kept_tags(sound.metadata, DESCRIBING_STREAMS),
         },
         has_free_packets=is_pcm(sound) and sound.container.format.name.startswith(_MOV),

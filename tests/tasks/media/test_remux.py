@@ -219,6 +219,14 @@ def test_all_tracks_are_those_of_the_whole_film(any_node: Node, tmp_path: Path) 
     assert_equal(a_film(source, tmp_path, preset), any_node)
 
 
+def test_a_preferred_language_is_that_of_the_whole_film(any_node: Node, tmp_path: Path) -> None:
+    source = source_with(
+        tmp_path / "film.mp4", Track(300, "eng", disposition="default"), Track(600, "deu")
+    )
+    preset = with_choices(PRESETS["m4a"], Choices(languages=("deu",)))
+    assert_equal(a_film(source, tmp_path, preset), any_node)
+
+
 def test_sound_that_fits_the_preset_is_copied_as_from_the_whole_film(
     any_node: Node, tmp_path: Path
 ) -> None:
