@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 
 from tasks.media.addresses import is_blob
 from tasks.media.copying import copy_arguments
+from tasks.media.ffmpeg_options import option_value
 from tasks.media.preferred import preferred_arguments
 from tasks.media.presets import Preset
 from tasks.media.source_arguments import source_arguments
@@ -75,7 +76,7 @@ def choose_excerpt(media: Media, presets: Sequence[Preset], *, size_bytes: int) 
     sounds = _needed(media, presets)
     if not _has_more(media, sounds) or not _are_known(sounds, media.format):
         return None
-    is_for_copy = any(copy_arguments(media, preset) for preset in presets)
+    is_for_copy = any(_may_copy(media, preset) for preset in presets)
     if is_for_copy and any(sound.start_seconds for sound in sounds):
         return None  # a copy has no filters that would keep it in time
     if size_bytes - expected_bytes(media, sounds) < LEAST_SAVED_BYTES:
@@ -84,6 +85,11 @@ def choose_excerpt(media: Media, presets: Sequence[Preset], *, size_bytes: int) 
     tracks = tuple(sorted(sound.track for sound in sounds))
     cover = media.cover if has_cover else None
     return Excerpt(tracks, _FORM_OF[media.format], cover, is_for_copy)
+
+
+def _may_copy(media: Media, preset: Preset) -> bool:
+    """Return whether outputs may have the packets of the source. The user can ask for it too."""
+    return option_value(preset.arguments, "-c:a") == "copy" or bool(copy_arguments(media, preset))
 
 
 def _is_only_sound(preset: Preset) -> bool:

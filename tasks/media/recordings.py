@@ -26,7 +26,7 @@ _IGNORED_SIDE_DATA = frozenset({"mpegts_stream_id"})
 _MICROSECONDS = 1_000_000
 _MOV = "mov,"  # how FFmpeg's name for the format of MP4 begins
 _PCM = "pcm_"  # how names of its codecs begin
-_ADTS_SYNC, _ADTS_BYTES, _ADTS_CHECKED_BYTES = 0xFFF, 7, 9  # ISO 13818-7
+_ADTS_SYNC, _ADTS_BYTES, _ADTS_CHECKED_BYTES = 0xFFF, 7, 9  # ISO 13818-7, 6.2
 Write = Callable[["Packet[Any]"], None]
 
 
@@ -108,6 +108,7 @@ class _Reading:
     track: TrackRecord
     is_bare: bool  # each packet has a header of its own
     packets: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
+    packet_format: int | None = None  # as the header of the first packet has it
 
     def add(self, packet: "Packet[Any]") -> None:
         if packet.pts is None or packet.is_corrupt:
@@ -116,7 +117,7 @@ class _Reading:
         if not any(data) and not self.track.codec.startswith(_PCM):  # there, zeros are silence
             raise Unfit("a packet has only zeros")
         skipped = self._skipped(packet)
-        payload = _without_header(data) if self.is_bare else data
+        payload = self._without_header(data) if self.is_bare else data
         track = self.track
         if not track.has_free_packets:
             self.packets.update(b"%d %b " % (len(payload), skipped))
@@ -135,15 +136,21 @@ class _Reading:
             self.track.skipped_samples = int.from_bytes(skipped[:4], "little")
         return skipped
 
+    def _without_header(self, data: bytes) -> bytes:
+        """Return the packet without its header, which the excerpt has only once."""
+        header = int.from_bytes(data[:_ADTS_BYTES], "big")
+        length, blocks = header >> 13 & 0x1FFF, header & 3
+        if header >> 44 != _ADTS_SYNC or length != len(data) or blocks:
+            raise Unfit("a packet of AAC has no header, or a wrong one")
+        packet_format = header >> 28  # its rate and channels
+        self.packet_format = self.packet_format or packet_format
+        if packet_format != self.packet_format:
+            raise Unfit("its AAC changes its format")
+        return data[_ADTS_BYTES if data[1] & 1 else _ADTS_CHECKED_BYTES :]
+
     def finish(self) -> TrackRecord:
         self.track.digest = self.packets.digest()
         return self.track
-
-
-def _without_header(data: bytes) -> bytes:
-    if len(data) < _ADTS_BYTES or int.from_bytes(data[:2], "big") >> 4 != _ADTS_SYNC:
-        raise Unfit("a packet of AAC has no header")
-    return data[_ADTS_BYTES if data[1] & 1 else _ADTS_CHECKED_BYTES :]
 
 
 def read_cover(container: "InputContainer", chosen: Chosen) -> "Packet[Any] | None":
@@ -167,11 +174,26 @@ def record(
         raise Unfit("another stream appears in it") from None
     return Recording(
         container.start_time or 0,
+        _packets_start(container),
         [reading.finish() for reading in readings.values()],
         kept_tags(container),
         list(_chapters(container)),
         None if cover is None else (bytes(cover), kept_stream_tags(cover.stream)),
     )
+
+
+def _packets_start(container: "InputContainer") -> int:
+    """Return when the earliest packet starts, in microseconds.
+
+    Matroska declares for each sound track what decoders skip at its start.
+    """
+    starts = (
+        (s.start_time * s.time_base - Fraction(s.codec_context.delay, s.codec_context.rate or 1))
+        for s in container.streams.audio
+        if s.codec_context and s.start_time is not None and s.time_base
+    )
+    start = container.start_time or 0
+    return min((start, *(round(each * _MICROSECONDS) for each in starts)))
 
 
 def _is_bare(sound: "AudioStream") -> bool:
@@ -189,7 +211,11 @@ def _is_bare(sound: "AudioStream") -> bool:
 
 
 def _track(sound: "AudioStream") -> TrackRecord:
+    from av.stream import Disposition
+
     context = sound.codec_context
+    # MP4 gives its only track the default flag, in an excerpt and in an output.
+    flags = int(sound.disposition & ~Disposition.default)
     return TrackRecord(
         unit=sound.time_base or Fraction(1),
         rate=context.sample_rate,
@@ -198,7 +224,7 @@ def _track(sound: "AudioStream") -> TrackRecord:
         properties={
             "profile": context.profile,
             "channels": context.layout.name,
-            "flags": int(sound.disposition),
+            "flags": flags,
             **kept_stream_tags(sound),
         },
         has_free_packets=is_pcm(sound) and sound.container.format.name.startswith(_MOV),

@@ -161,9 +161,7 @@ def answer_requests(folder: str) -> None:
 
 def write_or_reason(request: dict[str, Any]) -> str:
     """Write an excerpt. Return why it is unfit. "": it is fit."""
-    # Python ignores the signal, so that writing more is an error.
-    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (request["most_bytes"], most))
+    limit_file_size(request["most_bytes"])
     excerpt = request["excerpt"]
     try:
         remux(
@@ -177,6 +175,13 @@ def write_or_reason(request: dict[str, Any]) -> str:
     except Exception as error:  # noqa: BLE001  the whole file can be sent
         return f"{type(error).__name__}: {error}"
     return ""
+
+
+def limit_file_size(size_bytes: int) -> None:
+    """Make it an error to write more to a file: Python ignores the signal."""
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    allowed = size_bytes if most == resource.RLIM_INFINITY else min(size_bytes, most)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (allowed, most))
 
 
 if __name__ == "__main__":

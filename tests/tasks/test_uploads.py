@@ -1,7 +1,7 @@
 import asyncio
 import os
 import tracemalloc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -197,9 +197,8 @@ SOUND = Excerpted(Excerpt((0,), "mov"), 1, ("-x", "1"), (), (Extent(0, 2),))
 
 
 @pytest.fixture
-def film(clip: Callable[..., Path]) -> Source:
-    path = clip(".mp4")
-    return a_file(path, path.read_bytes())
+def film(clip: Callable[..., Path], tmp_path: Path) -> Source:
+    return a_file(tmp_path / "film.mp4", clip(".mp4").read_bytes())
 
 
 async def test_of_a_film_the_sound_is_uploaded_under_a_name_that_says_so(
@@ -237,6 +236,66 @@ async def test_a_film_that_changed_since_the_plan_is_refused(
     part = a_conversion(changed, sounds=(Extent(0, 2),), excerpted=SOUND)
     assert [refusal.reason for refusal in await upload(part)] == [CHANGED]
     assert uploaded(inputs) == {}
+
+
+class MeddlingRemuxers(Remuxers):
+    """Remuxers that do something to each source as soon as its excerpt is written."""
+
+    meddle: Callable[[Path], object]
+
+    @asynccontextmanager
+    async def excerpt_file(
+        self, source: Source, excerpt: Excerpt, claims: Sequence[Extent]
+    ) -> AsyncIterator[Path | None]:
+        async with super().excerpt_file(source, excerpt, claims) as path:
+            assert path
+            self.meddle(Path(source.location))
+            yield path
+
+
+@pytest.mark.parametrize(
+    ("meddle", "reason"),
+    [
+        pytest.param(lambda path: path.write_bytes(b"another"), CHANGED, id="replaced"),
+        pytest.param(lambda path: os.truncate(path, 1000), CHANGED, id="shortened"),
+        pytest.param(lambda path: os.utime(path, ns=(0, 0)), CHANGED, id="written again"),
+        pytest.param(os.unlink, "cannot be read: No such file or directory", id="deleted"),
+    ],
+)
+async def test_a_film_that_changes_while_its_sound_is_copied_is_refused(
+    inputs: ContainerClient,
+    containers: tuple[str, str],
+    film: Source,
+    meddle: Callable[[Path], object],
+    reason: str,
+) -> None:
+    part = a_conversion(film, sounds=(Extent(0, 2),), excerpted=SOUND)
+    given: Any = {"wave": 1, "ticket": TICKET, "request": a_request(containers)}
+    async with MeddlingRemuxers(source_bytes=0, at_once=1) as remuxers:
+        remuxers.meddle = meddle
+        uploads = Uploads(set(), {}, remuxers)
+        assert await upload_wave.fn([part], uploads=uploads, **given) == (
+            Refusal(film, reason, part.output, part.preset),
+        )
+    assert (uploads.present, uploads.sent, uploaded(inputs)) == (set(), {}, {})
+
+
+async def test_a_film_that_changes_while_its_excerpt_is_uploaded_is_converted_as_planned(
+    upload: Any,
+    inputs: ContainerClient,
+    tmp_path: Path,
+    film: Source,
+    storage_faults: StorageProxy,
+) -> None:
+    part = a_conversion(film, sounds=(Extent(0, 2),), excerpted=SOUND)
+    hold = Hold(method="PUT", blob="*/inputs/*")
+    storage_faults.order(hold)
+    uploading = asyncio.create_task(upload(part))
+    await storage_faults.first_request(uploading, lambda request: request.method == "PUT")
+    (tmp_path / "film.mp4").unlink()
+    storage_faults.withdraw(hold)
+    assert await uploading == ()
+    assert list(uploaded(inputs)) == ["c0-a0-mov"]
 
 
 def test_a_conversion_has_the_arguments_for_what_was_sent() -> None:

@@ -47,7 +47,8 @@ def in_milliseconds(track: TrackRecord) -> TrackRecord:
 
 def a_recording(track: TrackRecord | None = None, **values: Any) -> Recording:
     given: dict[str, Any] = {"tags": {"title": "T"}, "chapters": [], "cover": (b"c", {})}
-    values = {"start_microseconds": 0, "size_bytes": 100 * PACKETS, **values}
+    given |= {"start_microseconds": 0, "packets_start_microseconds": 0}
+    given |= {"size_bytes": 100 * PACKETS}
     return Recording(tracks=[track or a_track()], **(given | values))
 
 
@@ -166,6 +167,36 @@ def test_a_source_whose_first_packet_is_before_its_start_keeps_it() -> None:
     early = shifted(a_track(skipped_samples=1024), -1024)
     assert is_fit(a_recording(early), a_recording(early))
     assert not is_fit(a_recording(early), a_recording(a_track(skipped_samples=1024)))
+
+
+def test_a_source_with_another_track_that_starts_earlier_is_unfit() -> None:
+    early = shifted(a_track(skipped_samples=312), -312)
+    source, copy = (
+        a_recording(early, packets_start_microseconds=start) for start in (-21_333, -6_500)
+    )
+    assert is_fit(source, source)
+    assert is_fit(copy, copy)
+    assert not is_fit(source, copy)
+
+
+def test_sound_that_an_empty_edit_delays_keeps_it_if_its_last_packet_is_short() -> None:
+    short = a_track(durations=array("q", [*[1024] * (PACKETS - 1), 512]))
+    delayed = a_recording(
+        replace(shifted(short, RATE), declared_end=RATE + short.end),
+        start_microseconds=1_000_000,
+        packets_start_microseconds=1_000_000,
+    )
+    assert is_fit(delayed, delayed)
+    assert not is_fit(delayed, a_recording(replace(short, declared_end=short.end)))
+
+
+def test_sound_of_one_packet_is_unfit() -> None:
+    one, two = (
+        a_recording(a_track(times=array("q", range(0, end, 1024)), durations=array("q", lengths)))
+        for end, lengths in ((1024, [1024]), (2048, [1024, 1024]))
+    )
+    assert is_fit(two, two, Extent(0, 2048 / RATE))
+    assert not is_fit(one, one, Extent(0, 1024 / RATE))
 
 
 def test_the_last_packet_ends_where_that_of_the_source_is_cut() -> None:

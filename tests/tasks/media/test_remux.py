@@ -22,7 +22,7 @@ from tasks.media import excerpts
 from tasks.media.copying import most_bit_rate
 from tasks.media.excerpts import with_excerpts
 from tasks.media.fidelity import Unfit
-from tasks.media.presets import PRESETS, Choices, Preset, with_choices
+from tasks.media.presets import PRESETS, Choices, Preset, preset_for, with_choices
 from tasks.media.probe import probe
 from tasks.media.remux import remux
 from tasks.media.source_arguments import tag_text
@@ -219,12 +219,55 @@ def test_all_tracks_are_those_of_the_whole_film(any_node: Node, tmp_path: Path) 
     assert_equal(a_film(source, tmp_path, preset), any_node)
 
 
+def test_a_preferred_language_is_that_of_the_whole_film(any_node: Node, tmp_path: Path) -> None:
+    source = source_with(
+        tmp_path / "film.mp4", Track(300, "eng", disposition="default"), Track(600, "deu")
+    )
+    preset = with_choices(PRESETS["m4a"], Choices(languages=("deu",)))
+    assert_equal(a_film(source, tmp_path, preset), any_node)
+
+
 def test_sound_that_fits_the_preset_is_copied_as_from_the_whole_film(
     any_node: Node, tmp_path: Path
 ) -> None:
     film = a_film(make(tmp_path / "film.mp4", "aac", 0), tmp_path, PRESETS["m4a"])
     assert_equal(film, any_node)
     assert "_copied" in next((tmp_path / "part").glob("seconds-*")).name
+
+
+@pytest.mark.parametrize(
+    ("suffix", "late_seconds"), [(".mkv", 0), (".ts", 0), (".mp4", 0.5), (".flv", 0.5)]
+)
+def test_sound_that_the_user_copies_is_sent_whole_if_its_times_would_change(
+    tmp_path: Path, suffix: str, late_seconds: float
+) -> None:
+    source = make(tmp_path / f"film{suffix}", "aac", late_seconds)
+    assert is_fit(source, tmp_path, PRESETS["wav"]) is is_sent(suffix, "aac", late_seconds)
+    assert not is_fit(source, tmp_path, preset_for("m4a", ("-c:a", "copy")))
+
+
+def test_sound_that_the_user_copies_is_that_of_the_whole_film(
+    any_node: Node, tmp_path: Path
+) -> None:
+    source = make(tmp_path / "film.mp4", "aac", 0)
+    assert_equal(a_film(source, tmp_path, preset_for("m4a", ("-c:a", "copy"))), any_node)
+
+
+def test_before_version_8_another_track_that_starts_earlier_delays_the_sound(
+    tmp_path: Path,
+) -> None:
+    skipping = Track(300), Track(600, codec="libopus", disposition="default")
+    assert not is_fit(source_with(tmp_path / "several.mkv", *skipping), tmp_path)
+    alike = Track(300), Track(600, disposition="default")
+    assert is_fit(source_with(tmp_path / "alike.mkv", *alike), tmp_path)
+
+
+def test_a_film_that_starts_late_is_sent_whole_if_its_last_packet_is_short(tmp_path: Path) -> None:
+    whole = make(tmp_path / "whole.mp4", "aac", 0)
+    words = ["-i", str(whole), "-c", "copy", "-output_ts_offset", "1", str(tmp_path / "late.mp4")]
+    subprocess.run([FFMPEG, "-v", "error", *words], check=True)
+    assert is_fit(whole, tmp_path)
+    assert not is_fit(tmp_path / "late.mp4", tmp_path)
 
 
 def test_a_film_of_a_camera_keeps_all_its_tags(
@@ -281,9 +324,25 @@ def test_a_film_that_was_cut_without_encoding_it_has_the_same_samples(
     assert_equal(a_film(tmp_path / "film.mp4", tmp_path), any_node)
 
 
-def is_fit(source: Path, folder: Path) -> bool:
+@pytest.mark.parametrize(
+    ("byte", "bit"),
+    [pytest.param(2, 0x10, id="sample rate"), pytest.param(6, 1, id="number of blocks")],
+)
+def test_a_broadcast_is_sent_whole_if_a_header_that_the_excerpt_lacks_is_damaged(
+    tmp_path: Path, byte: int, bit: int
+) -> None:
+    broadcast = make(tmp_path / "film.ts", "aac", 0)
+    data = bytearray(broadcast.read_bytes())
+    data[data.index(b"\xff\xf1\x50\x80", len(data) // 2) + byte] ^= bit
+    damaged = tmp_path / "damaged.ts"
+    damaged.write_bytes(data)
+    assert is_fit(broadcast, tmp_path)
+    assert not is_fit(damaged, tmp_path)
+
+
+def is_fit(source: Path, folder: Path, preset: Preset = PRESETS["wav"]) -> bool:
     try:
-        a_film(source, folder).write_excerpt()
+        a_film(source, folder, preset).write_excerpt()
     except Unfit:
         return False
     return True

@@ -1,5 +1,7 @@
 import asyncio
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -7,6 +9,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,14 +54,26 @@ def left_in(folder: Path) -> list[str]:
 
 
 def child() -> int:
-    """Return the id of the process that this process has started."""
+    """Return the id of the process that this process has started.
+
+    For a moment after its start, its command line is empty.
+    """
+    deadline = time.monotonic() + 20
+    while not (found := children()):
+        assert time.monotonic() < deadline, "no process is running"
+        os.sched_yield()
+    return found[0]
+
+
+def children() -> list[int]:
+    found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(FileNotFoundError, ProcessLookupError):
             words = (entry / "cmdline").read_bytes().split(b"\0")
             parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             if parent == os.getpid() and b"tasks.media.remuxers" in words:
-                return int(entry.name)
-    pytest.fail("no process is running")
+                found.append(int(entry.name))
+    return found
 
 
 def environment_of(process: int) -> bytes:
@@ -102,6 +117,15 @@ async def test_an_excerpt_that_is_larger_than_allowed_is_not_written(
 
 
 @on_linux
+async def test_an_excerpt_may_be_as_large_as_the_limit_of_the_user(
+    running: Remuxers, clip: Clip
+) -> None:
+    film, limit_bytes = source_of(clip(".mp4")), 1 << 20
+    resource.prlimit(child(), resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
+    assert await is_sent(running, replace(film, size_bytes=2 * limit_bytes))
+
+
+@on_linux
 async def test_a_film_that_crashes_the_process_is_sent_whole_and_the_next_is_not(
     running: Remuxers, clip: Clip
 ) -> None:
@@ -127,6 +151,16 @@ async def test_a_process_that_never_works_costs_one_try(
         assert not await is_sent(started, source_of(clip(".mp4")))
         assert not await is_sent(started, source_of(clip(".mp4")))
     assert caplog.text.count("Whole files are sent") == 1
+
+
+async def test_after_the_folder_for_temporary_files_has_disappeared_all_is_sent_whole(
+    clip: Clip, temporary: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    film = source_of(clip(".mp4"))
+    async with Remuxers(source_bytes=1, at_once=1) as started:
+        shutil.rmtree(temporary)
+        assert not await is_sent(started, film)
+    assert "No such file or directory" in caplog.text
 
 
 async def test_without_a_place_for_temporary_files_all_is_sent_whole(
