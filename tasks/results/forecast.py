@@ -11,11 +11,13 @@ import heapq
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple
 
 # Before there is evidence, the time left is not known: some conversions, or a share of the work.
 LEAST_CONVERSIONS = 5
 LEAST_SHARE = 0.25
+LEAST_MULTIPLE = 4  # of the longest conversion left: short ones tell little of how long it takes
 MOST_DOUBT = 0.07  # of what was measured: polls see a start or an end only later
 LEAST_REST = 0.05  # of the time that a conversion has taken, if that is longer than expected
 REQUEST_BYTES = 100_000  # that a line could send while one file, however small, is submitted
@@ -263,9 +265,14 @@ class Forecast:
         doubt_seconds = measured.doubt_seconds + measured.end_doubt_seconds
         if not measured.seconds or doubt_seconds > MOST_DOUBT * measured.seconds:
             return False
-        if measured.conversions >= max(LEAST_CONVERSIONS, self.slots):  # not only the quickest
+        has_several = measured.conversions >= max(LEAST_CONVERSIONS, self.slots)
+        if has_several and measured.work >= LEAST_MULTIPLE * self._longest_left():
             return True
         return measured.work >= LEAST_SHARE * sum(self.sending.works)
+
+    def _longest_left(self) -> float:
+        running = (slot.work for slot in self.busy)
+        return max(chain(running, self.sending.works[self.started :]), default=0.0)
 
     def _waits_for_line(self) -> bool:
         """Return whether the line decides when the run ends, even if slots were half as fast."""

@@ -46,7 +46,7 @@ def few_files(**values: float) -> SimulatedRun:
 
 
 def long_film_among_clips(**values: float) -> SimulatedRun:
-    return a_run([400.0] + [3.0] * 150, **values)
+    return a_run([200.0] + [6.0] * 150, **values)
 
 
 def files_of_all_lengths(**values: float) -> SimulatedRun:
@@ -72,7 +72,7 @@ def slow_upload(**values: float) -> SimulatedRun:
 
 def slots_that_wait_for_files(**values: float) -> SimulatedRun:
     """Return a run that takes little more time than its uploads."""
-    return uploaded_in_waves([0.3] * 104, [20 * MB] * 104, **values)
+    return uploaded_in_waves([0.3] * 104, [40 * MB] * 104, **values)
 
 
 def heavy_files_last(**values: float) -> SimulatedRun:
@@ -183,6 +183,11 @@ def test_no_time_is_shown_before_there_is_evidence() -> None:
     times = shown(run)
     assert 60 < times[0].at < 200
     assert [each.left for each in shown(a_run([60.0] * 2))] == [0]  # at the end
+
+
+def test_the_quick_ends_of_clips_do_not_tell_how_long_a_talk_takes() -> None:
+    run = a_run([26.0] + [0.1] * 30, slots=8, seconds=[24.0] + [0.8] * 30)
+    assert [each for each in shown(run) if each.at < run.end] == []
 
 
 def test_a_conversion_that_takes_longer_than_expected_never_shows_zero() -> None:
