@@ -77,7 +77,7 @@ def measure(around: Surroundings, library: Path, *, clips: int, rounds: int) -> 
     show_users(
         f"{what} starts each",
         ours=f"{statistics.median(ours):.0f} s",
-        tutorial=f"{beside:.0f} s, with its slot per core",
+        tutorial=f"{beside:.0f} s (this project with the slots of the tutorial)",
     )
 
 
