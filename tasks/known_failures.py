@@ -86,8 +86,9 @@ async def remember(lesson: Lesson, request: Request) -> None:
             if memory == stored.memory or not stored.is_writable:
                 return
             if await write_memory(service, *memory_place(request), stored=stored, memory=memory):
-                new = counted(len(lesson.failures), "failed conversion")
-                logger.info("Remembered %s, %d in all", new, len(memory.failures))
+                if lesson.failures:
+                    failed = counted(len(lesson.failures), "failed conversion")
+                    logger.info("Later runs do not try %s again without --retry-failed", failed)
                 return
     logger.warning("Failures of this run are not remembered: another run changes the memory.")
 
