@@ -14,7 +14,7 @@ from tasks.concurrency import cancel_all
 from tasks.files import check_allowed
 from tasks.known_failures import separate_known
 from tasks.media.addresses import AZURE, is_blob, split_address
-from tasks.media.excerpts import with_excerpts
+from tasks.media.excerpts import shared, with_excerpts
 from tasks.media.exclusion import without_excluded
 from tasks.media.hashing import hash_sources
 from tasks.media.ignored import Ignored
@@ -294,8 +294,8 @@ def apply_probe(conversion: Conversion, found: ProbeResult, preset: Preset) -> C
     return replace(
         conversion,
         seconds=expected_seconds(found, preset),
-        arguments=source_arguments(found, preset),
-        preferred_arguments=preferred_arguments(found, preset),
+        arguments=shared(source_arguments(found, preset)),
+        preferred_arguments=shared(preferred_arguments(found, preset)),
         tags=tag_text(found, preset),
         warnings=(*conversion_warnings(found, preset), *track_warnings(found, preset)),
         track=track_note(found, preset),

@@ -124,16 +124,16 @@ def excerpted(conversion: Conversion, media: Media, preset: Preset, excerpt: Exc
     sent = as_sent(media, excerpt)
     sounds = tuple(_claim(extent, excerpt) for extent in sound_extents(media, preset))
     return Excerpted(
-        _shared(excerpt),
+        shared(excerpt),
         expected_bytes(media, _sounds_of(media, excerpt)),
-        _shared(source_arguments(sent, preset)),
-        _shared(preferred_arguments(sent, preset)),
+        shared(source_arguments(sent, preset)),
+        shared(preferred_arguments(sent, preset)),
         conversion.sounds if sounds == conversion.sounds else sounds,
     )
 
 
 @lru_cache(maxsize=1024)
-def _shared(value: Value) -> Value:
+def shared(value: Value) -> Value:
     """Return the same object for equal values: most files of a plan are alike."""
     return value
 

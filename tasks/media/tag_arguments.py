@@ -1,6 +1,7 @@
 """The ffmpeg arguments for the tags of a source. They contain no text from it."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 _MOV = ("major_brand", "minor_version", "compatible_brands")
 _MOV_STREAM = ("vendor_id",)
@@ -41,6 +42,7 @@ _FILM, _COVER, _FIRST_TRACK = 0, 1, 2
 CHAPTER_ARGUMENTS = ("-map_chapters", "1")  # from the tag file
 
 
+@cache  # so that the conversions of a large plan share them
 def format_arguments(name: str) -> tuple[str, ...]:
     """Return the arguments for a source of a container format. `name` is FFmpeg's."""
     of_file, of_streams = _DESCRIBING.get(name, ((), ()))

@@ -1,3 +1,4 @@
+import operator
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,6 +16,7 @@ from tasks.media.output_names import safe_name
 from tasks.media.presets import PRESETS
 from tasks.media.sandbox import ProbeProcess
 from tasks.media.streams import Media, Sound, Stream, UnreadableMedia
+from tasks.media.tag_arguments import format_arguments
 from tasks.models import Conversion, Existing, Extent, KnownFailure, Plan, Refusal, Stamp
 from tasks.parameters import Output, Run
 from tasks.plan import (
@@ -29,6 +31,8 @@ from tasks.plan import (
     separate_misfits,
     update_plan,
 )
+
+MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
 
 
 def test_a_conversion_is_done_if_this_or_an_earlier_version_made_its_output() -> None:
@@ -147,6 +151,15 @@ def test_a_conversion_has_the_size_of_the_pictures_only_if_the_preset_converts_t
         found = apply_probe(a_conversion(), film, PRESETS[preset])
         assert isinstance(found, Conversion)
         assert found.pixels == pixels
+
+
+def test_conversions_of_like_sources_share_their_arguments_in_memory() -> None:
+    film = Media(sounds=(Sound(2),), video=Stream(2), seconds=2, format=MP4, has_chapters=True)
+    one, other = (apply_probe(a_conversion(), film, PRESETS["mp3"]) for _ in range(2))
+    assert isinstance(one, Conversion)
+    assert isinstance(other, Conversion)
+    assert one.arguments is other.arguments
+    assert all(map(operator.is_, format_arguments(MP4), format_arguments(MP4)))
 
 
 def test_an_encrypted_stream_is_refused_only_if_the_preset_converts_it() -> None:
