@@ -38,3 +38,12 @@ async def test_a_run_of_clips_has_four_slots_per_vcpu_with_a_quarter_of_the_memo
     assert report.is_success
     assert slots_everywhere(report, batch) == {8}
     assert files_per_vcpu(report, batch) == {"4"}
+
+
+async def test_a_run_of_films_has_one_slot_per_vcpu(
+    convert: Convert, library: Library, batch: BatchClient
+) -> None:
+    report = await convert(library("a.mp4"), output={"presets": ["webm"]}, cleanup=KEEP)
+    assert report.is_success
+    assert slots_everywhere(report, batch) == {2}
+    assert files_per_vcpu(report, batch) == {"1"}
